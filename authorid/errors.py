@@ -1,0 +1,98 @@
+"""Every error that authorid raises on purpose.
+
+::
+
+    AuthoridError                  anything below; the command line prints its message and exits 1
+    |- MissingExtraError           an optional dependency is not installed; names the pip line
+    |- BundleError                 a model directory cannot be used
+    |  |- BundleNotFoundError      there is no bundle at that place
+    |  '- BundleCorruptError       a file, digest, shape or version does not match
+    |- EngineError                 onnxruntime could not load or run a graph
+    |- CorpusError                 a training or evaluation corpus cannot be used
+    |- RunError                    a training run directory cannot be used or resumed
+    |- ExportError                 a graph could not be made
+    |  '- ParityError              a graph was made, but it does not answer like its reference
+    '- OutputError                 results cannot be written where they were asked for
+
+A document that cannot be read or scored is *not* an error: it is a `Failure`, and becomes a row.
+Messages say what happened, to which file, and what to do about it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+__all__ = [
+    "AuthoridError",
+    "BundleCorruptError",
+    "BundleError",
+    "BundleNotFoundError",
+    "CorpusError",
+    "EngineError",
+    "ExportError",
+    "MissingExtraError",
+    "OutputError",
+    "ParityError",
+    "RunError",
+    "require",
+]
+
+
+class AuthoridError(Exception):
+    """Base of all errors raised on purpose."""
+
+
+class MissingExtraError(AuthoridError):
+    """An optional dependency is needed and not installed."""
+
+    def __init__(self, module: str, extra: str) -> None:
+        super().__init__(f"this needs {module!r}, which is not installed: pip install 'authorid[{extra}]'")
+        self.module = module
+        self.extra = extra
+
+
+class BundleError(AuthoridError):
+    """A model bundle cannot be used."""
+
+
+class BundleNotFoundError(BundleError):
+    """There is no bundle at the place that was named."""
+
+
+class BundleCorruptError(BundleError):
+    """A bundle is there, but a file, digest, shape or version in it does not match."""
+
+
+class EngineError(AuthoridError):
+    """The runtime could not load or run a graph."""
+
+
+class CorpusError(AuthoridError):
+    """A corpus (one directory per author) cannot be used."""
+
+
+class RunError(AuthoridError):
+    """A training run directory cannot be used or resumed."""
+
+
+class ExportError(AuthoridError):
+    """A graph could not be made from a training run."""
+
+
+class ParityError(ExportError):
+    """A graph was made, but does not answer like the model it was made from."""
+
+
+class OutputError(AuthoridError):
+    """Results cannot be written where they were asked for."""
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Import an optional `module`, or raise `MissingExtraError` naming the `extra` that brings it."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is not None and error.name.split(".")[0] == module.split(".")[0]:
+            raise MissingExtraError(module, extra) from None
+        raise
