@@ -1,0 +1,262 @@
+"""A model on disk: read, validate, describe, write.
+
+A bundle is a directory in Hugging Face layout (``config.json``, ``tokenizer.json``, ``README.md``, ONNX graphs)
+with one more file, ``authorid.json``, which says how the graphs are to be used and carries the SHA-256 of every
+other file. Nothing in a bundle is code or pickle, and no file outside its directory is ever opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from authorid.errors import BundleCorruptError, BundleNotFoundError, OutputError
+from authorid.windows import Windower
+
+__all__ = [
+    "FORMAT",
+    "MANIFEST",
+    "Bundle",
+    "Decision",
+    "Golden",
+    "Precision",
+    "WindowSpec",
+    "load_bundle",
+    "write_bundle",
+]
+
+FORMAT = 1
+"""The version of the layout that this release reads and writes."""
+
+MANIFEST = "authorid.json"
+
+Precision = Literal["fp32", "int8"]
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSpec:
+    """How documents are cut: see `authorid.windows.Windower`. Lengths in tokens."""
+
+    length: int
+    stride: int
+    truncate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """How window logits become one answer.
+
+    `rule` is ``mean-log-softmax``: the log-probabilities of a document's windows are averaged, divided by
+    `temperature` and normalised. Below `unknown_threshold` the answer is "unknown".
+    """
+
+    rule: str = "mean-log-softmax"
+    temperature: float = 1.0
+    unknown_threshold: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """One window [s] of token ids and the logits [authors] that each graph must give for it."""
+
+    ids: tuple[int, ...]
+    logits: Mapping[str, tuple[float, ...]]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A validated model directory. Make one with `load_bundle`.
+
+    `graphs` maps a precision to its file name; `files` maps every file to its SHA-256; `provenance` and `parity`
+    are records for people: what the model was made from, and how its graphs compare.
+    """
+
+    path: Path
+    model_type: str
+    authors: tuple[str, ...]
+    window: WindowSpec
+    pooling: str
+    decision: Decision
+    graphs: Mapping[str, str]
+    golden: tuple[Golden, ...]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    parity: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """A short name for people: the name that provenance gives, or the directory's."""
+        return str(self.provenance.get("name") or self.path.name)
+
+    def precision(self, wanted: str = "auto") -> Precision:
+        """The precision to run: `wanted`, or with ``auto`` the fastest there is.
+
+        Raises `BundleNotFoundError` when the bundle has no graph of that precision.
+        """
+        for candidate in ("int8", "fp32"):
+            if candidate in self.graphs and wanted in ("auto", candidate):
+                return candidate  # type: ignore[return-value]
+        have = ", ".join(sorted(self.graphs))
+        raise BundleNotFoundError(f"{self.path}: no {wanted} graph in this bundle; it has {have}")
+
+    def graph(self, precision: Precision) -> Path:
+        """Path of the graph of that precision."""
+        return self.path / self.graphs[precision]
+
+    def sha256(self, precision: Precision) -> str:
+        """Digest of the graph of that precision."""
+        return self.files[self.graphs[precision]]
+
+    def windower(self) -> Windower:
+        """The tokenizer and window cutter that this model was trained with."""
+        spec = self.window
+        return Windower.from_file(
+            self.path / "tokenizer.json", spec.length, spec.stride, truncate=spec.truncate
+        )
+
+
+def load_bundle(path: str | os.PathLike[str]) -> Bundle:
+    """Read and validate the bundle in the directory `path`.
+
+    Raises `BundleNotFoundError` when there is none, and `BundleCorruptError` when a file is missing or its
+    digest, the version or a shape does not match.
+    """
+    root = Path(path)
+    manifest = root / MANIFEST
+    if not manifest.is_file():
+        hint = ""
+        if (root / "run.json").is_file():
+            hint = f"; this is a training run: authorid export {root} --out BUNDLE --quantize"
+        elif not root.exists():
+            hint = "; there is nothing at that path"
+        raise BundleNotFoundError(f"{root}: not a model bundle (no {MANIFEST}){hint}")
+    try:
+        record = json.loads(manifest.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise BundleCorruptError(f"{manifest}: unreadable ({error})") from None
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        version = record.get("format") if isinstance(record, dict) else None
+        raise BundleCorruptError(
+            f"{manifest}: bundle format {version!r}; this release reads format {FORMAT}. "
+            "Export the model again, or install a matching authorid."
+        )
+    try:
+        bundle = _parse(root, record)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BundleCorruptError(f"{manifest}: not a valid bundle record ({error!r})") from None
+    return bundle
+
+
+def _parse(root: Path, record: dict[str, Any]) -> Bundle:
+    files = {str(name): str(digest) for name, digest in record["files"].items()}
+    for name, digest in files.items():
+        _check_file(root, name, digest)
+    graphs = {str(precision): str(name) for precision, name in record["graphs"].items()}
+    for needed in ("config.json", "tokenizer.json", *graphs.values()):
+        if needed not in files:
+            raise BundleCorruptError(f"{root / MANIFEST}: no digest for {needed}")
+    config = json.loads((root / "config.json").read_text("utf-8"))
+    labels = {int(index): str(label) for index, label in config["id2label"].items()}
+    if sorted(labels) != list(range(len(labels))) or len(labels) < 2:
+        raise BundleCorruptError(f"{root / 'config.json'}: id2label must number at least two authors from 0")
+    golden = tuple(
+        Golden(
+            tuple(int(i) for i in item["ids"]),
+            {str(k): tuple(float(x) for x in row) for k, row in item["logits"].items()},
+        )
+        for item in record.get("golden", ())
+    )
+    for item in golden:
+        for row in item.logits.values():
+            if len(row) != len(labels):
+                raise BundleCorruptError(
+                    f"{root / MANIFEST}: golden logits for {len(row)} authors, but config.json has {len(labels)}"
+                )
+    window = WindowSpec(**record["window"])
+    decision = Decision(**record["decision"])
+    if not graphs or not 0 < window.stride <= window.length - 2 or not decision.temperature > 0:
+        raise BundleCorruptError(f"{root / MANIFEST}: no graphs, or a window or temperature out of range")
+    return Bundle(
+        path=root,
+        model_type=str(config["model_type"]),
+        authors=tuple(labels[i] for i in range(len(labels))),
+        window=window,
+        pooling=str(record["pooling"]),
+        decision=decision,
+        graphs=graphs,
+        golden=golden,
+        provenance=dict(record.get("provenance", {})),
+        parity=dict(record.get("parity", {})),
+        files=files,
+    )
+
+
+def _check_file(root: Path, name: str, digest: str) -> None:
+    # A name with a directory part, or a link, could lead out of the bundle.
+    if name in ("", ".", "..") or "/" in name or "\\" in name:
+        raise BundleCorruptError(f"{root / MANIFEST}: {name!r} is not a plain file name")
+    file = root / name
+    if file.is_symlink() or not file.is_file():
+        raise BundleCorruptError(f"{file}: missing, or not a regular file; the bundle is incomplete")
+    with file.open("rb") as stream:
+        actual = hashlib.file_digest(stream, "sha256").hexdigest()
+    if actual != digest:
+        raise BundleCorruptError(
+            f"{file}: its SHA-256 is {actual[:12]}…, the bundle says {digest[:12]}…; "
+            "the file was changed or damaged. Copy the bundle again."
+        )
+
+
+def write_bundle(
+    bundle: Bundle, files: Mapping[str, bytes | str | Path], *, overwrite: bool = False
+) -> Bundle:
+    """Write `bundle` with the contents of `files` (bytes, text, or a path to copy) at ``bundle.path``.
+
+    The directory appears whole or not at all. Digests are computed here; ``bundle.files`` is ignored. Returns the
+    bundle as `load_bundle` reads it back. Raises `OutputError` when the place is taken and not `overwrite`.
+    """
+    target = bundle.path
+    if target.exists() and not overwrite:
+        raise OutputError(f"{target}: already exists; choose another place or pass --force")
+    if target.exists() and not (target / MANIFEST).is_file():
+        raise OutputError(f"{target}: exists and is not a bundle; refusing to replace it")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        staging.chmod(0o755)
+        digests = {}
+        for name, content in sorted(files.items()):
+            if isinstance(content, Path):
+                shutil.copyfile(content, staging / name)
+            else:
+                data = content.encode("utf-8") if isinstance(content, str) else content
+                (staging / name).write_bytes(data)
+            with (staging / name).open("rb") as stream:
+                digests[name] = hashlib.file_digest(stream, "sha256").hexdigest()
+        record = {
+            "format": FORMAT,
+            "window": asdict(bundle.window),
+            "pooling": bundle.pooling,
+            "decision": asdict(bundle.decision),
+            "graphs": dict(bundle.graphs),
+            "golden": [asdict(item) for item in bundle.golden],
+            "parity": dict(bundle.parity),
+            "provenance": dict(bundle.provenance),
+            "files": digests,
+        }
+        (staging / MANIFEST).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        load_bundle(staging)
+        if target.exists():
+            shutil.rmtree(target)
+        staging.rename(target)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+    return load_bundle(target)
