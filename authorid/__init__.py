@@ -1,0 +1,52 @@
+"""Who wrote this? Batch authorship attribution for whole directories, on ordinary CPUs.
+
+>>> from authorid import Scorer
+>>> for attribution in Scorer.load().score(["letters/"]):        # doctest: +SKIP
+...     print(attribution.path, attribution.author, attribution.probability)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from authorid.attribution import Attribution
+    from authorid.bundle import Bundle, load_bundle
+    from authorid.documents import ReadOptions
+    from authorid.engine import EngineOptions
+    from authorid.errors import AuthoridError
+    from authorid.pipeline import Scorer
+    from authorid.stats import RunStats
+
+__version__ = "0.1.0"
+
+# Imported on first use: `authorid --help` and `import authorid` stay fast.
+_HOMES = {
+    "Attribution": "authorid.attribution",
+    "AuthoridError": "authorid.errors",
+    "Bundle": "authorid.bundle",
+    "EngineOptions": "authorid.engine",
+    "ReadOptions": "authorid.documents",
+    "RunStats": "authorid.stats",
+    "Scorer": "authorid.pipeline",
+    "load_bundle": "authorid.bundle",
+}
+
+__all__ = [
+    "Attribution",
+    "AuthoridError",
+    "Bundle",
+    "EngineOptions",
+    "ReadOptions",
+    "RunStats",
+    "Scorer",
+    "__version__",
+    "load_bundle",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'authorid' has no attribute {name!r}")

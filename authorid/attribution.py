@@ -1,0 +1,106 @@
+"""Window logits become one answer a document."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from authorid.bundle import Decision
+from authorid.documents import Document, Failure
+
+__all__ = ["Attribution", "Status", "attribute", "failed", "posterior"]
+
+Status = Literal["scored", "unknown", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """The answer for one input.
+
+    `ranking` holds every author with its probability, likeliest first; it is empty when `status` is ``failed``,
+    and then `error` says why. `windows` and `tokens` count what went through the encoder, special tokens included.
+    `evidence` holds the winner's probability in every window alone, when it was asked for.
+    """
+
+    index: int
+    path: str
+    status: Status
+    ranking: tuple[tuple[str, float], ...] = ()
+    windows: int = 0
+    tokens: int = 0
+    encoding: str | None = None
+    sha256: str | None = None
+    error: str | None = None
+    evidence: tuple[float, ...] = ()
+
+    @property
+    def author(self) -> str | None:
+        """The likeliest author; a mere candidate when the status is ``unknown``, None when it is ``failed``."""
+        return self.ranking[0][0] if self.ranking else None
+
+    @property
+    def probability(self) -> float | None:
+        """Probability of the likeliest author."""
+        return self.ranking[0][1] if self.ranking else None
+
+    @property
+    def runner_up(self) -> str | None:
+        """The second likeliest author."""
+        return self.ranking[1][0] if self.ranking else None
+
+    @property
+    def runner_up_probability(self) -> float | None:
+        """Probability of the second likeliest author."""
+        return self.ranking[1][1] if self.ranking else None
+
+    @property
+    def margin(self) -> float | None:
+        """Difference between the two highest probabilities."""
+        return self.ranking[0][1] - self.ranking[1][1] if self.ranking else None
+
+
+def log_softmax(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Log-probabilities over the last axis, in float64."""
+    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def posterior(logits: npt.NDArray[np.floating], decision: Decision) -> npt.NDArray[np.float64]:
+    """Probabilities [authors] of one document from the logits [windows, authors] of its windows."""
+    if decision.rule != "mean-log-softmax":
+        raise ValueError(f"unknown decision rule {decision.rule!r}")
+    return np.exp(log_softmax(log_softmax(logits).mean(axis=0) / decision.temperature))
+
+
+def attribute(
+    document: Document,
+    logits: npt.NDArray[np.floating],
+    tokens: int,
+    authors: tuple[str, ...],
+    decision: Decision,
+    *,
+    evidence: bool = False,
+) -> Attribution:
+    """Pool the logits [windows, authors] of `document` into its attribution."""
+    probabilities = posterior(logits, decision)
+    order = np.argsort(-probabilities, kind="stable")
+    best = int(order[0])
+    return Attribution(
+        index=document.index,
+        path=document.path,
+        status="scored" if probabilities[best] >= decision.unknown_threshold else "unknown",
+        ranking=tuple((authors[i], float(probabilities[i])) for i in order),
+        windows=len(logits),
+        tokens=tokens,
+        encoding=document.encoding,
+        sha256=document.sha256,
+        evidence=tuple(float(p) for p in np.exp(log_softmax(logits)[:, best])) if evidence else (),
+    )
+
+
+def failed(failure: Failure) -> Attribution:
+    """The row of an input that could not be scored."""
+    return Attribution(failure.index, failure.path, "failed", error=failure.reason)

@@ -1,0 +1,140 @@
+"""What people see on standard error: tables, statistics, progress. Plain text unless it is a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from authorid.attribution import Attribution
+from authorid.results.text import visible
+
+__all__ = ["Screen"]
+
+
+class Screen:
+    """Standard error as a place to show things; `quiet` shows nothing but errors."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self.console = Console(stderr=True, highlight=False, soft_wrap=False)
+        if not self.console.is_terminal:
+            self.console.width = 120
+
+    def say(self, message: str, style: str = "") -> None:
+        """One line for people. `message` is shown as it is: no markup, nothing that steers the terminal."""
+        if not self.quiet:
+            self._line(message, style)
+
+    def complain(self, message: str) -> None:
+        """An error or a warning: shown even when quiet."""
+        self._line(message, "bold red")
+
+    def _line(self, message: str, style: str) -> None:
+        shown = "\n".join(_shown(line) for line in message.split("\n"))
+        self.console.print(Text(shown, style=style), soft_wrap=True)
+
+    def table(self, title: str, columns: list[tuple[str, bool]], rows: list[tuple[Any, ...]]) -> None:
+        """A table with `columns` of (name, is it a number) and `rows` of anything that has a text."""
+        if self.quiet:
+            return
+        style = box.ROUNDED if self.console.is_terminal else box.ASCII
+        table = Table(title=Text(title), box=style, title_justify="left", title_style="bold", pad_edge=False)
+        for name, numeric in columns:
+            table.add_column(
+                name, justify="right" if numeric else "left", overflow="ellipsis", no_wrap=True, header_style="bold"
+            )
+        for row in rows:
+            table.add_row(*(Text(_shown(str(value))) for value in row))
+        self.console.print(table)
+
+    def attributions(self, rows: list[Attribution], total: int) -> None:
+        """The attribution table: the first rows of a run of `total`."""
+        shown = [
+            (
+                row.path,
+                row.status,
+                row.author or "",
+                _percent(row.probability),
+                row.runner_up or "",
+                _percent(row.runner_up_probability),
+                row.error or "",
+            )
+            for row in rows
+        ]
+        title = f"Attributions (first {len(rows)} of {total})" if total > len(rows) else "Attributions"
+        names = ("document", "status", "author", "prob.", "runner-up", "prob.", "problem")
+        keep = [i for i in range(len(names)) if i < 4 or any(row[i] for row in shown)]
+        self.table(
+            title,
+            [(names[i], names[i] == "prob.") for i in keep],
+            [tuple(row[i] for i in keep) for row in shown],
+        )
+
+    def counts(self, authors: list[tuple[str, int]], scored: int, most: int = 10) -> None:
+        """How many documents went to each author, the commonest first."""
+        rows = [(author, count, f"{count / scored:.1%}") for author, count in authors[:most]]
+        if len(authors) > most:
+            rest = sum(count for _, count in authors[most:])
+            rows.append((f"({len(authors) - most} more)", rest, f"{rest / scored:.1%}"))
+        self.table("Documents per author", [("author", False), ("documents", True), ("share", True)], rows)
+
+    def statistics(self, report: dict[str, Any]) -> None:
+        """Latency and throughput of a finished run, from the record of `RunStats.report`."""
+        latency = report["latency_ms"]
+        columns = ("p50", "p90", "p95", "p99", "max")
+        self.table(
+            "Latency (ms)",
+            [("per", False), *((name, True) for name in columns)],
+            [(what, *(f"{latency[what][name]:.1f}" for name in columns)) for what in ("document", "batch")],
+        )
+        stages = report["stage_seconds"]
+        self.table(
+            "Time by stage (s, summed over threads)",
+            [(name, True) for name in stages],
+            [tuple(f"{seconds:.2f}" for seconds in stages.values())],
+        )
+        self.say(
+            f"{report['documents']} documents ({report['scored']} scored, {report['unknown']} unknown, "
+            f"{report['failed']} failed) in {report['wall_seconds']:.2f} s: "
+            f"{report['documents_per_second']:.1f} documents/s, {report['tokens_per_second']:,.0f} tokens/s "
+            f"({report['model']}, {report['precision']}, {report['provider']}, {report['workers']} x "
+            f"{report['threads']} threads, {report['peak_rss_mb']:.0f} MB)"
+        )
+
+    @contextmanager
+    def progress(self, label: str, total: int | None = None) -> Iterator[Any]:
+        """A progress line; yields ``advance(count=1, label=None)``. Shown only on a terminal."""
+        progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            *([BarColumn()] if total else []),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            *([TimeRemainingColumn()] if total else []),
+            console=self.console,
+            transient=True,
+            disable=self.quiet or not self.console.is_terminal,
+        )
+        with progress:
+            task = progress.add_task(_shown(label), total=total)
+
+            def advance(count: int = 1, label: str | None = None) -> None:
+                progress.update(task, advance=count, **({"description": _shown(label)} if label else {}))
+
+            yield advance
+
+
+def _shown(text: str) -> str:
+    return visible(text).replace("\\\\", "\\")
+
+
+def _percent(probability: float | None) -> str:
+    return "" if probability is None else f"{probability:.1%}"

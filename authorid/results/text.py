@@ -1,0 +1,48 @@
+"""Text from strangers, made safe to show.
+
+File names and author names may hold anything: line breaks, terminal escapes, right-to-left overrides, bytes that
+are no text at all, a formula for a spreadsheet. What is written for people goes through here.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+__all__ = ["cell", "visible"]
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+"""Unicode categories that steer a terminal or cannot be seen: controls, bidi marks, surrogates, separators."""
+
+
+def visible(text: str) -> str:
+    r"""`text` on one line, with everything that cannot be seen written as a backslash escape.
+
+    Undecodable bytes of a file name (surrogate escapes) become ``\xNN``, controls and format characters ``\xNN``,
+    ``\uNNNN`` or ``\UNNNNNNNN``, a backslash ``\\``; so different names stay different.
+    """
+    if text.isascii() and text.isprintable() and "\\" not in text:
+        return text
+    return "".join(_escape(character) for character in text)
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    if character == "\\":
+        return "\\\\"
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    if unicodedata.category(character) not in _HIDDEN:
+        return character
+    if code <= 0xFF:
+        # A control is written like a byte, but a byte that is no text can only be 80..ff: no clash with C0; C1
+        # controls take the \u form to stay apart from them.
+        return f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+def cell(text: str) -> str:
+    """`visible` text for a spreadsheet: what would be run as a formula gets an apostrophe in front."""
+    shown = visible(text)
+    return f"'{shown}" if shown.startswith(_FORMULA) else shown

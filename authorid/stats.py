@@ -1,0 +1,109 @@
+"""What a run did and how long it took: counted while it goes on, reported at its end."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import sys
+import threading
+from collections import Counter
+from importlib.metadata import version
+from typing import Any
+
+from authorid.attribution import Attribution
+from authorid.latency import Percentiles, StageClock
+
+__all__ = ["STAGES", "RunStats", "cpu_name", "peak_rss_mb", "versions"]
+
+STAGES = ("read", "tokenize", "infer", "write")
+
+
+class RunStats:
+    """Counters and clocks of one run. Threads of the run add to it; read it when the run is over.
+
+    A document's latency is the time from opening its file until its answer is known, waiting in queues included;
+    a batch's is its time in the encoder. Stage seconds are summed over threads. Tokens count special tokens.
+    """
+
+    def __init__(self) -> None:
+        self.status: Counter[str] = Counter()
+        self.authors: Counter[str] = Counter()
+        self.windows = 0
+        self.tokens = 0
+        self.slots = 0
+        self.document_latency = Percentiles()
+        self.batch_latency = Percentiles()
+        self.stages = StageClock(STAGES)
+        self._lock = threading.Lock()
+
+    @property
+    def documents(self) -> int:
+        """Rows so far, whatever their status."""
+        return self.status.total()
+
+    def count(self, attribution: Attribution) -> None:
+        """Add one finished row."""
+        self.status[attribution.status] += 1
+        self.windows += attribution.windows
+        self.tokens += attribution.tokens
+        if attribution.status == "scored" and attribution.author is not None:
+            self.authors[attribution.author] += 1
+
+    def latency(self, seconds: float) -> None:
+        """Add the latency of one document."""
+        self.document_latency.add(seconds)
+
+    def batch(self, slots: int, seconds: float) -> None:
+        """Add one batch of `slots` token slots, padding included, that took `seconds` in the encoder."""
+        with self._lock:
+            self.slots += slots
+            self.batch_latency.add(seconds)
+        self.stages.add("infer", seconds)
+
+    def report(self, wall_seconds: float, about: dict[str, Any]) -> dict[str, Any]:
+        """The record that ``--stats`` writes; `about` says what ran (provider, precision, model, ...)."""
+        return {
+            "documents": self.documents,
+            "scored": self.status["scored"],
+            "unknown": self.status["unknown"],
+            "failed": self.status["failed"],
+            "windows": self.windows,
+            "tokens": self.tokens,
+            "wall_seconds": round(wall_seconds, 6),
+            "documents_per_second": round(self.documents / wall_seconds, 3) if wall_seconds else 0.0,
+            "tokens_per_second": round(self.tokens / wall_seconds, 3) if wall_seconds else 0.0,
+            "padding_ratio": round(max(0.0, 1 - self.tokens / self.slots), 6) if self.slots else 0.0,
+            "latency_ms": {
+                "document": self.document_latency.summary_ms(),
+                "batch": self.batch_latency.summary_ms(),
+            },
+            "stage_seconds": self.stages.seconds(),
+            **about,
+            "versions": versions(),
+            "cpu": cpu_name(),
+            "peak_rss_mb": peak_rss_mb(),
+        }
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of what decides a score."""
+    packages = ("authorid", "numpy", "onnxruntime", "tokenizers")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def cpu_name() -> str:
+    """The processor's name, as the system gives it."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            for line in lines:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def peak_rss_mb() -> float:
+    """The most memory this process has held, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1024 * 1024 if sys.platform == "darwin" else 1024), 1)

@@ -1,0 +1,28 @@
+"""Fixtures that several test files share: a tiny model made on the spot, a corpus when there is one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from authorid.bundle import Bundle
+from tiny import make_bundle
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A real bundle of a few kilobytes: three authors, told apart by their favourite words."""
+    return make_bundle(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def c50() -> Path:
+    """Root of Reuters C50, or a skip that says where it was looked for."""
+    for place in (os.environ.get("AUTHORID_C50"), ROOT.parent / "shared" / "C50"):
+        if place and (Path(place) / "C50train").is_dir():
+            return Path(place)
+    pytest.skip("Reuters C50 not found: set AUTHORID_C50 to the directory that holds C50train and C50test")

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from authorid.batching import Batch, Batcher
+from authorid.windows import Window
+
+
+def window(document: int, length: int) -> Window:
+    return Window(document, 0, np.full(length, document, dtype=np.int32))
+
+
+def drain(batcher: Batcher) -> list[Batch]:
+    batches = []
+    while (batch := batcher.get()) is not None:
+        batches.append(batch)
+    return batches
+
+
+@settings(deadline=None)
+@given(lengths=st.lists(st.integers(1, 30), max_size=80), budget=st.integers(1, 100))
+def test_every_window_travels_once_within_the_budget_and_unpadded(lengths, budget):
+    batcher = Batcher(budget, capacity=1000)
+    for document, length in enumerate(lengths):
+        assert batcher.put(window(document, length))
+    batcher.close()
+    batches = drain(batcher)
+    assert sorted(owner for batch in batches for owner, _ in batch.owners) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch.owners) == 1 or batch.ids.size <= budget
+        for row, (owner, _) in zip(batch.ids, batch.owners, strict=True):
+            assert len(row) == lengths[owner]
+            assert (row == owner).all()
+
+
+def test_a_lonely_window_is_not_overtaken_for_ever():
+    batcher = Batcher(40, capacity=100, patience=6)
+    batcher.put(window(0, 7))
+    for document in range(1, 17):
+        batcher.put(window(document, 10))
+    order = [owner for _ in range(4) for owner, _ in batcher.get().owners]
+    assert order[0] == 0
+
+
+def test_a_full_pool_holds_the_producer_until_someone_takes():
+    batcher = Batcher(40, capacity=3)
+    done = threading.Event()
+
+    def produce() -> None:
+        for document in range(9):
+            batcher.put(window(document, 10 + document))  # no two share a batch
+        batcher.close()
+        done.set()
+
+    thread = threading.Thread(target=produce)
+    thread.start()
+    assert not done.wait(0.05)
+    assert len(drain(batcher)) == 9
+    thread.join(5)
+    assert done.is_set()
+
+
+def test_closing_frees_a_producer_that_waits():
+    batcher = Batcher(40, capacity=1)
+    batcher.put(window(0, 5))
+    outcome: list[bool] = []
+    thread = threading.Thread(target=lambda: outcome.append(batcher.put(window(1, 6))))
+    thread.start()
+    batcher.close(discard=True)
+    thread.join(5)
+    assert outcome == [False]
+    assert batcher.get() is None

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tiny import AUTHORS, make_bundle, prose
+
+from authorid import EngineOptions, RunStats, Scorer
+from authorid.documents import ReadOptions
+
+
+@pytest.fixture(scope="module")
+def scorer(bundle):
+    return Scorer(bundle)
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    for author in AUTHORS:
+        for number in range(8):
+            path = tmp_path / author / f"{number:02}.txt"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(prose(author, 5 + 40 * number, number))
+    return tmp_path
+
+
+def test_every_document_goes_to_its_author_in_walk_order(scorer, corpus):
+    rows = list(scorer.score([corpus]))
+    assert [row.path for row in rows] == sorted(str(path) for path in corpus.rglob("*.txt"))
+    assert [row.index for row in rows] == list(range(24))
+    assert all(row.status == "scored" and row.author == row.path.split("/")[-2] for row in rows)
+
+
+def test_a_row_adds_up(scorer, corpus):
+    (row,) = scorer.score([corpus / "Ada" / "07.txt"], evidence=True)
+    assert [author for author, _ in row.ranking][0] == "Ada"
+    assert sum(probability for _, probability in row.ranking) == pytest.approx(1)
+    assert row.margin == row.probability - row.runner_up_probability
+    assert row.windows == len(row.evidence) > 1
+    assert row.tokens == 285 + 2 * row.windows
+    assert row.encoding == "utf-8"
+
+
+def test_every_input_has_a_row_whatever_it_is(scorer, tmp_path):
+    good = tmp_path / "good.txt"
+    good.write_text(prose("Ben", 30))
+    (tmp_path / "empty.txt").touch()
+    (tmp_path / "blank.txt").write_text(" \n\t\n")
+    (tmp_path / "binary.txt").write_bytes(b"\x7fELF\0\0\x01")
+    rows = {row.path: row for row in scorer.score([tmp_path, tmp_path / "missing.txt"])}
+    assert rows[str(good)].author == "Ben"
+    errors = {path.rsplit("/", 1)[1]: row.error for path, row in rows.items() if row.status == "failed"}
+    assert errors == {
+        "empty.txt": "empty file",
+        "blank.txt": "no text (only white space)",
+        "binary.txt": "binary file (contains NUL bytes)",
+        "missing.txt": "no such file or directory",
+    }
+
+
+def test_an_empty_directory_gives_no_rows(scorer, tmp_path):
+    assert list(scorer.score([tmp_path])) == []
+
+
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    lengths=st.lists(st.integers(0, 120), min_size=1, max_size=30),
+    workers=st.integers(1, 3),
+    budget=st.sampled_from([1, 64, 1024]),
+)
+def test_answers_do_not_depend_on_batches_or_threads(bundle, lengths, workers, budget):
+    texts = [prose(AUTHORS[n % 3], n, seed) for seed, n in enumerate(lengths)]
+    engine = EngineOptions(workers=workers, budget=budget)
+    together = list(Scorer(bundle, engine).score_texts(texts))
+    alone = Scorer(bundle, EngineOptions(workers=1, budget=1))
+    assert [row.index for row in together] == list(range(len(texts)))
+    for text, row in zip(texts, together, strict=True):
+        (single,) = alone.score_texts([text])
+        assert single.ranking == row.ranking
+
+
+def test_statistics_count_what_happened(scorer, corpus):
+    (corpus / "Ada" / "empty").touch()
+    stats = RunStats()
+    rows = list(scorer.score([corpus], stats=stats))
+    report = stats.report(2.0, scorer.describe())
+    assert (report["documents"], report["scored"], report["failed"]) == (25, 24, 1)
+    assert report["tokens"] == sum(row.tokens for row in rows)
+    assert report["documents_per_second"] == 12.5
+    assert report["padding_ratio"] == 0
+    assert set(report["stage_seconds"]) == {"read", "tokenize", "infer", "write"}
+    assert report["latency_ms"]["document"]["p50"] > 0
+    assert report["model_sha256"] == scorer.bundle.sha256("int8")
+
+
+def test_below_the_threshold_the_answer_is_unknown_and_keeps_its_candidates(tmp_path):
+    scorer = Scorer(make_bundle(tmp_path / "strict", threshold=0.9))
+    sure, unsure = scorer.score_texts(["engine loom number engine", "the of and a"])
+    assert (sure.status, sure.author) == ("scored", "Ada")
+    assert unsure.status == "unknown"
+    assert len(unsure.ranking) == 3
+
+
+def test_closing_the_iterator_stops_the_threads(scorer, corpus):
+    before = threading.active_count()
+    rows = scorer.score([corpus] * 200)
+    next(rows)
+    rows.close()
+    assert threading.active_count() == before
+
+
+def test_a_slow_reader_of_results_holds_the_run_back(scorer, corpus):
+    stats = RunStats()
+    rows = scorer.score([corpus] * 1000, stats=stats)
+    next(rows)
+    time.sleep(0.5)
+    in_flight_at_most = 4096 + 256
+    windows_a_document = 10
+    assert stats.slots < in_flight_at_most * windows_a_document * 16
+    rows.close()
+
+
+def test_an_error_in_a_thread_reaches_the_caller(scorer, corpus):
+    def documents():
+        yield str(corpus / "Ada")
+        raise RuntimeError("the list broke")
+
+    with pytest.raises(RuntimeError, match="the list broke"):
+        list(scorer.score(documents()))
+
+
+def test_a_batch_that_fails_is_retried_smaller_and_costs_only_the_culprit(bundle, monkeypatch):
+    scorer = Scorer(bundle, EngineOptions(workers=1))
+    river = scorer._windower.tokenizer.token_to_id("river")
+    run = scorer.engine.run
+
+    def fragile(ids):
+        if (ids == river).any():
+            raise MemoryError("out of memory")
+        return run(ids)
+
+    monkeypatch.setattr(scorer.engine, "run", fragile)
+    rows = list(scorer.score_texts(["engine the loom", "river the boat", "market the share"]))
+    assert [row.status for row in rows] == ["scored", "failed", "scored"]
+    assert "out of memory" in rows[1].error
+
+
+def test_graphs_without_a_promise_run_window_by_window(tmp_path):
+    scorer = Scorer(make_bundle(tmp_path / "foreign", emitted=False))
+    sizes = []
+    run = scorer.engine.run
+    scorer.engine.run = lambda ids: sizes.append(len(ids)) or run(ids)
+    list(scorer.score_texts([prose("Ada", 200)]))
+    assert set(sizes) == {1}
+
+
+def test_options_reach_the_reader(scorer, corpus):
+    rows = list(scorer.score([corpus], ReadOptions(include=("0[01].txt",), exclude=("Ben",))))
+    assert [row.path[-10:] for row in rows] == ["Ada/00.txt", "Ada/01.txt", "Cyd/00.txt", "Cyd/01.txt"]
+
+
+def test_logits_are_pooled_as_the_design_says(scorer):
+    (row,) = scorer.score_texts(["engine river " * 40])
+    probabilities = dict(row.ranking)
+    assert probabilities["Ada"] == pytest.approx(probabilities["Ben"])
+    assert np.isclose(sum(probabilities.values()), 1)

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny import make_tokenizer
+
+from authorid.errors import BundleCorruptError
+from authorid.windows import Windower, cut
+
+
+def test_a_document_that_fits_is_one_window():
+    assert cut(5, 10, 10) == [(0, 5)]
+    assert cut(10, 10, 3) == [(0, 10)]
+    assert cut(0, 10, 10) == []
+
+
+def test_long_documents_are_cut_evenly_without_overlap():
+    assert cut(20, 8, 8) == [(0, 6), (6, 13), (13, 20)]
+
+
+def test_a_smaller_stride_overlaps_full_windows():
+    assert cut(20, 8, 4) == [(0, 8), (4, 12), (8, 16), (12, 20)]
+
+
+@given(tokens=st.integers(1, 5000), length=st.integers(1, 600), data=st.data())
+def test_cuts_cover_everything_and_keep_their_promises(tokens, length, data):
+    stride = data.draw(st.integers(1, length))
+    spans = cut(tokens, length, stride)
+    assert spans[0][0] == 0
+    assert spans[-1][1] == tokens
+    assert all(0 < stop - start <= length for start, stop in spans)
+    for (start, stop), (following, _) in zip(spans, spans[1:], strict=False):
+        assert start < following <= stop
+        assert following - start <= stride
+    lengths = {stop - start for start, stop in spans}
+    if stride == length:
+        assert max(lengths) - min(lengths) <= 1
+        assert len(spans) == -(-tokens // length)
+    elif len(spans) > 1:
+        assert lengths == {length}
+
+
+@pytest.mark.parametrize(("length", "stride"), [(0, 0), (5, 0), (5, 6)])
+def test_impossible_strides_are_refused(length, stride):
+    with pytest.raises(ValueError, match="stride"):
+        cut(10, length, stride)
+
+
+def test_windows_carry_their_special_tokens_and_nothing_is_truncated():
+    windower = Windower(make_tokenizer(), 8)
+    (ids,) = windower.token_ids(["the river " * 50])
+    assert len(ids) == 100
+    windows = windower.windows(ids, document=7)
+    first, last = (windower.tokenizer.token_to_id(name) for name in ("[CLS]", "[SEP]"))
+    assert all(w.ids[0] == first and w.ids[-1] == last and w.document == 7 for w in windows)
+    assert [w.position for w in windows] == list(range(len(windows)))
+    assert np.array_equal(np.concatenate([w.ids[1:-1] for w in windows]), ids)
+
+
+def test_truncate_keeps_only_the_beginning():
+    windower = Windower(make_tokenizer(), 8, truncate=True)
+    (ids,) = windower.token_ids(["the river " * 50])
+    (window,) = windower.windows(ids)
+    assert np.array_equal(window.ids[1:-1], ids[:6])
+
+
+def test_a_tokenizer_that_is_none_is_refused(tmp_path):
+    path = tmp_path / "tokenizer.json"
+    path.write_text("{}")
+    with pytest.raises(BundleCorruptError, match=r"tokenizer\.json"):
+        Windower.from_file(path, 128)

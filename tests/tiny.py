@@ -1,0 +1,87 @@
+"""A tiny but real model: an ONNX graph that knows three authors by their words, and a WordPiece tokenizer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+from authorid.bundle import Bundle, Decision, Golden, WindowSpec, write_bundle
+
+AUTHORS = ("Ada", "Ben", "Cyd")
+WORDS = {"Ada": ("engine", "number", "loom"), "Ben": ("river", "boat", "oar"), "Cyd": ("market", "share", "profit")}
+COMMON = ("the", "of", "and", "a", "to", "in", ".", ",")
+
+
+def make_tokenizer() -> Tokenizer:
+    words = [word for author in AUTHORS for word in WORDS[author]]
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words, *COMMON]
+    tokenizer = Tokenizer(models.WordPiece({word: i for i, word in enumerate(vocabulary)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    # As real checkpoints do, carry settings that scoring must not obey.
+    tokenizer.enable_truncation(16)
+    tokenizer.enable_padding(length=16)
+    return tokenizer
+
+
+def make_graph(tokenizer: Tokenizer, *, emitted: bool = True, authors: int = len(AUTHORS)) -> bytes:
+    """Logits = mean over tokens of a score that each token gives each author."""
+    table = np.zeros((tokenizer.get_vocab_size(), authors), dtype=np.float32)
+    for column, author in enumerate(AUTHORS[:authors]):
+        for word in WORDS[author]:
+            table[tokenizer.token_to_id(word), column] = 8.0
+    nodes = [
+        helper.make_node("Gather", ["table", "input_ids"], ["scores"]),
+        helper.make_node("ReduceMean", ["scores", "axis"], ["logits"], keepdims=0),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("input_ids", TensorProto.INT32, ["batch", "tokens"])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", authors])],
+        [numpy_helper.from_array(table, "table"), numpy_helper.from_array(np.array([1]), "axis")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    if emitted:
+        helper.set_model_props(model, {"authorid.dialect": "onnxruntime-cpu"})
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
+def make_bundle(
+    path: Path, *, window: int = 16, emitted: bool = True, graph: bytes | None = None, threshold: float = 0.0
+) -> Bundle:
+    """Write a bundle for three authors at `path`."""
+    tokenizer = make_tokenizer()
+    golden_ids = [tokenizer.token_to_id(word) for word in ("[CLS]", "engine", "the", "[SEP]")]
+    labels = {str(i): author for i, author in enumerate(AUTHORS)}
+    config = {"model_type": "bert", "id2label": labels, "label2id": {v: int(k) for k, v in labels.items()}}
+    draft = Bundle(
+        path=path,
+        model_type="bert",
+        authors=AUTHORS,
+        window=WindowSpec(window, window - 2),
+        pooling="mean",
+        decision=Decision(unknown_threshold=threshold),
+        graphs={"int8": "model_int8.onnx"},
+        golden=(Golden(tuple(golden_ids), {"int8": (2.0, 0.0, 0.0)}),),
+        provenance={"name": "tiny"},
+    )
+    files = {
+        "config.json": json.dumps(config),
+        "tokenizer.json": tokenizer.to_str(),
+        "README.md": "# tiny\n",
+        "model_int8.onnx": graph if graph is not None else make_graph(tokenizer, emitted=emitted),
+    }
+    return write_bundle(draft, files)
+
+
+def prose(author: str, words: int, seed: int = 0) -> str:
+    """Seeded prose in the manner of one of the three authors."""
+    rng = np.random.default_rng(seed)
+    return " ".join(rng.choice([*WORDS[author], *COMMON], size=words)) + "\n"
