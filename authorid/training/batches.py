@@ -1,0 +1,172 @@
+"""Training examples: token windows, their order in every epoch, and what is done to them on the way.
+
+All randomness comes from generators seeded with (seed, epoch), so a resumed run sees what an undisturbed one
+would have seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from authorid.training.recipes import TrainingOptions
+from authorid.windows import Windower, cut
+
+__all__ = [
+    "COMMON_TOKENS",
+    "Batch",
+    "Examples",
+    "document_scores",
+    "inputs",
+    "log_softmax",
+    "prepare_batched",
+]
+
+COMMON_TOKENS = 1000
+"""Topic dropout never masks this many of the commonest token ids of the corpus."""
+
+IntArray = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One training step: model inputs (see `inputs`) and labels int32 [b]."""
+
+    inputs: dict[str, IntArray]
+    labels: IntArray
+
+
+def inputs(rows: Sequence[IntArray], width: int, *, segments: bool, pad: int = 0) -> dict[str, IntArray]:
+    """Pad token rows to `width`: ``token_ids``, ``padding_mask`` and, with `segments`, ``segment_ids`` [b, width]."""
+    ids = np.full((len(rows), width), pad, dtype=np.int32)
+    mask = np.zeros((len(rows), width), dtype=np.int32)
+    for index, row in enumerate(rows):
+        ids[index, : len(row)] = row
+        mask[index, : len(row)] = 1
+    named = {"token_ids": ids, "padding_mask": mask}
+    if segments:
+        named["segment_ids"] = np.zeros_like(ids)
+    return named
+
+
+def prepare_batched(
+    texts: Sequence[str],
+    labels: Sequence[int],
+    windower: Windower,
+    *,
+    batch: int,
+    segments: bool = False,
+    pad: int = 0,
+) -> Iterator[tuple[dict[str, IntArray], IntArray]]:
+    """Tokenize whole texts and yield padded batches ``(inputs, labels)``, in the given order.
+
+    Every text gives one row, its first window (so make `windower` with ``truncate=True`` and the length to
+    truncate to); rows are padded to the longest of their batch. `segments` adds BERT's ``segment_ids``.
+    """
+    for start in range(0, len(texts), batch):
+        rows = [
+            windower.wrap(ids[: windower.content])
+            for ids in windower.token_ids([str(text) for text in texts[start : start + batch]])
+        ]
+        width = max(len(row) for row in rows)
+        yield (
+            inputs(rows, width, segments=segments, pad=pad),
+            np.asarray(labels[start : start + batch], dtype=np.int32),
+        )
+
+
+class Examples:
+    """The training windows of a corpus, epoch by epoch.
+
+    `tokens` are the token ids of each training document, `labels` their authors.
+    """
+
+    def __init__(
+        self,
+        tokens: Sequence[IntArray],
+        labels: Sequence[int],
+        windower: Windower,
+        options: TrainingOptions,
+        *,
+        segments: bool,
+    ) -> None:
+        self._tokens = tokens
+        self._labels = labels
+        self._windower = windower
+        self._options = options
+        self._segments = segments
+        self._pad = windower.tokenizer.token_to_id("[PAD]") or 0
+        self._mask = windower.tokenizer.token_to_id("[MASK]")
+        self._common = _common(tokens, windower)
+        self.windows = sum(len(self._spans(len(ids))) for ids in tokens)
+        self.steps = -(-self.windows // options.batch)
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """The batches of `epoch` (0, 1, ...), all of the same number of rows: the last one is filled from the front."""
+        generator = np.random.default_rng([self._options.seed, epoch])
+        rows: list[IntArray] = []
+        labels: list[int] = []
+        for ids, label in zip(self._tokens, self._labels, strict=True):
+            for start, stop in self._jitter(self._spans(len(ids)), generator):
+                rows.append(self._windower.wrap(ids[start:stop]))
+                labels.append(label)
+        order = np.resize(generator.permutation(len(rows)), self.steps * self._options.batch)
+        for chosen in order.reshape(self.steps, self._options.batch):
+            batch = [rows[index] for index in chosen]
+            width = max(map(len, batch)) if self._options.truncate else self._options.window
+            named = inputs(batch, width, segments=self._segments, pad=self._pad)
+            if self._options.topic_dropout:
+                self._drop_topics(named["token_ids"], generator)
+            yield Batch(named, np.array([labels[index] for index in chosen], dtype=np.int32))
+
+    def _spans(self, tokens: int) -> list[tuple[int, int]]:
+        spans = cut(tokens, self._windower.content, self._windower.stride)
+        return spans[:1] and [(0, min(tokens, self._windower.content))] if self._windower.truncate else spans
+
+    def _jitter(self, spans: list[tuple[int, int]], generator: np.random.Generator) -> list[tuple[int, int]]:
+        """Move the cuts between windows by as much as their slack allows, so that epochs differ."""
+        if len(spans) < 2 or self._windower.stride != self._windower.content:
+            return spans
+        slack = (self._windower.content - max(stop - start for start, stop in spans)) // 2
+        edges = [spans[0][0], *(stop for _, stop in spans)]
+        for index in range(1, len(edges) - 1):
+            edges[index] += int(generator.integers(-slack, slack + 1))
+        return list(zip(edges[:-1], edges[1:], strict=True))
+
+    def _drop_topics(self, ids: IntArray, generator: np.random.Generator) -> None:
+        """Replace rare tokens by [MASK], in place; every row draws its own rate."""
+        rate = generator.uniform(0.0, self._options.topic_dropout, size=(len(ids), 1))
+        drop = generator.random(ids.shape) < rate
+        ids[drop & ~self._common[ids]] = self._mask
+
+
+def _common(tokens: Sequence[IntArray], windower: Windower) -> npt.NDArray[np.bool_]:
+    """bool [vocabulary]: the commonest token ids of the corpus and the special tokens."""
+    size = windower.tokenizer.get_vocab_size(with_added_tokens=True)
+    counts = np.zeros(size, dtype=np.int64)
+    for ids in tokens:
+        counts += np.bincount(ids, minlength=size)
+    common = np.zeros(size, dtype=bool)
+    common[np.argsort(-counts, kind="stable")[:COMMON_TOKENS]] = True
+    for name in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"):
+        special = windower.tokenizer.token_to_id(name)
+        if special is not None:
+            common[special] = True
+    return common
+
+
+def log_softmax(logits: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Log-probabilities along the last axis, in float64."""
+    shifted = np.asarray(logits, dtype=np.float64)
+    shifted = shifted - shifted.max(axis=-1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
+
+
+def document_scores(windows: Sequence[npt.NDArray[Any]], authors: int) -> npt.NDArray[np.float64]:
+    """Per-document logits [w, authors] -> mean window log-softmax [documents, authors]; no windows: uniform."""
+    uniform = np.full(authors, -np.log(authors))
+    return np.array([log_softmax(logits).mean(axis=0) if len(logits) else uniform for logits in windows])

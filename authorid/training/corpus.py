@@ -1,0 +1,142 @@
+"""A corpus: one directory per author, with documents inside.
+
+Documents are read whole, decoded once, and kept in a fixed order (authors sorted by name, documents by their
+path), so that an index means the same document in every process that reads the same corpus.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from authorid.documents import UndecodableError, decode
+from authorid.errors import CorpusError
+
+__all__ = ["Corpus", "CorpusDocument", "SplitHow", "load_corpus"]
+
+SplitHow = Literal["random", "last"]
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusDocument:
+    """One training text: `path` is relative to the corpus, POSIX style; `label` indexes `Corpus.authors`."""
+
+    path: str
+    label: int
+    text: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """Documents with known authors.
+
+    `authors` are the directory names, sorted; `warnings` name the files that were left out, and why.
+    """
+
+    root: Path
+    authors: tuple[str, ...]
+    documents: tuple[CorpusDocument, ...]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the sorted (relative path, SHA-256 of the file) pairs: names the exact corpus."""
+        total = hashlib.sha256()
+        for path, sha256 in sorted((document.path, document.sha256) for document in self.documents):
+            total.update(path.encode("utf-8", "surrogateescape") + b"\0" + sha256.encode() + b"\n")
+        return total.hexdigest()
+
+    def split(self, fraction: float, seed: int, how: SplitHow = "random") -> tuple[list[int], list[int]]:
+        """Split by document, author by author: ``(training indices, validation indices)``, both ascending.
+
+        Every author with two documents or more gives at least one and keeps at least one; an author with a
+        single document keeps it. ``how="last"`` takes each author's last documents in natural order of their
+        file names (for corpora numbered by date); ``"random"`` draws with `seed`.
+        """
+        if not 0.0 <= fraction < 1.0:
+            raise ValueError(f"validation fraction must be in [0, 1), got {fraction}")
+        held: set[int] = set()
+        generator = np.random.default_rng(seed)
+        for label in range(len(self.authors)):
+            own = [index for index, document in enumerate(self.documents) if document.label == label]
+            if fraction == 0.0 or len(own) < 2:
+                continue
+            count = min(max(round(len(own) * fraction), 1), len(own) - 1)
+            if how == "last":
+                own.sort(key=lambda index: _natural(self.documents[index].path))
+                held.update(own[-count:])
+            else:
+                held.update(int(index) for index in generator.permutation(own)[:count])
+        everything = range(len(self.documents))
+        return [index for index in everything if index not in held], sorted(held)
+
+
+def load_corpus(root: Path) -> Corpus:
+    """Read the corpus at `root`: each visible subdirectory is an author, each visible file in it a document.
+
+    Files that are empty or cannot be read or decoded are left out with a warning. Raises `CorpusError` when
+    `root` is not a directory, has fewer than two authors, or an author has no readable document.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise CorpusError(f"{root}: not a directory; a corpus has one subdirectory per author")
+    homes = sorted((entry for entry in root.iterdir() if _visible(entry) and entry.is_dir()), key=_name)
+    if not homes:
+        raise CorpusError(f"{root}: no author subdirectories; a corpus has one subdirectory per author")
+    if len(homes) < 2:
+        raise CorpusError(f"{root}: only one author ({homes[0].name}); attribution needs at least two")
+    documents: list[CorpusDocument] = []
+    warnings: list[str] = []
+    for label, home in enumerate(homes):
+        before = len(documents)
+        for path in _files(home):
+            try:
+                data = path.read_bytes()
+                text, _ = decode(data)
+            except (OSError, UndecodableError) as error:
+                warnings.append(f"{path}: left out, {error}")
+                continue
+            if not text.strip():
+                warnings.append(f"{path}: left out, empty")
+                continue
+            relative = path.relative_to(root).as_posix()
+            documents.append(CorpusDocument(relative, label, text, hashlib.sha256(data).hexdigest()))
+        if len(documents) == before:
+            raise CorpusError(
+                f"{home}: this author has no readable document; add some or remove the directory"
+            )
+    return Corpus(root, tuple(home.name for home in homes), tuple(documents), tuple(warnings))
+
+
+def _files(home: Path) -> Iterator[Path]:
+    """Visible regular files under `home`, nested ones too, in sorted order; directory links are not entered."""
+    for entry in sorted(home.iterdir(), key=_name):
+        if not _visible(entry):
+            continue
+        if entry.is_dir():
+            if not entry.is_symlink():
+                yield from _files(entry)
+        elif entry.is_file():
+            yield entry
+
+
+def _visible(path: Path) -> bool:
+    return not path.name.startswith(".")
+
+
+def _name(path: Path) -> str:
+    return path.name
+
+
+def _natural(path: str) -> list[tuple[int, int, str]]:
+    """Key that puts 9.txt before 10.txt."""
+    return [
+        (0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", path) if part
+    ]

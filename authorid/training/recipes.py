@@ -1,0 +1,152 @@
+"""The two recipes and their knobs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from types import MappingProxyType
+from typing import Any, Literal
+
+from authorid.errors import RunError
+from authorid.training.corpus import SplitHow
+from authorid.windows import SPECIAL_TOKENS
+
+__all__ = ["RECIPES", "Precision", "Recipe", "TrainingOptions"]
+
+Recipe = Literal["windows", "seed"]
+Precision = Literal["float32", "bfloat16"]
+
+RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "windows": MappingProxyType(
+            {
+                "epochs": 4,
+                "batch": 32,
+                "learning_rate": 3e-4,
+                "seed": 1,
+                "window": 128,
+                "weight_decay": 0.01,
+                "warmup": 0.1,
+                "freeze_embeddings": True,
+                "topic_dropout": 1.0,
+            }
+        ),
+        # keras.io-style fine-tuning as most tutorials do it, kept to the letter so that figures can be compared.
+        "seed": MappingProxyType(
+            {
+                "epochs": 20,
+                "batch": 2,
+                "learning_rate": 5e-5,
+                "seed": 1000,
+                "window": 512,
+                "weight_decay": 0.0,
+                "warmup": 0.0,
+                "freeze_embeddings": False,
+                "topic_dropout": 0.0,
+            }
+        ),
+    }
+)
+"""What each recipe sets for the options that are not given."""
+
+_BY_RECIPE: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingOptions:
+    """Everything that decides the outcome of a training run, besides the corpus.
+
+    Options left at ``None`` take the recipe's value from `RECIPES`, so an instance never holds ``None``.
+
+    - ``windows``: every window of every document is an example; mean pooling; AdamW with linear warm-up
+      (the share `warmup` of all steps) and linear decay to zero; document score = mean window log-softmax.
+    - ``seed``: the first `window` tokens of each document; hidden layer on the first token; constant-rate Adam.
+
+    `window` and `stride` count tokens (`window` with its two special tokens). `validation_split` is a share of
+    documents, 0 trains on all of them. `topic_dropout` is the highest rate at which a training window loses
+    the words that are not among the corpus' 1,000 commonest tokens (0 = off). `precision` "bfloat16" computes
+    in bfloat16 with float32 variables.
+    """
+
+    base_model: str
+    recipe: Recipe = "windows"
+    epochs: int = _BY_RECIPE
+    batch: int = _BY_RECIPE
+    learning_rate: float = _BY_RECIPE
+    seed: int = _BY_RECIPE
+    window: int = _BY_RECIPE
+    stride: int = _BY_RECIPE
+    validation_split: float = 0.2
+    validation_how: SplitHow = "random"
+    weight_decay: float = _BY_RECIPE
+    warmup: float = _BY_RECIPE
+    label_smoothing: float = 0.0
+    freeze_embeddings: bool = _BY_RECIPE
+    topic_dropout: float = _BY_RECIPE
+    dropout: float = 0.1
+    precision: Precision = "float32"
+
+    def __post_init__(self) -> None:
+        """Fill in the recipe's values and check every option; raises `RunError`."""
+        if self.recipe not in RECIPES:
+            raise RunError(f"unknown recipe {self.recipe!r}; there are: {', '.join(RECIPES)}")
+        for name, value in RECIPES[self.recipe].items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
+        if self.stride is None:
+            object.__setattr__(self, "stride", self.window - SPECIAL_TOKENS)
+        self._check()
+
+    @property
+    def truncate(self) -> bool:
+        """Whether a document is its first window only."""
+        return self.recipe == "seed"
+
+    @property
+    def pooling(self) -> Literal["mean", "first"]:
+        """How token states become one vector."""
+        return "first" if self.recipe == "seed" else "mean"
+
+    def to_json(self) -> dict[str, Any]:
+        """All options as plain values; `from_json` reads them back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> TrainingOptions:
+        """Rebuild from `to_json`; raises `RunError` on unknown or missing options."""
+        unknown = set(record) - {field.name for field in fields(cls)}
+        if unknown:
+            raise RunError(f"unknown training options: {', '.join(sorted(unknown))}")
+        try:
+            return cls(**record)
+        except TypeError as error:
+            raise RunError(f"bad training options: {error}") from None
+
+    def differences(self, other: TrainingOptions) -> list[str]:
+        """What differs, as ``"epochs 4, was 3"`` lines with `other` as the past."""
+        return [
+            f"{field.name} {getattr(self, field.name)!r}, was {getattr(other, field.name)!r}"
+            for field in fields(self)
+            if getattr(self, field.name) != getattr(other, field.name)
+        ]
+
+    def _check(self) -> None:
+        demands = {
+            "epochs must be at least 1": self.epochs >= 1,
+            "batch must be at least 1": self.batch >= 1,
+            "learning_rate must be positive": self.learning_rate > 0,
+            "seed must not be negative": self.seed >= 0,
+            "window must be at least 8 tokens": self.window >= 8,
+            "stride must be between 1 and window - 2": 1 <= self.stride <= self.window - SPECIAL_TOKENS,
+            "validation_split must be in [0, 1)": 0 <= self.validation_split < 1,
+            "validation_how must be 'random' or 'last'": self.validation_how in ("random", "last"),
+            "weight_decay must not be negative": self.weight_decay >= 0,
+            "warmup must be in [0, 1)": 0 <= self.warmup < 1,
+            "label_smoothing must be in [0, 1)": 0 <= self.label_smoothing < 1,
+            "topic_dropout must be in [0, 1]": 0 <= self.topic_dropout <= 1,
+            "dropout must be in [0, 1)": 0 <= self.dropout < 1,
+            "precision must be 'float32' or 'bfloat16'": self.precision in ("float32", "bfloat16"),
+        }
+        for demand, met in demands.items():
+            if not met:
+                raise RunError(f"training options: {demand}")

@@ -1,0 +1,192 @@
+"""A training run on disk.
+
+::
+
+    RUN/
+      run.json        what was trained, on what, with what; written last: its presence means "finished"
+      model.keras     the weights (and a description of the model, which is never read back)
+      config.json     Hugging Face style: model_type, sizes, id2label
+      tokenizer.json  the base model's tokenizer
+      history.json, history.png
+      checkpoint/     only while training
+
+Loading rebuilds the model in code from run.json and reads only weights from model.keras: no code or
+architecture from the file is ever run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from authorid.errors import RunError, require
+from authorid.training.batches import inputs
+from authorid.training.keras_setup import import_keras
+from authorid.training.model import Geometry, build_classifier
+from authorid.training.recipes import TrainingOptions
+from authorid.windows import Windower
+
+__all__ = ["FORMAT_VERSION", "Run", "predict_windows"]
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training run; make one with `train` or `Run.load`.
+
+    `training` and `validation` are document paths relative to the corpus; `record` is the whole of run.json.
+    """
+
+    path: Path
+    geometry: Geometry
+    authors: tuple[str, ...]
+    options: TrainingOptions
+    window: int
+    stride: int
+    truncate: bool
+    pooling: Literal["mean", "first"]
+    hidden_activation: str | None
+    training: tuple[str, ...]
+    validation: tuple[str, ...]
+    corpus_digest: str
+    metrics: Mapping[str, float]
+    record: Mapping[str, Any] = field(repr=False)
+
+    @classmethod
+    def load(cls, path: Path) -> Run:
+        """Read and check the run at `path`; raises `RunError`."""
+        root = Path(path)
+        if not root.is_dir():
+            raise RunError(f"{root}: no such run directory")
+        if not (root / "run.json").is_file():
+            if (root / "checkpoint").is_dir():
+                raise RunError(f"{root}: this training is not finished; go on with `authorid train --resume`")
+            raise RunError(f"{root}: not a training run (no run.json)")
+        for name in ("model.keras", "tokenizer.json", "config.json"):
+            if not (root / name).is_file():
+                raise RunError(f"{root}: {name} is missing")
+        record = _read_json(root / "run.json")
+        version = record.get("format")
+        if version != FORMAT_VERSION:
+            raise RunError(f"{root / 'run.json'}: format {version!r}; this authorid reads {FORMAT_VERSION}")
+        try:
+            return cls._from_record(root, record)
+        except RunError as error:
+            raise RunError(f"{root / 'run.json'}: {error}") from None
+        except (KeyError, TypeError, ValueError) as error:
+            reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+            raise RunError(f"{root / 'run.json'}: {reason}") from None
+
+    def keras_model(self) -> Any:
+        """The trained classifier in float32 (see `build_classifier`), with its weights; raises `RunError`."""
+        import_keras()
+        model = build_classifier(
+            self.geometry,
+            len(self.authors),
+            self.pooling,
+            self.hidden_activation,
+            self.options.dropout,
+        )
+        weights = self.path / "model.keras"
+        try:
+            model.load_weights(str(weights))
+        except Exception as error:  # zip, h5 and shape errors come in many classes
+            raise RunError(f"{weights}: the weights do not fit run.json ({error})") from error
+        return model
+
+    def windower(self) -> Windower:
+        """How this model wants its documents cut."""
+        return Windower.from_file(
+            self.path / "tokenizer.json", self.window, self.stride, truncate=self.truncate
+        )
+
+    def predict_logits(self, texts: Sequence[str], batch: int = 16) -> list[npt.NDArray[np.float32]]:
+        """Logits of every window of every text: one float32 [windows, authors] per text, [0, authors] if empty."""
+        windower = self.windower()
+        windows = [
+            [window.ids for window in windower.windows(ids)] for ids in windower.token_ids(list(texts))
+        ]
+        return predict_windows(self.keras_model(), windows, len(self.authors), batch=batch)
+
+    @classmethod
+    def _from_record(cls, root: Path, record: Mapping[str, Any]) -> Run:
+        authors = record["authors"]
+        if not (
+            isinstance(authors, list)
+            and len(authors) >= 2
+            and all(isinstance(author, str) and author for author in authors)
+            and len(set(authors)) == len(authors)
+        ):
+            raise RunError("authors must be at least two different names")
+        geometry = Geometry.from_json(record["geometry"])
+        options = TrainingOptions.from_json(record["options"])
+        window, stride, head = int(record["window"]), int(record["stride"]), record["head"]
+        if window > geometry.max_sequence_length:
+            raise RunError(f"window {window} is longer than the encoder's {geometry.max_sequence_length}")
+        if record["pooling"] not in ("mean", "first"):
+            raise RunError(f"unknown pooling {record['pooling']!r}")
+        if head not in (None, "relu", "tanh"):
+            raise RunError(f"unknown head activation {head!r}")
+        return cls(
+            path=root,
+            geometry=geometry,
+            authors=tuple(authors),
+            options=options,
+            window=window,
+            stride=stride,
+            truncate=bool(record["truncate"]),
+            pooling=record["pooling"],
+            hidden_activation=head,
+            training=tuple(record["training"]),
+            validation=tuple(record["validation"]),
+            corpus_digest=str(record["corpus"]["digest"]),
+            metrics=dict(record["metrics"]),
+            record=record,
+        )
+
+
+def predict_windows(
+    model: Any, documents: Sequence[Sequence[npt.NDArray[np.int32]]], authors: int, batch: int = 16
+) -> list[npt.NDArray[np.float32]]:
+    """Logits of token windows: per document a list of int32 [s] in, float32 [windows, authors] out.
+
+    Windows of like length share a batch, padded to its longest.
+    """
+    results = [np.zeros((len(windows), authors), dtype=np.float32) for windows in documents]
+    queue = sorted(
+        (
+            (len(ids), document, position)
+            for document, ids_list in enumerate(documents)
+            for position, ids in enumerate(ids_list)
+        ),
+    )
+    tensorflow = require("tensorflow", "train")
+    names = [tensor.name for tensor in model.inputs]
+    # One signature for every shape: Keras' own predict would trace the graph again for each new one.
+    signature = [{name: tensorflow.TensorSpec((None, None), tensorflow.int32, name=name) for name in names}]
+    forward = tensorflow.function(lambda named: model(named, training=False), input_signature=signature)
+    for start in range(0, len(queue), batch):
+        chosen = queue[start : start + batch]
+        rows = [documents[document][position] for _, document, position in chosen]
+        padded = inputs(rows, chosen[-1][0], segments="segment_ids" in names)
+        logits = forward({name: tensorflow.constant(padded[name]) for name in names}).numpy()
+        for (_, document, position), row in zip(chosen, logits, strict=True):
+            results[document][position] = row
+    return results
+
+
+def _read_json(path: Path) -> Mapping[str, Any]:
+    try:
+        record = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: not readable JSON ({error})") from None
+    if not isinstance(record, dict):
+        raise RunError(f"{path}: not a JSON object")
+    return record
