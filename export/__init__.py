@@ -1,0 +1,1 @@
+"""Keras -> ONNX -> fast graph -> INT8 -> verified bundle (extra ``train``)."""

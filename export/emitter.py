@@ -1,0 +1,296 @@
+"""From trained weights to an ONNX graph that the stock onnxruntime CPU provider runs fast.
+
+The graph has one input, ``input_ids`` int32 [batch, sequence], and one output, ``logits`` float32 [batch, authors]. All
+windows of a batch must have the same length, at least `MIN_LENGTH` tokens: there is no mask anywhere.
+
+**Two promises.** *Batch invariance*: the logits of a window are the same to the last bit whatever its neighbours,
+whatever the batch size and the number of intra-op threads. Two ops of onnxruntime do not keep it by themselves, and are
+handled where they occur: a ReduceMean over the tokens of a single window takes another code path than that of several
+(so the mean is always taken of at least two), and a float32 matrix product with a single row may (so the head always
+sees two rows or more). *No surprises in the optimizer*: additions are written ``Sum``, not ``Add``, because at its
+default level onnxruntime fuses Add + LayerNormalization into SkipLayerNormalization and Add + Gelu into BiasGelu, which
+are four and twice as slow as the parts.
+
+What one layer costs in nodes: see `LAYER_NODES`. Everything else is in `EMBEDDING_NODES` and `HEAD_NODES`.
+
+**INT8** means: every matmul of the encoder is U8 x S8 -> float32 in one MatMulIntegerToFloat (bias inside), activations
+quantized with one static scale each (from `authorid.export.calibrate`), weights with one scale a column; the token table
+is int8 with one scale a row. Norms, GELU, attention and the head stay float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from authorid.errors import ExportError, require
+from authorid.export.weights import Dense, EncoderWeights, Floats, Norm
+
+__all__ = [
+    "DIALECT",
+    "EMBEDDING_NODES",
+    "HEAD_NODES",
+    "LAYER_NODES",
+    "METADATA_DIALECT",
+    "MIN_LENGTH",
+    "Precision",
+    "Ranges",
+    "activation_scale",
+    "emit",
+    "quantize_columns",
+    "quantize_rows",
+    "sites",
+]
+
+Precision = Literal["fp32", "int8"]
+Ranges = Mapping[str, tuple[float, float]]
+"""Matmul input (a name from `sites`) -> smallest and largest value seen there."""
+
+METADATA_DIALECT = "authorid.dialect"
+DIALECT = "onnxruntime-cpu"
+"""Metadata key and value of emitted graphs: a runtime that sees them need not run slow fusions or feed a mask."""
+
+MIN_LENGTH = 2
+"""Fewest tokens in a window. ``[CLS] token [SEP]`` has three."""
+
+EMBEDDING_NODES: Mapping[Precision, Mapping[str, int]] = {
+    "fp32": {"Gather": 1, "Shape": 1, "Slice": 1, "Sum": 1, "LayerNormalization": 1},
+    "int8": {"Gather": 2, "Cast": 1, "Mul": 1, "Shape": 1, "Slice": 1, "Sum": 1, "LayerNormalization": 1},
+}
+"""Nodes before the first layer: the int8 table needs its row scales gathered and multiplied in."""
+
+LAYER_NODES: Mapping[Precision, Mapping[str, int]] = {
+    "fp32": {"MatMul": 6, "Sum": 8, "MultiHeadAttention": 1, "LayerNormalization": 2, "Gelu": 1},
+    "int8": {
+        "QuantizeLinear": 4,
+        "MatMulIntegerToFloat": 6,
+        "Sum": 2,
+        "MultiHeadAttention": 1,
+        "LayerNormalization": 2,
+        "Gelu": 1,
+    },
+}
+"""Nodes of one layer. The last layer of a ``first`` pooling has one Gather more (two in INT8): from there on only the
+first two tokens are computed."""
+
+HEAD_NODES: Mapping[str, Mapping[str, int]] = {
+    "mean": {"Concat": 1, "ReduceMean": 1, "MatMul": 1, "Sum": 1, "Split": 1},
+    "first": {"MatMul": 1, "Sum": 1, "Gather": 1},
+}
+"""Nodes after the last layer, by pooling. A hidden layer adds a MatMul, a Sum and its activation."""
+
+_MICROSOFT = "com.microsoft"
+_OPSET = 20
+_IR = 10
+
+
+def sites(weights: EncoderWeights) -> list[str]:
+    """Names of the matmul inputs whose range INT8 needs: four for each layer."""
+    return [
+        f"layer_{i}/{place}"
+        for i in range(len(weights.layers))
+        for place in ("input", "attention", "ffn_input", "ffn_inner")
+    ]
+
+
+def activation_scale(low: float, high: float) -> tuple[np.float32, np.uint8]:
+    """Scale and zero point that map [low, high], widened to hold 0, onto 0...255."""
+    low, high = min(low, 0.0), max(high, 0.0)
+    scale = np.float32((high - low) / 255) if high > low else np.float32(1)
+    return scale, np.uint8(np.clip(np.rint(-low / scale), 0, 255))
+
+
+def quantize_columns(kernel: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
+    """Symmetric int8 with one scale a column: [k, n] float32 -> [k, n] int8, [n] float32."""
+    rows, scales = quantize_rows(np.ascontiguousarray(kernel.T))
+    return np.ascontiguousarray(rows.T), scales
+
+
+def quantize_rows(table: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
+    """Symmetric int8 with one scale a row: [v, h] float32 -> [v, h] int8, [v] float32."""
+    scales = np.abs(table).max(axis=1) / np.float32(127)
+    scales = np.where(scales > 0, scales, 1).astype(np.float32)
+    return np.rint(table / scales[:, None]).astype(np.int8), scales
+
+
+def emit(
+    weights: EncoderWeights,
+    precision: Precision = "fp32",
+    ranges: Ranges | None = None,
+    *,
+    observe: bool = False,
+) -> bytes:
+    """Write the graph and return it as one serialized ONNX model, weights inside.
+
+    `ranges` gives, for INT8, the range of every matmul input (`sites`); zero is always made part of it. With `observe`
+    (float32 only) the graph has two more outputs for each site, ``<site>/min`` and ``<site>/max``, float32 scalars:
+    that is how ranges are found. Raises `ExportError` when ranges are missing or not finite.
+    """
+    if precision == "int8":
+        if observe:
+            raise ExportError("only the float32 graph can be observed")
+        _check_ranges(weights, ranges)
+    graph = _Graph(precision=precision, ranges=ranges or {}, observe=observe)
+    states = _embeddings(graph, weights)
+    for index in range(len(weights.layers)):
+        states = _layer(graph, weights, index, states)
+    _head(graph, weights, states)
+    return graph.serialize(weights)
+
+
+def _check_ranges(weights: EncoderWeights, ranges: Ranges | None) -> None:
+    missing = [site for site in sites(weights) if site not in (ranges or {})]
+    if missing:
+        raise ExportError(f"INT8 needs a calibrated range for every matmul input; missing: {', '.join(missing)}")
+    for site, (low, high) in (ranges or {}).items():
+        if not (np.isfinite(low) and np.isfinite(high) and low <= high):
+            raise ExportError(f"calibrated range of {site} is not usable: {low} to {high}")
+
+
+@dataclass(slots=True)
+class _Graph:
+    """Nodes and constants as they are written; values are handled by name."""
+
+    precision: Precision
+    ranges: Ranges
+    observe: bool
+    nodes: list[Any] = field(default_factory=list)
+    constants: dict[str, Any] = field(default_factory=dict)
+    observed: list[str] = field(default_factory=list)
+
+    def op(self, kind: str, inputs: Sequence[str], name: str, *, domain: str = "", **attributes: Any) -> str:
+        """Append a node; its first output has its `name`."""
+        helper = require("onnx.helper", "train")
+        self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, domain=domain, **attributes))
+        return name
+
+    def const(self, name: str, value: Any, dtype: npt.DTypeLike = np.float32) -> str:
+        """A constant, stored once under `name`."""
+        if name not in self.constants:
+            numpy_helper = require("onnx.numpy_helper", "train")
+            array = np.ascontiguousarray(value, dtype=dtype)
+            self.constants[name] = numpy_helper.from_array(array.reshape(np.shape(value)), name)
+        return name
+
+    def matmul_input(self, x: str, site: str) -> str:
+        """Make float32 `x` ready to enter the matmuls of `site`."""
+        if self.observe:
+            for kind, suffix in (("ReduceMin", "min"), ("ReduceMax", "max")):
+                self.observed.append(self.op(kind, [x], f"{site}/{suffix}", keepdims=0))
+        if self.precision == "fp32":
+            return x
+        return self.op("QuantizeLinear", [x, *self._scale(site)], f"{site}/quantized")
+
+    def linear(self, x: str, dense: Dense, name: str, site: str = "") -> str:
+        """``x @ kernel + bias`` for an `x` from `matmul_input` of `site`; in float32 when no site is given."""
+        if self.precision == "fp32" or not site:
+            product = self.op("MatMul", [x, self.const(f"{name}/kernel", dense.kernel)], f"{name}/product")
+            return self.op("Sum", [product, self.const(f"{name}/bias", dense.bias)], name)
+        kernel, scales = quantize_columns(dense.kernel)
+        scale, zero = self._scale(site)
+        operands = [
+            x,
+            self.const(f"{name}/kernel", kernel, np.int8),
+            scale,
+            self.const(f"{name}/scales", scales),
+            zero,
+            "",
+            self.const(f"{name}/bias", dense.bias),
+        ]
+        return self.op("MatMulIntegerToFloat", operands, name, domain=_MICROSOFT)
+
+    def norm(self, x: str, norm: Norm, name: str, epsilon: float) -> str:
+        """Layer normalisation over the last axis."""
+        operands = [x, self.const(f"{name}/gamma", norm.gamma), self.const(f"{name}/beta", norm.beta)]
+        return self.op("LayerNormalization", operands, name, axis=-1, epsilon=epsilon)
+
+    def _scale(self, site: str) -> tuple[str, str]:
+        scale, zero = activation_scale(*self.ranges[site])
+        return self.const(f"{site}/scale", scale), self.const(f"{site}/zero_point", zero, np.uint8)
+
+    def serialize(self, weights: EncoderWeights) -> bytes:
+        """The finished model as bytes."""
+        helper, onnx = require("onnx.helper", "train"), require("onnx", "train")
+        ids = helper.make_tensor_value_info("input_ids", onnx.TensorProto.INT32, ["batch", "sequence"])
+        outputs = [helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["batch", weights.authors])]
+        outputs += [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, []) for name in self.observed]
+        graph = helper.make_graph(self.nodes, "authorid", [ids], outputs, list(self.constants.values()))
+        model = helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid("", _OPSET), helper.make_opsetid(_MICROSOFT, 1)],
+            ir_version=_IR,
+            producer_name="authorid",
+        )
+        helper.set_model_props(model, {METADATA_DIALECT: DIALECT, "authorid.precision": self.precision})
+        return bytes(model.SerializeToString(deterministic=True))
+
+
+def _embeddings(graph: _Graph, weights: EncoderWeights) -> str:
+    """Token ids -> states float32 [b, s, h]."""
+    if graph.precision == "fp32":
+        tokens = graph.op("Gather", [graph.const("tokens/table", weights.token_embedding), "input_ids"], "tokens")
+    else:
+        table, scales = quantize_rows(weights.token_embedding)
+        rows = graph.op("Gather", [graph.const("tokens/table", table, np.int8), "input_ids"], "tokens/rows")
+        scale = graph.op("Gather", [graph.const("tokens/scales", scales[:, None]), "input_ids"], "tokens/scale")
+        tokens = graph.op("Mul", [graph.op("Cast", [rows], "tokens/float", to=1), scale], "tokens")
+    length = graph.op("Shape", ["input_ids"], "length", start=1, end=2)
+    table = graph.const("positions/table", weights.position_embedding[None])
+    zero, one = graph.const("zero", [0], np.int64), graph.const("one", [1], np.int64)
+    positions = graph.op("Slice", [table, zero, length, one], "positions")
+    summed = graph.op("Sum", [tokens, positions], "embeddings/sum")
+    return graph.norm(summed, weights.embedding_norm, "embeddings/norm", weights.epsilon)
+
+
+def _layer(graph: _Graph, weights: EncoderWeights, index: int, x: str) -> str:
+    """One transformer layer: [b, s, h] -> [b, s, h], or [b, 2, h] from the last layer when only those are used."""
+    layer, name = weights.layers[index], f"layer_{index}"
+    states = graph.matmul_input(x, f"{name}/input")
+    keys = graph.linear(states, layer.k, f"{name}/k", f"{name}/input")
+    values = graph.linear(states, layer.v, f"{name}/v", f"{name}/input")
+    if index == len(weights.layers) - 1 and weights.head.pooling == "first":
+        two = graph.const("first_two", [0, 1], np.int64)
+        rows = graph.op("Gather", [x, two], f"{name}/first_rows", axis=1)
+        if states != x:
+            states = graph.op("Gather", [states, two], f"{name}/input/first_rows", axis=1)
+        else:
+            states = rows
+        x = rows
+    queries = graph.linear(states, layer.q, f"{name}/q", f"{name}/input")
+    context = graph.op(
+        "MultiHeadAttention", [queries, keys, values], f"{name}/context", domain=_MICROSOFT, num_heads=weights.heads
+    )
+    y = graph.matmul_input(context, f"{name}/attention")
+    y = graph.linear(y, layer.attention_output, f"{name}/attention_output", f"{name}/attention")
+    y = graph.op("Sum", [x, y], f"{name}/attention_residual")
+    x = graph.norm(y, layer.attention_norm, f"{name}/attention_norm", weights.epsilon)
+    y = graph.matmul_input(x, f"{name}/ffn_input")
+    y = graph.linear(y, layer.ffn_inner, f"{name}/ffn", f"{name}/ffn_input")
+    y = graph.op("Gelu", [y], f"{name}/gelu", approximate="tanh" if weights.gelu == "tanh" else "none")
+    y = graph.matmul_input(y, f"{name}/ffn_inner")
+    y = graph.linear(y, layer.ffn_output, f"{name}/ffn_output", f"{name}/ffn_inner")
+    y = graph.op("Sum", [x, y], f"{name}/ffn_residual")
+    return graph.norm(y, layer.ffn_norm, f"{name}/ffn_norm", weights.epsilon)
+
+
+def _head(graph: _Graph, weights: EncoderWeights, x: str) -> None:
+    """States -> logits [b, authors]. Between them are always two rows or more, of which the first half counts."""
+    head = weights.head
+    if head.pooling == "mean":
+        twice = graph.op("Concat", [x, x], "pooling/twice", axis=0)
+        x = graph.op("ReduceMean", [twice, graph.const("one", [1], np.int64)], "pooling", keepdims=0)
+    if head.hidden is not None:
+        x = graph.linear(x, head.hidden, "head_hidden")
+        x = graph.op("Relu" if head.activation == "relu" else "Tanh", [x], "head_hidden/activation")
+    x = graph.linear(x, head.logits, "head_logits")
+    if head.pooling == "mean":
+        helper = require("onnx.helper", "train")
+        graph.nodes.append(
+            helper.make_node("Split", [x], ["logits", "logits/again"], name="logits", axis=0, num_outputs=2)
+        )
+    else:
+        graph.op("Gather", [x, graph.const("first", 0, np.int64)], "logits", axis=1)

@@ -1,0 +1,86 @@
+"""Keras -> float32 ONNX by tf2onnx: the graph that every other graph is measured against.
+
+It speaks Hugging Face: int64 [batch, sequence] inputs ``input_ids``, ``attention_mask`` and, for BERT,
+``token_type_ids``; output ``logits`` float32 [batch, authors]. Padding is allowed, where the mask is 0.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from typing import Any
+
+from authorid.errors import ExportError, require
+
+__all__ = ["INPUT_NAMES", "OPSET", "reference_graph"]
+
+OPSET = 17
+"""The newest opset with LayerNormalization-era ops that tf2onnx 1.17 writes and all our onnxruntimes read."""
+
+INPUT_NAMES = {"token_ids": "input_ids", "padding_mask": "attention_mask", "segment_ids": "token_type_ids"}
+"""keras-hub's input names -> Hugging Face's."""
+
+
+def reference_graph(model: Any) -> bytes:
+    """Convert a Keras classifier to a serialized ONNX model.
+
+    `model` takes a dict of int32 [b, s] and returns float32 logits [b, authors]. Raises `ExportError` when tf2onnx
+    cannot convert it.
+    """
+    tf = require("tensorflow", "train")
+    tf2onnx = require("tf2onnx", "train")
+    order = [name for name in INPUT_NAMES if name in {tensor.name for tensor in model.inputs}]
+    signature = [tf.TensorSpec([None, None], tf.int64, name=INPUT_NAMES[name]) for name in order]
+
+    def call(*tensors: Any) -> dict[str, Any]:
+        feed = {name: tf.cast(tensor, tf.int32) for name, tensor in zip(order, tensors, strict=True)}
+        return {"logits": model(feed, training=False)}
+
+    level = logging.getLogger("tf2onnx").level
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # tf2onnx 1.17 predates numpy 2 and protobuf 6
+            proto, _ = tf2onnx.convert.from_function(
+                tf.function(call, input_signature=signature),
+                input_signature=signature,
+                opset=OPSET,
+                custom_op_handlers={"Erfc": (_erfc, [])},
+            )
+    except Exception as error:
+        raise ExportError(f"tf2onnx could not convert the Keras model ({error})") from error
+    finally:
+        logging.getLogger("tf2onnx").setLevel(level)
+    _rename(proto, [INPUT_NAMES[name] for name in order])
+    return bytes(proto.SerializeToString())
+
+
+def _erfc(context: Any, node: Any, name: str, _args: Any) -> None:
+    """Write TensorFlow's Erfc, which ONNX lacks, as ``1 - erf(x)``."""
+    np = require("numpy", "train")
+    dtypes = [context.get_dtype(node.output[0])]
+    shapes = [context.get_shape(node.output[0])]
+    source = node.input[0]
+    context.remove_node(node.name)
+    erf = context.make_node("Erf", [source], name=f"{name}__erf")
+    one = context.make_const(f"{name}__one", np.array(1, np.float32))
+    context.make_node(
+        "Sub", [one.output[0], erf.output[0]], name=name, outputs=node.output, shapes=shapes, dtypes=dtypes
+    )
+
+
+def _rename(proto: Any, inputs: list[str]) -> None:
+    """Give inputs, output and axes their public names, whatever tf2onnx made of them."""
+    graph = proto.graph
+    if sorted(value.name.split(":")[0] for value in graph.input) != sorted(inputs) or len(graph.output) != 1:
+        names = [value.name for value in (*graph.input, *graph.output)]
+        raise ExportError(f"tf2onnx wrote a graph with unexpected inputs or outputs: {', '.join(names)}")
+    renames = {value.name: value.name.split(":")[0] for value in graph.input} | {graph.output[0].name: "logits"}
+    for node in graph.node:
+        node.input[:] = [renames.get(name, name) for name in node.input]
+        node.output[:] = [renames.get(name, name) for name in node.output]
+    for value in (*graph.input, *graph.output):
+        value.name = renames[value.name]
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    for value in graph.input:
+        value.type.tensor_type.shape.dim[1].dim_param = "sequence"
