@@ -187,6 +187,171 @@ def _check_encoding(encoding: str | None) -> None:
         raise typer.BadParameter(f"Python knows no encoding {encoding!r}", param_hint="--encoding") from None
 
 
+class RecipeChoice(StrEnum):
+    """Ways to fine-tune."""
+
+    windows = "windows"
+    seed = "seed"
+
+
+class TrainPrecision(StrEnum):
+    """Precisions to compute in while training; variables stay float32."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
+
+class SplitChoice(StrEnum):
+    """How validation documents are chosen."""
+
+    random = "random"
+    last = "last"
+
+
+@app.command()
+def train(
+    corpus: Annotated[Path, typer.Argument(metavar="CORPUS", help="A directory with one directory per author.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="Where to put the run directory.")],
+    base_model: Annotated[
+        str, typer.Option(metavar="DIR|HUB_ID", help="BERT or DistilBERT checkpoint in Hugging Face layout.")
+    ] = "distilbert-base-uncased",
+    recipe: Annotated[
+        RecipeChoice, typer.Option(help="windows: whole documents in windows; seed: first 512 tokens, Adam 5e-5.")
+    ] = RecipeChoice.windows,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the corpus.  [4; seed: 20]")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Examples in a step.  [32; seed: 2]")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Highest learning rate.  [3e-4; seed: 5e-5]")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random.  [1; seed: 1000]")] = None,
+    window: Annotated[int | None, typer.Option(min=8, help="Window length in tokens.  [128; seed: 512]")] = None,
+    stride: Annotated[int | None, typer.Option(min=1, help="Tokens between window starts.  [window - 2]")] = None,
+    validation_split: Annotated[float, typer.Option(help="Share of documents held out; 0: none.")] = 0.2,
+    validation: Annotated[
+        SplitChoice, typer.Option(help="Which are held out; last: each author's last by file name.")
+    ] = SplitChoice.random,
+    label_smoothing: Annotated[float, typer.Option(help="Share of the target given to all authors alike.")] = 0.0,
+    topic_dropout: Annotated[
+        float | None, typer.Option(help="Highest rate at which a window loses its rare words.  [1; seed: 0]")
+    ] = None,
+    train_embeddings: Annotated[
+        bool | None,
+        typer.Option("--train-embeddings/--freeze-embeddings", help="Tune word embeddings.  [no; seed: yes]"),
+    ] = None,
+    precision: Annotated[
+        TrainPrecision, typer.Option(help="bfloat16 is faster on CPUs that have it.")
+    ] = TrainPrecision.float32,
+    test_corpus: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Held-out corpus to measure the finished model on.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was interrupted.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing run.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on the screen but errors.")] = False,
+) -> None:
+    """Fine-tune an encoder on CORPUS and write a run directory."""
+    from authorid.console import Screen, TrainingProgress
+    from authorid.training import TrainingOptions
+    from authorid.training import train as run_training
+
+    screen = Screen(quiet=quiet)
+    given = {
+        "epochs": epochs,
+        "batch": batch,
+        "learning_rate": learning_rate,
+        "seed": seed,
+        "window": window,
+        "stride": stride,
+        "topic_dropout": topic_dropout,
+        "freeze_embeddings": None if train_embeddings is None else not train_embeddings,
+    }
+    options = TrainingOptions(
+        base_model=base_model,
+        recipe=recipe.value,
+        validation_split=validation_split,
+        validation_how=validation.value,
+        label_smoothing=label_smoothing,
+        precision=precision.value,
+        **{name: value for name, value in given.items() if value is not None},
+    )
+    with TrainingProgress(screen) as report:
+        run = run_training(
+            corpus, out, options, test_corpus=test_corpus, resume=resume, force=force, report=report
+        )
+    metrics = [(name.replace("_", " "), f"{value:.4f}") for name, value in run.metrics.items()]
+    screen.table("Training", [("measure", False), ("last epoch", True)], metrics)
+    screen.say(f"run written to {out}; next: authorid export {out} --out BUNDLE --quantize")
+
+
+@app.command()
+def evaluate(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A run directory or a bundle.")],
+    corpus: Annotated[Path, typer.Argument(metavar="CORPUS", help="A directory with one directory per author.")],
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write every figure as JSON.")
+    ] = None,
+    plots: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write the confusion matrix as PNG.")
+    ] = None,
+    precision: Annotated[
+        PrecisionChoice, typer.Option(help="Which of a bundle's graphs to run.")
+    ] = PrecisionChoice.auto,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on the screen but errors.")] = False,
+) -> None:
+    """Measure MODEL on documents whose authors are known."""
+    from authorid.console import Screen
+    from authorid.evaluation import evaluate_model
+
+    screen = Screen(quiet=quiet)
+    with screen.progress("Evaluating") as advance:
+        metrics = evaluate_model(model, corpus, precision=precision.value, advance=advance, warn=screen.complain)
+    if json_file is not None:
+        _write_json(json_file, metrics.to_json())
+    if plots is not None:
+        _make_directory(plots)
+        metrics.plot_confusion(plots / "confusion.png")
+    screen.evaluation(metrics)
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory that train has written.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="BUNDLE", help="Where to put the bundle.")],
+    quantize: Annotated[bool, typer.Option("--quantize", help="Make the INT8 graph too.")] = False,
+    fp32: Annotated[bool, typer.Option("--fp32/--no-fp32", help="Keep the float32 graph in the bundle.")] = True,
+    name: Annotated[str | None, typer.Option(help="Name of the model, for its card and the statistics.")] = None,
+    corpus: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The training corpus; by default, where the run says it was."),
+    ] = None,
+    verify_on: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Compare the graphs on this corpus instead.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a bundle, and write even a graph that fails its checks.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on the screen but errors.")] = False,
+) -> None:
+    """Turn a training run into an ONNX bundle, verified before it is written."""
+    from authorid.console import Screen
+    from authorid.errors import require
+
+    screen = Screen(quiet=quiet)
+    room = require("authorid.export", "train")
+    options = room.ExportOptions(
+        quantize=quantize, keep_fp32=fp32, name=name, corpus=corpus, verify_on=verify_on, force=force
+    )
+    report = room.export_run(run, out, options, screen.say)
+    screen.table("Parity", [("check", False), ("value", True), ("bound", True), ("", False)], report.rows)
+    screen.say(f"bundle written to {out}; next: authorid score DOCUMENTS --model {out} --out results.csv")
+
+
+def _make_directory(path: Path) -> None:
+    from authorid.errors import OutputError
+
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot write there: {(error.strerror or str(error)).lower()}") from None
+
+
 def _write_json(path: Path, record: dict[str, Any]) -> None:
     from authorid.errors import OutputError
 

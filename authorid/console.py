@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
@@ -16,7 +17,11 @@ from rich.text import Text
 from authorid.attribution import Attribution
 from authorid.results.text import visible
 
-__all__ = ["Screen"]
+if TYPE_CHECKING:
+    from authorid.evaluation import Metrics
+    from authorid.training import Progress as TrainingStep
+
+__all__ = ["Screen", "TrainingProgress"]
 
 
 class Screen:
@@ -138,3 +143,41 @@ def _shown(text: str) -> str:
 
 def _percent(probability: float | None) -> str:
     return "" if probability is None else f"{probability:.1%}"
+
+
+class TrainingProgress:
+    """Shows a training as it goes: a bar on a terminal, a line an epoch otherwise. A context manager."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+        self._bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]} left", markup=False),
+            console=screen.console,
+            transient=True,
+            disable=screen.quiet or not screen.console.is_terminal,
+        )
+        self._task = self._bar.add_task("Training", total=None, left="-:--:--")
+
+    def __enter__(self) -> TrainingProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, progress: TrainingStep) -> None:
+        """Show one step."""
+        if progress.message is not None:
+            self._screen.say(progress.message)
+        done = max(0, progress.epoch - 1) * progress.steps + progress.step
+        self._bar.update(
+            self._task,
+            completed=done,
+            total=progress.epochs * progress.steps or None,
+            description=f"epoch {progress.epoch}/{progress.epochs}  loss {progress.loss:.3f}",
+            left=str(timedelta(seconds=round(progress.seconds_left))),
+        )
