@@ -117,9 +117,7 @@ class Bundle:
     def windower(self) -> Windower:
         """The tokenizer and window cutter that this model was trained with."""
         spec = self.window
-        return Windower.from_file(
-            self.path / "tokenizer.json", spec.length, spec.stride, truncate=spec.truncate
-        )
+        return Windower.from_file(self.path / "tokenizer.json", spec.length, spec.stride, truncate=spec.truncate)
 
 
 def load_bundle(path: str | os.PathLike[str]) -> Bundle:
@@ -214,9 +212,7 @@ def _check_file(root: Path, name: str, digest: str) -> None:
         )
 
 
-def write_bundle(
-    bundle: Bundle, files: Mapping[str, bytes | str | Path], *, overwrite: bool = False
-) -> Bundle:
+def write_bundle(bundle: Bundle, files: Mapping[str, bytes | str | Path], *, overwrite: bool = False) -> Bundle:
     """Write `bundle` with the contents of `files` (bytes, text, or a path to copy) at ``bundle.path``.
 
     The directory appears whole or not at all. Digests are computed here; ``bundle.files`` is ignored. Returns the

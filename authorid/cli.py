@@ -1,6 +1,6 @@
-"""The command line: parses, calls the library, renders. Exit codes are promises:
+"""The command line: parses, calls the library, renders.
 
-0 all done; 1 nothing could be done; 2 wrong usage; 3 done, but some documents failed; 130 interrupted.
+Exit codes are promises: 0 all done; 1 nothing could be done; 2 wrong usage; 3 done, but some documents failed; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from authorid.console import Screen
+    pass
 
 app = typer.Typer(
     name="authorid",
@@ -85,28 +85,36 @@ def _authorid(
 @app.command()
 def score(
     paths: Annotated[
-        list[str], typer.Argument(metavar="PATH...", help="Files, directories, or - for a list of paths on stdin.")
+        list[str],
+        typer.Argument(metavar="PATH...", help="Files, directories, or - for a list of paths on stdin."),
     ],
     out: Annotated[
-        str | None, typer.Option("--out", "-o", metavar="FILE", help="Where to write the results; - is stdout.")
+        str | None,
+        typer.Option("--out", "-o", metavar="FILE", help="Where to write the results; - is stdout."),
     ] = None,
     model: Annotated[
-        Path | None, typer.Option("--model", "-m", metavar="BUNDLE", help="Model to use instead of the embedded one.")
+        Path | None,
+        typer.Option("--model", "-m", metavar="BUNDLE", help="Model to use instead of the embedded one."),
     ] = None,
     form: Annotated[
-        Format | None, typer.Option("--format", "-f", help="Format of the results; by default, from FILE's ending.")
+        Format | None,
+        typer.Option("--format", "-f", help="Format of the results; by default, from FILE's ending."),
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many authors a JSONL row ranks.")] = 5,
     evidence: Annotated[bool, typer.Option("--evidence", help="Add per-window probabilities to JSONL rows.")] = False,
     stats: Annotated[
         Path | None, typer.Option("--stats", metavar="FILE", help="Write the run's statistics as JSON.")
     ] = None,
-    precision: Annotated[PrecisionChoice, typer.Option(help="Which of the model's graphs to run.")] = PrecisionChoice.auto,
+    precision: Annotated[
+        PrecisionChoice, typer.Option(help="Which of the model's graphs to run.")
+    ] = PrecisionChoice.auto,
     workers: Annotated[int, typer.Option(min=0, help="Batches in flight at once; 0: one a core.")] = 0,
     threads: Annotated[int, typer.Option(min=1, help="Intra-op threads for each batch.")] = 1,
     batch_tokens: Annotated[int, typer.Option(min=1, help="Size of a batch, in tokens.")] = 1024,
     include: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Only files that match.")] = None,
-    exclude: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="No files or directories that match.")] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(metavar="GLOB", help="No files or directories that match.")
+    ] = None,
     hidden: Annotated[bool, typer.Option("--hidden", help="Read hidden files too.")] = False,
     follow_symlinks: Annotated[bool, typer.Option("--follow-symlinks", help="Follow links; loops are found.")] = False,
     encoding: Annotated[
@@ -133,7 +141,7 @@ def score(
         hidden=hidden,
         encoding=encoding,
         max_bytes=max_bytes,
-        skip=frozenset(os.path.abspath(path) for path in (out, stats) if path is not None and path != "-"),
+        skip=frozenset(str(Path(path).absolute()) for path in (out, stats) if path is not None and path != "-"),
     )
     scorer = Scorer.load(model, EngineOptions(str(precision), workers, threads, batch_tokens))
     run = RunStats()
@@ -216,7 +224,8 @@ def train(
         str, typer.Option(metavar="DIR|HUB_ID", help="BERT or DistilBERT checkpoint in Hugging Face layout.")
     ] = "distilbert-base-uncased",
     recipe: Annotated[
-        RecipeChoice, typer.Option(help="windows: whole documents in windows; seed: first 512 tokens, Adam 5e-5.")
+        RecipeChoice,
+        typer.Option(help="windows: whole documents in windows; seed: first 512 tokens, Adam 5e-5."),
     ] = RecipeChoice.windows,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the corpus.  [4; seed: 20]")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Examples in a step.  [32; seed: 2]")] = None,
@@ -272,9 +281,7 @@ def train(
         **{name: value for name, value in given.items() if value is not None},
     )
     with TrainingProgress(screen) as report:
-        run = run_training(
-            corpus, out, options, test_corpus=test_corpus, resume=resume, force=force, report=report
-        )
+        run = run_training(corpus, out, options, test_corpus=test_corpus, resume=resume, force=force, report=report)
     metrics = [(name.replace("_", " "), f"{value:.4f}") for name, value in run.metrics.items()]
     screen.table("Training", [("measure", False), ("last epoch", True)], metrics)
     screen.say(f"run written to {out}; next: authorid export {out} --out BUNDLE --quantize")
@@ -287,9 +294,7 @@ def evaluate(
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write every figure as JSON.")
     ] = None,
-    plots: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write the confusion matrix as PNG.")
-    ] = None,
+    plots: Annotated[Path | None, typer.Option(metavar="DIR", help="Write the confusion matrix as PNG.")] = None,
     precision: Annotated[
         PrecisionChoice, typer.Option(help="Which of a bundle's graphs to run.")
     ] = PrecisionChoice.auto,
@@ -297,7 +302,7 @@ def evaluate(
 ) -> None:
     """Measure MODEL on documents whose authors are known."""
     from authorid.console import Screen
-    from authorid.evaluation import evaluate_model
+    from authorid.training.measure import evaluate_model
 
     screen = Screen(quiet=quiet)
     with screen.progress("Evaluating") as advance:

@@ -9,8 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.progress import TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -54,7 +61,11 @@ class Screen:
         table = Table(title=Text(title), box=style, title_justify="left", title_style="bold", pad_edge=False)
         for name, numeric in columns:
             table.add_column(
-                name, justify="right" if numeric else "left", overflow="ellipsis", no_wrap=True, header_style="bold"
+                name,
+                justify="right" if numeric else "left",
+                overflow="ellipsis",
+                no_wrap=True,
+                header_style="bold",
             )
         for row in rows:
             table.add_row(*(Text(_shown(str(value))) for value in row))
@@ -112,6 +123,25 @@ class Screen:
             f"{report['documents_per_second']:.1f} documents/s, {report['tokens_per_second']:,.0f} tokens/s "
             f"({report['model']}, {report['precision']}, {report['provider']}, {report['workers']} x "
             f"{report['threads']} threads, {report['peak_rss_mb']:.0f} MB)"
+        )
+
+    def evaluation(self, metrics: Metrics) -> None:
+        """What an evaluation found: the figures, the authors that fare worst, the commonest confusions."""
+        figures = {
+            "accuracy": f"{metrics.accuracy:.4f}",
+            "macro-F1": f"{metrics.macro_f1:.4f}",
+            "top-3": f"{metrics.top_3:.4f}",
+            "top-5": f"{metrics.top_5:.4f}",
+            "ECE": f"{metrics.ece:.4f}",
+            "log-loss": f"{metrics.log_loss:.4f}",
+        }
+        title = f"Evaluation on {metrics.documents} documents"
+        self.table(title, [(name, True) for name in figures], [tuple(figures.values())])
+        worst = sorted((row for row in metrics.per_author if row.support), key=lambda row: row.f1)[:10]
+        self.table(
+            "Authors with the lowest F1",
+            [("author", False), ("precision", True), ("recall", True), ("F1", True), ("documents", True)],
+            [(row.author, f"{row.precision:.3f}", f"{row.recall:.3f}", f"{row.f1:.3f}", row.support) for row in worst],
         )
 
     @contextmanager

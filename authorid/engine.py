@@ -74,9 +74,7 @@ class Engine:
         known = {"input_ids", "attention_mask", "token_type_ids"}
         if "input_ids" not in self._inputs or not known.issuperset(self._inputs):
             raise EngineError(f"{path}: unexpected graph inputs {self._inputs}; expected {sorted(known)}")
-        self._types = {
-            item.name: np.int64 if "int64" in item.type else np.int32 for item in self._session.get_inputs()
-        }
+        self._types = {item.name: np.int64 if "int64" in item.type else np.int32 for item in self._session.get_inputs()}
         metadata = self._session.get_modelmeta().custom_metadata_map
         # A graph that we did not emit makes no promise that a window's logits are the same in any batch.
         self.budget = options.budget if _DIALECT in metadata else 1

@@ -67,9 +67,7 @@ class Scorer:
         self._windower = bundle.windower()
 
     @classmethod
-    def load(
-        cls, model: str | os.PathLike[str] | None = None, options: EngineOptions = EngineOptions()
-    ) -> Scorer:
+    def load(cls, model: str | os.PathLike[str] | None = None, options: EngineOptions = EngineOptions()) -> Scorer:
         """Load the bundle in directory `model`, or the embedded default when it is None.
 
         Raises `BundleError` when the bundle cannot be used, and `EngineError` when it cannot be run.

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections import Counter
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from authorid.attribution import Attribution
@@ -94,7 +95,7 @@ def versions() -> dict[str, str]:
 def cpu_name() -> str:
     """The processor's name, as the system gives it."""
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+        with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
             for line in lines:
                 if line.startswith("model name"):
                     return line.partition(":")[2].strip()

@@ -7,6 +7,7 @@ window is a stub of three words and windows of equal length can share a batch wi
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +52,7 @@ def cut(tokens: int, length: int, stride: int) -> list[tuple[int, int]]:
     count = 1 + -(-(tokens - length) // stride)
     if stride == length:
         edges = [tokens * i // count for i in range(count + 1)]
-        return list(zip(edges[:-1], edges[1:], strict=True))
+        return list(itertools.pairwise(edges))
     starts = [(tokens - length) * i // (count - 1) for i in range(count)]
     return [(start, start + length) for start in starts]
 
@@ -63,9 +64,7 @@ class Windower:
     start, in tokens of the document (default: no overlap). `truncate` keeps only the first window.
     """
 
-    def __init__(
-        self, tokenizer: Tokenizer, length: int, stride: int | None = None, *, truncate: bool = False
-    ) -> None:
+    def __init__(self, tokenizer: Tokenizer, length: int, stride: int | None = None, *, truncate: bool = False) -> None:
         self.content = length - SPECIAL_TOKENS
         self.stride = self.content if stride is None else stride
         if not 0 < self.stride <= self.content:
@@ -78,9 +77,7 @@ class Windower:
         self._first, self._last = (self._special(name) for name in ("[CLS]", "[SEP]"))
 
     @classmethod
-    def from_file(
-        cls, path: Path, length: int, stride: int | None = None, *, truncate: bool = False
-    ) -> Windower:
+    def from_file(cls, path: Path, length: int, stride: int | None = None, *, truncate: bool = False) -> Windower:
         """Read ``tokenizer.json`` at `path`; raises `BundleCorruptError` when it is not one."""
         try:
             tokenizer = Tokenizer.from_file(str(path))
@@ -103,10 +100,7 @@ class Windower:
         spans = cut(len(ids), self.content, self.stride)
         if self.truncate:
             spans = [(0, min(len(ids), self.content))] if spans else []
-        return [
-            Window(document, position, self.wrap(ids[start:stop]))
-            for position, (start, stop) in enumerate(spans)
-        ]
+        return [Window(document, position, self.wrap(ids[start:stop])) for position, (start, stop) in enumerate(spans)]
 
     def wrap(self, ids: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
         """Put ``[CLS]`` before and ``[SEP]`` after: int32 [n] -> int32 [n + 2]."""

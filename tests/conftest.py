@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
+from tiny import make_bundle
 
 from authorid.bundle import Bundle
-from tiny import make_bundle
 
 ROOT = Path(__file__).resolve().parents[1]
 

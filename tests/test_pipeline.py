@@ -37,7 +37,7 @@ def test_every_document_goes_to_its_author_in_walk_order(scorer, corpus):
 
 def test_a_row_adds_up(scorer, corpus):
     (row,) = scorer.score([corpus / "Ada" / "07.txt"], evidence=True)
-    assert [author for author, _ in row.ranking][0] == "Ada"
+    assert next(author for author, _ in row.ranking) == "Ada"
     assert sum(probability for _, probability in row.ranking) == pytest.approx(1)
     assert row.margin == row.probability - row.runner_up_probability
     assert row.windows == len(row.evidence) > 1

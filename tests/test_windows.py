@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -31,7 +33,7 @@ def test_cuts_cover_everything_and_keep_their_promises(tokens, length, data):
     assert spans[0][0] == 0
     assert spans[-1][1] == tokens
     assert all(0 < stop - start <= length for start, stop in spans)
-    for (start, stop), (following, _) in zip(spans, spans[1:], strict=False):
+    for (start, stop), (following, _) in itertools.pairwise(spans):
         assert start < following <= stop
         assert following - start <= stride
     lengths = {stop - start for start, stop in spans}

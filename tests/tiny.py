@@ -13,7 +13,11 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from authorid.bundle import Bundle, Decision, Golden, WindowSpec, write_bundle
 
 AUTHORS = ("Ada", "Ben", "Cyd")
-WORDS = {"Ada": ("engine", "number", "loom"), "Ben": ("river", "boat", "oar"), "Cyd": ("market", "share", "profit")}
+WORDS = {
+    "Ada": ("engine", "number", "loom"),
+    "Ben": ("river", "boat", "oar"),
+    "Cyd": ("market", "share", "profit"),
+}
 COMMON = ("the", "of", "and", "a", "to", "in", ".", ",")
 
 

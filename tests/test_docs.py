@@ -1,0 +1,68 @@
+"""What users can see is documented, and what is documented exists."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import typer
+from typer.main import get_command
+
+import authorid
+from authorid.cli import app
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMANDS = get_command(app).commands
+REFERENCE = (ROOT / "docs" / "commands.md").read_text("utf-8")
+
+
+def section(command: str) -> str:
+    match = re.search(rf"^## authorid {command}$(.*?)(?=^## |\Z)", REFERENCE, re.MULTILINE | re.DOTALL)
+    assert match, f"docs/commands.md has no section '## authorid {command}'"
+    return match.group(1)
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_option_of_every_command_is_documented(name):
+    text = section(name)
+    for parameter in COMMANDS[name].params:
+        for option in (*parameter.opts, *parameter.secondary_opts):
+            if option.startswith("--") and option != "--help":
+                assert f"`{option}" in text, f"authorid {name} {option} is not in docs/commands.md"
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_no_documented_option_is_gone(name):
+    known = {opt for p in COMMANDS[name].params for opt in (*p.opts, *p.secondary_opts)}
+    table = [line for line in section(name).splitlines() if line.startswith("| `--")]
+    assert table
+    for line in table:
+        for option in re.findall(r"`(--[a-z][a-z0-9-]*)", line.split("|")[1]):
+            assert option in known, f"docs/commands.md documents authorid {name} {option}, which does not exist"
+
+
+def test_no_documented_command_is_gone():
+    assert set(re.findall(r"^## authorid (\S+)$", REFERENCE, re.MULTILINE)) == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", [name for name in authorid.__all__ if name != "__version__"])
+def test_every_exported_name_is_in_the_library_page(name):
+    assert f"`{name}" in (ROOT / "docs" / "library.md").read_text("utf-8")
+    assert getattr(authorid, name).__doc__
+
+
+def test_links_between_pages_lead_somewhere():
+    for page in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "models").glob("*.md")):
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_version_is_said_once_and_the_same():
+    assert f'version = "{authorid.__version__}"' in (ROOT / "pyproject.toml").read_text("utf-8")
+
+
+def test_every_help_text_fits_its_command():
+    for name, command in COMMANDS.items():
+        assert isinstance(command, typer.core.TyperCommand)
+        assert command.help, f"authorid {name} has no help"
