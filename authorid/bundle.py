@@ -100,9 +100,10 @@ class Bundle:
 
         Raises `BundleNotFoundError` when the bundle has no graph of that precision.
         """
-        for candidate in ("int8", "fp32"):
+        candidates: tuple[Precision, ...] = ("int8", "fp32")
+        for candidate in candidates:
             if candidate in self.graphs and wanted in ("auto", candidate):
-                return candidate  # type: ignore[return-value]
+                return candidate
         have = ", ".join(sorted(self.graphs))
         raise BundleNotFoundError(f"{self.path}: no {wanted} graph in this bundle; it has {have}")
 

@@ -1,6 +1,7 @@
 """The command line: parses, calls the library, renders.
 
-Exit codes are promises: 0 all done; 1 nothing could be done; 2 wrong usage; 3 done, but some documents failed; 130 interrupted.
+Exit codes are promises: 0 all done; 1 nothing could be done; 2 wrong usage; 3 done, but some documents failed;
+130 interrupted.
 """
 
 from __future__ import annotations
@@ -156,7 +157,7 @@ def score(
                 write(attribution)
             if len(first) < rows:
                 first.append(attribution)
-            advance()
+            advance(1)
     report = run.report(time.perf_counter() - started, scorer.describe())
     if stats is not None:
         _write_json(stats, report)
@@ -261,7 +262,7 @@ def train(
     from authorid.training import train as run_training
 
     screen = Screen(quiet=quiet)
-    given = {
+    given: dict[str, Any] = {
         "epochs": epochs,
         "batch": batch,
         "learning_rate": learning_rate,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -145,8 +145,8 @@ class Screen:
         )
 
     @contextmanager
-    def progress(self, label: str, total: int | None = None) -> Iterator[Any]:
-        """A progress line; yields ``advance(count=1, label=None)``. Shown only on a terminal."""
+    def progress(self, label: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+        """A progress line; yields ``advance(count)``. Shown only on a terminal."""
         progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
@@ -161,8 +161,8 @@ class Screen:
         with progress:
             task = progress.add_task(_shown(label), total=total)
 
-            def advance(count: int = 1, label: str | None = None) -> None:
-                progress.update(task, advance=count, **({"description": _shown(label)} if label else {}))
+            def advance(count: int) -> None:
+                progress.advance(task, count)
 
             yield advance
 

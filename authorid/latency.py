@@ -39,7 +39,7 @@ class Percentiles:
         for place in sorted(self._bins):
             seen += self._bins[place]
             if seen >= rank:
-                return min(self.max, _FLOOR * _GROWTH ** (place - 0.5))
+                return min(self.max, _FLOOR * math.pow(_GROWTH, place - 0.5))
         return 0.0
 
     def summary_ms(self) -> dict[str, float]:
@@ -50,7 +50,7 @@ class Percentiles:
 
     def bins(self) -> list[tuple[float, int]]:
         """``(seconds, count)`` of every bin that holds something, ascending."""
-        return [(_FLOOR * _GROWTH ** (place - 0.5), self._bins[place]) for place in sorted(self._bins)]
+        return [(_FLOOR * math.pow(_GROWTH, place - 0.5), self._bins[place]) for place in sorted(self._bins)]
 
 
 class StageClock:
