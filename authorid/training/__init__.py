@@ -1,4 +1,7 @@
-"""Fine-tuning: a directory of authors becomes a `Run`. Needs the ``train`` extra, but only when it is used."""
+"""Fine-tuning: a directory of authors becomes a `Run`.
+
+Importing this is cheap; Keras is imported when something is built (extra ``train``).
+"""
 
 from authorid.training.backbone import BaseModelError, load_backbone
 from authorid.training.batches import prepare_batched

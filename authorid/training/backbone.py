@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from tokenizers import BertWordPieceTokenizer, Tokenizer
+
 from authorid.errors import AuthoridError, require
 from authorid.training.keras_setup import import_keras_hub
 
-__all__ = ["FAMILIES", "BaseModelError", "load_backbone", "load_tokenizer", "weights_sha256"]
+__all__ = ["FAMILIES", "BaseModelError", "load_backbone", "load_tokenizer", "resolve_base_model", "weights_sha256"]
 
 FAMILIES = {"bert": "BertBackbone", "distilbert": "DistilBertBackbone"}
 """``model_type`` in a Hugging Face config.json -> the keras-hub class."""
+
+# What keras-hub's encoders compute whatever config.json says.
+_SUPPORTED: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
+    "bert": {
+        "hidden_act": ("gelu", "gelu_new", "gelu_pytorch_tanh"),
+        "layer_norm_eps": (1e-12,),
+        "position_embedding_type": ("absolute",),
+    },
+    "distilbert": {"activation": ("gelu",)},
+}
 
 _WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
@@ -25,27 +40,45 @@ class BaseModelError(AuthoridError):
     """A pretrained model cannot be used as the base of a classifier."""
 
 
+def resolve_base_model(base_model: str) -> Path:
+    """Find the directory of `base_model`; raises `BaseModelError`.
+
+    That is `base_model` itself, or else a Hugging Face hub id (``hf://`` optional) fetched to the hub's cache.
+    """
+    root = Path(base_model)
+    if root.is_dir():
+        return root
+    name = base_model.removeprefix("hf://")
+    if not re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", name):
+        raise BaseModelError(f"{base_model}: no such directory")
+    hub = require("huggingface_hub", "train")
+    files = ["config.json", "*.safetensors", _INDEX, "tokenizer.json", "tokenizer_config.json", "vocab.txt"]
+    try:
+        return Path(hub.snapshot_download(name, allow_patterns=files))
+    except Exception as error:  # no network, no such repository, gated: all end here
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise BaseModelError(
+            f"{base_model}: no such directory, and it could not be fetched from the Hugging Face hub "
+            f"({lines[0]}); download the model and give its directory"
+        ) from None
+
+
 def load_backbone(base_model: str, dtype: str = "float32") -> Any:
     """Load the encoder `base_model`: a directory in Hugging Face layout, or a Hugging Face hub id.
 
     `dtype` is a Keras dtype policy ("float32", "mixed_bfloat16"). Tensor names may carry the model prefix
-    (``bert.``, ``distilbert.``) or not. Returns a keras-hub backbone named "backbone"; raises `BaseModelError`.
+    (``bert.``, ``distilbert.``) or not. Returns a keras-hub backbone named "backbone"; raises
+    `BaseModelError`.
     """
-    root = Path(base_model)
-    if not root.is_dir():
-        return _load_from_hub(base_model, dtype)
+    root = resolve_base_model(base_model)
     family = _family(root)
     with tempfile.TemporaryDirectory(prefix="authorid-base-") as scratch:
-        return _from_preset(str(_canonical(root, family, Path(scratch))), family, base_model, dtype)
+        return _from_preset(_canonical(root, family, Path(scratch)), family, base_model, dtype)
 
 
 def load_tokenizer(base_model: str) -> Any:
-    """The `tokenizers.Tokenizer` of a base model directory, from tokenizer.json or else vocab.txt."""
-    from tokenizers import BertWordPieceTokenizer, Tokenizer
-
-    root = Path(base_model)
-    if not root.is_dir():
-        root = _hub_directory(base_model)
+    """Read the `tokenizers.Tokenizer` of a base model, from tokenizer.json or else from vocab.txt."""
+    root = resolve_base_model(base_model)
     try:
         if (root / "tokenizer.json").is_file():
             return Tokenizer.from_file(str(root / "tokenizer.json"))
@@ -61,48 +94,14 @@ def load_tokenizer(base_model: str) -> Any:
     raise BaseModelError(f"{root}: no tokenizer.json and no vocab.txt")
 
 
-def weights_sha256(base_model: str) -> str:
-    """SHA-256 over the weight files of a base model directory ("" for a hub id)."""
-    import hashlib
-
+def weights_sha256(root: Path) -> str:
+    """SHA-256 over the weight files of a base model directory, in the order of their names."""
     total = hashlib.sha256()
-    root = Path(base_model)
-    if not root.is_dir():
-        return ""
     for path in sorted(root.glob("*.safetensors")):
         with path.open("rb") as file:
             while chunk := file.read(1 << 20):
                 total.update(chunk)
     return total.hexdigest()
-
-
-def _load_from_hub(name: str, dtype: str) -> Any:
-    root = _hub_directory(name)
-    return load_backbone(str(root), dtype)
-
-
-def _hub_directory(name: str) -> Path:
-    """Fetch the few files needed of a hub repository, into the hub's own cache."""
-    bare = name.removeprefix("hf://")
-    if not bare or bare.startswith((".", "/", "~")) or bare.count("/") > 1:
-        raise BaseModelError(f"{name}: no such directory")
-    hub = require("huggingface_hub", "train")
-    patterns = [
-        "config.json",
-        "*.safetensors",
-        _INDEX,
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "vocab.txt",
-    ]
-    try:
-        return Path(hub.snapshot_download(bare, allow_patterns=patterns))
-    except Exception as error:  # network, not found, gated: all end here
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise BaseModelError(
-            f"{name}: neither a directory nor a model that could be fetched from the Hugging Face hub ({reason}); "
-            "download it and give the directory"
-        ) from None
 
 
 def _family(root: Path) -> str:
@@ -112,15 +111,10 @@ def _family(root: Path) -> str:
     family = config.get("model_type")
     if family not in FAMILIES:
         raise BaseModelError(f"{root}: model_type {family!r} is not supported; use {' or '.join(FAMILIES)}")
-    if float(config.get("layer_norm_eps", 1e-12)) != 1e-12:
-        raise BaseModelError(
-            f"{root}: layer_norm_eps {config['layer_norm_eps']} is not supported, only 1e-12"
-        )
-    position = config.get("position_embedding_type", "absolute")
-    if position != "absolute":
-        raise BaseModelError(
-            f"{root}: position_embedding_type {position!r} is not supported, only 'absolute'"
-        )
+    for setting, supported in _SUPPORTED[str(family)].items():
+        if config.get(setting, supported[0]) not in supported:
+            choices = " or ".join(map(repr, supported))
+            raise BaseModelError(f"{root}: {setting} {config[setting]!r} is not supported, only {choices}")
     if not (root / _WEIGHTS).is_file() and not (root / _INDEX).is_file():
         hint = "; convert pytorch_model.bin to safetensors first" if any(root.glob("*.bin")) else ""
         raise BaseModelError(f"{root}: no {_WEIGHTS}{hint}")
@@ -128,33 +122,32 @@ def _family(root: Path) -> str:
 
 
 def _canonical(root: Path, family: str, scratch: Path) -> Path:
-    """A directory whose tensor names are the ones that keras-hub's loader looks for: `root` itself if it can be.
+    """Make a directory with the tensor names that keras-hub's loader looks for: `root` itself if it has them.
 
-    keras-hub wants ``distilbert.embeddings...`` with the prefix, BERT names with or without it, and a pooler
-    that checkpoints of some tasks lack (we never use keras-hub's; zeros do).
+    keras-hub wants ``distilbert.embeddings...`` with the prefix, BERT's names with or without one, and a pooler,
+    which checkpoints of some tasks lack (zeros do: `build_classifier` never uses it then).
     """
-    numpy = require("numpy", "train")
     names = _tensor_names(root)
-    marks = [name for name in names if name.endswith("embeddings.word_embeddings.weight")]
-    if len(marks) != 1:
+    mark = "embeddings.word_embeddings.weight"
+    marked = [name for name in names if name.endswith(mark)]
+    if len(marked) != 1:
         raise BaseModelError(f"{root}: no {family} word embeddings among its {len(names)} tensors")
-    prefix = marks[0].removesuffix("embeddings.word_embeddings.weight")
+    prefix = marked[0].removesuffix(mark)
     wanted = "distilbert." if family == "distilbert" else ""
-    pooler = family != "bert" or f"{prefix}pooler.dense.weight" in names
-    single = (root / _WEIGHTS).is_file()
-    if single and pooler and (prefix == wanted or family == "bert"):
+    whole = family != "bert" or f"{prefix}pooler.dense.weight" in names
+    if whole and (family == "bert" or prefix == wanted):
         return root
-    safetensors = require("safetensors.numpy", "train")
+    numpy_format = require("safetensors.numpy", "train")
     tensors: dict[str, Any] = {}
     for file in sorted(set(names.values())):
-        for name, tensor in safetensors.load_file(root / file).items():
+        for name, tensor in numpy_format.load_file(root / file).items():
             if name.startswith(prefix):
                 tensors[wanted + name.removeprefix(prefix)] = tensor
-    if not pooler:
-        width = tensors[f"{wanted}embeddings.word_embeddings.weight"].shape[1]
-        tensors[f"{wanted}pooler.dense.weight"] = numpy.zeros((width, width), numpy.float32)
-        tensors[f"{wanted}pooler.dense.bias"] = numpy.zeros(width, numpy.float32)
-    safetensors.save_file(tensors, scratch / _WEIGHTS)
+    if not whole:
+        width = tensors[wanted + mark].shape[1]
+        tensors["pooler.dense.weight"] = np.zeros((width, width), np.float32)
+        tensors["pooler.dense.bias"] = np.zeros(width, np.float32)
+    numpy_format.save_file(tensors, scratch / _WEIGHTS)
     shutil.copyfile(root / "config.json", scratch / "config.json")
     return scratch
 
@@ -175,10 +168,10 @@ def _tensor_names(root: Path) -> dict[str, str]:
         raise BaseModelError(f"{root / _WEIGHTS}: not a readable safetensors file ({error})") from None
 
 
-def _from_preset(preset: str, family: str, base_model: str, dtype: str) -> Any:
+def _from_preset(preset: Path, family: str, base_model: str, dtype: str) -> Any:
     hub = import_keras_hub()
     try:
-        return getattr(hub.models, FAMILIES[family]).from_preset(preset, dtype=dtype, name="backbone")
+        return getattr(hub.models, FAMILIES[family]).from_preset(str(preset), dtype=dtype, name="backbone")
     except Exception as error:  # keras-hub raises KeyError, ValueError and safetensors' own
         raise BaseModelError(f"{base_model}: keras-hub could not load it ({error})") from error
 

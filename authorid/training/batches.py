@@ -6,6 +6,7 @@ would have seen.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,7 +42,7 @@ class Batch:
 
 
 def inputs(rows: Sequence[IntArray], width: int, *, segments: bool, pad: int = 0) -> dict[str, IntArray]:
-    """Pad token rows to `width`: ``token_ids``, ``padding_mask`` and, with `segments`, ``segment_ids`` [b, width]."""
+    """Pad token rows to int32 [b, width]: ``token_ids``, ``padding_mask`` and, with `segments`, ``segment_ids``."""
     ids = np.full((len(rows), width), pad, dtype=np.int32)
     mask = np.zeros((len(rows), width), dtype=np.int32)
     for index, row in enumerate(rows):
@@ -100,13 +101,13 @@ class Examples:
         self._options = options
         self._segments = segments
         self._pad = windower.tokenizer.token_to_id("[PAD]") or 0
-        self._mask = windower.tokenizer.token_to_id("[MASK]")
+        self._mask: int = windower.tokenizer.token_to_id("[MASK]") or 0
         self._common = _common(tokens, windower)
         self.windows = sum(len(self._spans(len(ids))) for ids in tokens)
         self.steps = -(-self.windows // options.batch)
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
-        """The batches of `epoch` (0, 1, ...), all of the same number of rows: the last one is filled from the front."""
+        """Yield the batches of `epoch` (0, 1, ...); the last one is filled up from the front of the order."""
         generator = np.random.default_rng([self._options.seed, epoch])
         rows: list[IntArray] = []
         labels: list[int] = []
@@ -135,7 +136,7 @@ class Examples:
         edges = [spans[0][0], *(stop for _, stop in spans)]
         for index in range(1, len(edges) - 1):
             edges[index] += int(generator.integers(-slack, slack + 1))
-        return list(zip(edges[:-1], edges[1:], strict=True))
+        return list(itertools.pairwise(edges))
 
     def _drop_topics(self, ids: IntArray, generator: np.random.Generator) -> None:
         """Replace rare tokens by [MASK], in place; every row draws its own rate."""
@@ -145,7 +146,7 @@ class Examples:
 
 
 def _common(tokens: Sequence[IntArray], windower: Windower) -> npt.NDArray[np.bool_]:
-    """bool [vocabulary]: the commonest token ids of the corpus and the special tokens."""
+    """Mark, as bool [vocabulary], the commonest token ids of the corpus and the special tokens."""
     size = windower.tokenizer.get_vocab_size(with_added_tokens=True)
     counts = np.zeros(size, dtype=np.int64)
     for ids in tokens:
@@ -167,6 +168,6 @@ def log_softmax(logits: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
 
 
 def document_scores(windows: Sequence[npt.NDArray[Any]], authors: int) -> npt.NDArray[np.float64]:
-    """Per-document logits [w, authors] -> mean window log-softmax [documents, authors]; no windows: uniform."""
+    """Mean window log-softmax [documents, authors] of logits [windows, authors]; uniform where no windows are."""
     uniform = np.full(authors, -np.log(authors))
     return np.array([log_softmax(logits).mean(axis=0) if len(logits) else uniform for logits in windows])

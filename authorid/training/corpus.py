@@ -109,9 +109,7 @@ def load_corpus(root: Path) -> Corpus:
             relative = path.relative_to(root).as_posix()
             documents.append(CorpusDocument(relative, label, text, hashlib.sha256(data).hexdigest()))
         if len(documents) == before:
-            raise CorpusError(
-                f"{home}: this author has no readable document; add some or remove the directory"
-            )
+            raise CorpusError(f"{home}: this author has no readable document; add some or remove the directory")
     return Corpus(root, tuple(home.name for home in homes), tuple(documents), tuple(warnings))
 
 
@@ -137,6 +135,4 @@ def _name(path: Path) -> str:
 
 def _natural(path: str) -> list[tuple[int, int, str]]:
     """Key that puts 9.txt before 10.txt."""
-    return [
-        (0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", path) if part
-    ]
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", path) if part]

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import json
-import platform
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,41 +12,46 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.errors import CorpusError, RunError
+from authorid.evaluation import Metrics, evaluate_predictions
 from authorid.training import checkpoint
-from authorid.training.backbone import load_backbone, load_tokenizer, weights_sha256
+from authorid.training.backbone import load_backbone, load_tokenizer, resolve_base_model, weights_sha256
 from authorid.training.batches import Examples, document_scores
 from authorid.training.corpus import Corpus, load_corpus
 from authorid.training.keras_setup import import_keras
 from authorid.training.model import POLICIES, Geometry, build_classifier, freeze_embeddings, geometry_of
-from authorid.training.plots import plot_history
+from authorid.training.outputs import check_place, clear_place, hf_config, versions, write_run
 from authorid.training.recipes import TrainingOptions
 from authorid.training.runs import FORMAT_VERSION, Run, predict_windows
+from authorid.training.split import split
 from authorid.windows import Windower
 
 __all__ = ["Progress", "train"]
 
 History = dict[str, list[float]]
-
-_PARTS = ("run.json", "model.keras", "config.json", "tokenizer.json", "history.json", "history.png")
+IntArray = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What `train` reports after every step.
+    """What `train` reports: after every step, and at turning points.
 
-    `epoch` and `step` count from 1 and say what is done; `loss` and `accuracy` are means over the epoch so far;
-    `seconds_left` is an estimate for the whole training. `message` is set (with the counters as they stand) at
-    turning points: documents left out, an epoch's validation, a resumed checkpoint.
+    `epoch` and `step` count from 1 and say what is done; `loss` and `accuracy` are means over the epoch so
+    far; `seconds_left` is an estimate for all that is left to train, None while there is nothing to go by.
+    `message` is set only at turning points, a sentence for people: a document left out, a checkpoint resumed,
+    the figures of an epoch.
     """
 
     epoch: int
     epochs: int
-    step: int
-    steps: int
-    loss: float
-    accuracy: float
-    seconds_left: float
+    step: int = 0
+    steps: int = 0
+    loss: float = 0.0
+    accuracy: float = 0.0
+    seconds_left: float | None = None
     message: str | None = None
+
+
+Report = Callable[[Progress], None]
 
 
 def train(
@@ -61,62 +62,110 @@ def train(
     test_corpus: Path | None = None,
     resume: bool = False,
     force: bool = False,
-    report: Callable[[Progress], None] | None = None,
+    report: Report | None = None,
 ) -> Run:
     """Fine-tune `options.base_model` on `corpus` and write a run directory at `out`.
 
-    After every epoch a checkpoint is put into ``out/checkpoint``; with `resume` a training that was killed goes
-    on from there. `force` replaces what is at `out`, if it is a run. With `test_corpus` the finished model is
-    measured on it, for the record only. Raises `CorpusError`, `RunError`, `BaseModelError`, `MissingExtraError`.
+    After every epoch a checkpoint is put into ``out/checkpoint``; `resume` goes on from there after a kill, with
+    the same corpus and options (and simply begins where there is no checkpoint yet). `force` replaces what is
+    at `out`, if that is a run. With `test_corpus` the finished model is measured on it, for the record only.
+    Raises `CorpusError`, `RunError`, `BaseModelError` and `MissingExtraError`.
     """
     out = Path(out)
-    told = report or (lambda progress: None)
-    _claim(out, resume=resume, force=force)
-    texts = load_corpus(Path(corpus))
-    for warning in texts.warnings:
-        told(Progress(0, options.epochs, 0, 0, 0.0, 0.0, 0.0, warning))
-    training, validation = texts.split(options.validation_split, options.seed, options.validation_how)
-    plan = _plan(options, texts, training, validation)
-    past = checkpoint.read_plan(out) if resume else None
+    told: Report = report or (lambda progress: None)
+    check_place(out, resume=resume, force=force)
+    known = load_corpus(Path(corpus))
+    test = None if test_corpus is None else _test_corpus(Path(test_corpus), known)
+    for warning in (*known.warnings, *(test.warnings if test else ())):
+        told(Progress(0, options.epochs, message=warning))
+    base = resolve_base_model(options.base_model)
+    training, validation = split(known, options)
+    plan = _plan(options, base, known, training, validation)
+    past = checkpoint.read_checkpoint(out) if resume else None
     if past is not None:
-        _compare(plan, past[0], out)
+        _compare(plan, past.plan, out)
 
     keras = import_keras()
     keras.utils.set_random_seed(options.seed)
-    tokenizer = load_tokenizer(options.base_model)
-    backbone = load_backbone(options.base_model, POLICIES[options.precision])
+    tokenizer = load_tokenizer(str(base))
+    backbone = load_backbone(str(base), POLICIES[options.precision])
     geometry = geometry_of(backbone)
     windower = _windower(tokenizer, geometry, options)
-    tokens = windower.token_ids([document.text for document in texts.documents])
-    _check_tokens(tokens, training, texts, geometry, windower, options)
+    tokens = windower.token_ids([document.text for document in known.documents])
+    _check_tokens(tokens, training, known, geometry, windower, options)
     if options.freeze_embeddings:
         freeze_embeddings(backbone)
-    activation = _activation(geometry, options)
-    model = build_classifier(backbone, len(texts.authors), options.pooling, activation, options.dropout)
-    examples = Examples(
-        [tokens[index] for index in training],
-        [texts.documents[index].label for index in training],
-        windower,
-        options,
-        segments=geometry.num_segments > 0,
-    )
+    head = _head(geometry, options)
+    model = build_classifier(backbone, len(known.authors), options.pooling, head, options.dropout)
     _compile(keras, model, options)
     history: History = {}
     if past is not None:
         checkpoint.restore(out, model)
-        history = {name: list(values) for name, values in past[1].items()}
-    held = [[window.ids for window in windower.windows(tokens[index])] for index in validation]
-    truth = np.array([texts.documents[index].label for index in validation], dtype=np.int64)
-    _fit(
-        model,
-        examples,
+        history = {name: list(values) for name, values in past.history.items()}
+
+    examples = Examples(
+        [tokens[index] for index in training],
+        [known.documents[index].label for index in training],
+        windower,
         options,
-        history,
-        (held, truth),
-        lambda: checkpoint.save(out, model, plan, history),
-        told,
+        segments=geometry.num_segments > 0,
     )
-    return _finish(out, model, tokenizer, geometry, texts, plan, history, options, test_corpus)
+    held = _Held(
+        [[window.ids for window in windower.windows(tokens[index])] for index in validation],
+        np.array([known.documents[index].label for index in validation], dtype=np.int64),
+    )
+    clear_place(out, force=force)
+    _fit(model, examples, options, history, held, lambda: checkpoint.save(out, model, plan, history), told)
+
+    # The policy of the layers stays behind: what is kept is float32 throughout.
+    plain = build_classifier(geometry, len(known.authors), options.pooling, head, options.dropout)
+    plain.set_weights(model.get_weights())
+    record = {
+        "format": FORMAT_VERSION,
+        "recipe": options.recipe,
+        "family": geometry.family,
+        "geometry": geometry.to_json(),
+        "authors": list(known.authors),
+        "window": windower.content + 2,
+        "stride": windower.stride,
+        "truncate": windower.truncate,
+        "pooling": options.pooling,
+        "head": head,
+        "seed": options.seed,
+        "options": options.to_json(),
+        "base_model": {"name": base.name, "sha256": plan["base_model_sha256"]},
+        "corpus": {
+            "name": known.root.resolve().name,
+            "digest": known.digest,
+            "documents": len(known.documents),
+            "authors": len(known.authors),
+            "windows": examples.windows,
+        },
+        "training": plan["training"],
+        "validation": plan["validation"],
+        "versions": versions(),
+        "metrics": {name: values[-1] for name, values in history.items()},
+        "test": None if test is None else _measure(plain, test, known, windower),
+    }
+    write_run(out, plain, tokenizer, hf_config(geometry, known.authors, options.dropout), history, record)
+    return Run.load(out)
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """The validation documents: windows int32 [s] of each, and their authors int64 [documents]."""
+
+    windows: list[list[IntArray]]
+    truth: npt.NDArray[np.int64]
+
+    def measure(self, model: Any, authors: int) -> dict[str, float]:
+        if not len(self.truth):
+            return {}
+        scores = document_scores(predict_windows(model, self.windows, authors), authors)
+        return {
+            "val_loss": float(-scores[np.arange(len(scores)), self.truth].mean()),
+            "val_accuracy": float((scores.argmax(axis=1) == self.truth).mean()),
+        }
 
 
 def _fit(
@@ -124,55 +173,59 @@ def _fit(
     examples: Examples,
     options: TrainingOptions,
     history: History,
-    held: tuple[list[list[npt.NDArray[np.int32]]], npt.NDArray[np.int64]],
+    held: _Held,
     save: Callable[[], None],
-    told: Callable[[Progress], None],
+    told: Report,
 ) -> None:
     """Run the epochs that `history` does not have yet, adding to it and saving after each."""
-    total = options.epochs * examples.steps
-    first = len(history.get("loss", ()))
-    began, begun_at = time.monotonic(), first * examples.steps
-    if first:
-        told(
-            Progress(first, options.epochs, 0, examples.steps, 0.0, 0.0, 0.0, f"resumed after epoch {first}")
-        )
+    epochs, steps = options.epochs, examples.steps
     authors = int(model.output_shape[-1])
-    for epoch in range(first, options.epochs):
+    first = len(history.get("loss", ()))
+    if first:
+        told(Progress(first, epochs, steps, steps, message=f"resumed after epoch {first} of {epochs}"))
+    clock = _Clock(epochs * steps)
+    for epoch in range(first, epochs):
         started = time.monotonic()
-        sums = np.zeros(2)
-        loss = accuracy = 0.0
+        sums, loss, accuracy = np.zeros(2), 0.0, 0.0
         for step, batch in enumerate(examples.epoch(epoch)):
-            done = epoch * examples.steps + step
-            model.optimizer.learning_rate.assign(_rate(done, total, options))
-            targets = np.eye(authors, dtype=np.float32)[batch.labels]
-            model.reset_metrics()  # so that it is this batch's, whatever Keras accumulates
+            done = epoch * steps + step
+            model.optimizer.learning_rate.assign(_rate(done, epochs * steps, options))
+            targets: npt.NDArray[Any] = batch.labels
+            if options.label_smoothing:
+                targets = np.eye(authors, dtype=np.float32)[batch.labels]
+            model.reset_metrics()  # so that the figures are this batch's, whatever Keras accumulates
             sums += np.array([float(value) for value in model.train_on_batch(batch.inputs, targets)])
             loss, accuracy = (float(value) for value in sums / (step + 1))
             if not np.isfinite(loss):
                 raise RunError(f"the loss became {loss} in epoch {epoch + 1}; try a lower learning rate")
-            seconds = (time.monotonic() - began) / (done + 1 - begun_at) * (total - done - 1)
-            told(Progress(epoch + 1, options.epochs, step + 1, examples.steps, loss, accuracy, seconds))
-        measured = {"loss": loss, "accuracy": accuracy, "seconds": time.monotonic() - started}
-        if len(held[1]):
-            scores = document_scores(predict_windows(model, held[0], authors), authors)
-            measured["val_accuracy"] = float((scores.argmax(axis=1) == held[1]).mean())
-            measured["val_loss"] = float(-scores[np.arange(len(scores)), held[1]].mean())
+            left = clock.seconds_left(done + 1)
+            told(Progress(epoch + 1, epochs, step + 1, steps, loss, accuracy, left))
+        measured = {"loss": loss, "accuracy": accuracy, **held.measure(model, authors)}
+        measured["seconds"] = time.monotonic() - started
         for name, value in measured.items():
             history.setdefault(name, []).append(value)
         save()
-        figures = ", ".join(f"{name} {value:.4f}" for name, value in measured.items())
-        told(
-            Progress(
-                epoch + 1,
-                options.epochs,
-                examples.steps,
-                examples.steps,
-                loss,
-                accuracy,
-                0.0,
-                f"epoch {epoch + 1} of {options.epochs}: {figures}",
-            )
-        )
+        figures = ", ".join(f"{name} {value:.4g}" for name, value in measured.items())
+        summary = f"epoch {epoch + 1} of {epochs}: {figures}"
+        left = clock.seconds_left((epoch + 1) * steps)
+        told(Progress(epoch + 1, epochs, steps, steps, loss, accuracy, left, summary))
+
+
+class _Clock:
+    """Estimates the time left from the steps so far; the first step, which traces the graph, does not count."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._origin: tuple[int, float] | None = None
+
+    def seconds_left(self, done: int) -> float | None:
+        now = time.monotonic()
+        if self._origin is None:
+            self._origin = (done, now)
+        step, began = self._origin
+        if done == step:
+            return None
+        return (now - began) / (done - step) * (self._total - done)
 
 
 def _rate(step: int, total: int, options: TrainingOptions) -> float:
@@ -182,7 +235,7 @@ def _rate(step: int, total: int, options: TrainingOptions) -> float:
     warm = round(options.warmup * total)
     if step < warm:
         return options.learning_rate * (step + 1) / warm
-    return options.learning_rate * (total - step) / max(total - warm, 1)
+    return options.learning_rate * (total - step) / (total - warm)
 
 
 def _compile(keras: Any, model: Any, options: TrainingOptions) -> None:
@@ -193,43 +246,26 @@ def _compile(keras: Any, model: Any, options: TrainingOptions) -> None:
             options.learning_rate, weight_decay=options.weight_decay, global_clipnorm=1.0
         )
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    # Cross-entropy on one-hot rows: the same number as the sparse one, and it knows label smoothing.
-    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=options.label_smoothing)
-    accuracy = keras.metrics.CategoricalAccuracy(name="accuracy")
+    if options.label_smoothing:
+        loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=options.label_smoothing)
+        accuracy = keras.metrics.CategoricalAccuracy(name="accuracy")
+    else:
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+    # XLA was measured to be slower on CPUs.
     model.compile(optimizer=optimizer, loss=loss, metrics=[accuracy], jit_compile=False)
-    optimizer.build(model.trainable_variables)
-
-
-def _claim(out: Path, *, resume: bool, force: bool) -> None:
-    """Make sure that `out` may be written to; raises `RunError`."""
-    if resume and force:
-        raise RunError("resume goes on with a run and force starts it over: choose one")
-    if out.exists() and not out.is_dir():
-        raise RunError(f"{out}: exists and is not a directory")
-    finished = (out / "run.json").is_file()
-    begun = (out / "checkpoint").is_dir()
-    if finished and not force:
-        raise RunError(f"{out}: holds a finished run; use force to replace it")
-    if begun and not finished and not force and not resume:
-        raise RunError(f"{out}: holds an unfinished training; resume it, or use force to start over")
-    if out.is_dir() and not finished and not begun and any(out.iterdir()):
-        raise RunError(f"{out}: not empty and not a training run; refusing to write into it")
-    if force:
-        shutil.rmtree(out / "checkpoint", ignore_errors=True)
-        for name in _PARTS:  # run.json first: from here on it is not a finished run
-            (out / name).unlink(missing_ok=True)
-    (out / "checkpoint").mkdir(parents=True, exist_ok=True)
+    optimizer.build(model.trainable_variables)  # a resumed state needs its slots before the first step
 
 
 def _plan(
-    options: TrainingOptions, corpus: Corpus, training: Sequence[int], validation: Sequence[int]
+    options: TrainingOptions, base: Path, corpus: Corpus, training: Sequence[int], validation: Sequence[int]
 ) -> dict[str, Any]:
-    """What must be the same for a resumed training."""
+    """Collect what must be the same for a resumed training."""
     return {
         "options": options.to_json(),
         "corpus": corpus.digest,
         "authors": list(corpus.authors),
-        "base_model_sha256": weights_sha256(options.base_model),
+        "base_model_sha256": weights_sha256(base),
         "training": [corpus.documents[index].path for index in training],
         "validation": [corpus.documents[index].path for index in validation],
     }
@@ -237,163 +273,73 @@ def _plan(
 
 def _compare(plan: Mapping[str, Any], past: Mapping[str, Any], out: Path) -> None:
     """Refuse to resume something else; raises `RunError` saying what differs."""
-    differences = TrainingOptions.from_json(plan["options"]).differences(
-        TrainingOptions.from_json(past["options"])
-    )
-    if plan["corpus"] != past["corpus"]:
+    now, then = (TrainingOptions.from_json(each["options"]) for each in (plan, past))
+    differences = [line for line in now.differences(then) if not line.startswith("base_model ")]
+    if plan["base_model_sha256"] != past["base_model_sha256"]:
+        differences.append("the base model has other weights")
+    if plan["corpus"] != past["corpus"] or plan["authors"] != past["authors"]:
         differences.append("the corpus has changed")
-    elif plan != past and not differences:
-        differences.append("the base model has changed")
+    elif not differences and (plan["training"], plan["validation"]) != (past["training"], past["validation"]):
+        differences.append("the corpus is split otherwise (another version of Keras or numpy?)")
     if differences:
-        raise RunError(f"{out}: cannot resume: {'; '.join(differences)}")
+        raise RunError(f"{out}: cannot resume: {'; '.join(differences)}. Use force to start over")
 
 
 def _windower(tokenizer: Any, geometry: Geometry, options: TrainingOptions) -> Windower:
     window = options.window
     if window > geometry.max_sequence_length:
         if not options.truncate:
-            raise RunError(
-                f"window {window} is longer than the encoder's {geometry.max_sequence_length} tokens"
-            )
+            raise RunError(f"window {window} is longer than the encoder's {geometry.max_sequence_length} tokens")
         window = geometry.max_sequence_length
     return Windower(tokenizer, window, min(options.stride, window - 2), truncate=options.truncate)
 
 
-def _activation(geometry: Geometry, options: TrainingOptions) -> str | None:
-    """The hidden layer of the families' own classification heads, for the seed recipe."""
+def _head(geometry: Geometry, options: TrainingOptions) -> str | None:
+    """Activation of the hidden layer: that of the families' own classification heads, for the seed recipe."""
     if options.recipe != "seed":
         return None
     return "relu" if geometry.family == "distilbert" else "tanh"
 
 
 def _check_tokens(
-    tokens: Sequence[npt.NDArray[np.int32]],
+    tokens: Sequence[IntArray],
     training: Sequence[int],
     corpus: Corpus,
     geometry: Geometry,
     windower: Windower,
     options: TrainingOptions,
 ) -> None:
+    """Check that tokenizer, encoder and corpus fit together; raises `RunError` and `CorpusError`."""
     size = windower.tokenizer.get_vocab_size(with_added_tokens=True)
     if size > geometry.vocabulary_size:
-        raise RunError(
-            f"{options.base_model}: the tokenizer has {size} tokens, the encoder {geometry.vocabulary_size}"
-        )
+        raise RunError(f"{options.base_model}: the tokenizer has {size} tokens, the encoder {geometry.vocabulary_size}")
     if options.topic_dropout and windower.tokenizer.token_to_id("[MASK]") is None:
         raise RunError(f"{options.base_model}: topic dropout needs a [MASK] token; set topic_dropout to 0")
     heard = {corpus.documents[index].label for index in training if len(tokens[index])}
     for label, author in enumerate(corpus.authors):
         if label not in heard:
-            raise CorpusError(
-                f"{corpus.root / author}: none of this author's training documents has any token"
-            )
+            raise CorpusError(f"{corpus.root / author}: no document of this author is left to train on")
 
 
-def _finish(
-    out: Path,
-    model: Any,
-    tokenizer: Any,
-    geometry: Geometry,
-    corpus: Corpus,
-    plan: Mapping[str, Any],
-    history: History,
-    options: TrainingOptions,
-    test_corpus: Path | None,
-) -> Run:
-    """Write everything, run.json last, and drop the checkpoint."""
-    activation = _activation(geometry, options)
-    plain = build_classifier(geometry, len(corpus.authors), options.pooling, activation, options.dropout)
-    plain.set_weights(model.get_weights())
-    staged = out / "checkpoint" / "model.keras"
-    plain.save(str(staged))
-    staged.replace(out / "model.keras")
-    windower = _windower(tokenizer, geometry, options)
-    _write(out / "tokenizer.json", tokenizer.to_str())
-    _write_json(out / "config.json", _hf_config(geometry, corpus.authors, options))
-    _write_json(out / "history.json", history)
-    plot_history(history, out / "history.png")
-    record = {
-        "format": FORMAT_VERSION,
-        "recipe": options.recipe,
-        "family": geometry.family,
-        "geometry": geometry.to_json(),
-        "authors": list(corpus.authors),
-        "window": windower.content + 2,
-        "stride": windower.stride,
-        "truncate": windower.truncate,
-        "pooling": options.pooling,
-        "head": activation,
-        "seed": options.seed,
-        "options": plan["options"],
-        "base_model": {"name": Path(options.base_model).name, "sha256": plan["base_model_sha256"]},
-        "corpus": {
-            "name": corpus.root.name,
-            "digest": corpus.digest,
-            "documents": len(corpus.documents),
-            "authors": len(corpus.authors),
-        },
-        "training": plan["training"],
-        "validation": plan["validation"],
-        "versions": _versions(),
-        "metrics": {name: values[-1] for name, values in history.items()},
-    }
-    _write_json(out / "run.json", record)
-    shutil.rmtree(out / "checkpoint", ignore_errors=True)
-    return Run.load(out)
+def _test_corpus(root: Path, corpus: Corpus) -> Corpus:
+    test = load_corpus(root)
+    strangers = sorted(set(test.authors) - set(corpus.authors))
+    if strangers:
+        raise CorpusError(f"{root}: authors that are not in the training corpus: {', '.join(strangers[:5])}")
+    return test
 
 
-def _hf_config(geometry: Geometry, authors: Sequence[str], options: TrainingOptions) -> dict[str, Any]:
-    """A config.json that other tools understand; the activation is what keras-hub really computes."""
-    labels = {
-        "id2label": {str(index): author for index, author in enumerate(authors)},
-        "label2id": {author: index for index, author in enumerate(authors)},
-        "vocab_size": geometry.vocabulary_size,
-        "max_position_embeddings": geometry.max_sequence_length,
-        "pad_token_id": 0,
-    }
-    if geometry.family == "distilbert":
-        return {
-            "model_type": "distilbert",
-            "architectures": ["DistilBertForSequenceClassification"],
-            "activation": "gelu",
-            "n_layers": geometry.num_layers,
-            "n_heads": geometry.num_heads,
-            "dim": geometry.hidden_dim,
-            "hidden_dim": geometry.intermediate_dim,
-            "dropout": geometry.dropout,
-            "seq_classif_dropout": options.dropout,
-            **labels,
-        }
-    return {
-        "model_type": "bert",
-        "architectures": ["BertForSequenceClassification"],
-        "hidden_act": "gelu_new",
-        "num_hidden_layers": geometry.num_layers,
-        "num_attention_heads": geometry.num_heads,
-        "hidden_size": geometry.hidden_dim,
-        "intermediate_size": geometry.intermediate_dim,
-        "type_vocab_size": geometry.num_segments,
-        "hidden_dropout_prob": geometry.dropout,
-        "attention_probs_dropout_prob": geometry.dropout,
-        "classifier_dropout": options.dropout,
-        "layer_norm_eps": 1e-12,
-        **labels,
-    }
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for name in ("authorid", "keras", "tensorflow", "keras-hub", "numpy", "tokenizers"):
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            versions[name] = "unknown"
-    return versions
-
-
-def _write(path: Path, text: str) -> None:
-    checkpoint.write_atomically(path, text.encode("utf-8"))
-
-
-def _write_json(path: Path, record: Mapping[str, Any]) -> None:
-    _write(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+def _measure(model: Any, test: Corpus, corpus: Corpus, windower: Windower) -> dict[str, Any]:
+    """Measure the finished model on a held-out corpus, without the long tables."""
+    windows = [
+        [window.ids for window in windower.windows(ids)]
+        for ids in windower.token_ids([document.text for document in test.documents])
+    ]
+    scores = document_scores(predict_windows(model, windows, len(corpus.authors)), len(corpus.authors))
+    probabilities = np.exp(scores)
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    place = {author: index for index, author in enumerate(corpus.authors)}
+    truth = [place[test.authors[document.label]] for document in test.documents]
+    metrics: Metrics = evaluate_predictions(truth, probabilities, corpus.authors)
+    figures = {name: value for name, value in metrics.to_json().items() if name not in ("confusion", "per_author")}
+    return {"name": test.root.resolve().name, "digest": test.digest, **figures}

@@ -48,9 +48,7 @@ class Geometry:
         for name in names - {"family", "dropout"}:
             low = 0 if name == "num_segments" else 1
             if not isinstance(record[name], int) or isinstance(record[name], bool) or record[name] < low:
-                raise RunError(
-                    f"geometry: {name} must be a whole number of at least {low}, got {record[name]!r}"
-                )
+                raise RunError(f"geometry: {name} must be a whole number from {low}, got {record[name]!r}")
         if record["hidden_dim"] % record["num_heads"]:
             raise RunError("geometry: hidden_dim must be a multiple of num_heads")
         if not isinstance(record["dropout"], int | float) or not 0 <= record["dropout"] < 1:
@@ -75,7 +73,7 @@ def geometry_of(backbone: Any) -> Geometry:
 
 
 def build_backbone(geometry: Geometry, dtype: str = "float32") -> Any:
-    """A randomly initialised keras-hub backbone of these sizes, named "backbone"."""
+    """Make a randomly initialised keras-hub backbone of these sizes, named "backbone"."""
     hub = import_keras_hub()
     sizes = geometry.to_json()
     family = sizes.pop("family")
@@ -91,7 +89,7 @@ def build_classifier(
     hidden_activation: str | None = None,
     dropout: float = 0.1,
 ) -> Any:
-    """A Keras functional model: token windows -> float32 logits [b, authors].
+    """Build a Keras functional model: token windows -> float32 logits [b, authors].
 
     `encoder` is a keras-hub backbone, or a `Geometry` to build one with random weights. Inputs are a dict of
     int32 [b, s]: ``token_ids``, ``padding_mask`` (1 = token) and, for BERT, ``segment_ids``. Layers by name:

@@ -13,8 +13,8 @@ __all__ = ["plot_history"]
 def plot_history(history: Mapping[str, Sequence[float]], path: Path) -> None:
     """Draw loss and accuracy over the epochs into the PNG (or SVG, PDF) `path`.
 
-    `history` maps ``loss``, ``accuracy`` and, where documents were held out, ``val_loss`` and ``val_accuracy``
-    to one number per epoch: what Keras' ``fit(...).history`` holds. Raises `MissingExtraError`.
+    `history` is what Keras' ``fit(...).history`` holds: ``loss``, ``accuracy`` and, where documents were held
+    out, ``val_loss`` and ``val_accuracy``, one number per epoch. Raises `MissingExtraError`.
     """
     figures = require("matplotlib.figure", "train")
     figure = figures.Figure(figsize=(9, 3.6), layout="constrained")

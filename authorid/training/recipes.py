@@ -29,9 +29,10 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
                 "warmup": 0.1,
                 "freeze_embeddings": True,
                 "topic_dropout": 1.0,
+                "dropout": 0.1,
             }
         ),
-        # keras.io-style fine-tuning as most tutorials do it, kept to the letter so that figures can be compared.
+        # Plain fine-tuning as tutorials do it, kept to the letter so that figures can be compared.
         "seed": MappingProxyType(
             {
                 "epochs": 20,
@@ -43,6 +44,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
                 "warmup": 0.0,
                 "freeze_embeddings": False,
                 "topic_dropout": 0.0,
+                "dropout": 0.2,
             }
         ),
     }
@@ -60,12 +62,13 @@ class TrainingOptions:
 
     - ``windows``: every window of every document is an example; mean pooling; AdamW with linear warm-up
       (the share `warmup` of all steps) and linear decay to zero; document score = mean window log-softmax.
-    - ``seed``: the first `window` tokens of each document; hidden layer on the first token; constant-rate Adam.
+    - ``seed``: the first `window` tokens of each document are the example; the family's own classification head
+      on the first token; Adam at a constant rate; split by ``keras.utils.text_dataset_from_directory``.
 
-    `window` and `stride` count tokens (`window` with its two special tokens). `validation_split` is a share of
-    documents, 0 trains on all of them. `topic_dropout` is the highest rate at which a training window loses
-    the words that are not among the corpus' 1,000 commonest tokens (0 = off). `precision` "bfloat16" computes
-    in bfloat16 with float32 variables.
+    `window` and `stride` count tokens (`window` with its two special tokens). `validation_split` is a share
+    of documents, 0 trains on all of them. `topic_dropout` is the highest rate at which a training window loses
+    the words that are not among the corpus' 1,000 commonest tokens (0 = off); `dropout` is that of the head.
+    `precision` "bfloat16" computes in bfloat16, with float32 variables.
     """
 
     base_model: str
@@ -83,7 +86,7 @@ class TrainingOptions:
     label_smoothing: float = 0.0
     freeze_embeddings: bool = _BY_RECIPE
     topic_dropout: float = _BY_RECIPE
-    dropout: float = 0.1
+    dropout: float = _BY_RECIPE
     precision: Precision = "float32"
 
     def __post_init__(self) -> None:
@@ -123,7 +126,7 @@ class TrainingOptions:
             raise RunError(f"bad training options: {error}") from None
 
     def differences(self, other: TrainingOptions) -> list[str]:
-        """What differs, as ``"epochs 4, was 3"`` lines with `other` as the past."""
+        """List what differs, as ``"epochs 4, was 3"`` lines with `other` as the past."""
         return [
             f"{field.name} {getattr(self, field.name)!r}, was {getattr(other, field.name)!r}"
             for field in fields(self)
@@ -140,6 +143,7 @@ class TrainingOptions:
             "stride must be between 1 and window - 2": 1 <= self.stride <= self.window - SPECIAL_TOKENS,
             "validation_split must be in [0, 1)": 0 <= self.validation_split < 1,
             "validation_how must be 'random' or 'last'": self.validation_how in ("random", "last"),
+            "the seed recipe splits at random": self.recipe != "seed" or self.validation_how == "random",
             "weight_decay must not be negative": self.weight_decay >= 0,
             "warmup must be in [0, 1)": 0 <= self.warmup < 1,
             "label_smoothing must be in [0, 1)": 0 <= self.label_smoothing < 1,

@@ -67,7 +67,7 @@ class Run:
             raise RunError(f"{root}: no such run directory")
         if not (root / "run.json").is_file():
             if (root / "checkpoint").is_dir():
-                raise RunError(f"{root}: this training is not finished; go on with `authorid train --resume`")
+                raise RunError(f"{root}: this training is not finished; resume it")
             raise RunError(f"{root}: not a training run (no run.json)")
         for name in ("model.keras", "tokenizer.json", "config.json"):
             if not (root / name).is_file():
@@ -85,7 +85,7 @@ class Run:
             raise RunError(f"{root / 'run.json'}: {reason}") from None
 
     def keras_model(self) -> Any:
-        """The trained classifier in float32 (see `build_classifier`), with its weights; raises `RunError`."""
+        """Rebuild the classifier in float32 (see `build_classifier`) and read its weights; raises `RunError`."""
         import_keras()
         model = build_classifier(
             self.geometry,
@@ -103,16 +103,12 @@ class Run:
 
     def windower(self) -> Windower:
         """How this model wants its documents cut."""
-        return Windower.from_file(
-            self.path / "tokenizer.json", self.window, self.stride, truncate=self.truncate
-        )
+        return Windower.from_file(self.path / "tokenizer.json", self.window, self.stride, truncate=self.truncate)
 
     def predict_logits(self, texts: Sequence[str], batch: int = 16) -> list[npt.NDArray[np.float32]]:
-        """Logits of every window of every text: one float32 [windows, authors] per text, [0, authors] if empty."""
+        """Logits of all windows: one float32 [windows, authors] per text, [0, authors] for an empty one."""
         windower = self.windower()
-        windows = [
-            [window.ids for window in windower.windows(ids)] for ids in windower.token_ids(list(texts))
-        ]
+        windows = [[window.ids for window in windower.windows(ids)] for ids in windower.token_ids(list(texts))]
         return predict_windows(self.keras_model(), windows, len(self.authors), batch=batch)
 
     @classmethod

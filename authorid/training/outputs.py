@@ -1,0 +1,121 @@
+"""What a finished training leaves behind."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from authorid.errors import RunError
+from authorid.training.checkpoint import write_atomically
+from authorid.training.model import Geometry
+from authorid.training.plots import plot_history
+
+__all__ = ["check_place", "clear_place", "hf_config", "versions", "write_run"]
+
+_PARTS = ("run.json", "model.keras", "config.json", "tokenizer.json", "history.json", "history.png")
+_CHECKPOINT = "checkpoint"
+
+
+def check_place(out: Path, *, resume: bool, force: bool) -> None:
+    """Check that a training may write to `out`, without touching it; raises `RunError`."""
+    if resume and force:
+        raise RunError("resume goes on with a training, force starts it over: choose one")
+    if out.exists() and not out.is_dir():
+        raise RunError(f"{out}: exists and is not a directory")
+    finished = (out / "run.json").is_file()
+    begun = (out / _CHECKPOINT).is_dir()
+    if finished and not force:
+        raise RunError(f"{out}: holds a finished run; use force to replace it")
+    if begun and not finished and not force and not resume:
+        raise RunError(f"{out}: holds an unfinished training; resume it, or use force to start over")
+    if out.is_dir() and not finished and not begun and any(out.iterdir()):
+        raise RunError(f"{out}: not empty and not a training run; refusing to write into it")
+
+
+def clear_place(out: Path, *, force: bool) -> None:
+    """Make `out` ready for a training; with `force`, remove the run that is there (and nothing else)."""
+    if force:
+        for name in _PARTS:  # run.json first: from then on it is not a finished run
+            (out / name).unlink(missing_ok=True)
+        shutil.rmtree(out / _CHECKPOINT, ignore_errors=True)
+    (out / _CHECKPOINT).mkdir(parents=True, exist_ok=True)
+
+
+def write_run(
+    out: Path,
+    model: Any,
+    tokenizer: Any,
+    config: Mapping[str, Any],
+    history: Mapping[str, Sequence[float]],
+    record: Mapping[str, Any],
+) -> None:
+    """Write all files of a run, run.json last, and drop the checkpoint."""
+    staged = out / _CHECKPOINT / "model.keras"
+    model.save(str(staged))
+    staged.replace(out / "model.keras")
+    write_atomically(out / "tokenizer.json", tokenizer.to_str().encode("utf-8"))
+    write_atomically(out / "config.json", _json(config))
+    write_atomically(out / "history.json", _json(history))
+    plot_history(history, out / "history.png")
+    write_atomically(out / "run.json", _json(record))
+    shutil.rmtree(out / _CHECKPOINT, ignore_errors=True)
+
+
+def hf_config(geometry: Geometry, authors: Sequence[str], dropout: float) -> dict[str, Any]:
+    """Make a Hugging Face config.json; its activation is the one that keras-hub really computes."""
+    common = {
+        "id2label": {str(index): author for index, author in enumerate(authors)},
+        "label2id": {author: index for index, author in enumerate(authors)},
+        "vocab_size": geometry.vocabulary_size,
+        "max_position_embeddings": geometry.max_sequence_length,
+        "pad_token_id": 0,
+    }
+    if geometry.family == "distilbert":
+        return {
+            "model_type": "distilbert",
+            "architectures": ["DistilBertForSequenceClassification"],
+            "activation": "gelu",
+            "n_layers": geometry.num_layers,
+            "n_heads": geometry.num_heads,
+            "dim": geometry.hidden_dim,
+            "hidden_dim": geometry.intermediate_dim,
+            "dropout": geometry.dropout,
+            "attention_dropout": geometry.dropout,
+            "seq_classif_dropout": dropout,
+            **common,
+        }
+    return {
+        "model_type": "bert",
+        "architectures": ["BertForSequenceClassification"],
+        "hidden_act": "gelu_new",
+        "num_hidden_layers": geometry.num_layers,
+        "num_attention_heads": geometry.num_heads,
+        "hidden_size": geometry.hidden_dim,
+        "intermediate_size": geometry.intermediate_dim,
+        "type_vocab_size": geometry.num_segments,
+        "hidden_dropout_prob": geometry.dropout,
+        "attention_probs_dropout_prob": geometry.dropout,
+        "classifier_dropout": dropout,
+        "layer_norm_eps": 1e-12,
+        **common,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Collect the versions of everything that has a hand in a training."""
+    found = {"python": platform.python_version()}
+    for name in ("authorid", "keras", "tensorflow", "keras-hub", "numpy", "tokenizers"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "unknown"
+    return found
+
+
+def _json(record: Mapping[str, Any]) -> bytes:
+    return (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode("utf-8")

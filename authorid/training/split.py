@@ -1,0 +1,55 @@
+"""Which documents train and which are held out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+
+from authorid.errors import CorpusError
+from authorid.training.corpus import Corpus
+from authorid.training.keras_setup import import_keras
+from authorid.training.recipes import TrainingOptions
+
+__all__ = ["split"]
+
+
+def split(corpus: Corpus, options: TrainingOptions) -> tuple[list[int], list[int]]:
+    """Split as the recipe does: ``(training, validation)`` document indices, both ascending; no overlap."""
+    if options.recipe == "seed" and options.validation_split:
+        return _split_as_keras(corpus, options.validation_split, options.seed)
+    return corpus.split(options.validation_split, options.seed, options.validation_how)
+
+
+def _split_as_keras(corpus: Corpus, fraction: float, seed: int) -> tuple[list[int], list[int]]:
+    """Split as ``keras.utils.text_dataset_from_directory(seed=..., validation_split=..., subset=...)`` does.
+
+    Keras' text datasets do not say which files they hold, so files are recognised by author and digest.
+    """
+    keras = import_keras()
+    known: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for index, document in enumerate(corpus.documents):
+        known[corpus.authors[document.label], document.sha256].append(index)
+    subsets: list[list[int]] = []
+    for subset in ("training", "validation"):
+        try:
+            dataset = keras.utils.text_dataset_from_directory(
+                str(corpus.root),
+                batch_size=None,
+                seed=seed,
+                validation_split=fraction,
+                subset=subset,
+                verbose=False,
+            )
+        except ValueError as error:
+            raise CorpusError(f"{corpus.root}: Keras cannot read it as a text dataset ({error})") from None
+        names = dataset.class_names
+        found = [
+            known[names[int(label)], hashlib.sha256(text).hexdigest()] for text, label in dataset.as_numpy_iterator()
+        ]
+        # Files that `load_corpus` left out have no index.
+        subsets.append(sorted(indices.pop() for indices in found if indices))
+    training, validation = subsets
+    missed = len(corpus.documents) - len(training) - len(validation)
+    if missed:
+        raise CorpusError(f"{corpus.root}: {missed} documents are not *.txt files, which is all the seed recipe reads")
+    return training, validation
