@@ -1,1 +1,32 @@
-"""Keras -> ONNX -> fast graph -> INT8 -> verified bundle (extra ``train``)."""
+"""Export: a trained Keras classifier becomes ONNX graphs, and a verified bundle of them (extra ``train``).
+
+::
+
+    weights.py    Keras -> plain numpy           emitter.py    numpy -> the graph that runs, float32 or INT8
+    reference.py  Keras -> ONNX by tf2onnx       calibrate.py  ranges for INT8, temperature for probabilities
+    scoring.py    run graphs over windows        verify.py     do the graphs agree?
+    card.py       README.md of a bundle          pipeline.py   all of it, in order
+
+Importing this is cheap; TensorFlow and onnx are imported when a function needs them.
+"""
+
+from authorid.export.calibrate import Calibration, calibrate, fit_temperature
+from authorid.export.emitter import emit
+from authorid.export.pipeline import ExportOptions, ExportReport, export_run
+from authorid.export.reference import reference_graph
+from authorid.export.verify import Check
+from authorid.export.weights import EncoderWeights, from_keras
+
+__all__ = [
+    "Calibration",
+    "Check",
+    "EncoderWeights",
+    "ExportOptions",
+    "ExportReport",
+    "calibrate",
+    "emit",
+    "export_run",
+    "fit_temperature",
+    "from_keras",
+    "reference_graph",
+]

@@ -1,0 +1,105 @@
+"""The model card: README.md of a bundle, with the YAML header that model hubs read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from authorid.bundle import Bundle
+from authorid.export.verify import Check
+
+__all__ = ["model_card"]
+
+_NAMES = {"fp32": "float32, with a padding mask; the reference", "int8": "INT8; the one that is meant to run"}
+
+
+def model_card(
+    bundle: Bundle, record: Mapping[str, Any], checks: Sequence[Check], license_name: str = "other"
+) -> str:
+    """Write the card of `bundle`, made from a run whose run.json is `record`, with parity `checks`.
+
+    `license_name` is an SPDX or hub identifier for the weights; ``other`` says that it follows from base model and data.
+    """
+    corpus, base = record.get("corpus", {}), record.get("base_model", {})
+    held_out = len(record.get("validation", ()))
+    parts = [
+        _header(license_name),
+        f"# {bundle.name}",
+        f"Tells which of {len(bundle.authors)} authors wrote an English document. Made with "
+        "[authorid](https://pypi.org/project/authorid/); the files run on any onnxruntime, the command line is:",
+        "```\nauthorid score DOCUMENTS --model THIS_DIRECTORY --out results.csv\n```",
+        "## Files",
+        _table(
+            ("file", "what"),
+            [(name, _NAMES.get(precision, precision)) for precision, name in sorted(bundle.graphs.items())]
+            + [("authorid.json", "window length, decision rule, golden answers, provenance, SHA-256 of every file")],
+        ),
+        "## Data",
+        f"Fine-tuned from `{base.get('name', 'unknown')}` on {corpus.get('documents', '?')} documents by "
+        f"{corpus.get('authors', '?')} authors (corpus `{corpus.get('name', 'unknown')}`, digest "
+        f"`{str(corpus.get('digest', ''))[:16]}`), {held_out or 'none'} of them held out for validation. "
+        "No text of the corpus is in this directory. Golden inputs are random token ids.",
+        "## Training",
+        _table(("option", "value"), _options(record)),
+        "## Metrics",
+        _metrics(record, held_out),
+        "Parity of the graphs, checked before this directory was written:",
+        _table(("check", "value", "bound", ""), [check.row for check in checks]),
+        "## Intended use",
+        "Ranking candidate authors for documents of the kind the model was trained on: stylometry, newsroom and archive "
+        "work, triage. Scores are evidence to weigh, not proof.",
+        "## Limits",
+        "- It knows only its own authors: a text by anybody else still gets the nearest of them, unless a threshold "
+        "for `unknown` is set.\n"
+        "- Topic and style are entangled. Authors who write about one thing are recognised by it in part, and on "
+        "other topics, genres, years or languages accuracy is lower than the figures above.\n"
+        f"- Documents are read in windows of {bundle.window.length} tokens"
+        + (", of which only the first is used" if bundle.window.truncate else "")
+        + "; very short texts carry little evidence.\n"
+        "- Do not use it to unmask people who have a right to stay anonymous, nor as the sole ground of a decision "
+        "about anyone.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _header(license_name: str) -> str:
+    tags = ["authorship-attribution", "stylometry", "onnx", "onnxruntime", "int8", "authorid"]
+    lines = [
+        "---",
+        f"license: {json.dumps(license_name)}",
+        "language: en",
+        "library_name: onnx",
+        "pipeline_tag: text-classification",
+        "tags:",
+        *(f"- {tag}" for tag in tags),
+        "metrics:",
+        "- accuracy",
+        "- f1",
+        "---",
+    ]
+    return "\n".join(lines)
+
+
+def _options(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    # The base model may have been a path on the machine that trained; its name is given under Data.
+    options = {name: value for name, value in record.get("options", {}).items() if name != "base_model"}
+    options |= {"pooling": record.get("pooling"), "head": record.get("head") or "linear"}
+    versions = record.get("versions", {})
+    rows = [(name.replace("_", " "), str(value)) for name, value in options.items()]
+    return rows + [(name, str(versions[name])) for name in ("keras", "tensorflow", "keras-hub") if name in versions]
+
+
+def _metrics(record: Mapping[str, Any], held_out: int) -> str:
+    metrics = record.get("metrics", {})
+    if not metrics:
+        return "The training run recorded none."
+    rows = [(name.replace("_", " "), f"{value:.4f}") for name, value in metrics.items()]
+    note = "" if held_out else "\n\nNothing was held out, so none of these is an estimate of accuracy on new documents."
+    return _table(("measure, last epoch", "value"), rows) + note
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    lines += ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return "\n".join(lines)

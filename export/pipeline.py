@@ -1,0 +1,335 @@
+"""From a training run to a verified bundle."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from authorid.bundle import Bundle, Decision, Golden, WindowSpec, write_bundle
+from authorid.errors import CorpusError, ExportError, OutputError, require
+from authorid.export.calibrate import Calibration, calibrate, fit_temperature
+from authorid.export.card import model_card
+from authorid.export.emitter import emit
+from authorid.export.reference import reference_graph
+from authorid.export.scoring import GraphRunner, Ids, document_scores
+from authorid.export.verify import (
+    EMITTED_TOLERANCE,
+    REFERENCE_TOLERANCE,
+    Check,
+    check_documents,
+    check_invariance,
+    check_logits,
+    require_all,
+)
+from authorid.export.weights import EncoderWeights, from_keras
+from authorid.windows import SPECIAL_TOKENS, Windower
+
+if TYPE_CHECKING:
+    from authorid.training.corpus import Corpus, CorpusDocument
+    from authorid.training.runs import Run
+
+__all__ = ["ExportOptions", "ExportReport", "export_run"]
+
+_PARITY_WINDOWS = 32
+"""Windows on which graphs are compared logit by logit."""
+
+_GOLDEN_WINDOWS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """What to make of a run, and how hard to look at it.
+
+    `quantize` adds the INT8 graph; `keep_fp32` says whether the float32 one goes into the bundle too. `corpus` is the
+    training corpus; INT8 needs it for calibration (`calibration_windows` windows of training documents, drawn with
+    `seed`). INT8 is compared with float32 on `verify_documents` documents (0: all) of the corpus `verify_on`, by
+    default the run's validation documents, or its training documents when nothing was held out. `force` replaces a
+    bundle that is there, and writes even one that fails its checks. `license_name` goes into the model card.
+    """
+
+    quantize: bool = False
+    force: bool = False
+    name: str | None = None
+    keep_fp32: bool = True
+    corpus: Path | None = None
+    verify_on: Path | None = None
+    calibration_windows: int = 512
+    verify_documents: int = 500
+    seed: int = 0
+    license_name: str = "other"
+
+    def __post_init__(self) -> None:
+        """Refuse options that leave nothing to write."""
+        if not self.quantize and not self.keep_fp32:
+            raise ExportError("without --quantize the float32 graph is the only one; it cannot be left out")
+        if self.calibration_windows < 1 or self.verify_documents < 0:
+            raise ExportError("calibration windows must be at least 1, documents to verify on not negative")
+
+
+@dataclass(frozen=True, slots=True)
+class ExportReport:
+    """The bundle that was written, and how its graphs compare."""
+
+    bundle: Bundle
+    checks: tuple[Check, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether all checks passed; only a forced export can have failed some."""
+        return all(check.ok for check in self.checks)
+
+    @property
+    def rows(self) -> list[tuple[str, str, str, str]]:
+        """The parity table: check, value, bound, verdict."""
+        return [check.row for check in self.checks]
+
+
+@dataclass(frozen=True, slots=True)
+class _Labelled:
+    """Documents whose authors are known: windows of each, labels [n], and where they are from."""
+
+    source: str
+    documents: list[list[Ids]]
+    labels: npt.NDArray[np.int64]
+
+    @property
+    def windows(self) -> list[Ids]:
+        return [ids for windows in self.documents for ids in windows]
+
+
+def export_run(
+    run_dir: Path,
+    out: Path,
+    options: ExportOptions = ExportOptions(),
+    report: Callable[[str], None] = lambda message: None,
+) -> ExportReport:
+    """Make, verify and write a bundle at `out` from the training run in `run_dir`.
+
+    `report` is told what is going on. Nothing is written before all checks have passed. Raises `RunError`,
+    `CorpusError`, `ExportError`, `ParityError`, `OutputError` and `MissingExtraError`.
+    """
+    for module in ("onnx", "tf2onnx", "tensorflow"):
+        require(module, "train")
+    from authorid.training.runs import Run
+
+    run = Run.load(Path(run_dir))
+    if Path(out).exists() and not options.force:
+        raise OutputError(f"{out}: already exists; choose another place or pass --force")
+    corpus = _training_corpus(run, options)
+    windower = run.windower()
+    rng = np.random.default_rng(options.seed)
+    held = _verification_set(run, corpus, windower, options, rng)
+    golden = _golden_windows(windower, run.window, rng)
+    probe = (held.windows if held else [])[:_PARITY_WINDOWS] + golden
+
+    report("converting the Keras model with tf2onnx")
+    model = run.keras_model()
+    reference = reference_graph(model)
+    truth = GraphRunner(reference)
+    checks = [_check_reference(truth, model, probe, len(run.authors))]
+    weights = from_keras(model)
+    report("emitting the float32 graph")
+    plain = GraphRunner(emit(weights))
+    checks.append(
+        check_logits("emitted float32 = reference", plain.logits(probe), truth.logits(probe), EMITTED_TOLERANCE)
+    )
+    graphs: dict[str, bytes] = {"fp32": reference} if options.keep_fp32 else {}
+    best = plain
+    calibration = None
+    if options.quantize:
+        assert corpus is not None and held is not None  # _training_corpus saw to it
+        calibration = _calibration(run, corpus, windower, weights, options, rng, report)
+        graphs["int8"] = emit(weights, "int8", calibration.ranges)
+        best = GraphRunner(graphs["int8"])
+        checks.append(check_invariance("INT8: window alone = in a batch", best, probe))
+        report(f"comparing INT8 with float32 on {len(held.documents)} {held.source} documents")
+        expected = plain.logits(held.windows)
+        checks += check_documents(best.logits(held.windows), expected, held.documents, held.labels)
+    if not options.force:
+        require_all(checks)
+
+    temperature = _temperature(run, corpus, windower, best, options, report)
+    runners = {"fp32": truth, "int8": best}
+    files: dict[str, bytes | str | Path] = {_FILES[precision]: graph for precision, graph in graphs.items()}
+    files |= {name: run.path / name for name in ("config.json", "tokenizer.json")}
+    bundle = Bundle(
+        path=Path(out),
+        model_type=run.geometry.family,
+        authors=run.authors,
+        window=WindowSpec(run.window, run.stride, run.truncate),
+        pooling=run.pooling,
+        decision=Decision(temperature=temperature),
+        graphs={precision: _FILES[precision] for precision in graphs},
+        golden=tuple(
+            Golden(
+                tuple(int(i) for i in ids),
+                {name: tuple(float(x) for x in runners[name].run(ids[None])["logits"][0]) for name in graphs},
+            )
+            for ids in golden
+        ),
+        provenance=_provenance(run, weights, options, calibration, Path(out)),
+        parity={
+            "ok": all(check.ok for check in checks),
+            "documents": held.source if held else None,
+            "checks": [check.to_json() for check in checks],
+        },
+    )
+    files["README.md"] = model_card(bundle, run.record, checks, options.license_name)
+    return ExportReport(write_bundle(bundle, files, overwrite=options.force), tuple(checks))
+
+
+_FILES = {"fp32": "model.onnx", "int8": "model_int8.onnx"}
+
+
+def _training_corpus(run: Run, options: ExportOptions) -> Corpus | None:
+    """The very corpus of the run, told by its digest; None when there is no need for it and it is not at hand."""
+    from authorid.training.corpus import load_corpus
+
+    recorded = run.record["corpus"].get("path")
+    place = options.corpus or (Path(recorded) if recorded and Path(recorded).is_dir() else None)
+    if place is None:
+        if options.quantize:
+            raise ExportError(
+                f"INT8 is calibrated on training documents of {run.record['corpus'].get('name', 'the corpus')!r}; "
+                "say where the corpus is with --corpus DIR"
+            )
+        return None
+    corpus = load_corpus(place)
+    if corpus.digest != run.corpus_digest:
+        raise CorpusError(
+            f"{place}: not the corpus this run was trained on (its digest is {corpus.digest[:12]}…, the run says "
+            f"{run.corpus_digest[:12]}…)"
+        )
+    return corpus
+
+
+def _verification_set(
+    run: Run, corpus: Corpus | None, windower: Windower, options: ExportOptions, rng: np.random.Generator
+) -> _Labelled | None:
+    from authorid.training.corpus import load_corpus
+
+    if options.verify_on is not None:
+        other = load_corpus(options.verify_on)
+        strangers = sorted(set(other.authors) - set(run.authors))
+        if strangers:
+            raise CorpusError(
+                f"{options.verify_on}: {len(strangers)} of its authors are unknown to the run: "
+                f"{', '.join(strangers[:5])}{', ...' if len(strangers) > 5 else ''}"
+            )
+        return _labelled(run, other, "verification", list(other.documents), windower, options, rng)
+    if corpus is None:
+        return None
+    source, wanted = ("validation", run.validation) if run.validation else ("training", run.training)
+    return _labelled(run, corpus, source, _documents(corpus, wanted), windower, options, rng)
+
+
+def _labelled(
+    run: Run,
+    corpus: Corpus,
+    source: str,
+    documents: Sequence[CorpusDocument],
+    windower: Windower,
+    options: ExportOptions,
+    rng: np.random.Generator,
+) -> _Labelled:
+    """At most `options.verify_documents` of the documents that have any tokens."""
+    order = rng.permutation(len(documents))
+    if options.verify_documents:
+        order = order[: options.verify_documents]
+    chosen = [documents[i] for i in sorted(order)]
+    windows = _windows(windower, chosen)
+    kept = [i for i, own in enumerate(windows) if own]
+    if not kept:
+        raise CorpusError(f"{corpus.root}: no {source} documents with any words to compare graphs on")
+    index = {author: number for number, author in enumerate(run.authors)}
+    labels = np.array([index[corpus.authors[chosen[i].label]] for i in kept], np.int64)
+    return _Labelled(source, [windows[i] for i in kept], labels)
+
+
+def _documents(corpus: Corpus, paths: Sequence[str]) -> list[CorpusDocument]:
+    by_path = {document.path: document for document in corpus.documents}
+    return [by_path[path] for path in paths if path in by_path]
+
+
+def _windows(windower: Windower, documents: Sequence[CorpusDocument]) -> list[list[Ids]]:
+    tokens = windower.token_ids([document.text for document in documents])
+    return [[window.ids for window in windower.windows(ids)] for ids in tokens]
+
+
+def _golden_windows(windower: Windower, length: int, rng: np.random.Generator) -> list[Ids]:
+    """Windows of random vocabulary, from one token to a full window: nobody's text."""
+    content = length - SPECIAL_TOKENS
+    sizes = np.unique(np.geomspace(1, content, _GOLDEN_WINDOWS).round().astype(int))
+    vocabulary = windower.tokenizer.get_vocab_size()
+    return [windower.wrap(rng.integers(0, vocabulary, size, dtype=np.int32)) for size in sizes]
+
+
+def _check_reference(truth: GraphRunner, model: Any, probe: Sequence[Ids], authors: int) -> Check:
+    from authorid.training.runs import predict_windows
+
+    expected = np.concatenate(predict_windows(model, [[ids] for ids in probe], authors))
+    return check_logits("reference = Keras: largest logit difference", truth.logits(probe), expected, REFERENCE_TOLERANCE)
+
+
+def _calibration(
+    run: Run,
+    corpus: Corpus,
+    windower: Windower,
+    weights: EncoderWeights,
+    options: ExportOptions,
+    rng: np.random.Generator,
+    report: Callable[[str], None],
+) -> Calibration:
+    documents = _documents(corpus, run.training)
+    chosen = [documents[i] for i in rng.permutation(len(documents))[: options.calibration_windows]]
+    windows = [ids for own in _windows(windower, chosen) for ids in own]
+    picked = [windows[i] for i in rng.permutation(len(windows))[: options.calibration_windows]]
+    if not picked:
+        raise CorpusError(f"{corpus.root}: no training documents with any words to calibrate on")
+    report(f"calibrating INT8 on {len(picked)} windows of {len(chosen)} training documents")
+    return calibrate(weights, picked)
+
+
+def _temperature(
+    run: Run,
+    corpus: Corpus | None,
+    windower: Windower,
+    runner: GraphRunner,
+    options: ExportOptions,
+    report: Callable[[str], None],
+) -> float:
+    """Fitted on validation documents; 1.0 when there are none, because on training documents it means nothing."""
+    if corpus is None or not run.validation:
+        return 1.0
+    rng = np.random.default_rng(options.seed)
+    held = _labelled(run, corpus, "validation", _documents(corpus, run.validation), windower, options, rng)
+    temperature = fit_temperature(document_scores(runner.logits(held.windows), held.documents), held.labels)
+    report(f"temperature {temperature:.3f}, fitted on {len(held.documents)} validation documents")
+    return temperature
+
+
+def _provenance(
+    run: Run, weights: EncoderWeights, options: ExportOptions, calibration: Calibration | None, out: Path
+) -> dict[str, Any]:
+    record = run.record
+    corpus = {key: record["corpus"].get(key) for key in ("name", "digest", "documents", "authors")}
+    versions = {"python": platform.python_version()}
+    for name in ("authorid", "onnx", "onnxruntime", "tf2onnx", "tensorflow", "keras", "keras-hub", "numpy"):
+        versions[name] = importlib.metadata.version(name)
+    return {
+        "name": options.name or out.name,
+        "base_model": dict(record.get("base_model", {})),
+        "corpus": corpus,
+        "recipe": record.get("recipe"),
+        "parameters": weights.parameters,
+        "seeds": {"training": record.get("seed"), "export": options.seed},
+        "versions": {"training": dict(record.get("versions", {})), "export": versions},
+        "calibration": calibration.to_json() if calibration else None,
+    }

@@ -1,0 +1,91 @@
+"""Run a graph that is still in memory over many windows, as the runtime will."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from authorid.attribution import log_softmax
+from authorid.engine import available_cores
+from authorid.errors import ExportError
+
+__all__ = ["BATCH_TOKENS", "GraphRunner", "Ids", "document_scores"]
+
+Ids = npt.NDArray[np.int32]
+
+BATCH_TOKENS = 1024
+"""Tokens in one batch: what stays in a core's cache."""
+
+
+class GraphRunner:
+    """An onnxruntime CPU session over a serialized `model`, on `threads` intra-op threads.
+
+    Knows the inputs of emitted graphs (``input_ids``) and of reference graphs (Hugging Face names; masks are filled
+    with ones). Raises `ExportError` when onnxruntime refuses the graph.
+    """
+
+    def __init__(self, model: bytes, threads: int = 1) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        try:
+            self._session: Any = onnxruntime.InferenceSession(
+                model, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime raises many types without a common base
+            raise ExportError(f"onnxruntime cannot load the graph: {error}") from None
+        self._inputs = {
+            item.name: np.int64 if "int64" in item.type else np.int32 for item in self._session.get_inputs()
+        }
+        self.outputs: tuple[str, ...] = tuple(item.name for item in self._session.get_outputs())
+
+    def run(self, ids: Ids) -> dict[str, npt.NDArray[np.float32]]:
+        """All outputs for a batch of windows of equal length, int32 [b, s]."""
+        feeds = {
+            name: ids.astype(dtype) if name == "input_ids" else np.full(ids.shape, name == "attention_mask", dtype)
+            for name, dtype in self._inputs.items()
+        }
+        return dict(zip(self.outputs, self._session.run(None, feeds), strict=True))
+
+    def logits(self, windows: Sequence[Ids]) -> npt.NDArray[np.float32]:
+        """Logits [n, authors] of `windows`, each int32 [s] of its own length, in their order."""
+        batches = list(batched(windows))
+        with ThreadPoolExecutor(available_cores()) as pool:
+            results = list(pool.map(lambda rows: self.run(np.stack([windows[i] for i in rows]))["logits"], batches))
+        if not results:
+            raise ValueError("no windows")
+        logits = np.empty((len(windows), results[0].shape[1]), np.float32)
+        for rows, result in zip(batches, results, strict=True):
+            logits[rows] = result
+        return logits
+
+
+def batched(windows: Sequence[Ids]) -> Iterator[list[int]]:
+    """Group windows of equal length: lists of indices, at most `BATCH_TOKENS` tokens each."""
+    buckets: dict[int, list[int]] = {}
+    for index, ids in enumerate(windows):
+        buckets.setdefault(len(ids), []).append(index)
+    for length, indices in sorted(buckets.items()):
+        size = max(1, BATCH_TOKENS // length)
+        for start in range(0, len(indices), size):
+            yield indices[start : start + size]
+
+
+def document_scores(
+    logits: npt.NDArray[np.float32], documents: Sequence[Sequence[Any]]
+) -> npt.NDArray[np.float64]:
+    """Mean log-softmax over each document's windows, [documents, authors].
+
+    `logits` [n, authors] are those of all windows of all `documents`, one after the other; every document has some.
+    """
+    edges = np.cumsum([0, *(len(windows) for windows in documents)])
+    scores = log_softmax(logits)
+    return np.stack([scores[a:b].mean(axis=0) for a, b in zip(edges[:-1], edges[1:], strict=True)])
