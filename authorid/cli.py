@@ -109,9 +109,9 @@ def score(
     precision: Annotated[
         PrecisionChoice, typer.Option(help="Which of the model's graphs to run.")
     ] = PrecisionChoice.auto,
-    workers: Annotated[int, typer.Option(min=0, help="Batches in flight at once; 0: one a core.")] = 0,
-    threads: Annotated[int, typer.Option(min=1, help="Intra-op threads for each batch.")] = 1,
-    batch_tokens: Annotated[int, typer.Option(min=1, help="Size of a batch, in tokens.")] = 1024,
+    workers: Annotated[int, typer.Option(min=0, help="Batches in flight at once; 0: as tuned, or one a core.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="Intra-op threads for each batch; 0: as tuned, or 1.")] = 0,
+    batch_tokens: Annotated[int, typer.Option(min=0, help="Size of a batch in tokens; 0: as tuned, or 1024.")] = 0,
     include: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Only files that match.")] = None,
     exclude: Annotated[
         list[str] | None, typer.Option(metavar="GLOB", help="No files or directories that match.")
@@ -145,6 +145,8 @@ def score(
         skip=frozenset(str(Path(path).absolute()) for path in (out, stats) if path is not None and path != "-"),
     )
     scorer = Scorer.load(model, EngineOptions(str(precision), workers, threads, batch_tokens))
+    for notice in scorer.engine.notices:
+        screen.complain(f"warning: {notice}")
     run = RunStats()
     first: list[Any] = []
     started = time.perf_counter()
@@ -347,6 +349,46 @@ def export(
     report = room.export_run(run, out, options, screen.say)
     screen.table("Parity", [("check", False), ("value", True), ("bound", True), ("", False)], report.rows)
     screen.say(f"bundle written to {out}; next: authorid score DOCUMENTS --model {out} --out results.csv")
+
+
+@app.command()
+def tune(
+    model: Annotated[
+        Path | None, typer.Option("--model", "-m", metavar="BUNDLE", help="Model to tune instead of the embedded one.")
+    ] = None,
+    precision: Annotated[
+        PrecisionChoice, typer.Option(help="Which of the model's graphs to tune.")
+    ] = PrecisionChoice.auto,
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long to measure, in all.")] = 60.0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on the screen but errors.")] = False,
+) -> None:
+    """Measure how the model runs fastest on this machine; score will use it."""
+    from authorid.bundle import load_bundle
+    from authorid.cache import cache_directory
+    from authorid.console import Screen
+    from authorid.models import default_bundle
+    from authorid.tuning import tune as run_tuning
+
+    screen = Screen(quiet=quiet)
+    bundle = load_bundle(model or default_bundle())
+    with screen.progress("Tuning") as advance:
+        trials = run_tuning(bundle, precision.value, seconds=seconds, advance=advance)
+    best = trials[0].tokens_per_second
+    screen.table(
+        f"{bundle.name}, {trials[0].options.precision}: fastest first",
+        [("workers", True), ("threads", True), ("batch tokens", True), ("tokens/s", True), ("of best", True)],
+        [
+            (
+                t.options.workers,
+                t.options.threads,
+                t.options.budget,
+                f"{t.tokens_per_second:,.0f}",
+                f"{t.tokens_per_second / best:.0%}",
+            )
+            for t in trials
+        ],
+    )
+    screen.say(f"remembered in {cache_directory()}")
 
 
 def _make_directory(path: Path) -> None:

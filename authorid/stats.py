@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import platform
-import resource
-import sys
 import threading
 from collections import Counter
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from authorid.attribution import Attribution
 from authorid.latency import Percentiles, StageClock
+from authorid.machine import cpu_name, peak_rss_mb
 
-__all__ = ["STAGES", "RunStats", "cpu_name", "peak_rss_mb", "versions"]
+__all__ = ["STAGES", "RunStats", "versions"]
 
 STAGES = ("read", "tokenize", "infer", "write")
 
@@ -90,21 +88,3 @@ def versions() -> dict[str, str]:
     """Versions of Python and of what decides a score."""
     packages = ("authorid", "numpy", "onnxruntime", "tokenizers")
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}
-
-
-def cpu_name() -> str:
-    """The processor's name, as the system gives it."""
-    try:
-        with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
-            for line in lines:
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
-def peak_rss_mb() -> float:
-    """The most memory this process has held, in MiB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (1024 * 1024 if sys.platform == "darwin" else 1024), 1)
