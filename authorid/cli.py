@@ -391,6 +391,35 @@ def tune(
     screen.say(f"remembered in {cache_directory()}")
 
 
+@app.command()
+def bench(
+    model: Annotated[
+        Path | None,
+        typer.Option("--model", "-m", metavar="BUNDLE", help="Model to measure instead of the embedded one."),
+    ] = None,
+    documents: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Documents to score from end to end; default: generated ones.")
+    ] = None,
+    record: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write what was measured as JSON.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long to measure, in all.")] = 40.0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on the screen but errors.")] = False,
+) -> None:
+    """Measure how fast the model is on this machine: latency, throughput, documents per second."""
+    from authorid.benchmark import BenchOptions, run_benchmark, tables
+    from authorid.console import Screen
+
+    screen = Screen(quiet=quiet)
+    result = run_benchmark(model, BenchOptions(documents, seconds), report=lambda what: screen.say(f"{what} ..."))
+    for title, columns, rows in tables(result, bar="█" if screen.console.is_terminal else "#"):
+        screen.table(title, columns, rows)
+    for missing in result["unavailable"]:
+        screen.say(f"not measured: {missing['precision']} on {missing['provider']}: {missing['reason']}")
+    if record is not None:
+        _write_json(record, result)
+
+
 def _make_directory(path: Path) -> None:
     from authorid.errors import OutputError
 
