@@ -6,36 +6,40 @@ are ever opened, and nothing here blocks on a FIFO or follows a link into a loop
 
 from __future__ import annotations
 
-import codecs
 import errno
 import hashlib
 import os
-import stat
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
+
+from authorid.decoding import UndecodableError, decode, tidy
+from authorid.patience import ENDLESS, Patience
+from authorid.walk import DEFAULT_MAX_BYTES, DEFAULTS, Found, ReadOptions, listed_paths, problem_of, reason, walk
 
 __all__ = [
+    "DEFAULT_MAX_BYTES",
     "Document",
     "Failure",
     "Found",
     "ReadOptions",
     "UndecodableError",
     "decode",
+    "digest",
+    "listed_paths",
     "read",
     "read_documents",
+    "tidy",
     "walk",
 ]
-
-DEFAULT_MAX_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
     """One readable text.
 
-    `index` is its place in the walk (0, 1, ...), `encoding` the codec it was decoded with, `sha256` the digest
-    of its bytes.
+    `index` is its place in the walk (0, 1, ...), `text` is `tidy`, `encoding` the codec it was decoded with,
+    `sha256` the digest of its bytes.
     """
 
     index: int
@@ -54,210 +58,84 @@ class Failure:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A path that the walk came upon; `problem` says why it must not be opened, when it must not."""
-
-    path: str
-    problem: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ReadOptions:
-    """What to walk and how to read it.
-
-    `include` and `exclude` are globs (``*``, ``?``, ``[..]``) matched against the file name and against the path
-    below the directory that was named; a file named by itself is always tried. `encoding` is tried before
-    detection. `max_bytes` bounds a file's size. `skip` are files to pass over: the run's own output.
-    """
-
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    follow_symlinks: bool = False
-    hidden: bool = False
-    encoding: str | None = None
-    max_bytes: int = DEFAULT_MAX_BYTES
-    skip: frozenset[str] = frozenset()
-
-
-class UndecodableError(ValueError):
-    """Bytes that are not text in any encoding we can defend."""
-
-
-# The longest mark first: the UTF-32 LE mark begins with the UTF-16 LE one.
-_MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
-
-
-def decode(data: bytes, declared: str | None = None) -> tuple[str, str]:
-    """Decode `data` to ``(text, encoding)``.
-
-    In this order: byte-order mark, strict UTF-8, the `declared` encoding, detection. Raises `UndecodableError`
-    when the bytes hold NULs that no byte-order mark or declared encoding explains, or when nothing fits.
-    """
-    for mark, encoding in _MARKS:
-        if data.startswith(mark):
-            try:
-                return data.decode(encoding), encoding
-            except UnicodeDecodeError as error:
-                raise UndecodableError(f"has a {encoding} byte-order mark, but {error.reason}") from None
-    binary = b"\0" in data
-    if not binary:
-        try:
-            return data.decode("utf-8"), "utf-8"
-        except UnicodeDecodeError:
-            pass
-    if declared is not None:
-        try:
-            text = data.decode(declared)
-        except UnicodeDecodeError:
-            pass
-        else:
-            if "\0" not in text:
-                return text, codecs.lookup(declared).name
-    if binary:
-        raise UndecodableError("binary file (contains NUL bytes)")
-    # Imported here: most corpora are UTF-8, and the detector costs a good part of the start-up time.
-    from charset_normalizer import from_bytes
-
-    best = from_bytes(data).best()
-    if best is None:
-        raise UndecodableError("binary file (no text encoding fits)")
-    return str(best), best.encoding
-
-
-def walk(
-    paths: Iterable[str | os.PathLike[str]], options: ReadOptions = ReadOptions()
-) -> Iterator[Found]:
-    """Every input below `paths`, in the order given, directories in byte order of their names.
-
-    Directories are walked depth first, one listing in memory a level. Hidden entries are passed over unless
-    `options.hidden`; links, sockets, FIFOs, devices and unreadable directories come out as `Found` with a
-    problem. A path that does not exist does so too.
-    """
-    for path in paths:
-        yield from _walk_named(os.fspath(path), options)
-
-
-def _walk_named(path: str, options: ReadOptions) -> Iterator[Found]:
-    try:
-        status = os.stat(path)
-    except (OSError, ValueError) as error:
-        yield Found(path, _reason(error))
-        return
-    if stat.S_ISDIR(status.st_mode):
-        yield from _walk_directory(path, "", options, ((status.st_dev, status.st_ino),))
-    else:
-        yield Found(path, _unreadable_kind(status.st_mode))
-
-
-def _walk_directory(
-    directory: str, below: str, options: ReadOptions, parents: tuple[tuple[int, int], ...]
-) -> Iterator[Found]:
-    try:
-        with os.scandir(directory) as listing:
-            names = sorted((entry.name for entry in listing), key=os.fsencode)
-    except OSError as error:
-        yield Found(directory, f"directory not readable: {_reason(error)}")
-        return
-    for name in names:
-        if name.startswith(".") and not options.hidden:
-            continue
-        path, relative = os.path.join(directory, name), below + name
-        try:
-            status = os.lstat(path)
-            if stat.S_ISLNK(status.st_mode):
-                if not options.follow_symlinks:
-                    if _wanted(name, relative, options):
-                        yield Found(path, "symbolic link, not followed (see --follow-symlinks)")
-                    continue
-                status = os.stat(path)
-        except OSError as error:
-            yield Found(path, _reason(error))
-            continue
-        if stat.S_ISDIR(status.st_mode):
-            here = (status.st_dev, status.st_ino)
-            if here in parents:
-                yield Found(path, "symbolic link loop: leads back to a directory above it")
-            elif not _matches(name, relative, options.exclude):
-                yield from _walk_directory(path, relative + "/", options, (*parents, here))
-        elif _wanted(name, relative, options) and os.path.abspath(path) not in options.skip:
-            yield Found(path, _unreadable_kind(status.st_mode))
-
-
-def _wanted(name: str, relative: str, options: ReadOptions) -> bool:
-    if options.include and not _matches(name, relative, options.include):
-        return False
-    return not _matches(name, relative, options.exclude)
-
-
-def _matches(name: str, relative: str, globs: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(name, glob) or fnmatchcase(relative, glob) for glob in globs)
-
-
-def _unreadable_kind(mode: int) -> str | None:
-    """Why a file of this mode is not opened, or None for a regular file."""
-    for test, kind in (
-        (stat.S_ISFIFO, "a FIFO"),
-        (stat.S_ISSOCK, "a socket"),
-        (stat.S_ISCHR, "a character device"),
-        (stat.S_ISBLK, "a block device"),
-    ):
-        if test(mode):
-            return f"not a regular file ({kind})"
-    return None if stat.S_ISREG(mode) else "not a regular file"
-
-
-def _reason(error: OSError | ValueError) -> str:
-    if isinstance(error, OSError) and error.errno == errno.ENOENT:
-        return "no such file or directory"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    return str(error)
-
-
-def read(found: Found, index: int, options: ReadOptions = ReadOptions()) -> Document | Failure:
+def read(found: Found, index: int, options: ReadOptions = DEFAULTS, patience: Patience = ENDLESS) -> Document | Failure:
     """Open, read and decode one input; never raises for what is wrong with the file."""
     if found.problem is not None:
         return Failure(index, found.path, found.problem)
     try:
-        data = _read_bytes(found.path, options.max_bytes)
+        data = patience.call(lambda: _read_bytes(found, options.max_bytes))
         if not data:
             return Failure(index, found.path, "empty file")
         text, encoding = decode(data, options.encoding)
-    except UndecodableError as error:
-        return Failure(index, found.path, str(error))
-    except (OSError, ValueError) as error:
-        return Failure(index, found.path, _reason(error))
+        text = tidy(text)
+    except (OSError, ValueError) as error:  # UndecodableError is a ValueError
+        return Failure(index, found.path, reason(error))
+    except MemoryError:
+        return Failure(index, found.path, "out of memory while reading")
     if not text.strip():
         return Failure(index, found.path, "no text (only white space)")
     return Document(index, found.path, text, encoding, hashlib.sha256(data).hexdigest())
 
 
-def _read_bytes(path: str, max_bytes: int) -> bytes:
-    # O_NONBLOCK: a FIFO that took the file's place since the walk must not hang the run.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-    with open(descriptor, "rb") as stream:
-        status = os.fstat(descriptor)
-        problem = _unreadable_kind(status.st_mode)
-        if problem is not None:
-            raise ValueError(problem)
-        if status.st_size <= max_bytes:
-            data = stream.read(max_bytes + 1)
-            if len(data) <= max_bytes:
-                return data
-    raise ValueError(f"larger than {max_bytes} bytes (see --max-bytes)")
+def digest(found: Found, options: ReadOptions = DEFAULTS, patience: Patience = ENDLESS) -> str | None:
+    """The SHA-256 that `read` would give this input's document; None when it cannot be read."""
+    if found.problem is not None:
+        return None
+    try:
+        return hashlib.sha256(patience.call(lambda: _read_bytes(found, options.max_bytes))).hexdigest()
+    except (OSError, ValueError, MemoryError):
+        return None
 
 
 def read_documents(
     paths: Iterable[str | os.PathLike[str]],
-    options: ReadOptions = ReadOptions(),
+    options: ReadOptions = DEFAULTS,
 ) -> Iterator[Document | Failure]:
     """Walk `paths` and read everything found, one item for every input, numbered from 0."""
-    for index, found in enumerate(walk(paths, options)):
-        yield read(found, index, options)
+    with Patience(options.timeout) as patience:
+        for index, found in enumerate(walk(paths, options, patience)):
+            yield read(found, index, options, patience)
+
+
+_PIECE = 1024 * 1024
+
+
+def _read_bytes(found: Found, max_bytes: int) -> bytes:
+    descriptor = _open(found)
+    try:
+        status = os.fstat(descriptor)
+        problem = problem_of(status.st_mode)
+        if problem is not None:
+            raise ValueError(problem)
+        # What a file says of its size is not to be trusted: it may grow, and those of /proc say 0.
+        pieces: list[bytes] = []
+        size, wish = 0, status.st_size + 1
+        while size <= max_bytes and status.st_size <= max_bytes:
+            piece = os.read(descriptor, min(wish, max_bytes + 1 - size))
+            if not piece:
+                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            pieces.append(piece)
+            size, wish = size + len(piece), _PIECE
+    finally:
+        os.close(descriptor)
+    raise ValueError(f"larger than {max_bytes} bytes (see --max-bytes)")
+
+
+_NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
+
+
+def _open(found: Found) -> int:
+    # O_NONBLOCK: a FIFO that took the file's place since the walk must not hang the run.
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+    if not found.follow:
+        flags |= os.O_NOFOLLOW
+    for pause in (0.01, 0.1, None):
+        try:
+            return os.open(found.path, flags)
+        except OSError as error:
+            if error.errno == errno.ELOOP and not found.follow:
+                raise ValueError("became a symbolic link since it was found") from None
+            if error.errno not in _NO_DESCRIPTORS or pause is None:
+                raise
+            time.sleep(pause)  # not the file's fault: another thread may be about to close one
+    raise AssertionError("unreachable")

@@ -8,7 +8,7 @@ window is a stub of three words and windows of equal length can share a batch wi
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +57,25 @@ def cut(tokens: int, length: int, stride: int) -> list[tuple[int, int]]:
     return [(start, start + length) for start in starts]
 
 
+PIECE = 1 << 18
+"""Characters that are tokenized at once: the tokenizer needs some hundred bytes of memory for each."""
+
+
+def pieces(text: str, most: int = PIECE) -> Iterator[str]:
+    """Cut `text` before white space into pieces of at most `most` characters.
+
+    A BERT tokenizer makes the same tokens of the pieces as of the whole. Only a stretch without any white space that
+    is longer than a piece is cut where it happens to be.
+    """
+    start = 0
+    while len(text) - start > most:
+        space = max(text.rfind(character, start + 1, start + most + 1) for character in " \n\t")
+        stop = space if space > start else start + most
+        yield text[start:stop]
+        start = stop
+    yield text[start:]
+
+
 class Windower:
     """Tokenizes text with a Hugging Face ``tokenizer.json`` and cuts it into windows.
 
@@ -92,7 +111,12 @@ class Windower:
 
     def token_ids(self, texts: Sequence[str]) -> list[npt.NDArray[np.int32]]:
         """Token ids of whole texts, without special tokens: one int32 [n] each."""
-        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        if all(len(text) <= PIECE for text in texts):
+            return self._encode(list(texts))
+        return [np.concatenate([ids for piece in pieces(text) for ids in self._encode([piece])]) for text in texts]
+
+    def _encode(self, texts: list[str]) -> list[npt.NDArray[np.int32]]:
+        encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
 
     def windows(self, ids: npt.NDArray[np.int32], document: int = 0) -> list[Window]:

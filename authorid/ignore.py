@@ -1,0 +1,84 @@
+"""Rules in the manner of ``.gitignore``: which paths below a directory to pass over."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+__all__ = ["IgnoreRules"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    pattern: re.Pattern[str]
+    keep: bool
+    only_directories: bool
+
+
+class IgnoreRules:
+    """The lines of an ignore file.
+
+    As git has it: blank lines and ``#`` comments mean nothing; the last rule that matches decides, and ``!`` makes
+    it keep; a slash at the end matches directories only; a slash at the beginning or in the middle ties a rule to
+    the top, otherwise it matches at any depth; ``*``, ``?`` and ``[..]`` stop at slashes, ``**`` does not. What
+    lies below an ignored directory is never looked at, so no later rule can keep it.
+    """
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._rules = [rule for line in lines if (rule := _parse(line)) is not None]
+
+    def ignores(self, relative: str, *, directory: bool) -> bool:
+        """Whether to pass over `relative`, a path below the directory that is walked."""
+        for rule in reversed(self._rules):
+            if (directory or not rule.only_directories) and rule.pattern.fullmatch(relative):
+                return not rule.keep
+        return False
+
+
+def _parse(line: str) -> _Rule | None:
+    line = re.sub(r"(?<!\\) +$", "", line.rstrip("\n"))
+    if not line or line.startswith("#"):
+        return None
+    keep = line.startswith("!")
+    if keep:
+        line = line[1:]
+    only_directories = line.endswith("/")
+    line = line.removesuffix("/")
+    if not line:
+        return None
+    anchored = "/" in line
+    try:
+        pattern = re.compile(("" if anchored else "(?:.*/)?") + _regex(line.removeprefix("/")), re.DOTALL)
+    except re.error:
+        return None  # such as [z-a]: it matches nothing
+    return _Rule(pattern, keep, only_directories)
+
+
+_TOKEN = re.compile(
+    r"(?P<above>^\*\*/)|(?P<between>/\*\*(?=/))|(?P<below>/\*\*$)|(?P<star>\*+)|(?P<any>\?)"
+    r"|\[(?P<not>[!^]?)(?P<set>\]?(?:\\.|[^\]\\])*)\]|\\(?P<escaped>.)|(?P<literal>.)",
+    re.DOTALL,
+)
+
+
+def _regex(glob: str) -> str:
+    parts = []
+    for token in _TOKEN.finditer(glob):
+        match token.lastgroup:
+            case "above":
+                parts.append("(?:.*/)?")
+            case "between":
+                parts.append("(?:/.*)?")
+            case "below":
+                parts.append("/.+")
+            case "star":
+                parts.append("[^/]*")
+            case "any":
+                parts.append("[^/]")
+            case "set":
+                members = re.sub(r"([\[&~|]|^\])", r"\\\1", token["set"])
+                parts.append(f"(?!/)[{'^' if token['not'] else ''}{members}]")
+            case kind:
+                parts.append(re.escape(token[kind or "literal"]))
+    return "".join(parts)
