@@ -1,0 +1,308 @@
+"""``python -m bench``: authorid against its peers. Results go to bench/results: JSON, a Markdown table, plots."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from authorid.errors import AuthoridError
+from authorid.machine import available_cores, cpu_name
+from authorid.stats import versions
+from bench.contestants import ALL, TWIN
+from bench.environments import OURS, PEERS, Environment, ensure
+from bench.models import Model, from_bundle, prepared
+from bench.report import markdown
+from bench.roofline import limits
+from bench.runner import ROOT, Cell, Match, Plan, child_environment, scale
+from bench.workloads import Workload, c50, cut, find_c50, generated
+
+SCHEMA = 1
+
+_GRID = tuple(Cell(batch, length) for length in (64, 128, 256, 512) for batch in (1, 4, 8, 16, 32))
+_SMALL_GRID = tuple(Cell(batch, length) for length in (128, 512) for batch in (1, 8))
+_COUNTS = (100, 1_000, 2_000, 10_000, 20_000, 100_000)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what was asked for; the exit status is 0 when at least our own results are there."""
+    wanted = _arguments(arguments)
+    started = time.monotonic()
+    say = _speaker(started, quiet=wanted.silent)
+    cache: Path = wanted.cache.resolve()
+    cache.mkdir(parents=True, exist_ok=True)
+    peers = _peers(wanted.peers, quick=wanted.quick)
+    environments = {peer: ensure(peer, (wanted.envs or cache / "envs").resolve(), say) for peer in (*peers, OURS)}
+    for peer, environment in environments.items():
+        if environment.reason:
+            say(f"no environment for {peer}: {environment.reason}")
+    try:
+        record = _run(wanted, environments, cache, say, started)
+    except AuthoridError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    target: Path = wanted.json or ROOT / "bench" / "results" / ("quick.json" if wanted.quick else "peers.json")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+    table = markdown(record)
+    target.with_suffix(".md").write_text(table, "utf-8")
+    if not wanted.quick:
+        _plot(target, environments, say)
+    sys.stdout.write(table)
+    say(f"written: {target}")
+    rows = [row for match in record["matches"] for row in match["rows"]]
+    return 0 if any(row["ok"] and row["peer"] == OURS for row in rows) else 1
+
+
+def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    add = parser.add_argument
+    add("--model", type=Path, metavar="RUN", help="training run to take the weights from; default: random weights")
+    add("--bundle", type=Path, help="bundle exported from RUN, or with --peers none any bundle; default: export one")
+    add("--peers", default=None, metavar="NAMES", help=f"all, none, or some of {','.join(PEERS)}")
+    add("--workload", choices=("auto", "c50", "generated"), default="auto", help="auto: C50 where it is, and generated")
+    add("--quick", action="store_true", help="a minute's smoke: a few documents, no peers unless named")
+    add("--json", type=Path, metavar="FILE", help="where the results go (and .md and plots beside it)")
+    add("--envs", type=Path, metavar="DIR", help="where the peers' environments are; default: in the cache")
+    add("--cache", type=Path, metavar="DIR", default=ROOT / ".cache" / "bench", help="models, corpora, logs")
+    add("--threads", type=int, default=available_cores(), help="cores that everybody gets; default: all")
+    add("--minutes", type=float, default=38.0, help="when to stop beginning new measurements")
+    add("--silent", action="store_true", help="no progress on standard error")
+    return parser.parse_args(arguments)
+
+
+def _peers(names: str | None, *, quick: bool) -> tuple[str, ...]:
+    if names == "none" or (names is None and quick):
+        return ()
+    if names in (None, "all"):
+        return PEERS
+    chosen = tuple(name.strip() for name in str(names).split(","))
+    unknown = set(chosen) - set(PEERS)
+    if unknown:
+        raise SystemExit(f"unknown peers: {', '.join(sorted(unknown))}; there are {', '.join(PEERS)}")
+    # OpenVINO runs the graph that optimum exports.
+    return (*chosen, "optimum") if "openvino" in chosen and "optimum" not in chosen else chosen
+
+
+def _speaker(started: float, *, quiet: bool) -> Callable[[str], None]:
+    def say(message: str) -> None:
+        if not quiet:
+            minutes, seconds = divmod(int(time.monotonic() - started), 60)
+            sys.stderr.write(f"{minutes:3d}:{seconds:02d}  {message}\n")
+
+    return say
+
+
+def _run(
+    wanted: argparse.Namespace,
+    environments: dict[str, Environment],
+    cache: Path,
+    say: Callable[[str], None],
+    started: float,
+) -> dict[str, Any]:
+    """The whole record."""
+    deadline = started + 60 * wanted.minutes
+    record: dict[str, Any] = {
+        "schema": SCHEMA,
+        "kind": "authorid peers bench",
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": _machine(wanted.threads),
+        "settings": {"quick": wanted.quick, "peers": [name for name in environments if name != OURS]},
+        "environments": {
+            name: {"ok": environment.python is not None, "reason": environment.reason, "seconds": environment.seconds}
+            for name, environment in environments.items()
+        },
+    }
+    say("measuring the machine itself")
+    record["roofline"], record["roofline_reason"] = _roofline(wanted, environments, cache)
+    found = find_c50(ROOT)
+    if wanted.workload == "c50" and found is None:
+        raise AuthoridError("no C50: set AUTHORID_C50 to the directory that holds C50train and C50test")
+    contestants = [contestant for contestant in ALL if contestant.peer in environments]
+    sweeps: dict[str, dict[str, Any]] = {}
+    record["matches"] = []
+
+    def play(model: Model, workload: Workload, plan: Plan, tag: str, sweeps: dict[str, Any]) -> Match:
+        say(f"== {model.name} on {workload.name}: {len(workload.documents)} documents")
+        files = model.path / "windows"
+        training = sorted(workload.training.rglob("*.txt"))
+        calibration = files / f"{workload.name}-calibration.npz"
+        cut(training[:: max(1, len(training) // 80)][:80], model.bundle, calibration)
+        match = Match(
+            model=model.path,
+            geometry=model.geometry,
+            vocabulary=model.vocabulary,
+            trained=model.trained and workload.name == "C50test",
+            workload=workload,
+            cut=cut(workload.documents, model.bundle, files / f"{workload.name}-{tag}.npz"),
+            calibration=calibration,
+            plan=plan,
+            threads=wanted.threads,
+            cache=cache,
+            environments=environments,
+            say=say,
+            deadline=deadline,
+            sweeps=sweeps,
+        )
+        rows = match.run(contestants)
+        record["matches"].append(_summary(model, match, rows, record["roofline"]))
+        return match
+
+    model = _model(wanted, environments, cache, found, say)
+    if wanted.quick:
+        plan = Plan(rounds=2, patience=5, sweep_windows=8, sweep_documents=4, sweep_patience=2, latency_blocks=2)
+        plan = Plan(**{**plan.__dict__, "latency_calls": 10, "cells": (Cell(1, 16), Cell(4, 16)), "cell_seconds": 0.05})
+        play(model, generated(cache, 10), plan, "quick", sweeps)
+    else:
+        workloads = []
+        if found is not None and wanted.workload != "generated":
+            workloads.append(c50(found, 200))
+        if wanted.workload != "c50":
+            workloads.append(generated(cache, 100))
+        play(model, workloads[0], Plan(cells=_GRID), "main", sweeps)
+        for workload in workloads[1:]:
+            play(model, workload, Plan(rounds=2, latency_blocks=0), "main", sweeps)
+        if "keras" in environments and time.monotonic() < deadline:
+            other = prepared("distilbert-base", None, None, model.bundle, environments["keras"], cache, found, say)
+            plan = Plan(rounds=2, sweep_windows=24, sweep_patience=8, documents=False, cells=_SMALL_GRID)
+            play(other, generated(cache, 30), plan, "main", {})
+    best: dict[str, Any] = next((row for row in record["matches"][0]["rows"] if row["contestant"] == "ours-int8"), {})
+    shape = {"sessions": best.get("sessions", 0), "threads": best.get("threads", 1), "total_threads": wanted.threads}
+    counts = (20, 100) if wanted.quick else _COUNTS
+    record["scaling"] = scale(model.bundle, cache / f"short-{max(counts)}", counts, shape, cache, say)
+    record["minutes"] = round((time.monotonic() - started) / 60, 2)
+    return record
+
+
+def _machine(threads: int) -> dict[str, Any]:
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return {
+        "cpu": cpu_name(),
+        "cores": available_cores(),
+        "threads": threads,
+        "memory_gb": round(pages / 2**30),
+        "versions": versions(),
+    }
+
+
+def _model(
+    wanted: argparse.Namespace,
+    environments: dict[str, Environment],
+    cache: Path,
+    found: Path | None,
+    say: Callable[[str], None],
+) -> Model:
+    """The weights that everybody loads."""
+    keras = environments.get("keras")
+    if keras is None or keras.python is None:
+        if wanted.model is not None or set(environments) != {OURS}:
+            raise AuthoridError(
+                "the peers' weights are made with Keras, whose environment is not there (--peers none?)"
+            )
+        from authorid.models import default_bundle
+
+        return from_bundle(wanted.bundle or default_bundle(), cache)
+    return prepared("minilm", wanted.model, wanted.bundle, None, keras, cache, found, say)
+
+
+def _roofline(
+    wanted: argparse.Namespace, environments: dict[str, Environment], cache: Path
+) -> tuple[dict[str, float] | None, str | None]:
+    """Rates of this machine, measured where onnx and onnxruntime are."""
+    command = ["-m", "bench.roofline", "--threads", str(wanted.threads)]
+    command += ["--seconds", "0.1"] if wanted.quick else []
+    reason = None
+    for name in (OURS, "keras"):
+        environment = environments.get(name)
+        if environment is None or environment.python is None:
+            continue
+        run = subprocess.run(
+            [str(environment.python), *command],
+            cwd=ROOT,
+            env={**child_environment(1, cache)},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        if run.returncode == 0:
+            rates: dict[str, float] = json.loads(run.stdout)
+            return rates, None
+        reason = (run.stderr.strip().splitlines() or ["failed"])[-1]
+    return None, reason
+
+
+def _summary(
+    model: Model, match: Match, rows: list[dict[str, Any]], roofline: dict[str, float] | None
+) -> dict[str, Any]:
+    """One match of the record; every row also as a fraction of the machine's limit."""
+    bounds = limits(roofline, model.geometry, model.window) if roofline and model.geometry else None
+    for row in rows:
+        rate = row.get("windows", {}).get("tokens_per_second", {}).get("median")
+        if bounds and rate:
+            row["of_int8_limit"] = round(rate / bounds["int8"], 4)
+            own = bounds.get(row["precision"] or "")
+            row["of_own_limit"] = round(rate / own, 4) if own else None
+    return {
+        "model": {
+            "name": model.name,
+            "weights": "trained" if model.trained else "random",
+            "window": model.window,
+            "geometry": model.geometry,
+            "authors": model.authors,
+        },
+        "workload": {
+            "name": match.workload.name,
+            "documents": len(match.workload.documents),
+            "windows": len(match.cut.owners),
+            "tokens": match.cut.tokens,
+            "truncated_tokens": match.cut.truncated,
+        },
+        "limits": bounds,
+        "rows": [row for row in rows if row["contestant"] != TWIN],
+        "referee": _referee(rows),
+        "skipped": match.skipped,
+    }
+
+
+def _referee(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """How far apart the same contestant is under two names."""
+    by_name = {row["contestant"]: row for row in rows}
+    first, second = by_name.get("ours-int8", {}), by_name.get(TWIN, {})
+    ratios = {}
+    for measure in ("windows", "documents"):
+        rates = [row.get(measure, {}).get("tokens_per_second", {}).get("median") for row in (first, second)]
+        if all(rates):
+            ratios[measure] = round(rates[1] / rates[0], 4)
+    if not ratios:
+        return None
+    good = all(abs(ratio - 1) <= 0.05 for ratio in ratios.values())
+    return {"contestant": "ours-int8", **ratios, "within_5_percent": good, "rows": [first, second]}
+
+
+def _plot(target: Path, environments: dict[str, Environment], say: Callable[[str], None]) -> None:
+    """Plots, drawn wherever matplotlib is."""
+    for name in (OURS, "keras"):
+        environment = environments.get(name)
+        if environment is None or environment.python is None:
+            continue
+        run = subprocess.run(
+            [str(environment.python), "-m", "bench.plots", str(target.resolve())],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+        if run.returncode == 0:
+            return
+        reason = (run.stderr.strip().splitlines() or ["failed"])[-1]
+        say(f"no plots from the environment of {name}: {reason}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""Who takes part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["ALL", "TWIN", "Contestant"]
+
+_SMALL_FIRST = (4, 8, 1, 16, 32)
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One way to run the model. `precision` names the roofline it is held against, if there is one.
+
+    `threaded` contestants are also tried with one single-threaded session a core; `batches` are what the sweep
+    tries, in windows. Those without an `encoder` classify documents only.
+    """
+
+    name: str
+    peer: str
+    label: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    precision: str | None = None
+    threaded: bool = True
+    encoder: bool = True
+    batches: tuple[int, ...] = _SMALL_FIRST
+
+
+TWIN = "ours-int8-twin"
+"""The same as ours-int8 under another name: how far apart the two are is how far the referee can be trusted."""
+
+_OPTIMUM = {"opset": 20}
+
+ALL = (
+    Contestant("ours-int8", "ours", "authorid INT8, onnxruntime CPU", {"precision": "int8"}, "int8"),
+    Contestant(TWIN, "ours", "the same again", {"precision": "int8"}, "int8"),
+    Contestant("ours-fp32", "ours", "authorid fp32, onnxruntime CPU", {"precision": "fp32"}, "fp32"),
+    Contestant(
+        "ours-openvino-int8", "ours", "authorid INT8, OpenVINO provider", {"precision": "int8", "provider": "openvino"}
+    ),
+    Contestant("keras", "keras", "Keras model.predict (TensorFlow)", {}, "fp32", threaded=False),
+    Contestant("torch-fp32", "torch", "transformers pipeline (torch fp32)", {"dtype": "float32"}, "fp32"),
+    Contestant("torch-bf16", "torch", "transformers pipeline (torch bf16)", {"dtype": "bfloat16"}),
+    Contestant("optimum-fp32", "optimum", "optimum ORTModel fp32", {"precision": "fp32", **_OPTIMUM}, "fp32"),
+    Contestant("optimum-int8", "optimum", "optimum ORTModel INT8", {"precision": "int8", **_OPTIMUM}, "int8"),
+    Contestant("openvino-f32", "openvino", "OpenVINO f32 (optimum's graph)", {"precision": "f32"}, "fp32"),
+    Contestant("openvino-bf16", "openvino", "OpenVINO bf16 (optimum's graph)", {"precision": "bf16"}),
+    Contestant("openvino-int8", "openvino", "OpenVINO NNCF INT8 (optimum's graph)", {"precision": "int8"}, "int8"),
+    Contestant("tfidf", "tfidf", "TF-IDF n-grams + LinearSVC", threaded=False, encoder=False, batches=(32,)),
+)

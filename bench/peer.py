@@ -1,0 +1,201 @@
+"""What every contestant can do, in whatever environment it lives: load, run batches, score files.
+
+This module runs in the peers' environments too: nothing but the standard library and numpy may be imported here.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Floats", "Ints", "Peer", "Prepared", "Rows", "decide", "in_parallel", "pad", "read_windows"]
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+Rows = list[npt.NDArray[np.int32]]
+
+TRUNCATE = 512
+"""Peers classify the first 512 tokens of a document, as their tutorials do."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model that `bench.prepare` wrote: the same weights for everyone.
+
+    ``model.json``, ``keras.weights.h5``, ``hf/`` (Hugging Face layout), ``bundle/`` (ours), ``golden.npz``, and
+    what peers make of it for themselves.
+    """
+
+    path: Path
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The contents of ``model.json``."""
+        record: dict[str, Any] = json.loads((self.path / "model.json").read_text("utf-8"))
+        return record
+
+    @property
+    def authors(self) -> list[str]:
+        """The classes, in the order of the logits."""
+        return list(self.record["authors"])
+
+    @property
+    def huggingface(self) -> Path:
+        """The directory in Hugging Face layout."""
+        return self.path / "hf"
+
+    def golden(self) -> tuple[Rows, Floats]:
+        """Windows and the float32 logits [n, authors] that Keras gives them."""
+        with np.load(self.path / "golden.npz") as arrays:
+            return _split(arrays["ids"], arrays["lengths"]), arrays["logits"]
+
+
+class Peer:
+    """A contestant. Subclasses load a model and run batches; the measuring is the same for all.
+
+    `sessions` batches are in flight at once, each on `threads` threads.
+    """
+
+    packages: tuple[str, ...] = ("numpy",)
+    """Distributions whose versions belong in the results."""
+
+    model: Prepared
+    settings: dict[str, Any]
+    sessions = 1
+
+    def prepare(self, model: Prepared, settings: dict[str, Any]) -> None:
+        """Make files that `load` needs (export, quantize, fit) beside the model, unless they are there."""
+
+    def load(self, model: Prepared, settings: dict[str, Any], sessions: int, threads: int) -> None:
+        """Load the model and be ready to run."""
+        raise NotImplementedError
+
+    def forward(self, session: int, ids: Ints, mask: Ints) -> Floats:
+        """Logits [b, authors] of windows `ids` [b, s] with `mask` [b, s] (1 = token); `session` < `sessions`."""
+        raise NotImplementedError
+
+    def plan(self, rows: Rows, batch: int) -> list[list[int]]:
+        """Which rows share a batch: neighbours by length."""
+        order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
+        return [order[start : start + batch] for start in range(0, len(order), batch)]
+
+    def run(self, rows: Rows, batch: int) -> Floats:
+        """Logits [n, authors] of `rows`, `batch` of them at a time."""
+        results: list[Any] = [None] * len(rows)
+        plan = self.plan(rows, batch)
+
+        def work(session: int, place: int) -> None:
+            ids, mask = pad([rows[index] for index in plan[place]])
+            for index, row in zip(plan[place], self.forward(session, ids, mask), strict=True):
+                results[index] = row
+
+        # The longest first, so that the last batches are small ones and the sessions finish together.
+        in_parallel(self.sessions, list(reversed(range(len(plan)))), work)
+        return np.array(results, dtype=np.float32)
+
+    def score(self, paths: Sequence[str], out: Path, batch: int) -> int:
+        """Files on disk become a CSV on disk (path, author, probability); returns the tokens that were encoded."""
+        texts = [Path(path).read_text("utf-8", "replace") for path in paths]
+        rows = self.tokenize(texts)
+        self.write(out, paths, self.run(rows, batch))
+        return sum(map(len, rows))
+
+    def tokenize(self, texts: Sequence[str]) -> Rows:
+        """Token ids of each text, cut to `TRUNCATE`, with the Rust tokenizer."""
+        from tokenizers import Tokenizer
+
+        tokenizer = Tokenizer.from_file(str(self.model.huggingface / "tokenizer.json"))
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(TRUNCATE)
+        return [np.array(item.ids, dtype=np.int32) for item in tokenizer.encode_batch(list(texts))]
+
+    def write(self, out: Path, paths: Sequence[str], logits: Floats) -> None:
+        """The results file of `score`."""
+        authors = self.model.authors
+        with out.open("w", encoding="utf-8", newline="") as stream:
+            rows = csv.writer(stream)
+            rows.writerow(("path", "author", "probability"))
+            for path, row in zip(paths, logits, strict=True):
+                best, probability = decide(row[None])
+                rows.writerow((path, authors[best], f"{probability:.6f}"))
+
+    def versions(self) -> dict[str, str]:
+        """What ran."""
+        found = {"python": sys.version.split()[0]}
+        for name in self.packages:
+            try:
+                found[name] = version(name)
+            except PackageNotFoundError:
+                found[name] = "?"
+        return found
+
+
+def decide(logits: Floats) -> tuple[int, float]:
+    """The likeliest class of a document by the mean log-softmax of its windows [w, c], and its probability."""
+    x = logits.astype(np.float64)
+    x = x - x.max(axis=1, keepdims=True)
+    mean = (x - np.log(np.exp(x).sum(axis=1, keepdims=True))).mean(axis=0)
+    probabilities = np.exp(mean - mean.max())
+    best = int(probabilities.argmax())
+    return best, float(probabilities[best] / probabilities.sum())
+
+
+def pad(rows: Rows, length: int | None = None) -> tuple[Ints, Ints]:
+    """Token ids and mask, int64 [b, longest] (or [b, length])."""
+    width = max(map(len, rows)) if length is None else length
+    ids = np.zeros((len(rows), width), dtype=np.int64)
+    mask = np.zeros((len(rows), width), dtype=np.int64)
+    for index, row in enumerate(rows):
+        ids[index, : len(row)] = row
+        mask[index, : len(row)] = 1
+    return ids, mask
+
+
+def in_parallel(workers: int, items: Sequence[int], work: Callable[[int, int], None]) -> None:
+    """Call ``work(worker, item)`` for all items, in `workers` threads that take the next one when they are free."""
+    if workers == 1:
+        for item in items:
+            work(0, item)
+        return
+    todo = iter(items)
+    lock = threading.Lock()
+    errors: list[BaseException] = []
+
+    def loop(worker: int) -> None:
+        try:
+            while not errors:
+                with lock:
+                    item = next(todo, None)
+                if item is None:
+                    return
+                work(worker, item)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=loop, args=(worker,)) for worker in range(workers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+
+
+def read_windows(path: Path) -> Rows:
+    """The token windows that `bench.workloads` wrote."""
+    with np.load(path) as arrays:
+        return _split(arrays["ids"], arrays["lengths"])
+
+
+def _split(ids: npt.NDArray[np.int32], lengths: npt.NDArray[np.int32]) -> Rows:
+    return list(np.split(ids, np.cumsum(lengths)[:-1])) if len(lengths) else []

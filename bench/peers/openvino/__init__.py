@@ -1,0 +1,1 @@
+"""OpenVINO on the graph that optimum exports."""

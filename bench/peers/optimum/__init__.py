@@ -1,0 +1,1 @@
+"""Hugging Face optimum on onnxruntime."""

@@ -1,0 +1,1 @@
+"""authorid itself, in the environment that runs the benchmark."""

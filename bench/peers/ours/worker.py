@@ -1,0 +1,89 @@
+"""authorid: `Scorer` end to end, `Engine` for the encoder alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.peer import Floats, Ints, Peer, Prepared, Rows
+
+
+def make() -> Peer:
+    """The contestant."""
+    return Ours()
+
+
+class Ours(Peer):
+    """`settings`: ``precision`` and ``provider``. A batch of n windows means a budget of n windows' tokens."""
+
+    packages = ("authorid", "numpy", "onnxruntime", "tokenizers")
+
+    def prepare(self, model: Prepared, settings: dict[str, Any]) -> None:
+        """Refuse early what this release cannot do."""
+        _options(settings, 1, 1, 128)
+
+    def load(self, model: Prepared, settings: dict[str, Any], sessions: int, threads: int) -> None:
+        """Open the bundle."""
+        from authorid.bundle import load_bundle
+        from authorid.pipeline import Scorer
+
+        self._bundle = load_bundle(model.path / "bundle")
+        self._shape = (sessions, threads)
+        self._scorers: dict[int, Scorer] = {}
+        self._engine = self._scorer(8).engine
+
+    def _scorer(self, batch: int) -> Any:
+        from authorid.pipeline import Scorer
+
+        if batch not in self._scorers:
+            self._scorers.clear()
+            budget = batch * self._bundle.window.length
+            self._scorers[batch] = Scorer(self._bundle, _options(self.settings, *self._shape, budget))
+        return self._scorers[batch]
+
+    def forward(self, session: int, ids: Ints, mask: Ints) -> Floats:
+        """One call of the engine; windows are full, so there is no mask."""
+        logits: Floats = self._engine.run(ids.astype(np.int32))
+        return logits
+
+    def plan(self, rows: Rows, batch: int) -> list[list[int]]:
+        """Windows of one length share a batch of as many tokens as `batch` whole windows have."""
+        budget = min(batch * self._bundle.window.length, self._engine.budget)
+        if self._engine.budget > 1:
+            budget = batch * self._bundle.window.length
+        buckets: dict[int, list[int]] = {}
+        for index, row in enumerate(rows):
+            buckets.setdefault(len(row), []).append(index)
+        plan = []
+        for length, bucket in sorted(buckets.items()):
+            size = max(1, budget // length)
+            plan += [bucket[start : start + size] for start in range(0, len(bucket), size)]
+        return plan
+
+    def score(self, paths: Sequence[str], out: Path, batch: int) -> int:
+        """What ``authorid score`` does: whole documents, results through the library's own writer."""
+        from authorid.results import open_writer
+        from authorid.stats import RunStats
+
+        stats = RunStats()
+        with open_writer(str(out), "csv") as write:
+            for attribution in self._scorer(batch).score(paths, stats=stats):
+                write(attribution)
+        return stats.tokens
+
+
+def _options(settings: dict[str, Any], sessions: int, threads: int, budget: int) -> Any:
+    from authorid.engine import EngineOptions
+
+    known = {field.name for field in fields(EngineOptions)}
+    wanted = {"precision": settings["precision"], "workers": sessions, "threads": threads, "budget": budget}
+    provider = settings.get("provider", "cpu")
+    if "provider" in known:
+        wanted["provider"] = provider
+    elif provider != "cpu":
+        raise ValueError(f"this authorid has no {provider} provider")
+    return EngineOptions(**wanted)

@@ -1,0 +1,1 @@
+"""Character n-grams, tf-idf and a linear SVM with scikit-learn."""

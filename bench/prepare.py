@@ -1,0 +1,314 @@
+"""One set of weights for all contestants: ``python -m bench.prepare``, run in the Keras environment.
+
+Takes a training run (`authorid.training.Run`) or makes a random model of a known geometry, and writes a `Prepared`
+directory: Keras weights, the same numbers in Hugging Face layout, our bundle, and golden logits computed by Keras.
+Every worker compares itself with those when it has loaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.workloads import generated_text
+
+GOLDEN = 16
+CALIBRATION = 128
+
+GEOMETRIES: dict[str, dict[str, Any]] = {
+    "minilm": {
+        "family": "bert",
+        "vocabulary_size": 30522,
+        "num_layers": 6,
+        "num_heads": 12,
+        "hidden_dim": 384,
+        "intermediate_dim": 1536,
+        "max_sequence_length": 512,
+        "num_segments": 2,
+        "dropout": 0.1,
+    },
+    "distilbert-base": {
+        "family": "distilbert",
+        "vocabulary_size": 30522,
+        "num_layers": 6,
+        "num_heads": 12,
+        "hidden_dim": 768,
+        "intermediate_dim": 3072,
+        "max_sequence_length": 512,
+        "num_segments": 0,
+        "dropout": 0.1,
+    },
+}
+"""Sizes of models whose speed is measured with random weights: MiniLM-L6-H384 and DistilBERT-base."""
+
+RANDOM_AUTHORS = 50
+WINDOW = 128
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the directory given by ``--out``."""
+    parser = argparse.ArgumentParser(prog="python -m bench.prepare", description=__doc__)
+    parser.add_argument("--run", type=Path, help="training run to take the weights from")
+    parser.add_argument("--geometry", choices=sorted(GEOMETRIES), help="make a random model of these sizes instead")
+    parser.add_argument("--tokenizer", type=Path, help="tokenizer.json for --geometry; default: one word, one token")
+    parser.add_argument("--corpus", type=Path, help="training corpus of --run, for the calibration of INT8")
+    parser.add_argument("--bundle", type=Path, help="a bundle that was exported from --run, to be used as it is")
+    parser.add_argument("--out", type=Path, required=True)
+    wanted = parser.parse_args(arguments)
+    staging = Path(tempfile.mkdtemp(prefix=".prepare-", dir=wanted.out.parent))
+    try:
+        if wanted.run is not None:
+            _from_run(wanted.run, wanted.corpus, wanted.bundle, staging)
+        else:
+            _random(wanted.geometry, wanted.tokenizer, staging)
+        shutil.rmtree(wanted.out, ignore_errors=True)
+        staging.rename(wanted.out)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+
+
+def _from_run(path: Path, corpus: Path | None, bundle: Path | None, out: Path) -> None:
+    from authorid.export import ExportOptions, export_run
+    from authorid.training import Run
+
+    run = Run.load(path)
+    model = run.keras_model()
+    (out / "hf").mkdir()
+    shutil.copyfile(run.path / "tokenizer.json", out / "hf" / "tokenizer.json")
+    _write(out, model, run.geometry.to_json(), list(run.authors), run.window, run.pooling, run.hidden_activation)
+    if bundle is not None:
+        shutil.copytree(bundle, out / "bundle")
+    else:
+        export_run(path, out / "bundle", ExportOptions(quantize=True, corpus=corpus, verify_documents=200))
+
+
+def _random(geometry: str, tokenizer: Path | None, out: Path) -> None:
+    import keras
+
+    from authorid.training import Geometry, build_classifier
+
+    keras.utils.set_random_seed(7)
+    authors = [f"author-{index:02d}" for index in range(RANDOM_AUTHORS)]
+    model = build_classifier(Geometry.from_json(GEOMETRIES[geometry]), len(authors))
+    (out / "hf").mkdir()
+    if tokenizer is not None:
+        shutil.copyfile(tokenizer, out / "hf" / "tokenizer.json")
+    else:
+        _plain_tokenizer().save(str(out / "hf" / "tokenizer.json"))
+    _write(out, model, GEOMETRIES[geometry], authors, WINDOW, "mean", None)
+    _bundle(out, model, geometry, authors)
+
+
+def _plain_tokenizer() -> Any:
+    """A WordPiece tokenizer of the generated corpus' own words, for a machine without any model at hand."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+    words = sorted({word for seed in range(200) for word in generated_text(600, seed).lower().split()})
+    pieces = [*(chr(code) for code in range(33, 127)), *(f"##{chr(code)}" for code in range(97, 123))]
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    vocabulary = {word: index for index, word in enumerate(dict.fromkeys([*special, *pieces, *words]))}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair=None, special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return tokenizer
+
+
+def _write(
+    out: Path, model: Any, geometry: dict[str, Any], authors: list[str], window: int, pooling: str, hidden: str | None
+) -> None:
+    """All but the bundle: what the peers load."""
+    from authorid.export import from_keras
+    from authorid.training.runs import predict_windows
+
+    record = {
+        "geometry": geometry,
+        "authors": authors,
+        "window": window,
+        "pooling": pooling,
+        "hidden_activation": hidden,
+    }
+    (out / "model.json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+    model.save_weights(str(out / "keras.weights.h5"))
+    _huggingface(out / "hf", from_keras(model), geometry, authors, pooling, hidden)
+    rng = np.random.default_rng(11)
+    lengths = rng.integers(window // 2, window + 1, GOLDEN).astype(np.int32)
+    rows = [rng.integers(999, geometry["vocabulary_size"], length, dtype=np.int32) for length in lengths]
+    logits = np.concatenate(predict_windows(model, [[row] for row in rows], len(authors)))
+    np.savez(out / "golden.npz", ids=np.concatenate(rows), lengths=lengths, logits=logits)
+
+
+def _huggingface(
+    out: Path, weights: Any, geometry: dict[str, Any], authors: list[str], pooling: str, hidden: str | None
+) -> None:
+    """config.json and model.safetensors; the head is read by `bench.peers.head`."""
+    from safetensors.numpy import save_file
+
+    family = geometry["family"]
+    labels = {
+        "id2label": {str(index): author for index, author in enumerate(authors)},
+        "label2id": {author: index for index, author in enumerate(authors)},
+    }
+    activation = {"tanh": "gelu_pytorch_tanh", "erf": "gelu"}[weights.gelu]
+    common = {"vocab_size": geometry["vocabulary_size"], "pad_token_id": 0, "dtype": "float32"}
+    head = {"authorid_head": {"pooling": pooling, "hidden_activation": hidden}}
+    if family == "bert":
+        config = {
+            "architectures": ["BertForSequenceClassification"],
+            "model_type": "bert",
+            "hidden_size": geometry["hidden_dim"],
+            "num_hidden_layers": geometry["num_layers"],
+            "num_attention_heads": geometry["num_heads"],
+            "intermediate_size": geometry["intermediate_dim"],
+            "max_position_embeddings": geometry["max_sequence_length"],
+            "type_vocab_size": 2,
+            "hidden_act": activation,
+            "layer_norm_eps": weights.epsilon,
+        }
+    else:
+        config = {
+            "architectures": ["DistilBertForSequenceClassification"],
+            "model_type": "distilbert",
+            "dim": geometry["hidden_dim"],
+            "n_layers": geometry["num_layers"],
+            "n_heads": geometry["num_heads"],
+            "hidden_dim": geometry["intermediate_dim"],
+            "max_position_embeddings": geometry["max_sequence_length"],
+            "activation": activation,
+        }
+    (out / "config.json").write_text(json.dumps({**config, **common, **labels, **head}, indent=1) + "\n", "utf-8")
+    (out / "tokenizer_config.json").write_text(
+        json.dumps(
+            {
+                "tokenizer_class": "PreTrainedTokenizerFast",
+                "model_max_length": 512,
+                **{f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")},
+                "model_input_names": ["input_ids", "attention_mask"],
+            }
+        )
+        + "\n",
+        "utf-8",
+    )
+    tensors = {name: np.ascontiguousarray(value) for name, value in _tensors(weights, family)}
+    save_file(tensors, out / "model.safetensors", metadata={"format": "pt"})
+
+
+_NAMES = {
+    "bert": {
+        "layer": "bert.encoder.layer.{}",
+        "norm": "LayerNorm",
+        "q": "attention.self.query",
+        "k": "attention.self.key",
+        "v": "attention.self.value",
+        "attention_output": "attention.output.dense",
+        "attention_norm": "attention.output.LayerNorm",
+        "ffn_inner": "intermediate.dense",
+        "ffn_output": "output.dense",
+        "ffn_norm": "output.LayerNorm",
+    },
+    "distilbert": {
+        "layer": "distilbert.transformer.layer.{}",
+        "norm": "LayerNorm",
+        "q": "attention.q_lin",
+        "k": "attention.k_lin",
+        "v": "attention.v_lin",
+        "attention_output": "attention.out_lin",
+        "attention_norm": "sa_layer_norm",
+        "ffn_inner": "ffn.lin1",
+        "ffn_output": "ffn.lin2",
+        "ffn_norm": "output_layer_norm",
+    },
+}
+"""Our names of a layer's parts -> transformers'."""
+
+
+def _tensors(weights: Any, family: str) -> list[tuple[str, Any]]:
+    """``(name, array)`` in transformers' names and its [outputs, inputs] order."""
+    names = _NAMES[family]
+    table = f"{family}.embeddings"
+    found: list[tuple[str, Any]] = [
+        (f"{table}.word_embeddings.weight", weights.token_embedding),
+        (f"{table}.position_embeddings.weight", weights.position_embedding),
+    ]
+    if family == "bert":  # our position table already holds segment row 0
+        found.append((f"{table}.token_type_embeddings.weight", np.zeros((2, weights.width), np.float32)))
+
+    def norm(name: str, part: Any) -> None:
+        found.extend([(f"{name}.weight", part.gamma), (f"{name}.bias", part.beta)])
+
+    def dense(name: str, part: Any) -> None:
+        found.extend([(f"{name}.weight", part.kernel.T), (f"{name}.bias", part.bias)])
+
+    norm(f"{table}.LayerNorm", weights.embedding_norm)
+    for index, layer in enumerate(weights.layers):
+        prefix = names["layer"].format(index)
+        for part in ("q", "k", "v", "attention_output", "ffn_inner", "ffn_output"):
+            dense(f"{prefix}.{names[part]}", getattr(layer, part))
+        for part in ("attention_norm", "ffn_norm"):
+            norm(f"{prefix}.{names[part]}", getattr(layer, part))
+    if weights.head.hidden is not None:
+        dense("head_hidden", weights.head.hidden)
+    dense("classifier", weights.head.logits)
+    return found
+
+
+def _bundle(out: Path, model: Any, name: str, authors: list[str]) -> None:
+    """Our bundle of a random model: emitted graphs, INT8 calibrated on the generated corpus."""
+    from authorid.bundle import Bundle, Golden, WindowSpec, write_bundle
+    from authorid.export import calibrate, emit, from_keras
+    from authorid.export.scoring import GraphRunner
+    from authorid.windows import Windower
+
+    weights = from_keras(model)
+    windower = Windower.from_file(out / "hf" / "tokenizer.json", WINDOW)
+    texts = [generated_text(300, 1000 + index) for index in range(CALIBRATION // 2)]
+    windows = [window.ids for ids in windower.token_ids(texts) for window in windower.windows(ids)][:CALIBRATION]
+    graphs = {"fp32": emit(weights), "int8": emit(weights, "int8", calibrate(weights, windows).ranges)}
+    runners = {precision: GraphRunner(graph) for precision, graph in graphs.items()}
+    golden = [
+        Golden(
+            tuple(int(i) for i in ids),
+            {precision: tuple(float(x) for x in runner.logits([ids])[0]) for precision, runner in runners.items()},
+        )
+        for ids in windows[:2]
+    ]
+    config = json.loads((out / "hf" / "config.json").read_text("utf-8"))
+    draft = Bundle(
+        path=out / "bundle",
+        model_type=config["model_type"],
+        authors=tuple(authors),
+        window=WindowSpec(WINDOW, WINDOW - 2),
+        pooling="mean",
+        decision=_decision(),
+        graphs={"fp32": "model.onnx", "int8": "model_int8.onnx"},
+        golden=tuple(golden),
+        provenance={"name": f"{name} (random weights)"},
+    )
+    files: dict[str, bytes | str | Path] = {
+        "config.json": json.dumps(config),
+        "tokenizer.json": out / "hf" / "tokenizer.json",
+        "README.md": f"# {name}\nRandom weights, for measuring speed.\n",
+        "model.onnx": graphs["fp32"],
+        "model_int8.onnx": graphs["int8"],
+    }
+    write_bundle(draft, files)
+
+
+def _decision() -> Any:
+    from authorid.bundle import Decision
+
+    return Decision()
+
+
+if __name__ == "__main__":
+    main()

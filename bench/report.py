@@ -1,0 +1,161 @@
+"""A record of results as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+__all__ = ["markdown"]
+
+
+def markdown(record: Mapping[str, Any]) -> str:
+    """The tables of a run, with what one must know to read them."""
+    machine, roofline = record["machine"], record["roofline"]
+    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    lines = [
+        f"{record['date'][:10]}, {machine['cpu']}, {machine['threads']} of {machine['cores']} cores, "
+        f"{machine['memory_gb']} GB; {versions}. The whole run took {record['minutes']:.0f} minutes.",
+        "",
+    ]
+    if roofline:
+        lines += [
+            f"Matmul rates measured through onnxruntime: INT8 (U8 x S8) {roofline['int8_gops']:,.0f} GOPS, float32 "
+            f"{roofline['fp32_gops']:,.0f} GFLOPS; memory copies {roofline['copy_gbs']:.0f} GB/s.",
+            "",
+        ]
+    for match in record["matches"]:
+        lines += [*_match(match), ""]
+    if record["scaling"]:
+        lines += ["### Scaling: `authorid score` on short documents, one process each", ""]
+        lines += _table(
+            ("documents", "seconds", "documents/s", "peak RSS MB"),
+            [
+                (
+                    f"{row['documents']:,}",
+                    f"{row['seconds']:.1f}",
+                    f"{row['documents_per_second']:,.0f}",
+                    f"{row['peak_rss_mb']:.0f}",
+                )
+                for row in record["scaling"]
+            ],
+        )
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _match(match: Mapping[str, Any]) -> list[str]:
+    model, workload, limits = match["model"], match["workload"], match["limits"]
+    lines = [
+        f"### {model['name']} on {workload['name']}",
+        "",
+        f"{model['weights']} weights, {workload['documents']} documents, {workload['windows']:,} windows of at most "
+        f"{model['window']} tokens ({workload['tokens']:,} tokens; {workload['truncated_tokens']:,} when documents "
+        "are cut to 512).",
+    ]
+    if limits:
+        lines.append(
+            f"Limit of this machine if only matmuls took time: INT8 {limits['int8']:,.0f} tokens/s, float32 "
+            f"{limits['fp32']:,.0f} tokens/s; one window {limits['floor_ms']:.2f} ms."
+        )
+    rows = [row for row in match["rows"] if row["ok"]]
+    speed = [
+        (
+            row["label"],
+            _config(row, model["window"]),
+            _spread(row.get("windows")),
+            _percent(row.get("of_int8_limit")),
+            _percent(row.get("of_own_limit")),
+            _spread(row.get("documents"), "documents_per_second", 1),
+            _spread(row.get("documents")),
+            *(f"{row['latency_ms'][name]:.1f}" if "latency_ms" in row else "" for name in ("p50", "p99")),
+            f"{row['peak_rss_mb']:.0f}" if "peak_rss_mb" in row else "",
+            f"{row['start_up_seconds']:.1f}" if "start_up_seconds" in row else "",
+        )
+        for row in sorted(rows, key=lambda row: -_median(row))
+    ]
+    lines += [
+        "",
+        *_table(
+            (
+                "contestant",
+                "sessions x threads, batch",
+                "windows: tokens/s (min - max)",
+                "of INT8 limit",
+                "of own limit",
+                "whole documents: documents/s",
+                "tokens/s",
+                "one window: p50 ms",
+                "p99 ms",
+                "peak RSS MB",
+                "start-up s",
+            ),
+            speed,
+            text=2,
+        ),
+    ]
+    quality = [
+        (
+            row["label"],
+            _percent(row.get("windows", {}).get("accuracy")),
+            _percent(row.get("documents", {}).get("accuracy")),
+            _percent(row.get("windows", {}).get("agreement"), 1),
+            f"{row['parity']['largest_difference']:.2g}" if "parity" in row else "",
+        )
+        for row in rows
+    ]
+    lines += [
+        "",
+        *_table(
+            (
+                "contestant",
+                "accuracy, same windows",
+                "accuracy, own way",
+                "same answer as float32",
+                "largest logit difference from Keras",
+            ),
+            quality,
+        ),
+    ]
+    referee = match["referee"]
+    if referee:
+        lines += [
+            "",
+            f"The referee: {referee['contestant']} entered twice, second over first: windows {referee['windows']:.3f}"
+            + (f", documents {referee['documents']:.3f}" if referee.get("documents") else "")
+            + (" (within 5 %)." if referee["within_5_percent"] else " (NOT within 5 %: distrust this table)."),
+        ]
+    for row in match["rows"]:
+        if not row["ok"]:
+            lines += ["", f"Not measured: {row['label']}: {row['reason']}"]
+    for what in match["skipped"]:
+        lines += ["", f"Not measured for want of time: {what}"]
+    return lines
+
+
+def _config(row: Mapping[str, Any], window: int) -> str:
+    if "sessions" not in row:
+        return ""
+    batch = f"{row['batch_windows']}" if "windows" in row else "all"
+    if row["peer"] == "ours":
+        batch = f"{row['batch_windows'] * window} tokens"
+    return f"{row['sessions']} x {row['threads']}, {batch}"
+
+
+def _median(row: Mapping[str, Any]) -> float:
+    return float(row.get("windows", {}).get("tokens_per_second", {}).get("median", 0.0))
+
+
+def _spread(measured: Mapping[str, Any] | None, name: str = "tokens_per_second", digits: int = 0) -> str:
+    if not measured or name not in measured:
+        return ""
+    values = measured[name]
+    return f"**{values['median']:,.{digits}f}** ({values['min']:,.{digits}f} - {values['max']:,.{digits}f})"
+
+
+def _percent(share: float | None, digits: int = 0) -> str:
+    return "" if share is None else f"{share:.{max(digits, 1) if share > 0.99 else digits}%}"
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], text: int = 1) -> list[str]:
+    """A Markdown table; the first `text` columns are words, the others numbers."""
+    rule = ["---" if index < text else "---:" for index in range(len(columns))]
+    return [f"| {' | '.join(cells)} |" for cells in (columns, rule, *rows)]

@@ -1,0 +1,508 @@
+"""The referee: starts a process for every contestant, lets them take turns, and writes down what happens.
+
+Rounds are interleaved (A B C A B C ...), so that a machine that is slower for a minute is slower for everybody.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from bench.contestants import TWIN, Contestant
+from bench.environments import Environment
+from bench.peer import decide
+from bench.statistics import spread
+from bench.workloads import Cut, Workload
+
+__all__ = ["Cell", "Match", "Plan", "Refused", "Worker", "child_environment"]
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Refused(Exception):
+    """A contestant could not do what it was asked; the message says why."""
+
+
+def child_environment(threads: int, cache: Path) -> dict[str, str]:
+    """The environment of every worker: one thread budget for all libraries, no network."""
+    budget = str(threads)
+    names = ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "RAYON", "TF_INTRAOP", "TF_INTEROP")
+    return {
+        **os.environ,
+        **{f"{name}_NUM_THREADS": budget for name in names},
+        "KERAS_BACKEND": "tensorflow",
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "HF_HUB_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "AUTHORID_CACHE": str(cache / "authorid"),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+class Worker:
+    """A contestant's process."""
+
+    def __init__(self, contestant: Contestant, python: Path, log: Path, threads: int, cache: Path) -> None:
+        self.contestant = contestant
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self._log = log.open("a", encoding="utf-8")
+        self.started = time.perf_counter()
+        cores = sorted(os.sched_getaffinity(0))[:threads] if hasattr(os, "sched_getaffinity") else []
+        self._process = subprocess.Popen(
+            [str(python), "-m", "bench.worker", contestant.peer],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            env=child_environment(threads, cache),
+            text=True,
+            start_new_session=True,
+        )
+        if cores:
+            os.sched_setaffinity(self._process.pid, cores)
+        self._answers: queue.SimpleQueue[str] = queue.SimpleQueue()
+        assert self._process.stdout is not None
+        threading.Thread(target=self._listen, args=(self._process.stdout,), daemon=True).start()
+
+    def _listen(self, lines: IO[str]) -> None:
+        for line in lines:
+            self._answers.put(line)
+        self._answers.put("")
+
+    def ask(self, operation: str, timeout: float = 600.0, **request: Any) -> dict[str, Any]:
+        """Have the worker do something and return its answer; raises `Refused`."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps({"op": operation, **request}) + "\n")
+            self._process.stdin.flush()
+            line = self._answers.get(timeout=timeout)
+        except queue.Empty:
+            self.kill()
+            raise Refused(f"{operation} took longer than {timeout:.0f} s") from None
+        except OSError:
+            line = ""
+        if not line:
+            code = self._process.wait()
+            raise Refused(f"its process ended during {operation} with status {code}")
+        answer: dict[str, Any] = json.loads(line)
+        if not answer.pop("ok"):
+            raise Refused(str(answer["error"]))
+        return answer
+
+    def kill(self) -> None:
+        """End the process and whatever it started."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._log.close()
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of the encoder grid: windows in a batch, tokens in a window."""
+
+    batch: int
+    length: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much of everything.
+
+    A contestant leaves a measurement after `patience` seconds of it, but not before the end of its first round.
+    """
+
+    rounds: int = 3
+    patience: float = 60.0
+    sweep_windows: int = 80
+    sweep_documents: int = 20
+    sweep_patience: float = 20.0
+    latency_blocks: int = 4
+    latency_calls: int = 50
+    latency_length: int = 128
+    cells: tuple[Cell, ...] = ()
+    cell_seconds: float = 0.4
+    documents: bool = True
+
+
+@dataclass
+class Match:
+    """One model, one workload, and everybody who wants to take part."""
+
+    model: Path
+    geometry: dict[str, Any]
+    vocabulary: int
+    trained: bool
+    workload: Workload
+    cut: Cut
+    calibration: Path
+    plan: Plan
+    threads: int
+    cache: Path
+    environments: dict[str, Environment]
+    say: Callable[[str], None]
+    deadline: float = float("inf")
+    sweeps: dict[str, dict[str, Any]] = field(default_factory=dict)
+    skipped: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._workers: dict[str, Worker] = {}
+        self.rows: dict[str, dict[str, Any]] = {}
+        self._out = self.cache / "out"
+        self._out.mkdir(parents=True, exist_ok=True)
+        self._paths = [str(path) for path in self.workload.documents]
+
+    def run(self, contestants: Sequence[Contestant]) -> list[dict[str, Any]]:
+        """All measurements; one row a contestant, in their order."""
+        for contestant in contestants:
+            environment = self.environments[contestant.peer]
+            self.rows[contestant.name] = {
+                "contestant": contestant.name,
+                "label": contestant.label,
+                "peer": contestant.peer,
+                "precision": contestant.precision,
+                "ok": environment.python is not None,
+                "reason": environment.reason,
+            }
+        try:
+            self._each(contestants, "preparing", self._prepare)
+            self._each(self._left(contestants), "finding the best batch and threads of", self._sweep)
+            self._each(self._left(contestants), "starting", self._start)
+            if self.plan.documents:
+                self._phase("documents", lambda: self._documents(self._left(contestants)))
+            self._each(self._left(contestants), "", self._memory)
+            encoders = [contestant for contestant in contestants if contestant.encoder]
+            self._phase("windows", lambda: self._windows(self._left(encoders)))
+            self._phase("grid", lambda: self._grid(self._left(encoders)))
+            self._phase("latency", lambda: self._latency(self._left(encoders)))
+        finally:
+            for worker in self._workers.values():
+                worker.kill()
+        return [self.rows[contestant.name] for contestant in contestants]
+
+    def _left(self, contestants: Iterable[Contestant]) -> list[Contestant]:
+        return [contestant for contestant in contestants if self.rows[contestant.name]["ok"]]
+
+    def _phase(self, name: str, measure: Callable[[], None]) -> None:
+        if time.monotonic() > self.deadline:
+            self.skipped.append(name)
+            self.say(f"no time left for {name}")
+        else:
+            measure()
+
+    def _each(self, contestants: Iterable[Contestant], doing: str, work: Callable[[Contestant], None]) -> None:
+        for contestant in contestants:
+            if self.rows[contestant.name]["ok"]:
+                if doing:
+                    self.say(f"{doing} {contestant.name}")
+                self._guarded(contestant, lambda: work(contestant))  # noqa: B023
+
+    def _guarded(self, contestant: Contestant, work: Callable[[], None]) -> None:
+        """A contestant that fails is out of this match, and its row says why."""
+        try:
+            work()
+        except Refused as refusal:
+            self.rows[contestant.name].update(ok=False, reason=str(refusal))
+            self.say(f"  {contestant.name}: {refusal}")
+            worker = self._workers.pop(contestant.name, None)
+            if worker is not None:
+                worker.kill()
+
+    def _spawn(self, contestant: Contestant) -> Worker:
+        python = self.environments[contestant.peer].python
+        assert python is not None
+        worker = Worker(contestant, python, self.cache / "logs" / f"{contestant.name}.log", self.threads, self.cache)
+        self._workers[contestant.name] = worker
+        return worker
+
+    def _settings(self, contestant: Contestant) -> dict[str, Any]:
+        return {
+            **contestant.settings,
+            "calibration": str(self.calibration),
+            "corpus": str(self.workload.training),
+            "classifier": str(self.cache / f"tfidf-{self.workload.name}.joblib"),
+        }
+
+    def _load(self, worker: Worker, sessions: int, threads: int) -> dict[str, Any]:
+        settings = self._settings(worker.contestant)
+        return worker.ask("load", model=str(self.model), settings=settings, sessions=sessions, threads=threads)
+
+    def _prepare(self, contestant: Contestant) -> None:
+        worker = self._spawn(contestant)
+        worker.ask("prepare", model=str(self.model), settings=self._settings(contestant), timeout=900)
+        worker.kill()
+        del self._workers[contestant.name]
+
+    def _sweep(self, contestant: Contestant) -> None:
+        """Give everybody its best: sessions x threads and batch, on a few windows and a few documents."""
+        row = self.rows[contestant.name]
+        if contestant.name == TWIN and "ours-int8" in self.sweeps:
+            row.update(self.sweeps["ours-int8"])
+            return
+        if contestant.name in self.sweeps:
+            row.update(self.sweeps[contestant.name])
+            return
+        shapes = [(1, self.threads)]
+        if contestant.threaded and self.threads > 1:
+            shapes.insert(0, (self.threads, 1))
+        tried: list[dict[str, Any]] = []
+        worker = self._spawn(contestant)
+        file = str(self.cut.windows)
+        for sessions, threads in shapes:
+            self._load(worker, sessions, threads)
+            deadline = time.monotonic() + self.plan.sweep_patience / len(shapes)
+            for number, batch in enumerate(contestant.batches if contestant.encoder else ()):
+                if number and time.monotonic() > deadline:
+                    break
+                runs = [worker.ask("windows", file=file, batch=batch, limit=self.plan.sweep_windows) for _ in range(3)]
+                best = min(runs[1:], key=lambda answer: float(answer["seconds"]))
+                rate = round(best["tokens"] / best["seconds"], 1)
+                tried.append({"sessions": sessions, "threads": threads, "batch": batch, "rate": rate})
+        first = {"sessions": shapes[-1][0], "threads": shapes[-1][1], "batch": contestant.batches[0], "rate": 0.0}
+        chosen = max(tried, key=lambda trial: float(trial["rate"]), default=first)
+        row["sessions"], row["threads"], row["batch_windows"] = chosen["sessions"], chosen["threads"], chosen["batch"]
+        row["sweep_windows"] = tried
+        row["batch_documents"] = chosen["batch"]
+        if self.plan.documents and len(contestant.batches) > 1:
+            self._load(worker, row["sessions"], row["threads"])
+            row["batch_documents"], row["sweep_documents"] = self._sweep_documents(worker, contestant)
+        worker.kill()
+        del self._workers[contestant.name]
+        names = ("sessions", "threads", "batch_windows", "batch_documents", "sweep_windows", "sweep_documents")
+        self.sweeps[contestant.name] = {name: row[name] for name in names if name in row}
+
+    def _sweep_documents(self, worker: Worker, contestant: Contestant) -> tuple[int, list[dict[str, Any]]]:
+        step = max(1, len(self._paths) // self.plan.sweep_documents)
+        paths = self._paths[::step]
+        tried: list[dict[str, Any]] = []
+        deadline = time.monotonic() + self.plan.sweep_patience
+        for batch in contestant.batches:
+            if tried and time.monotonic() > deadline:
+                break
+            out = str(self._out / f"{contestant.name}.sweep.csv")
+            worker.ask("score", paths=paths[: max(1, len(paths) // 4)], out=out, batch=batch)
+            seconds = worker.ask("score", paths=paths, out=out, batch=batch)["seconds"]
+            tried.append({"batch": batch, "rate": len(paths) / seconds})
+        return int(max(tried, key=lambda trial: float(trial["rate"]))["batch"]), tried
+
+    def _start(self, contestant: Contestant) -> None:
+        """From nothing to the first answer; then parity and a warm-up that nobody counts."""
+        row = self.rows[contestant.name]
+        worker = self._spawn(contestant)
+        loaded = self._load(worker, row["sessions"], row["threads"])
+        out = str(self._out / f"{contestant.name}.csv")
+        worker.ask("score", paths=self._paths[:1], out=out, batch=row["batch_documents"])
+        row["start_up_seconds"] = round(time.perf_counter() - worker.started, 3)
+        row["load_seconds"] = round(loaded["seconds"], 3)
+        row["versions"] = loaded["versions"]
+        if contestant.encoder and (self.model / "golden.npz").is_file():
+            row["parity"] = worker.ask("parity")
+
+    def _rounds(
+        self, contestants: Sequence[Contestant], name: str, turn: Callable[[Contestant, int], dict[str, Any]]
+    ) -> dict[str, list[dict[str, Any]]]:
+        """Everybody takes a turn, then everybody again; the first turn of each is a warm-up on less."""
+        answers: dict[str, list[dict[str, Any]]] = {contestant.name: [] for contestant in contestants}
+        for number in range(self.plan.rounds):
+            self.say(f"{name}, round {number + 1} of {self.plan.rounds}")
+            for contestant in self._left(contestants):
+                done = answers[contestant.name]
+                spent = sum(float(answer["seconds"]) for answer in done)
+                late = time.monotonic() > self.deadline
+                if done and (late or spent + spent / len(done) / 2 > self.plan.patience):
+                    continue
+                self._guarded(contestant, lambda: done.append(turn(contestant, number)))  # noqa: B023
+        return answers
+
+    def _documents(self, contestants: Sequence[Contestant]) -> None:
+        """Files on disk to results on disk, whole documents, everybody in its own way."""
+
+        def turn(contestant: Contestant, number: int) -> dict[str, Any]:
+            row, worker = self.rows[contestant.name], self._workers[contestant.name]
+            out = str(self._out / f"{contestant.name}.csv")
+            if number == 0:
+                few = self._paths[:: max(1, len(self._paths) // 12)]
+                worker.ask("score", paths=few, out=out, batch=row["batch_documents"])
+            return worker.ask("score", paths=self._paths, out=out, batch=row["batch_documents"])
+
+        for name, answers in self._rounds(contestants, "documents", turn).items():
+            if not answers or not self.rows[name]["ok"]:
+                continue
+            row = self.rows[name]
+            encoder = self._workers[name].contestant.encoder
+            tokens = (answers[0]["tokens"] or self.cut.truncated) if encoder else None
+            row["documents"] = {
+                "documents": len(self._paths),
+                "tokens": tokens,
+                "documents_per_second": spread([len(self._paths) / answer["seconds"] for answer in answers]),
+            }
+            if tokens:
+                row["documents"]["tokens_per_second"] = spread([tokens / answer["seconds"] for answer in answers])
+            row["documents"]["accuracy"] = self._accuracy_of_file(self._out / f"{name}.csv")
+
+    def _accuracy_of_file(self, path: Path) -> float | None:
+        with path.open(encoding="utf-8", newline="") as stream:
+            answers = [row["author"] for row in csv.DictReader(stream)]
+        if len(answers) != len(self._paths):
+            raise RuntimeError(f"{path}: {len(answers)} rows for {len(self._paths)} documents")
+        if not self.trained:
+            return None
+        hits = sum(str(answer) == label for answer, label in zip(answers, self.workload.labels, strict=True))
+        return round(float(hits) / len(answers), 4)
+
+    def _memory(self, contestant: Contestant) -> None:
+        self.rows[contestant.name].update(self._workers[contestant.name].ask("memory"))
+
+    def _windows(self, contestants: Sequence[Contestant]) -> None:
+        """The same windows for all, encoder only; their logits give everybody's answers under the same rule."""
+
+        def turn(contestant: Contestant, number: int) -> dict[str, Any]:
+            row, worker = self.rows[contestant.name], self._workers[contestant.name]
+            file, batch = str(self.cut.windows), row["batch_windows"]
+            if number == 0:
+                worker.ask("windows", file=file, batch=batch, limit=self.plan.sweep_windows)
+            target = str(self._out / f"{contestant.name}.npy") if number == 0 else None
+            return worker.ask("windows", file=file, batch=batch, logits=target)
+
+        taken = self._rounds(contestants, "windows", turn)
+        answers = {}
+        for name, found in taken.items():
+            if found and self.rows[name]["ok"]:
+                rates = [answer["tokens"] / answer["seconds"] for answer in found]
+                self.rows[name]["windows"] = {
+                    "windows": found[0]["windows"],
+                    "tokens": found[0]["tokens"],
+                    "tokens_per_second": spread(rates),
+                }
+                answers[name] = self._decisions(np.load(self._out / f"{name}.npy"))
+        reference = next((name for name in ("keras", "torch-fp32", "ours-fp32") if name in answers), None)
+        authors = json.loads((self.model / "model.json").read_text("utf-8"))["authors"]
+        for name, found_authors in answers.items():
+            result = self.rows[name]["windows"]
+            if reference is not None:
+                same = np.mean([a == b for a, b in zip(found_authors, answers[reference], strict=True)])
+                result["agreement"], result["agreement_with"] = round(float(same), 4), reference
+            if self.trained:
+                labels = self.workload.labels
+                hits = [authors[a] == label for a, label in zip(found_authors, labels, strict=True)]
+                result["accuracy"] = round(sum(hits) / len(hits), 4)
+
+    def _decisions(self, logits: Any) -> list[int]:
+        """The author of every document, by the rule of the runtime."""
+        owners = np.array(self.cut.owners)
+        return [decide(logits[owners == index])[0] for index in range(len(self._paths))]
+
+    def _grid(self, contestants: Sequence[Contestant]) -> None:
+        """Full windows by batch and length, each contestant with the sessions and threads that suit it."""
+        for contestant in contestants:
+            self.rows[contestant.name]["grid"] = []
+        for cell in self.plan.cells:
+            if time.monotonic() > self.deadline:
+                self.skipped.append(f"grid {cell.batch} x {cell.length}")
+                continue
+            self.say(f"grid {cell.batch} x {cell.length}")
+            for contestant in self._left(contestants):
+                if contestant.name == TWIN:
+                    continue
+
+                def measure(contestant: Contestant = contestant, cell: Cell = cell) -> None:
+                    answer = self._workers[contestant.name].ask(
+                        "grid",
+                        batch=cell.batch,
+                        length=cell.length,
+                        seconds=self.plan.cell_seconds,
+                        vocabulary=self.vocabulary,
+                    )
+                    rate = round(answer["tokens"] / answer["seconds"], 1)
+                    self.rows[contestant.name]["grid"].append(
+                        {"batch": cell.batch, "length": cell.length, "tokens_per_second": rate}
+                    )
+
+                self._guarded(contestant, measure)
+
+    def _latency(self, contestants: Sequence[Contestant]) -> None:
+        """One window at a time on all cores; everybody with one session."""
+        times: dict[str, list[float]] = {contestant.name: [] for contestant in contestants}
+        for contestant in contestants:
+            row, worker = self.rows[contestant.name], self._workers[contestant.name]
+            if row["sessions"] != 1:
+                self._guarded(contestant, lambda: _ignore(self._load(worker, 1, self.threads)))  # noqa: B023
+        self.say("latency")
+        for _ in range(self.plan.latency_blocks):
+            for contestant in self._left(contestants):
+
+                def measure(contestant: Contestant = contestant) -> None:
+                    answer = self._workers[contestant.name].ask(
+                        "latency",
+                        length=self.plan.latency_length,
+                        count=self.plan.latency_calls,
+                        vocabulary=self.vocabulary,
+                    )
+                    times[contestant.name] += answer["seconds"]
+
+                self._guarded(contestant, measure)
+        for name, found in times.items():
+            if found and self.rows[name]["ok"]:
+                milliseconds = np.array(found) * 1000
+                self.rows[name]["latency_ms"] = {
+                    "calls": len(found),
+                    "p50": round(float(np.percentile(milliseconds, 50)), 3),
+                    "p99": round(float(np.percentile(milliseconds, 99)), 3),
+                    "cdf": [round(float(np.percentile(milliseconds, p)), 3) for p in range(101)],
+                }
+
+
+def _ignore(_: object) -> None:
+    """Forget a result."""
+
+
+def scale(
+    bundle: Path, corpus: Path, counts: Sequence[int], config: dict[str, Any], cache: Path, say: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    """`authorid score` as people run it, on ever more short documents: speed and peak memory of each run."""
+    from bench.workloads import short_documents
+
+    found = []
+    short_documents(corpus, max(counts), say)
+    for count in counts:
+        say(f"scaling: {count} documents")
+        lists = cache / "out" / "scale.txt"
+        names = (f"{index // 1000:03d}/{index:06d}.txt" for index in range(count))
+        lists.write_text("".join(f"{corpus / name}\n" for name in names), "utf-8")
+        stats = cache / "out" / "scale.json"
+        command = [sys.executable, "-m", "authorid.cli", "score", "-", "--model", str(bundle), "--quiet"]
+        command += ["--out", str(cache / "out" / "scale.csv"), "--stats", str(stats)]
+        command += ["--workers", str(config["sessions"]), "--threads", str(config["threads"])]
+        started = time.perf_counter()
+        with lists.open("rb") as stdin:
+            subprocess.run(
+                command, stdin=stdin, check=True, env=child_environment(config["total_threads"], cache), timeout=1800
+            )
+        seconds = time.perf_counter() - started
+        record = json.loads(stats.read_text("utf-8"))
+        found.append(
+            {
+                "documents": record["documents"],
+                "process_seconds": round(seconds, 3),
+                "seconds": record["wall_seconds"],
+                "documents_per_second": record["documents_per_second"],
+                "tokens_per_second": record["tokens_per_second"],
+                "peak_rss_mb": record["peak_rss_mb"],
+            }
+        )
+    return found

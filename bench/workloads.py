@@ -1,0 +1,109 @@
+"""What is classified: Reuters C50's test documents when they are there, and a generated corpus that anyone can make."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from authorid.benchmark import generated_text, write_documents
+from authorid.bundle import load_bundle
+from bench.peer import TRUNCATE
+
+__all__ = ["Cut", "Workload", "c50", "cut", "find_c50", "generated", "generated_text", "short_documents"]
+
+SEED = 20
+
+
+@dataclass(frozen=True)
+class Workload:
+    """`documents` to classify, below `root` in one directory an author; `training` holds others of theirs."""
+
+    name: str
+    root: Path
+    documents: tuple[Path, ...]
+    training: Path
+
+    @property
+    def labels(self) -> list[str]:
+        """The author of each document."""
+        return [document.relative_to(self.root).parts[0] for document in self.documents]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A workload in one model's tokens: `windows` is the file, `owners` [windows] the document of each.
+
+    `tokens` counts those of the windows, `truncated` those of the documents cut to the peers' 512.
+    """
+
+    windows: Path
+    owners: tuple[int, ...]
+    tokens: int
+    truncated: int
+
+
+def find_c50(root: Path) -> Path | None:
+    """The directory that holds C50train and C50test: ``$AUTHORID_C50``, or beside the checkout in ``shared``."""
+    for place in (os.environ.get("AUTHORID_C50"), root.parent / "shared" / "C50"):
+        if place and (Path(place) / "C50test").is_dir():
+            return Path(place).resolve()
+    return None
+
+
+def c50(root: Path, documents: int) -> Workload:
+    """A seeded sample of about `documents` of C50test, the same number of every author."""
+    authors = sorted(path for path in (root / "C50test").iterdir() if path.is_dir())
+    share = max(1, round(documents / len(authors)))
+    rng = random.Random(SEED)
+    chosen = [path for author in authors for path in sorted(rng.sample(sorted(author.glob("*.txt")), share))]
+    return Workload("C50test", root / "C50test", tuple(chosen), root / "C50train")
+
+
+def generated(cache: Path, documents: int, authors: int = 10) -> Workload:
+    """Word salad, lengths log-normal around 500 words; the authors are names only. The same on every machine."""
+    root = (cache / f"generated-{documents}").resolve()
+    halves = {"train": 5, "test": max(1, documents // authors)}
+    if not (root / "ready").is_file():
+        for number, (half, each) in enumerate(halves.items()):
+            for author in range(authors):
+                write_documents(root / half / f"author-{author:02d}", each, seed=SEED + number * authors + author)
+        (root / "ready").touch()
+    return Workload("generated", root / "test", tuple(sorted((root / "test").rglob("*.txt"))), root / "train")
+
+
+def short_documents(root: Path, count: int, say: Callable[[str], None]) -> None:
+    """Notes of about 25 words, for counting documents and not tokens: as many as `count`, unless they are there."""
+    marker = root / "ready"
+    if marker.is_file() and int(marker.read_text("utf-8")) >= count:
+        return
+    say(f"writing {count} short documents")
+    # The lengths depend on the count: start afresh.
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir(parents=True)
+    write_documents(root, count, seed=SEED, words=25, spread=0.4)
+    marker.write_text(str(count), "utf-8")
+
+
+def cut(documents: Sequence[Path], bundle: Path, target: Path) -> Cut:
+    """Cut documents into the windows of the model in `bundle`, and write them to `target` for the workers."""
+    windower = load_bundle(bundle).windower()
+    tokens = windower.token_ids([path.read_text("utf-8", "replace") for path in documents])
+    windows = [window for index, ids in enumerate(tokens) for window in windower.windows(ids, index)]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(
+        target,
+        ids=np.concatenate([window.ids for window in windows]),
+        lengths=np.array([len(window.ids) for window in windows], dtype=np.int32),
+    )
+    return Cut(
+        target,
+        tuple(window.document for window in windows),
+        sum(len(window.ids) for window in windows),
+        sum(min(len(ids) + 2, TRUNCATE) for ids in tokens),
+    )

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import json
+
+from typer.testing import CliRunner
+
+from authorid.benchmark import BenchOptions, run_benchmark, tables
+from authorid.cli import app
+
+
+def test_bench_shows_tables_and_writes_json(bundle, tmp_path):
+    documents = tmp_path / "docs"
+    documents.mkdir()
+    (documents / "a.txt").write_text("the engine of the loom\n" * 20)
+    target = tmp_path / "bench.json"
+    done = CliRunner().invoke(
+        app,
+        [
+            "bench",
+            "--model",
+            str(bundle.path),
+            "--documents",
+            str(documents),
+            "--json",
+            str(target),
+            "--seconds",
+            "0.5",
+        ],
+    )
+    assert done.exit_code == 0, done.output
+    for title in ("Latency of one batch", "Throughput of the encoder", "Documents, end to end", "how often"):
+        assert title in done.stderr
+    record = json.loads(target.read_text("utf-8"))
+    assert (record["schema"], record["kind"]) == (1, "authorid bench")
+    assert set(record) == {
+        "schema", "kind", "date", "cpu", "cores", "versions", "model", "unavailable", "latency", "histogram",
+        "throughput", "documents", "peak_rss_mb",
+    }  # fmt: skip
+    assert record["documents"]["documents"] == 1
+    assert record["documents"]["source"] == str(documents)
+
+
+def test_latency_for_single_and_batched_windows(bundle):
+    record = run_benchmark(bundle.path, BenchOptions(seconds=0.3, generated=5))
+    assert {row["batch"] for row in record["latency"]} == {1, 8, 32}
+    assert sum(record["histogram"]["counts"]) > 0
+    assert len(record["histogram"]["edges_ms"]) == len(record["histogram"]["counts"]) + 1
+    assert all(row["slowest"] <= row["tokens_per_second"] <= row["fastest"] for row in record["throughput"])
+    assert record["documents"]["source"] == "generated"
+    assert all(len(row) == len(columns) for _, columns, rows in tables(record) for row in rows)

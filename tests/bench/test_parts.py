@@ -1,0 +1,111 @@
+"""The parts of the referee that can be right or wrong without a clock."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from authorid.benchmark import generated_text, write_documents
+from authorid.bundle import Decision
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def part(monkeypatch):
+    """Import a module of bench/, which is not installed."""
+    monkeypatch.syspath_prepend(str(ROOT))
+    monkeypatch.delitem(sys.modules, "bench", raising=False)
+    return lambda name: importlib.import_module(f"bench.{name}")
+
+
+def test_the_generated_corpus_is_the_same_on_every_machine():
+    # Known text: a change of the generator makes results incomparable with published ones.
+    assert generated_text(12, 3) == generated_text(12, 3)
+    assert generated_text(12, 3) != generated_text(12, 4)
+    assert len(generated_text(500, 1).split()) == 500
+
+
+def test_lengths_are_log_normal(tmp_path):
+    paths = write_documents(tmp_path, 200, words=500)
+    lengths = [len(path.read_text("utf-8").split()) for path in paths]
+    assert len(set(paths)) == 200
+    assert 400 < np.median(lengths) < 600
+    assert min(lengths) < 250 and max(lengths) > 1000
+
+
+def test_workload_labels_are_directories(part, tmp_path):
+    workload = part("workloads").generated(tmp_path, 20)
+    assert len(workload.documents) == 20
+    assert sorted(set(workload.labels)) == [f"author-{index:02d}" for index in range(10)]
+    again = part("workloads").generated(tmp_path / "again", 20)
+    assert [path.read_text() for path in again.documents] == [path.read_text() for path in workload.documents]
+
+
+def test_windows_are_read_back_as_cut(part, bundle, tmp_path):
+    documents = write_documents(tmp_path / "docs", 5, words=40)
+    cut = part("workloads").cut(documents, bundle.path, tmp_path / "w.npz")
+    rows = part("peer").read_windows(cut.windows)
+    assert len(rows) == len(cut.owners)
+    assert sum(map(len, rows)) == cut.tokens
+    assert set(cut.owners) == set(range(5))
+
+
+def test_work_is_shared_and_errors_come_back(part):
+    seen = []
+    part("peer").in_parallel(3, range(20), lambda worker, item: seen.append(item))
+    assert sorted(seen) == list(range(20))
+    with pytest.raises(ZeroDivisionError):
+        part("peer").in_parallel(2, range(4), lambda worker, item: 1 // 0)
+
+
+def test_decisions_are_those_of_the_runtime(part):
+    from authorid.attribution import posterior
+
+    logits = np.random.default_rng(0).normal(0, 3, (7, 5)).astype(np.float32)
+    probabilities = posterior(logits, Decision())
+    best, probability = part("peer").decide(logits)
+    assert best == probabilities.argmax()
+    assert probability == pytest.approx(probabilities.max())
+
+
+def test_the_limit_counts_multiply_adds(part):
+    geometry = {"hidden_dim": 384, "intermediate_dim": 1536, "num_layers": 6}
+    work = part("roofline").encoder_work(geometry, 128)
+    # Six layers of 12 h^2 weights, two operations each; QK and PV are 2 s h multiply-adds.
+    assert work["linear"] == 6 * 2 * 12 * 384**2
+    assert work["attention"] == 6 * 2 * 2 * 128 * 384
+    limits = part("roofline").limits({"int8_gops": 1000, "fp32_gops": 100, "copy_gbs": 10}, geometry, 128)
+    assert limits["fp32"] == pytest.approx(1e11 / (work["linear"] + work["attention"]), rel=1e-3)
+    assert limits["fp32"] < limits["int8"] < 1e12 / work["linear"]
+
+
+def test_an_environment_that_cannot_be_installed_is_a_reason(part, tmp_path, monkeypatch):
+    environments = part("environments")
+    peers = tmp_path / "peers" / "broken"
+    peers.mkdir(parents=True)
+    (peers / "requirements.txt").write_text("./not-there-at-all\n")
+    monkeypatch.setattr(environments, "_HERE", tmp_path)
+    found = environments.ensure("broken", tmp_path / "envs", lambda message: None)
+    assert found.python is None
+    assert "ERROR" in found.reason
+
+
+def test_the_report_names_what_is_missing(part):
+    record = {
+        "date": "2026-01-01T00:00:00+00:00", "minutes": 1.0, "roofline": None, "scaling": [],
+        "machine": {"cpu": "X", "cores": 2, "threads": 2, "memory_gb": 4, "versions": {"python": "3"}},
+        "matches": [{
+            "model": {"name": "m", "weights": "random", "window": 128},
+            "workload": {"name": "w", "documents": 1, "windows": 1, "tokens": 5, "truncated_tokens": 5},
+            "limits": None, "referee": None, "skipped": ["grid"],
+            "rows": [{"contestant": "a", "label": "A", "ok": False, "reason": "no wheel", "peer": "a"}],
+        }],
+    }  # fmt: skip
+    text = part("report").markdown(record)
+    assert "Not measured: A: no wheel" in text
+    assert "Not measured for want of time: grid" in text

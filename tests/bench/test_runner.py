@@ -1,0 +1,83 @@
+"""The referee runs from one end to the other: our own contestants, a few documents, no peers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from authorid.bundle import Bundle
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bench", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+
+
+@pytest.fixture(scope="module")
+def record(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict:
+    target = tmp_path_factory.mktemp("bench")
+    done = run(
+        "--quick", "--peers", "none", "--bundle", str(bundle.path),
+        "--cache", str(target / "cache"), "--json", str(target / "quick.json"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == (target / "quick.md").read_text("utf-8")
+    return json.loads((target / "quick.json").read_text("utf-8"))
+
+
+def test_the_record_has_its_schema(record):
+    assert (record["schema"], record["kind"]) == (1, "authorid peers bench")
+    assert set(record) == {
+        "schema", "kind", "date", "machine", "settings", "environments", "roofline", "roofline_reason", "matches",
+        "scaling", "minutes",
+    }  # fmt: skip
+    assert set(record["machine"]) == {"cpu", "cores", "threads", "memory_gb", "versions"}
+    assert set(record["roofline"]) == {"int8_gops", "fp32_gops", "copy_gbs"}
+    assert all(rate > 0 for rate in record["roofline"].values())
+    (match,) = record["matches"]
+    assert set(match) == {"model", "workload", "limits", "rows", "referee", "skipped"}
+    assert match["skipped"] == []
+
+
+def test_a_row_has_every_measurement(record):
+    row = next(row for row in record["matches"][0]["rows"] if row["contestant"] == "ours-int8")
+    assert row["ok"] and row["reason"] is None
+    for measure in ("windows", "documents"):
+        rate = row[measure]["tokens_per_second"]
+        assert 0 < rate["min"] <= rate["median"] <= rate["max"] and rate["rounds"] == 2
+    assert row["documents"]["documents"] == record["matches"][0]["workload"]["documents"] == 10
+    assert row["windows"]["tokens"] == record["matches"][0]["workload"]["tokens"] == row["documents"]["tokens"]
+    assert 0 < row["latency_ms"]["p50"] <= row["latency_ms"]["p99"]
+    assert len(row["latency_ms"]["cdf"]) == 101
+    assert row["peak_rss_mb"] > 0 and row["start_up_seconds"] > 0
+    assert {(cell["batch"], cell["length"]) for cell in row["grid"]} == {(1, 16), (4, 16)}
+
+
+def test_who_cannot_take_part_is_a_line_that_says_why(record):
+    rows = {row["contestant"]: row for row in record["matches"][0]["rows"]}
+    assert not rows["ours-fp32"]["ok"]
+    assert "no fp32 graph" in rows["ours-fp32"]["reason"]
+
+
+def test_the_referee_is_tested_too(record):
+    referee = record["matches"][0]["referee"]
+    assert referee["windows"] > 0 and referee["documents"] > 0
+    assert isinstance(referee["within_5_percent"], bool)
+
+
+def test_scaling_counts_documents_and_memory(record):
+    assert [row["documents"] for row in record["scaling"]] == [20, 100]
+    assert all(row["peak_rss_mb"] > 0 and row["documents_per_second"] > 0 for row in record["scaling"])
+
+
+def test_unknown_peers_are_refused():
+    done = run("--peers", "nobody")
+    assert done.returncode == 1
+    assert "unknown peers: nobody" in done.stderr
