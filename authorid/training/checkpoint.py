@@ -25,7 +25,7 @@ _FILE = "state.safetensors"
 def save(root: Path, model: Any, plan: Mapping[str, Any], history: Mapping[str, Any]) -> None:
     """Write ``root/checkpoint/state.safetensors``; a kill at any moment leaves the old one or the new one."""
     numpy_format = require("safetensors.numpy", "train")
-    tensors = {name: np.ascontiguousarray(np.asarray(variable)) for name, variable in _variables(model).items()}
+    tensors = {name: np.asarray(variable.value.numpy()) for name, variable in _variables(model).items()}
     metadata = {"plan": json.dumps(plan, sort_keys=True), "history": json.dumps(history)}
     write_atomically(root / "checkpoint" / _FILE, numpy_format.save(tensors, metadata))
 

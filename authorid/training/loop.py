@@ -36,7 +36,7 @@ class Progress:
     """What `train` reports: after every step, and at turning points.
 
     `epoch` and `step` count from 1 and say what is done; `loss` and `accuracy` are means over the epoch so
-    far; `seconds_left` is an estimate for all that is left to train, None while there is nothing to go by.
+    far; `seconds_left` is an estimate for all that is left to train, 0 while there is nothing to go by.
     `message` is set only at turning points, a sentence for people: a document left out, a checkpoint resumed,
     the figures of an epoch.
     """
@@ -47,7 +47,7 @@ class Progress:
     steps: int = 0
     loss: float = 0.0
     accuracy: float = 0.0
-    seconds_left: float | None = None
+    seconds_left: float = 0.0
     message: str | None = None
 
 
@@ -120,6 +120,11 @@ def train(
     # The policy of the layers stays behind: what is kept is float32 throughout.
     plain = build_classifier(geometry, len(known.authors), options.pooling, head, options.dropout)
     plain.set_weights(model.get_weights())
+    metrics = {name: values[-1] for name, values in history.items()}
+    measured = None
+    if test is not None:
+        measured = _measure(plain, test, known, windower)
+        metrics |= {f"test_{name}": measured[name] for name in ("accuracy", "macro_f1", "log_loss")}
     record = {
         "format": FORMAT_VERSION,
         "recipe": options.recipe,
@@ -136,6 +141,7 @@ def train(
         "base_model": {"name": base.name, "sha256": plan["base_model_sha256"]},
         "corpus": {
             "name": known.root.resolve().name,
+            "path": str(known.root.resolve()),
             "digest": known.digest,
             "documents": len(known.documents),
             "authors": len(known.authors),
@@ -144,8 +150,8 @@ def train(
         "training": plan["training"],
         "validation": plan["validation"],
         "versions": versions(),
-        "metrics": {name: values[-1] for name, values in history.items()},
-        "test": None if test is None else _measure(plain, test, known, windower),
+        "metrics": metrics,
+        "test": measured,
     }
     write_run(out, plain, tokenizer, hf_config(geometry, known.authors, options.dropout), history, record)
     return Run.load(out)
@@ -218,13 +224,13 @@ class _Clock:
         self._total = total
         self._origin: tuple[int, float] | None = None
 
-    def seconds_left(self, done: int) -> float | None:
+    def seconds_left(self, done: int) -> float:
         now = time.monotonic()
         if self._origin is None:
             self._origin = (done, now)
         step, began = self._origin
         if done == step:
-            return None
+            return 0.0
         return (now - began) / (done - step) * (self._total - done)
 
 

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from checkpoints import FAMILIES, HIDDEN, POSITIONS, tokenizer, vocabulary, write_checkpoint
+
+from authorid.training import BaseModelError, build_classifier, load_backbone
+from authorid.training.backbone import load_tokenizer
+from authorid.training.batches import inputs
+from authorid.training.model import Geometry, geometry_of
+
+pytestmark = pytest.mark.train
+
+IDS = [np.array([2, 20, 30, 61, 70, 3], np.int32), np.array([2, 64, 3], np.int32)]
+
+
+def states(backbone) -> np.ndarray:
+    """Hidden states [2, 6, HIDDEN] of two short rows, the padding of the second one zeroed."""
+    named = inputs(IDS, 6, segments="segment_ids" in backbone.input)
+    output = backbone(named, training=False)
+    output = np.asarray(output["sequence_output"] if isinstance(output, dict) else output)
+    return output * named["padding_mask"][:, :, None]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("layout", [{"prefix": False}, {"shards": 2}, {"prefix": False, "shards": 2}])
+def test_every_layout_loads_the_same_encoder(tmp_path, bases, family, layout):
+    other = load_backbone(str(write_checkpoint(tmp_path / "other", family, **layout)))
+    assert np.array_equal(states(load_backbone(str(bases[family]))), states(other))
+
+
+def test_a_bert_without_pooler_loads(tmp_path, bases):
+    path = write_checkpoint(tmp_path / "bare", "bert", pooler=False)
+    assert np.array_equal(states(load_backbone(str(path))), states(load_backbone(str(bases["bert"]))))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_hidden_states_agree_with_transformers(bases, family):
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    model = transformers.AutoModel.from_pretrained(str(bases[family])).eval()
+    named = inputs(IDS, 6, segments=False)
+    with torch.no_grad():
+        theirs = model(
+            input_ids=torch.tensor(named["token_ids"], dtype=torch.long),
+            attention_mask=torch.tensor(named["padding_mask"], dtype=torch.long),
+        ).last_hidden_state.numpy()
+    ours = states(load_backbone(str(bases[family])))
+    assert np.abs(ours - theirs * named["padding_mask"][:, :, None]).max() <= 1e-4
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_geometry_survives_json_and_rebuilds_the_model(bases, family):
+    backbone = load_backbone(str(bases[family]))
+    geometry = geometry_of(backbone)
+    assert geometry.family == family
+    assert (geometry.hidden_dim, geometry.max_sequence_length) == (HIDDEN, POSITIONS)
+    again = Geometry.from_json(json.loads(json.dumps(geometry.to_json())))
+    for pooling, head in (("mean", None), ("first", "relu")):
+        model = build_classifier(backbone, 3, pooling, head)
+        rebuilt = build_classifier(again, 3, pooling, head)
+        rebuilt.set_weights(model.get_weights())
+        named = inputs(IDS, 6, segments=family == "bert")
+        logits = np.asarray(model(named, training=False))
+        assert logits.shape == (2, 3)
+        assert logits.dtype == np.float32
+        assert np.array_equal(logits, np.asarray(rebuilt(named, training=False)))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("pooling", ["mean", "first"])
+def test_padding_does_not_change_logits(bases, family, pooling):
+    model = build_classifier(load_backbone(str(bases[family])), 3, pooling)
+    short, long = (
+        np.asarray(model(inputs(IDS[1:], width, segments=family == "bert"), training=False)) for width in (3, 9)
+    )
+    assert np.abs(short - long).max() < 1e-5
+
+
+def test_mean_pooling_is_the_mean_over_tokens(bases):
+    backbone = load_backbone(str(bases["distilbert"]))
+    model = build_classifier(backbone, 3)
+    hidden = states(backbone)
+    kernel, bias = model.get_layer("logits").get_weights()
+    lengths = np.array([[6], [3]])
+    expected = hidden.sum(axis=1) / lengths @ kernel + bias
+    assert np.asarray(model(inputs(IDS, 6, segments=False), training=False)) == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_bert_head_starts_from_the_pretrained_pooler(bases):
+    backbone = load_backbone(str(bases["bert"]))
+    model = build_classifier(backbone, 3, "first", "tanh")
+    kernel, _ = backbone.get_layer("pooled_dense").get_weights()
+    assert np.array_equal(model.get_layer("head_hidden").get_weights()[0], kernel)
+
+
+def test_a_tokenizer_can_be_built_from_vocab_txt(tmp_path):
+    base = str(write_checkpoint(tmp_path / "old", "distilbert", vocab_only=True))
+    text = "The river is a Boat of reed, xyz"
+    built = load_tokenizer(base)
+    assert built.get_vocab_size() == len(vocabulary())
+    reference = tokenizer()
+    reference.no_padding()
+    reference.no_truncation()
+    assert built.encode(text, add_special_tokens=False).ids == reference.encode(text, add_special_tokens=False).ids
+
+
+def change_config(path, **changes):
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps(config | changes))
+
+
+def test_base_models_that_cannot_be_used(tmp_path, monkeypatch):
+    def fresh(name: str):
+        return write_checkpoint(tmp_path / name, "bert")
+
+    with pytest.raises(BaseModelError, match="no such directory"):
+        load_backbone(str(tmp_path / "nothing"))
+    change_config(fresh("gpt"), model_type="gpt2")
+    with pytest.raises(BaseModelError, match="'gpt2' is not supported"):
+        load_backbone(str(tmp_path / "gpt"))
+    change_config(fresh("relu"), hidden_act="relu")
+    with pytest.raises(BaseModelError, match="hidden_act 'relu'"):
+        load_backbone(str(tmp_path / "relu"))
+    (fresh("weightless") / "model.safetensors").rename(tmp_path / "weightless" / "pytorch_model.bin")
+    with pytest.raises(BaseModelError, match=r"no model\.safetensors; convert"):
+        load_backbone(str(tmp_path / "weightless"))
+    (fresh("torn") / "model.safetensors").write_bytes(b"torn")
+    with pytest.raises(BaseModelError, match="not a readable safetensors"):
+        load_backbone(str(tmp_path / "torn"))
+    (fresh("configless") / "config.json").write_text("{")
+    with pytest.raises(BaseModelError, match="not readable JSON"):
+        load_backbone(str(tmp_path / "configless"))
+    change_config(fresh("larger"), num_hidden_layers=9)
+    with pytest.raises(BaseModelError, match="could not load"):
+        load_backbone(str(tmp_path / "larger"))
+    (fresh("wordless") / "tokenizer.json").unlink()
+    with pytest.raises(BaseModelError, match=r"no tokenizer\.json and no vocab\.txt"):
+        load_tokenizer(str(tmp_path / "wordless"))
+    index = tmp_path / "sly"
+    write_checkpoint(index, "bert", shards=2)
+    (index / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"x": "../torn/config.json"}}))
+    with pytest.raises(BaseModelError, match="not there"):
+        load_backbone(str(index))
+
+
+def test_a_hub_id_without_network_says_so(monkeypatch):
+    hub = pytest.importorskip("huggingface_hub")
+
+    def offline(*_: object, **__: object) -> str:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(hub, "snapshot_download", offline)
+    with pytest.raises(BaseModelError, match=r"could not be fetched.*no route to host"):
+        load_backbone("hf://someone/some-model")

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from authorid.errors import RunError
+from authorid.training import TrainingOptions
+
+
+def test_each_recipe_has_its_own_defaults():
+    windows = TrainingOptions(base_model="m")
+    assert (windows.recipe, windows.epochs, windows.batch, windows.window) == ("windows", 4, 32, 128)
+    assert (windows.stride, windows.topic_dropout, windows.freeze_embeddings) == (126, 1.0, True)
+    seed = TrainingOptions(base_model="m", recipe="seed")
+    assert (seed.epochs, seed.batch, seed.learning_rate, seed.seed) == (20, 2, 5e-5, 1000)
+    assert (seed.window, seed.truncate, seed.pooling, seed.topic_dropout) == (512, True, "first", 0.0)
+
+
+def test_given_options_win_even_when_they_are_zero():
+    options = TrainingOptions(base_model="m", topic_dropout=0.0, freeze_embeddings=False, seed=0)
+    assert (options.topic_dropout, options.freeze_embeddings, options.seed) == (0.0, False, 0)
+
+
+def test_options_survive_json():
+    options = TrainingOptions(base_model="m", epochs=7, recipe="seed")
+    assert TrainingOptions.from_json(json.loads(json.dumps(options.to_json()))) == options
+    with pytest.raises(RunError, match="unknown training options: colour"):
+        TrainingOptions.from_json({**options.to_json(), "colour": "red"})
+    with pytest.raises(RunError, match="base_model"):
+        TrainingOptions.from_json({"recipe": "seed"})
+
+
+def test_differences_are_named():
+    options = TrainingOptions(base_model="m")
+    other = dataclasses.replace(options, epochs=5, seed=2)
+    assert options.differences(options) == []
+    assert other.differences(options) == ["epochs 5, was 4", "seed 2, was 1"]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"epochs": 0},
+        {"batch": 0},
+        {"learning_rate": 0.0},
+        {"window": 4},
+        {"stride": 127},
+        {"validation_split": 1.0},
+        {"validation_how": "first"},
+        {"warmup": 1.0},
+        {"label_smoothing": -0.1},
+        {"topic_dropout": 1.5},
+        {"precision": "float16"},
+        {"recipe": "other"},
+        {"recipe": "seed", "validation_how": "last"},
+    ],
+)
+def test_nonsense_is_refused(bad):
+    with pytest.raises(RunError):
+        TrainingOptions(base_model="m", **bad)

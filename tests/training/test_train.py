@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from checkpoints import AUTHORS, FAMILIES, write_checkpoint, write_corpus
+
+from authorid.errors import CorpusError, RunError
+from authorid.training import Run, TrainingOptions, load_corpus, train
+
+pytestmark = pytest.mark.train
+
+
+def windows(base, **given) -> TrainingOptions:
+    defaults = {"epochs": 2, "batch": 8, "window": 32, "learning_rate": 1e-3, "topic_dropout": 0.0}
+    return TrainingOptions(base_model=str(base), **{**defaults, **given})
+
+
+@pytest.fixture(scope="module")
+def run(bases, corpus, tmp_path_factory) -> Run:
+    """A finished windows run that can tell the three authors apart."""
+    out = tmp_path_factory.mktemp("runs") / "windows"
+    options = windows(bases["bert"], epochs=8, learning_rate=3e-3, freeze_embeddings=False)
+    return train(corpus, out, options)
+
+
+def test_the_windows_recipe_learns_and_leaves_a_whole_run(run, corpus):
+    assert {path.name for path in run.path.iterdir()} == {
+        "run.json",
+        "model.keras",
+        "config.json",
+        "tokenizer.json",
+        "history.json",
+        "history.png",
+    }
+    assert run.authors == AUTHORS
+    assert run.metrics["val_accuracy"] == 1.0
+    assert len(run.training) == 12
+    assert len(run.validation) == 3
+    assert run.corpus_digest == load_corpus(corpus).digest
+    config = json.loads((run.path / "config.json").read_text())
+    assert (config["hidden_act"], config["id2label"]) == ("gelu_new", {"0": "Ada", "1": "Ben", "2": "Cyd"})
+    history = json.loads((run.path / "history.json").read_text())
+    assert {len(values) for values in history.values()} == {8}
+    assert history["loss"][-1] < history["loss"][0]
+
+
+def test_a_loaded_run_attributes_documents(run, corpus):
+    loaded = Run.load(run.path)
+    assert loaded == run
+    documents = load_corpus(corpus).documents
+    logits = loaded.predict_logits([document.text for document in documents] + [""])
+    assert logits[-1].shape == (0, 3)
+    windower = loaded.windower()
+    for document, rows in zip(documents, logits, strict=False):
+        tokens = windower.token_ids([document.text])[0]
+        assert rows.shape == (len(windower.windows(tokens)), 3)
+        assert rows.mean(axis=0).argmax() == document.label
+    assert {variable.dtype for variable in loaded.keras_model().trainable_variables} == {"float32"}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_seed_recipe_end_to_end(tmp_path, bases, corpus, family):
+    options = TrainingOptions(base_model=str(bases[family]), recipe="seed", epochs=2)
+    run = train(corpus, tmp_path / "run", options, test_corpus=write_corpus(tmp_path / "test", 2, seed=9))
+    assert (run.pooling, run.truncate, run.window) == ("first", True, 64)
+    assert run.hidden_activation == {"bert": "tanh", "distilbert": "relu"}[family]
+    assert (len(run.training), len(run.validation)) == (12, 3)
+    assert not set(run.training) & set(run.validation)
+    assert [len(rows) for rows in run.predict_logits(["the river " * 100, "boat"])] == [1, 1]
+    assert run.record["test"]["documents"] == 6
+    assert run.metrics["test_accuracy"] == run.record["test"]["accuracy"]
+    history = json.loads((run.path / "history.json").read_text())
+    assert set(history) == {"loss", "accuracy", "val_loss", "val_accuracy", "seconds"}
+    assert {len(values) for values in history.values()} == {2}
+
+
+def test_bfloat16_trains_and_is_kept_as_float32(tmp_path, bases, corpus):
+    steps = []
+    run = train(
+        corpus,
+        tmp_path / "run",
+        windows(bases["distilbert"], epochs=1, precision="bfloat16", label_smoothing=0.1, validation_split=0.0),
+        report=steps.append,
+    )
+    assert "val_accuracy" not in run.metrics
+    assert run.validation == ()
+    assert np.isfinite(run.predict_logits(["the river"])[0]).all()
+    assert {str(variable.dtype) for variable in run.keras_model().variables if "seed" not in variable.path} == {
+        "float32"
+    }
+    assert [step.step for step in steps if step.message is None] == list(range(1, steps[0].steps + 1))
+    assert steps[-1].seconds_left == 0.0
+
+
+CHILD = """
+import sys
+from pathlib import Path
+from authorid.training import TrainingOptions, train
+corpus, out, base, epochs = sys.argv[1:5]
+options = TrainingOptions(base_model=base, epochs=int(epochs), batch=8, window=32, learning_rate=1e-3)
+def report(progress):
+    print(progress.epoch, progress.step, progress.message or "", flush=True)
+    if progress.epoch == 3 and progress.step == 2:
+        import time
+        time.sleep(60)  # to be killed in
+train(Path(corpus), Path(out), options, report=report)
+"""
+
+
+def test_a_killed_training_is_resumed_to_the_same_end(tmp_path, bases, corpus):
+    out = tmp_path / "killed"
+    options = windows(bases["distilbert"], epochs=4, topic_dropout=1.0)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(corpus), str(out), str(bases["distilbert"]), "4"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=environment,
+    )
+    assert child.stdout is not None
+    with child.stdout as lines:
+        for line in lines:
+            if line.startswith("3 2"):
+                break
+        os.kill(child.pid, signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL
+    with pytest.raises(RunError, match="not finished"):
+        Run.load(out)
+    with pytest.raises(RunError, match="unfinished training; resume it"):
+        train(corpus, out, options)
+    with pytest.raises(RunError, match=r"epochs 5, was 4; seed 3, was 1"):
+        train(corpus, out, replace(options, epochs=5, seed=3), resume=True)
+    with pytest.raises(RunError, match="the corpus has changed"):
+        train(write_corpus(tmp_path / "other", seed=5), out, options, resume=True)
+    other = write_checkpoint(tmp_path / "base", "distilbert", seed=5)
+    with pytest.raises(RunError, match="the base model has other weights"):
+        train(corpus, out, replace(options, base_model=str(other)), resume=True)
+
+    said = []
+    resumed = train(corpus, out, options, resume=True, report=said.append)
+    assert said[0].message == "resumed after epoch 2 of 4"
+    whole = train(corpus, tmp_path / "whole", options)
+    histories = [json.loads((run.path / "history.json").read_text()) for run in (resumed, whole)]
+    assert [len(history["loss"]) for history in histories] == [4, 4]
+    assert histories[0]["loss"] == pytest.approx(histories[1]["loss"], abs=1e-4)
+    text = ["the river of trade and the engine"]
+    assert resumed.predict_logits(text)[0] == pytest.approx(whole.predict_logits(text)[0], abs=1e-3)
+
+
+def test_a_finished_run_is_replaced_only_by_force(tmp_path, bases, corpus):
+    options = windows(bases["distilbert"], epochs=1)
+    out = tmp_path / "run"
+    train(corpus, out, options)
+    (out / "notes.txt").write_text("mine")
+    for resume in (False, True):
+        with pytest.raises(RunError, match="finished run; use force"):
+            train(corpus, out, options, resume=resume)
+    again = train(corpus, out, replace(options, epochs=2), force=True)
+    assert again.options.epochs == 2
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+def test_places_that_are_not_runs_are_left_alone(tmp_path, bases, corpus):
+    options = windows(bases["distilbert"])
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "letter.txt").write_text("dear")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(RunError, match="not empty and not a training run"):
+        train(corpus, tmp_path / "home", options, force=True)
+    with pytest.raises(RunError, match="not a directory"):
+        train(corpus, tmp_path / "file", options)
+    with pytest.raises(RunError, match="choose one"):
+        train(corpus, tmp_path / "run", options, resume=True, force=True)
+    with pytest.raises(CorpusError):
+        train(tmp_path / "no corpus", tmp_path / "run", options)
+    assert not (tmp_path / "run").exists()
+
+
+def test_models_and_corpora_that_do_not_fit(tmp_path, bases, corpus):
+    with pytest.raises(RunError, match="window 128 is longer than the encoder's 64"):
+        train(corpus, tmp_path / "run", TrainingOptions(base_model=str(bases["bert"])))
+    strangers = write_corpus(tmp_path / "strangers")
+    (strangers / "Ada").rename(strangers / "Zoe")
+    with pytest.raises(CorpusError, match="not in the training corpus: Zoe"):
+        train(corpus, tmp_path / "run", windows(bases["bert"]), test_corpus=strangers)
+    html = write_corpus(tmp_path / "html")
+    for path in (html / "Ada").iterdir():
+        path.rename(path.with_suffix(".html"))
+    with pytest.raises(CorpusError, match=r"not \*\.txt files"):
+        train(html, tmp_path / "run", TrainingOptions(base_model=str(bases["bert"]), recipe="seed"))
+
+
+def damaged(run: Run, tmp_path, change) -> str:
+    """Load a copy of `run` whose record went through `change`; returns the error."""
+    copy = tmp_path / f"copy{time.monotonic_ns()}"
+    copy.mkdir()
+    for path in run.path.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    record = json.loads((copy / "run.json").read_text())
+    change(record)
+    (copy / "run.json").write_text(json.dumps(record))
+    with pytest.raises(RunError) as caught:
+        Run.load(copy).keras_model()
+    return str(caught.value)
+
+
+def test_damaged_runs_are_refused_with_reasons(run, tmp_path):
+    assert "format 99" in damaged(run, tmp_path, lambda record: record.update(format=99))
+    assert "'window' is missing" in damaged(run, tmp_path, lambda record: record.pop("window"))
+    assert "different names" in damaged(run, tmp_path, lambda record: record.update(authors=["Ada", "Ada"]))
+    assert "unknown pooling" in damaged(run, tmp_path, lambda record: record.update(pooling="max"))
+    assert "head activation" in damaged(run, tmp_path, lambda record: record.update(head="exec"))
+    assert "longer than the encoder" in damaged(run, tmp_path, lambda record: record.update(window=500))
+    assert "num_layers must be" in damaged(run, tmp_path, lambda record: record["geometry"].update(num_layers=0))
+    assert "geometry must have" in damaged(run, tmp_path, lambda record: record["geometry"].update(evil=1))
+    assert "do not fit" in damaged(run, tmp_path, lambda record: record["geometry"].update(num_layers=3))
+    with pytest.raises(RunError, match="no such run"):
+        Run.load(tmp_path / "nothing")
+    with pytest.raises(RunError, match=r"no run\.json"):
+        Run.load(tmp_path)
+
+
+def test_a_torn_checkpoint_is_refused(tmp_path, bases, corpus):
+    (tmp_path / "run" / "checkpoint").mkdir(parents=True)
+    (tmp_path / "run" / "checkpoint" / "state.safetensors").write_bytes(b"torn")
+    with pytest.raises(RunError, match="checkpoint is not readable"):
+        train(corpus, tmp_path / "run", windows(bases["bert"]), resume=True)
