@@ -1,16 +1,18 @@
 """The command line: parses, calls the library, renders.
 
 Exit codes are promises: 0 all done; 1 nothing could be done; 2 wrong usage; 3 done, but some documents failed;
-130 interrupted.
+130 interrupted (143 by SIGTERM).
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,7 +20,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    pass
+    from authorid.console import Screen
+    from authorid.results import Place
+    from authorid.results.resume import Earlier
 
 app = typer.Typer(
     name="authorid",
@@ -122,45 +126,95 @@ def score(
         str | None, typer.Option(metavar="NAME", help="Encoding to try when a file is not UTF-8.")
     ] = None,
     max_bytes: Annotated[int, typer.Option(min=1, help="Larger files fail unread.")] = 16 * 1024 * 1024,
+    timeout: Annotated[
+        float | None, typer.Option(metavar="SECONDS", min=0.001, help="Give up on a file that does not answer.")
+    ] = None,
+    ignore_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Rules as in .gitignore: what to pass over below each PATH.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was interrupted.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing FILE; drop an interrupted run.")] = False,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first document that fails.")] = False,
     rows: Annotated[int, typer.Option(min=0, help="Rows in the table on the screen.")] = 20,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on the screen but errors.")] = False,
 ) -> None:
     """Attribute every document below PATH and write one row for each."""
     from authorid.console import Screen
-    from authorid.documents import ReadOptions
-    from authorid.engine import EngineOptions
+    from authorid.documents import ReadOptions, digest
+    from authorid.engine import EngineOptions, first_line
+    from authorid.errors import AuthoridError
+    from authorid.interrupts import Interrupts
+    from authorid.patience import Patience
     from authorid.pipeline import Scorer
-    from authorid.results import format_for, open_writer
+    from authorid.results import format_for, reserve, run_settings
     from authorid.stats import RunStats
 
     screen = Screen(quiet=quiet)
     _check_encoding(encoding)
-    read_options = ReadOptions(
-        include=tuple(include or ()),
-        exclude=tuple(exclude or ()),
-        follow_symlinks=follow_symlinks,
-        hidden=hidden,
-        encoding=encoding,
-        max_bytes=max_bytes,
-        skip=frozenset(str(Path(path).absolute()) for path in (out, stats) if path is not None and path != "-"),
-    )
-    scorer = Scorer.load(model, EngineOptions(str(precision), workers, threads, batch_tokens))
-    for notice in scorer.engine.notices:
-        screen.complain(f"warning: {notice}")
-    run = RunStats()
-    first: list[Any] = []
-    started = time.perf_counter()
-    with (
-        open_writer(out or os.devnull, format_for(out or "", form), top=top) as write,
-        screen.progress("Scoring") as advance,
-    ):
-        for attribution in scorer.score(_named(paths), read_options, evidence=evidence, stats=run):
-            with run.stages.stage("write"):
-                write(attribution)
-            if len(first) < rows:
-                first.append(attribution)
-            advance(1)
-    report = run.report(time.perf_counter() - started, scorer.describe())
+    if resume and out in (None, "-"):
+        raise typer.BadParameter("there is nothing to resume without --out FILE", param_hint="--resume")
+    with reserve(out, resume=resume, force=force) as place, Patience(timeout) as patience:
+        if place.complete:
+            screen.say(f"{out} is there and nothing was interrupted: nothing to resume (--force scores again)")
+            return
+        options = ReadOptions(
+            include=tuple(include or ()),
+            exclude=tuple(exclude or ()),
+            ignore=_lines(ignore_file),
+            follow_symlinks=follow_symlinks,
+            hidden=hidden,
+            encoding=encoding,
+            max_bytes=max_bytes,
+            timeout=timeout,
+            skip=place.files | {str(Path(path).absolute()) for path in (out, stats) if path not in (None, "-")},
+        )
+        scorer = Scorer.load(model, EngineOptions(str(precision), workers, threads, batch_tokens))
+        for notice in scorer.engine.notices:
+            screen.complain(f"warning: {notice}")
+        kind = format_for(out or "", form)
+        settings = run_settings(scorer, paths, options, form=kind, top=top, evidence=evidence)
+        run = RunStats()
+        first: list[Any] = []
+        trouble = None
+        started = time.perf_counter()
+        with (
+            Interrupts(scorer.stop) as interrupts,
+            place.open(
+                kind, top=top, settings=settings, digest=lambda found: digest(found, options, patience)
+            ) as output,
+            screen.progress("Scoring") as advance,
+            closing(
+                scorer.score(_named(paths), options, evidence=evidence, stats=run, recall=output.recall)
+            ) as attributions,
+        ):
+            try:
+                for attribution in attributions:
+                    with run.stages.stage("write"):
+                        output.write(attribution)
+                    if len(first) < rows:
+                        first.append(attribution)
+                    advance(1)
+                    if fail_fast and attribution.status == "failed":
+                        trouble = f"stopped at the first failure, {attribution.path}: {attribution.error}"
+                        break
+            except (AuthoridError, BrokenPipeError):
+                raise
+            except Exception as error:  # a thread's, passed on: whatever it is, what was finished is safe
+                trouble = f"the run broke off: {type(error).__name__}: {first_line(error)}"
+            if trouble is None and interrupts.exit_code is not None:
+                trouble = "interrupted"
+            if trouble is None:
+                output.finish()
+    earlier = output.earlier
+    if earlier is not None:
+        _tell_resumed(screen, earlier, complete=trouble is None)
+    if trouble is not None:
+        screen.complain(f"error: {trouble}; {_how_to_resume(place, run.documents)}")
+        raise typer.Exit(interrupts.exit_code or EXIT_FATAL)
+    about = scorer.describe()
+    if earlier is not None:
+        about["resumed"] = {"kept": earlier.kept, "changed": earlier.changed, "vanished": earlier.vanished}
+    report = run.report(time.perf_counter() - started, about)
     if stats is not None:
         _write_json(stats, report)
     if not run.documents:
@@ -177,25 +231,50 @@ def score(
 
 def _named(paths: list[str]) -> Iterator[str]:
     """The paths on the command line, and where one of them is ``-``, those listed on standard input."""
+    from authorid.documents import listed_paths
+
     for path in paths:
-        if path != "-":
+        if path == "-":
+            yield from listed_paths(sys.stdin.buffer)
+        else:
             yield path
-            continue
-        for line in sys.stdin.buffer:
-            # find -print0 gives one "line" with NULs between the names.
-            for name in line.rstrip(b"\n").split(b"\0"):
-                if name:
-                    yield os.fsdecode(name)
+
+
+def _lines(ignore_file: Path | None) -> tuple[str, ...]:
+    if ignore_file is None:
+        return ()
+    try:
+        return tuple(os.fsdecode(line) for line in ignore_file.read_bytes().splitlines())
+    except OSError as error:
+        raise typer.BadParameter(f"{ignore_file}: {error.strerror}", param_hint="--ignore-file") from None
+
+
+def _tell_resumed(screen: Screen, earlier: Earlier, *, complete: bool) -> None:
+    """What became of the rows of the run that was interrupted."""
+    message = f"resumed: {earlier.kept} rows kept"
+    if earlier.changed:
+        message += f", {earlier.changed} documents changed since and were scored again"
+    if earlier.vanished:
+        message += f", {earlier.vanished} are no longer there and have no row"
+    if earlier.names:
+        more = earlier.changed + earlier.vanished - len(earlier.names)
+        message += ": " + ", ".join(earlier.names) + (f" and {more} more" if more else "")
+    screen.say(message if complete else f"{message} so far")
+
+
+def _how_to_resume(place: Place, rows: int) -> str:
+    if place.target is None:
+        return f"{rows} rows were written"
+    command = [argument for argument in sys.argv[1:] if argument not in ("--force", "--resume")]
+    return f"{rows} rows are safe. To go on: {shlex.join(['authorid', *command, '--resume'])}"
 
 
 def _check_encoding(encoding: str | None) -> None:
-    import codecs
-
     try:
         if encoding is not None:
-            codecs.lookup(encoding)
-    except LookupError:
-        raise typer.BadParameter(f"Python knows no encoding {encoding!r}", param_hint="--encoding") from None
+            b"".decode(encoding)  # knows not only the name, but also whether it makes text
+    except (LookupError, UnicodeError):
+        raise typer.BadParameter(f"Python knows no text encoding {encoding!r}", param_hint="--encoding") from None
 
 
 class RecipeChoice(StrEnum):

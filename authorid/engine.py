@@ -169,6 +169,6 @@ def _session(ort: Any, path: str, threads: int) -> onnxruntime.InferenceSession:
     )
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """The first line of an error's message: onnxruntime's go on for pages."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

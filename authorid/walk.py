@@ -22,7 +22,17 @@ from authorid.errors import AuthoridError
 from authorid.ignore import IgnoreRules
 from authorid.patience import ENDLESS, Patience
 
-__all__ = ["Found", "ReadOptions", "listed_paths", "problem_of", "reason", "walk"]
+__all__ = [
+    "DEFAULTS",
+    "DEFAULT_MAX_BYTES",
+    "Found",
+    "ReadOptions",
+    "canonical",
+    "listed_paths",
+    "problem_of",
+    "reason",
+    "walk",
+]
 
 DEFAULT_MAX_BYTES = 16 * 1024 * 1024
 
@@ -117,7 +127,7 @@ class _Walker:
 
     def __post_init__(self) -> None:
         self.rules = IgnoreRules(self.options.ignore)
-        self.own = frozenset(_canonical(path) for path in self.options.skip)
+        self.own = frozenset(canonical(path) for path in self.options.skip)
         self.own_names = frozenset(os.path.basename(path) for path in self.own)
 
     def named(self, root: int, path: str) -> Iterator[Found]:
@@ -200,7 +210,7 @@ class _Walker:
 
     def is_own(self, name: str, path: str) -> bool:
         """Whether this is a file that the run itself writes."""
-        return name in self.own_names and _canonical(path) in self.own
+        return name in self.own_names and canonical(path) in self.own
 
 
 def _smallest(directory: str, after: bytes, most: int) -> tuple[list[bytes], int]:
@@ -220,7 +230,7 @@ def _smallest(directory: str, after: bytes, most: int) -> tuple[list[bytes], int
     return sorted(names)[:most], seen
 
 
-def _canonical(path: str) -> str:
+def canonical(path: str) -> str:
     """An absolute path without links in its directories; the last part may be a link."""
     head, tail = os.path.split(os.path.abspath(path))
     return os.path.join(os.path.realpath(head), tail)

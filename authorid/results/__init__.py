@@ -1,11 +1,13 @@
-"""Results on disk: one writer a format.
+"""Results on disk: one encoder a format, and the journal that makes a run resumable.
 
-`open_writer` picks the format, writes beside the target and puts the finished file in its place in one step, so
-that a reader never sees half a file.
+`reserve` claims the place, `Place.open` takes the rows; the finished file appears in one step, so that a reader never
+sees half of it, and what a crash leaves behind can be resumed.
 """
 
 from __future__ import annotations
 
-from authorid.results.writer import FORMATS, ResultWriter, format_for, open_writer
+from authorid.results.output import Output, Place, open_writer, reserve
+from authorid.results.settings import run_settings
+from authorid.results.writer import FORMATS, format_for
 
-__all__ = ["FORMATS", "ResultWriter", "format_for", "open_writer"]
+__all__ = ["FORMATS", "Output", "Place", "format_for", "open_writer", "reserve", "run_settings"]

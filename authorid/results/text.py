@@ -6,11 +6,17 @@ are no text at all, a formula for a spreadsheet. What is written for people goes
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 __all__ = ["cell", "visible"]
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠", "'")  # noqa: RUF001
+"""What a spreadsheet takes for the start of a formula, full width too; and the apostrophe, so that those put in front
+can be told from those that were there."""
+
+_NEXT_CELL = re.compile(r";(?=\s*[=+\-@＝＋－＠])")  # noqa: RUF001
+"""Where the decimal mark is a comma, spreadsheets cut CSV files at semicolons, whatever is quoted."""
 
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 """Unicode categories that steer a terminal or cannot be seen: controls, bidi marks, surrogates, separators."""
@@ -43,6 +49,9 @@ def _escape(character: str) -> str:
 
 
 def cell(text: str) -> str:
-    """`visible` text for a spreadsheet: what would be run as a formula gets an apostrophe in front."""
-    shown = visible(text)
+    r"""`visible` text for a spreadsheet: what would be run as a formula gets an apostrophe in front.
+
+    So does text that begins with one. A semicolon before what would be a formula is written ``\x3b``.
+    """
+    shown = _NEXT_CELL.sub(r"\\x3b", visible(text))
     return f"'{shown}" if shown.startswith(_FORMULA) else shown

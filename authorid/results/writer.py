@@ -1,4 +1,4 @@
-"""The formats, and the file they are written to."""
+"""The formats: what rows look like in bytes."""
 
 from __future__ import annotations
 
@@ -7,18 +7,13 @@ import csv
 import io
 import json
 import os
-import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, BinaryIO
+from collections.abc import Callable
+from typing import Any
 
 from authorid.attribution import Attribution
-from authorid.errors import OutputError
 from authorid.results.text import cell
 
-__all__ = ["COLUMNS", "FORMATS", "ResultWriter", "csv_header", "csv_row", "format_for", "jsonl_row", "open_writer"]
+__all__ = ["COLUMNS", "FORMATS", "Encoder", "csv_header", "csv_row", "format_for", "jsonl_row"]
 
 COLUMNS = (
     "path",
@@ -35,8 +30,6 @@ COLUMNS = (
     "error",
 )
 """The columns of a CSV and the keys of a JSONL row, in order."""
-
-ResultWriter = Callable[[Attribution], None]
 
 
 def _csv_line(values: list[str]) -> bytes:
@@ -81,11 +74,14 @@ def jsonl_row(attribution: Attribution, top: int = 5) -> bytes:
     return json.dumps(row, ensure_ascii=True).encode("ascii") + b"\n"
 
 
-FORMATS: dict[str, tuple[Callable[[], bytes], Callable[..., bytes]]] = {
+Encoder = tuple[Callable[[], bytes], Callable[..., bytes]]
+"""What makes a format's first line, and what makes its rows."""
+
+FORMATS: dict[str, Encoder] = {
     "csv": (csv_header, lambda attribution, top=5: csv_row(attribution)),
     "jsonl": (lambda: b"", jsonl_row),
 }
-"""Name of a format -> what makes its first line and its rows."""
+"""Encoders by the names of their formats."""
 
 
 def format_for(out: str, wanted: str | None = None) -> str:
@@ -93,47 +89,3 @@ def format_for(out: str, wanted: str | None = None) -> str:
     if wanted is not None:
         return wanted
     return "jsonl" if out.endswith((".jsonl", ".ndjson")) else "csv"
-
-
-@contextmanager
-def open_writer(out: str, form: str, *, top: int = 5) -> Iterator[ResultWriter]:
-    """Write rows to the file `out`, or to standard output when it is ``-``.
-
-    The file appears, or replaces an older one, only when the block ends without an error. Raises `OutputError`.
-    """
-    header, row = FORMATS[form]
-    if out == "-":
-        stream = sys.stdout.buffer
-        stream.write(header())
-        yield lambda attribution: _discard(stream.write(row(attribution, top=top)))
-        stream.flush()
-        return
-    target = Path(out)
-    if target.is_dir():
-        raise OutputError(f"{out}: is a directory; --out takes the name of a file")
-    try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
-    except OSError as error:
-        raise OutputError(f"{out}: cannot write there: {(error.strerror or str(error)).lower()}") from None
-    partial = Path(name)
-    try:
-        with open(descriptor, "wb") as stream:
-            stream.write(header())
-            yield lambda attribution: _discard(stream.write(row(attribution, top=top)))
-            _settle(stream)
-        umask = os.umask(0)
-        os.umask(umask)
-        partial.chmod(0o666 & ~umask)
-        partial.replace(target)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-
-
-def _discard(_: int) -> None:
-    """A writer returns nothing; `write` counts bytes."""
-
-
-def _settle(stream: BinaryIO) -> None:
-    stream.flush()
-    os.fsync(stream.fileno())

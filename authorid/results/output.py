@@ -1,0 +1,291 @@
+"""Where rows go: a file that appears whole or not at all and survives crashes, or a stream.
+
+Beside ``results.csv`` a run keeps ``results.csv.journal`` (every finished row; see `authorid.results.journal`),
+``results.csv.partial`` (the file to be) and ``results.csv.lock``. A run that resumes writes a new journal,
+``results.csv.journal.next``, and puts it in the old one's place once it has passed the old one's last row; so at any
+moment the two together hold every row that was ever finished.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from authorid.attribution import Attribution
+from authorid.documents import Found
+from authorid.errors import OutputError
+from authorid.results import durable
+from authorid.results.journal import Entry, Journal, entries, header
+from authorid.results.lock import exclusive
+from authorid.results.resume import Earlier, differences, merge
+from authorid.results.writer import FORMATS, Encoder
+
+__all__ = ["Digest", "Output", "Place", "open_writer", "reserve"]
+
+Digest = Callable[[Found], str | None]
+"""Gives the SHA-256 of an input as it is now, or None."""
+
+
+class Output(Protocol):
+    """Takes the rows of one run, in walk order."""
+
+    earlier: Earlier | None
+    """What an interrupted run already knew, when this one resumes it."""
+
+    def recall(self, found: Found) -> Attribution | None:
+        """The row of an input that is known already. To be asked for every input, before its row is written."""
+
+    def write(self, row: Attribution) -> None:
+        """Take one row. Raises `OutputError` when it cannot be kept."""
+
+    def finish(self) -> None:
+        """All rows are written: publish them. Raises `OutputError`. Without it, what was written stays resumable."""
+
+
+class Place:
+    """Where the results of a run go, reserved for it. Made by `reserve`.
+
+    `complete` says that there is nothing to resume: the file is there, and no journal.
+    """
+
+    def __init__(self, out: str | None) -> None:
+        self.out = out or ""
+        self.target: Path | None = None
+        self.resuming = self.complete = False
+        if out is None or out == "-":
+            return
+        # Links are followed once and for all: the file must be renamed in the directory where it really is.
+        target = Path(out).resolve()
+        mode = target.stat().st_mode if target.exists() else stat.S_IFREG
+        if stat.S_ISDIR(mode):
+            raise OutputError(f"{out}: is a directory; --out takes the name of a file")
+        if stat.S_ISREG(mode):
+            self.target = target
+
+    def beside(self, suffix: str) -> Path:
+        """A file that the run keeps beside its target."""
+        if self.target is None:
+            raise ValueError("a stream has nothing beside it")
+        return self.target.with_name(self.target.name + suffix)
+
+    @property
+    def files(self) -> frozenset[str]:
+        """Every file that the run writes here: none of them is a document."""
+        if self.target is None:
+            return frozenset()
+        suffixes = ("", ".journal", ".journal.next", ".journal.merged", ".partial", ".lock")
+        return frozenset(str(self.beside(suffix)) for suffix in suffixes)
+
+    @contextmanager
+    def open(self, form: str, *, top: int, settings: dict[str, Any], digest: Digest) -> Iterator[Output]:
+        """Take rows in the format `form`. Raises `OutputError`, also when the `settings` are not those to resume."""
+        encode = FORMATS[form]
+        if self.target is not None:
+            with _refusing(self.out), contextlib.closing(_File(self, encode, top, settings, digest)) as output:
+                yield output
+        elif self.out in ("", "-"):
+            yield _Stream(self.out, sys.stdout.buffer if self.out else None, encode, top)
+        else:
+            with _refusing(self.out), Path(self.out).open("wb") as stream:
+                yield _Stream(self.out, stream, encode, top)
+
+
+@contextmanager
+def reserve(out: str | None, *, resume: bool = False, force: bool = False) -> Iterator[Place]:
+    """Claim the place `out`: a file, ``-`` for standard output, None for nowhere.
+
+    Raises `OutputError` when another run is writing there, or when something is there already and neither `resume`
+    nor `force` says what to do about it.
+    """
+    place = Place(out)
+    if place.target is None:
+        if resume:
+            raise OutputError("there is nothing to resume without a file: name the one to go on with as --out FILE")
+        yield place
+        return
+    with exclusive(place.beside(".lock"), place.out):
+        journal = place.beside(".journal")
+        _check(place, journal, resume=resume, force=force)
+        place.resuming = resume and journal.exists()
+        place.complete = resume and not force and not journal.exists() and place.target.exists()
+        if place.complete:
+            durable.remove(place.beside(".journal.next"))
+        yield place
+
+
+@contextmanager
+def open_writer(out: str, form: str, *, top: int = 5) -> Iterator[Callable[[Attribution], None]]:
+    """Write rows that are at hand to `out`, replacing what is there, without a journal: for use from Python.
+
+    The file appears only when the block ends without an error. Raises `OutputError`.
+    """
+    place = Place(out)
+    if place.target is None:
+        with place.open(form, top=top, settings={}, digest=lambda _: None) as output:
+            yield output.write
+        return
+    partial = place.beside(".partial")
+    try:
+        with _refusing(out), os.fdopen(durable.create(partial), "wb") as stream:
+            yield _Stream(out, stream, FORMATS[form], top).write
+            durable.sync(stream.fileno())
+            durable.publish(partial, place.target)
+    except BaseException:
+        durable.remove(partial)
+        raise
+
+
+def _check(place: Place, journal: Path, *, resume: bool, force: bool) -> None:
+    if journal.exists() and header(journal) is None and not (force and not resume):
+        raise OutputError(f"{journal}: not a journal that this release can read; move it away, or pass --force")
+    if resume or force:
+        return
+    if journal.exists():
+        raise OutputError(
+            f"{journal}: a run was interrupted here; pass --resume to go on with it, or --force to start over"
+        )
+    if place.target is not None and place.target.exists():
+        raise OutputError(f"{place.out}: already exists; pass --force to replace it, or another name to --out")
+
+
+@contextmanager
+def _refusing(out: str, saved: Callable[[], str] = str) -> Iterator[None]:
+    """Make the disk's errors those that users are promised; `saved` says what is safe."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # whoever read has gone: no error of ours
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise OutputError(f"{out}: cannot write there: {reason}{saved()}") from error
+
+
+class _Stream:
+    """Rows to whoever reads them, at once. There is nothing to resume."""
+
+    def __init__(self, out: str, stream: BinaryIO | None, encode: Encoder, top: int) -> None:
+        self.earlier: Earlier | None = None
+        self._out = "standard output" if out == "-" else out
+        self._stream = stream
+        first, self._row = encode
+        self._top = top
+        self._put(first())
+
+    def recall(self, found: Found) -> Attribution | None:
+        return None
+
+    def write(self, row: Attribution) -> None:
+        self._put(self._row(row, top=self._top))
+
+    def finish(self) -> None:
+        """Nothing is left to do: every row was passed on at once."""
+
+    def _put(self, data: bytes) -> None:
+        if self._stream is not None:
+            with _refusing(self._out):
+                self._stream.write(data)
+                self._stream.flush()
+
+
+class _File:
+    """Rows to a journal, and to the file that is published at the end."""
+
+    def __init__(self, place: Place, encode: Encoder, top: int, settings: dict[str, Any], digest: Digest) -> None:
+        if place.target is None:
+            raise ValueError("not a file")
+        self.earlier: Earlier | None = None
+        self._place = place
+        self._target = place.target
+        self._partial = place.beside(".partial")
+        self._path = place.beside(".journal")
+        self._next = place.beside(".journal.next")
+        # Inputs that the walk has met and whose rows are still to come, and whether it had passed the old journal.
+        self._met: deque[tuple[int, str, bool]] = deque()
+        self._top = top
+        first, self._row = encode
+        ranked = max(2, top)
+        if place.resuming:
+            self._continue(settings, ranked)
+            self.earlier = Earlier(entries(self._path), digest)
+        self._journal = Journal(self._next, settings, ranked)
+        self._promoted = False
+        try:
+            if not place.resuming:
+                self._promote()
+            self._stream = os.fdopen(durable.create(self._partial), "wb")
+        except BaseException:
+            self._journal.close()
+            raise
+        self._stream.write(first())
+
+    def _continue(self, settings: dict[str, Any], ranked: int) -> None:
+        changes = differences(header(self._path) or {}, settings)
+        if changes:
+            raise OutputError(
+                f"{self._place.out}: cannot resume, this is not the run that was interrupted: {'; '.join(changes)}. "
+                "Call it as before, or pass --force without --resume to start over."
+            )
+        # The last run was resumed itself and stopped before it had passed the old journal's end.
+        if header(self._next) == settings:
+            merged = self._place.beside(".journal.merged")
+            merge(self._next, self._path, merged, ranked)
+            durable.publish(merged, self._path)
+
+    def recall(self, found: Found) -> Attribution | None:
+        row = None if self.earlier is None else self.earlier.recall(found)
+        self._met.append((found.root, found.below, self.earlier is None or self.earlier.exhausted))
+        return row
+
+    def write(self, row: Attribution) -> None:
+        root, below, passed = self._met.popleft()
+        with self._keeping():
+            self._journal.append(Entry(root, below, row))
+            if passed and not self._promoted:
+                self._promote()
+            self._stream.write(self._row(row, top=self._top))
+
+    def _promote(self) -> None:
+        """The new journal holds all that the old one did, and takes its place."""
+        self._journal.sync()
+        durable.publish(self._next, self._path)
+        self._promoted = True
+
+    def finish(self) -> None:
+        with self._keeping():
+            if self.earlier is not None:
+                self.earlier.finish()
+            self._journal.sync()
+            self._stream.flush()
+            with contextlib.suppress(OSError):  # whom the old file was hidden from, the new one is too
+                os.fchmod(self._stream.fileno(), stat.S_IMODE(self._target.stat().st_mode))
+            durable.sync(self._stream.fileno())
+            durable.publish(self._partial, self._target)
+            durable.remove(self._path)
+            durable.remove(self._next)
+            durable.sync_directory(self._target.parent)
+
+    def close(self) -> None:
+        """Leave things so that the run can be resumed, unless it is finished."""
+        with contextlib.suppress(OSError):
+            self._journal.sync()
+        self._journal.close()
+        with contextlib.suppress(OSError):
+            self._stream.close()
+        with contextlib.suppress(OSError):
+            durable.remove(self._partial)
+
+    def _keeping(self) -> contextlib.AbstractContextManager[None]:
+        return _refusing(self._place.out, self._saved)
+
+    def _saved(self) -> str:
+        return (
+            f". {self._journal.rows} rows are safe in {self._path.name}: make room or mend what is wrong, "
+            "then run the same command with --resume"
+        )
