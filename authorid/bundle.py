@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from authorid.errors import BundleCorruptError, BundleNotFoundError, OutputError
+from authorid.graphs import check_graph
 from authorid.windows import Windower
 
 __all__ = [
@@ -161,6 +162,10 @@ def _parse(root: Path, record: dict[str, Any]) -> Bundle:
     for needed in ("config.json", "tokenizer.json", *graphs.values()):
         if needed not in files:
             raise BundleCorruptError(f"{root / MANIFEST}: no digest for {needed}")
+    for name in graphs.values():
+        if not name.endswith(".onnx"):  # onnxruntime reads .ort files as another, laxer format
+            raise BundleCorruptError(f"{root / name}: a graph must be an .onnx file")
+        check_graph(root / name, frozenset(files))
     config = json.loads((root / "config.json").read_text("utf-8"))
     labels = {int(index): str(label) for index, label in config["id2label"].items()}
     if sorted(labels) != list(range(len(labels))) or len(labels) < 2:
@@ -197,10 +202,16 @@ def _parse(root: Path, record: dict[str, Any]) -> Bundle:
     )
 
 
+_CODE = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".ckpt", ".keras", ".py", ".so", ".dll", ".dylib")
+"""Endings of pickles and of other files that run when they are opened. Nothing here opens them; nobody should."""
+
+
 def _check_file(root: Path, name: str, digest: str) -> None:
     # A name with a directory part, or a link, could lead out of the bundle.
     if name in ("", ".", "..") or "/" in name or "\\" in name:
         raise BundleCorruptError(f"{root / MANIFEST}: {name!r} is not a plain file name")
+    if name.lower().endswith(_CODE):
+        raise BundleCorruptError(f"{root / name}: files that can carry code have no place in a bundle")
     file = root / name
     if file.is_symlink() or not file.is_file():
         raise BundleCorruptError(f"{file}: missing, or not a regular file; the bundle is incomplete")
