@@ -1,4 +1,4 @@
-"""Window logits become one answer a document."""
+"""What the experts say becomes one answer a document."""
 
 from __future__ import annotations
 
@@ -69,37 +69,58 @@ def log_softmax(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     return shifted - normaliser
 
 
-def posterior(logits: npt.NDArray[np.floating], decision: Decision) -> npt.NDArray[np.float64]:
-    """Probabilities [authors] of one document from the logits [windows, authors] of its windows."""
-    if decision.rule != "mean-log-softmax":
-        raise ValueError(f"unknown decision rule {decision.rule!r}")
-    return np.exp(log_softmax(log_softmax(logits).mean(axis=0) / decision.temperature))
+def posterior(
+    logits: npt.NDArray[np.floating] | None,
+    decision: Decision,
+    ngrams: npt.NDArray[np.float64] | None = None,
+    size: int = 0,
+) -> npt.NDArray[np.float64]:
+    """Probabilities [authors] of one document, by the rule that `Decision` states.
+
+    `logits` [windows, authors] are those of its windows, None where the encoder was not asked; `ngrams` [authors] the
+    scores of the n-gram expert, None where there is none; `size` the length of the text in bytes.
+    """
+    evidence = 0.0 if logits is None else log_softmax(logits).mean(axis=0)
+    if decision.rule == "experts":
+        if ngrams is None:
+            raise ValueError("the rule needs the scores of the n-gram expert")
+        share = size / (size + decision.half_length) if size else 0.0
+        evidence = decision.encoder_weight * evidence + decision.ngram_weight * share * ngrams
+    return np.exp(log_softmax(np.asarray(evidence) / decision.temperature))
 
 
 def attribute(
     document: Document,
-    logits: npt.NDArray[np.floating],
-    tokens: int,
+    probabilities: npt.NDArray[np.float64],
     authors: tuple[str, ...],
     decision: Decision,
     *,
+    logits: npt.NDArray[np.floating] | None = None,
+    tokens: int = 0,
     evidence: bool = False,
 ) -> Attribution:
-    """Pool the logits [windows, authors] of `document` into its attribution."""
-    probabilities = posterior(logits, decision)
-    order = np.argsort(-probabilities, kind="stable")
-    best = int(order[0])
+    """The answer for `document` from its `probabilities` [authors].
+
+    `logits` [windows, authors] and `tokens` are what went through the encoder, if anything did.
+    """
+    order = np.argsort(-probabilities, kind="stable").tolist()
+    best = order[0]
+    values = probabilities.tolist()
     return Attribution(
         index=document.index,
         path=document.path,
-        status="scored" if probabilities[best] >= decision.unknown_threshold else "unknown",
-        ranking=tuple((authors[i], float(probabilities[i])) for i in order),
-        windows=len(logits),
+        status="scored" if values[best] >= decision.unknown_threshold else "unknown",
+        ranking=tuple((authors[i], values[i]) for i in order),
+        windows=0 if logits is None else len(logits),
         tokens=tokens,
         encoding=document.encoding,
         sha256=document.sha256,
-        evidence=tuple(float(p) for p in np.exp(log_softmax(logits)[:, best])) if evidence else (),
+        evidence=_window_evidence(logits, best) if evidence else (),
     )
+
+
+def _window_evidence(logits: npt.NDArray[np.floating] | None, author: int) -> tuple[float, ...]:
+    return () if logits is None else tuple(float(p) for p in np.exp(log_softmax(logits)[:, author]))
 
 
 def failed(failure: Failure) -> Attribution:

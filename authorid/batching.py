@@ -41,6 +41,7 @@ class Batcher:
         self._waiting = 0
         self._added = 0
         self._full = False
+        self._hurried = False
         self._closed = False
         self._changed = threading.Condition()
 
@@ -63,7 +64,7 @@ class Batcher:
     def hurry(self, hurried: bool) -> None:
         """Say that the producer is waiting for results: until it goes on, batches need not be full."""
         with self._changed:
-            self._full = hurried
+            self._hurried = hurried
             self._changed.notify_all()
 
     def close(self, *, discard: bool = False) -> None:
@@ -91,7 +92,7 @@ class Batcher:
 
     def _due(self) -> int | None:
         """Length of the bucket to serve now: the one that waits longest among those that are due."""
-        anything = self._full or self._closed
+        anything = self._full or self._hurried or self._closed
         best, oldest = None, self._added
         for length, bucket in self._buckets.items():
             age = bucket[0][0]

@@ -1,6 +1,6 @@
 """A model on disk: read, validate, describe, write.
 
-A bundle is a directory in Hugging Face layout (``config.json``, ``tokenizer.json``, ``README.md``, ONNX graphs)
+A bundle is a directory in Hugging Face layout (``config.json``, ``tokenizer.json``, ``README.md``, ONNX graphs, n-grams)
 with one more file, ``authorid.json``, which says how the graphs are to be used and carries the SHA-256 of every
 other file. Nothing in a bundle is code or pickle, and no file outside its directory is ever opened.
 """
@@ -13,12 +13,13 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from authorid.errors import BundleCorruptError, BundleNotFoundError, OutputError
 from authorid.graphs import check_graph
+from authorid.ngrams import NgramExpert
 from authorid.windows import Windower
 
 __all__ = [
@@ -52,15 +53,52 @@ class WindowSpec:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """How window logits become one answer.
+    """How the experts become one answer.
 
-    `rule` is ``mean-log-softmax``: the log-probabilities of a document's windows are averaged, divided by
-    `temperature` and normalised. Below `unknown_threshold` the answer is "unknown".
+    `rule` ``mean-log-softmax``, the encoder alone: the log-probabilities of a document's windows are averaged, divided
+    by `temperature` and normalised. `rule` ``experts``::
+
+        softmax((ngram_weight * n / (n + half_length) * n-gram scores + encoder_weight * that mean) / temperature)
+
+    with n the bytes of the document, so that short texts get flat answers. Below `unknown_threshold` the answer is
+    "unknown". With effort ``auto`` the n-grams answer alone from the probability `sure` on. `strangers` are pairs
+    (share, threshold): with that threshold, that share of the documents of unknown authors is still attributed.
     """
 
     rule: str = "mean-log-softmax"
     temperature: float = 1.0
     unknown_threshold: float = 0.0
+    ngram_weight: float = 0.0
+    encoder_weight: float = 1.0
+    half_length: float = 0.0
+    sure: float = 1.0
+    strangers: tuple[tuple[float, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the ranges; raises `ValueError`."""
+        numbers = (self.temperature, self.ngram_weight, self.encoder_weight, self.half_length, self.sure)
+        if self.rule not in ("mean-log-softmax", "experts"):
+            raise ValueError(f"unknown decision rule {self.rule!r}")
+        if not self.temperature > 0 or not all(0 <= number < float("inf") for number in numbers):
+            raise ValueError("a temperature, weight or length that is out of range")
+        if not all(0 <= number <= 1 for pair in self.strangers for number in pair):
+            raise ValueError("shares and thresholds must be between 0 and 1")
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Decision:
+        """Rebuild from `asdict`; raises `TypeError` and `ValueError`."""
+        pairs = tuple((float(share), float(threshold)) for share, threshold in record.get("strangers", ()))
+        return cls(**{**record, "strangers": pairs})
+
+    def with_false_attribution(self, share: float) -> Decision:
+        """The same, with the threshold at which at most `share` of unknown authors' documents is attributed.
+
+        Between the shares that were measured the stricter one counts. Raises `ValueError` when none were measured.
+        """
+        if not self.strangers:
+            raise ValueError("this model was not measured on unknown authors")
+        allowed = [threshold for known, threshold in self.strangers if known <= share]
+        return replace(self, unknown_threshold=min(allowed) if allowed else 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +113,8 @@ class Golden:
 class Bundle:
     """A validated model directory. Make one with `load_bundle`.
 
-    `graphs` maps a precision to its file name; `files` maps every file to its SHA-256; `provenance` and `parity`
+    `graphs` maps a precision to its file name, and `ngrams` is that of the n-gram expert; one of them may be missing.
+    `files` maps every file to its SHA-256; `provenance` and `parity`
     are records for people: what the model was made from, and how its graphs compare.
     """
 
@@ -90,6 +129,7 @@ class Bundle:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     parity: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    ngrams: str | None = None
 
     @property
     def name(self) -> str:
@@ -105,7 +145,7 @@ class Bundle:
         for candidate in candidates:
             if candidate in self.graphs and wanted in ("auto", candidate):
                 return candidate
-        have = ", ".join(sorted(self.graphs))
+        have = ", ".join(sorted(self.graphs)) or "n-grams only"
         raise BundleNotFoundError(f"{self.path}: no {wanted} graph in this bundle; it has {have}")
 
     def graph(self, precision: Precision) -> Path:
@@ -115,6 +155,17 @@ class Bundle:
     def sha256(self, precision: Precision) -> str:
         """Digest of the graph of that precision."""
         return self.files[self.graphs[precision]]
+
+    def expert(self) -> NgramExpert | None:
+        """The n-gram expert, when there is one; raises `BundleCorruptError`."""
+        if self.ngrams is None:
+            return None
+        expert = NgramExpert.load(self.path / self.ngrams)
+        if len(expert.bias) != len(self.authors):
+            raise BundleCorruptError(
+                f"{self.path / self.ngrams}: made for {len(expert.bias)} authors, but config.json has {len(self.authors)}"
+            )
+        return expert
 
     def windower(self) -> Windower:
         """The tokenizer and window cutter that this model was trained with."""
@@ -159,7 +210,11 @@ def _parse(root: Path, record: dict[str, Any]) -> Bundle:
     for name, digest in files.items():
         _check_file(root, name, digest)
     graphs = {str(precision): str(name) for precision, name in record["graphs"].items()}
-    for needed in ("config.json", "tokenizer.json", *graphs.values()):
+    ngrams = record.get("ngrams")
+    if ngrams is not None and not (isinstance(ngrams, str) and ngrams.endswith(".safetensors")):
+        raise BundleCorruptError(f"{root / MANIFEST}: the n-gram expert must be a .safetensors file")
+    parts = (*(("tokenizer.json", *graphs.values()) if graphs else ()), *((ngrams,) if ngrams else ()))
+    for needed in ("config.json", *parts):
         if needed not in files:
             raise BundleCorruptError(f"{root / MANIFEST}: no digest for {needed}")
     for name in graphs.values():
@@ -184,9 +239,11 @@ def _parse(root: Path, record: dict[str, Any]) -> Bundle:
                     f"{root / MANIFEST}: golden logits for {len(row)} authors, but config.json has {len(labels)}"
                 )
     window = WindowSpec(**record["window"])
-    decision = Decision(**record["decision"])
-    if not graphs or not 0 < window.stride <= window.length - 2 or not decision.temperature > 0:
-        raise BundleCorruptError(f"{root / MANIFEST}: no graphs, or a window or temperature out of range")
+    decision = Decision.from_json(record["decision"])
+    if not parts or not 0 < window.stride <= window.length - 2:
+        raise BundleCorruptError(f"{root / MANIFEST}: neither graphs nor n-grams, or a window out of range")
+    if (decision.rule == "experts") != (ngrams is not None):
+        raise BundleCorruptError(f"{root / MANIFEST}: the decision rule does not fit the experts of this bundle")
     return Bundle(
         path=root,
         model_type=str(config["model_type"]),
@@ -199,6 +256,7 @@ def _parse(root: Path, record: dict[str, Any]) -> Bundle:
         provenance=dict(record.get("provenance", {})),
         parity=dict(record.get("parity", {})),
         files=files,
+        ngrams=ngrams,
     )
 
 
@@ -254,6 +312,7 @@ def write_bundle(bundle: Bundle, files: Mapping[str, bytes | str | Path], *, ove
             "pooling": bundle.pooling,
             "decision": asdict(bundle.decision),
             "graphs": dict(bundle.graphs),
+            **({"ngrams": bundle.ngrams} if bundle.ngrams else {}),
             "golden": [asdict(item) for item in bundle.golden],
             "parity": dict(bundle.parity),
             "provenance": dict(bundle.provenance),

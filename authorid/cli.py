@@ -169,7 +169,7 @@ def score(
             skip=place.files | {str(Path(path).absolute()) for path in (out, stats) if path not in (None, "-")},
         )
         scorer = Scorer.load(model, EngineOptions(str(precision), workers, threads, batch_tokens))
-        for notice in scorer.engine.notices:
+        for notice in scorer.notices:
             screen.complain(f"warning: {notice}")
         kind = format_for(out or "", form)
         settings = run_settings(scorer, paths, options, form=kind, top=top, evidence=evidence)

@@ -21,23 +21,25 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from authorid.attribution import Attribution, attribute, failed
+from authorid.attribution import Attribution, attribute, failed, posterior
 from authorid.batching import Batcher
-from authorid.bundle import Bundle, load_bundle
+from authorid.bundle import Bundle, Decision, load_bundle
 from authorid.documents import Document, Failure, Found, ReadOptions, read, tidy, walk
 from authorid.engine import Engine, EngineOptions, first_line
+from authorid.errors import BundleNotFoundError
+from authorid.ngrams import NgramExpert
 from authorid.patience import Patience
 from authorid.stats import RunStats
-from authorid.windows import Windower
+from authorid.windows import Window, Windower
 
-__all__ = ["Scorer"]
+__all__ = ["Effort", "Scorer"]
 
 _CHUNK = 8
 """Documents that are read and tokenized together, unless they are big."""
@@ -61,16 +63,41 @@ Recall = Callable[[Found], Attribution | None]
 """Gives the row of an input that was scored before and has not changed since, or None."""
 
 
+_FIRST_ROUND = 2
+"""Windows that the encoder sees of a document before its posterior is looked at; later rounds double the number."""
+
+_SETTLED = 0.02
+"""A posterior that a round moves by less than this, the author being the same, is settled."""
+
+Effort = Literal["fast", "full", "auto"]
+"""Which experts to ask: the n-grams; all; or the n-grams first, and the encoder only where they are not sure."""
+
+
 @dataclass(slots=True)
 class _Pending:
-    """A document whose windows are in the encoder."""
+    """A document that experts are busy with: what they said, and the windows that the encoder has not seen.
+
+    `logits` has a row for every window; `seen` says which of them are filled in, `missing` how many are on their way.
+    `last` are the probabilities after the round before.
+    """
 
     document: Document
-    logits: npt.NDArray[np.float32]
-    missing: int
-    tokens: int
     started: float
+    size: int
+    ngrams: npt.NDArray[np.float64] | None
+    probabilities: npt.NDArray[np.float64] | None = None
+    waiting: list[Window] = field(default_factory=list)
+    logits: npt.NDArray[np.float32] | None = None
+    seen: npt.NDArray[np.bool_] | None = None
+    last: npt.NDArray[np.float64] | None = None
+    missing: int = 0
+    tokens: int = 0
     error: str | None = None
+
+    @property
+    def evidence(self) -> npt.NDArray[np.float32] | None:
+        """Logits of the windows that the encoder has seen, in their order in the document."""
+        return None if self.logits is None or self.seen is None else self.logits[self.seen]
 
 
 class Scorer:
@@ -81,15 +108,48 @@ class Scorer:
     ...     print(attribution.path, attribution.author, attribution.probability)
     """
 
-    def __init__(self, bundle: Bundle, options: EngineOptions = EngineOptions()) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        options: EngineOptions = EngineOptions(),
+        *,
+        effort: Effort = "auto",
+        max_false_attribution: float | None = None,
+    ) -> None:
+        if effort not in get_args(Effort):
+            raise ValueError(f"unknown effort {effort!r}; there are: {', '.join(get_args(Effort))}")
         self.bundle = bundle
-        self.engine = Engine(bundle, options)
-        self._windower = bundle.windower()
+        self.effort: Effort = effort
+        self.decision = bundle.decision
+        if max_false_attribution is not None:
+            try:
+                self.decision = bundle.decision.with_false_attribution(max_false_attribution)
+            except ValueError as error:
+                raise BundleNotFoundError(f"{bundle.path}: {error}; there is no threshold to choose") from None
+        self._expert = bundle.expert()
+        if effort == "fast" and self._expert is None:
+            raise BundleNotFoundError(f"{bundle.path}: no n-gram expert in this bundle; use --effort full")
+        if self._expert is not None and effort == "auto" and not bundle.decision.encoder_weight:
+            effort = "fast"  # the encoder has no say
+        encoder = bool(bundle.graphs) and effort != "fast"
+        self.engine = Engine(bundle, options) if encoder else None
+        self._windower = bundle.windower() if encoder else None
         self._streams: set[_Stream] = set()
 
     @classmethod
-    def load(cls, model: str | os.PathLike[str] | None = None, options: EngineOptions = EngineOptions()) -> Scorer:
+    def load(
+        cls,
+        model: str | os.PathLike[str] | None = None,
+        options: EngineOptions = EngineOptions(),
+        *,
+        effort: Effort = "auto",
+        max_false_attribution: float | None = None,
+    ) -> Scorer:
         """Load the bundle in directory `model`, or the embedded default when it is None.
+
+        `effort` ``fast`` asks only the n-gram expert, ``full`` everybody about everything, ``auto`` the n-grams first and
+        the encoder where they are not sure; a bundle with one expert asks that one. `max_false_attribution` is the share
+        of documents by unknown authors that may be attributed all the same; the bundle's threshold when it is None.
 
         Raises `BundleError` when the bundle cannot be used, and `EngineError` when it cannot be run.
         """
@@ -97,19 +157,41 @@ class Scorer:
             from authorid.models import default_bundle
 
             model = default_bundle()
-        return cls(load_bundle(Path(model)), options)
+        return cls(load_bundle(Path(model)), options, effort=effort, max_false_attribution=max_false_attribution)
 
     def describe(self) -> dict[str, Any]:
         """What scores: provider, precision, threads and the identity of the model, for the statistics."""
-        return {
-            "provider": self.engine.provider,
-            "precision": self.engine.precision,
-            "workers": self.engine.workers,
-            "threads": self.engine.threads,
-            "batch_tokens": self.engine.budget,
+        about: dict[str, Any] = {
+            "effort": self.effort,
+            "unknown_threshold": self.decision.unknown_threshold,
             "model": self.bundle.name,
-            "model_sha256": self.bundle.sha256(self.engine.precision),
         }
+        engine = self.engine
+        if engine is None:
+            ngrams = self.bundle.files.get(self.bundle.ngrams or "", "")
+            return {
+                "provider": "cpu",
+                "precision": "ngrams",
+                "workers": 1,
+                "threads": 1,
+                "batch_tokens": 0,
+                **about,
+                "model_sha256": ngrams,
+            }
+        return {
+            "provider": engine.provider,
+            "precision": engine.precision,
+            "workers": engine.workers,
+            "threads": engine.threads,
+            "batch_tokens": engine.budget,
+            **about,
+            "model_sha256": self.bundle.sha256(engine.precision),
+        }
+
+    @property
+    def notices(self) -> list[str]:
+        """What a user should know about the choices made."""
+        return self.engine.notices if self.engine is not None else []
 
     def score(
         self,
@@ -151,8 +233,9 @@ class Scorer:
             stream.stop()
 
     def _stream(self, items: Iterator[_Item], evidence: bool, stats: RunStats) -> Generator[Attribution, None, None]:
-        stream = _Stream(self.engine, self._windower, items, stats)
-        decision, authors = self.bundle.decision, self.bundle.authors
+        experts = _Experts(self._expert, self.engine, self._windower, self.decision, self.effort)
+        stream = _Stream(experts, items, stats)
+        decision, authors = self.decision, self.bundle.authors
         ready: dict[int, Attribution] = {}
         due = 0
         self._streams.add(stream)
@@ -168,7 +251,13 @@ class Scorer:
                         ready[document.index] = failed(Failure(document.index, document.path, item.error))
                     else:
                         ready[item.document.index] = attribute(
-                            item.document, item.logits, item.tokens, authors, decision, evidence=evidence
+                            item.document,
+                            experts.posterior(item) if item.probabilities is None else item.probabilities,
+                            authors,
+                            decision,
+                            logits=item.evidence,
+                            tokens=item.tokens,
+                            evidence=evidence,
                         )
                         stats.latency(time.perf_counter() - item.started)
                     while due in ready:
@@ -197,22 +286,80 @@ def _remember_nothing(_: Found) -> None:
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class _Experts:
+    """Who is asked about a document, and when they have said enough."""
+
+    expert: NgramExpert | None
+    engine: Engine | None
+    windower: Windower | None
+    decision: Decision
+    effort: Effort
+
+    def begin(self, document: Document, started: float) -> _Pending:
+        """Ask the n-gram expert. The probabilities are set where its answer is enough."""
+        size = len(document.text.encode("utf-8", "replace")) if self.expert is not None else 0
+        ngrams = None if self.expert is None else self.expert.scores(document.text)
+        # The text is done with; what waits for its logits should not hold it.
+        pending = _Pending(replace(document, text=""), started, size, ngrams)
+        if ngrams is not None and (self.engine is None or self.effort == "auto"):
+            probabilities = pending.last = self.posterior(pending)
+            if self.engine is None or probabilities.max() >= self.decision.sure:
+                pending.probabilities = probabilities
+        return pending
+
+    def posterior(self, pending: _Pending) -> npt.NDArray[np.float64]:
+        """Probabilities [authors] by what was said so far."""
+        return posterior(pending.evidence, self.decision, pending.ngrams, pending.size)
+
+    def ask(self, pending: _Pending, windows: list[Window]) -> list[Window]:
+        """Prepare for the encoder's answer to `windows`; returns those that it should see first."""
+        authors = self.engine.authors if self.engine is not None else 0
+        pending.logits = np.empty((len(windows), authors), dtype=np.float32)
+        pending.seen = np.zeros(len(windows), dtype=bool)
+        count = len(windows)
+        if pending.ngrams is not None and self.effort == "auto":
+            # Far apart from one another, whatever their number: multiples of the golden ratio.
+            windows = [windows[i] for i in np.argsort(np.arange(count) * 0.6180339887498949 % 1.0, kind="stable")]
+            count = _FIRST_ROUND
+        pending.waiting = windows
+        return self._next(pending, count)
+
+    def ask_more(self, pending: _Pending) -> list[Window]:
+        """The windows of the next round: none when the posterior has settled, or there are none left."""
+        if not pending.waiting or pending.error is not None or pending.seen is None:
+            return []
+        before = pending.last
+        now = pending.last = self.posterior(pending)
+        best = int(now.argmax())
+        if now[best] >= self.decision.sure:
+            return []
+        if before is not None and before.argmax() == best and abs(now[best] - before[best]) < _SETTLED:
+            return []
+        return self._next(pending, int(pending.seen.sum()))
+
+    def _next(self, pending: _Pending, count: int) -> list[Window]:
+        windows, pending.waiting = pending.waiting[:count], pending.waiting[count:]
+        pending.missing = len(windows)
+        pending.tokens += sum(len(window.ids) for window in windows)
+        return windows
+
+
 class _Stream:
     """Threads and queues of one run. A context manager: leaving it stops and joins the threads."""
 
-    def __init__(self, engine: Engine, windower: Windower, items: Iterator[_Item], stats: RunStats) -> None:
-        self._engine = engine
-        self._windower = windower
+    def __init__(self, experts: _Experts, items: Iterator[_Item], stats: RunStats) -> None:
+        self._experts = experts
         self._items = items
         self._stats = stats
-        self._batcher = Batcher(engine.budget)
+        self._batcher = Batcher(experts.engine.budget if experts.engine is not None else 0)
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._room = threading.Semaphore(_IN_FLIGHT)
         self._stopped = threading.Event()
         self._feeder = threading.Thread(target=self._guard, args=(self._feed,), name="authorid-feeder", daemon=True)
         self._workers = [
-            threading.Thread(target=self._guard, args=(self._infer,), name=f"authorid-worker-{i}", daemon=True)
-            for i in range(engine.workers)
+            threading.Thread(target=self._guard, args=(self._infer, experts.engine), name=f"authorid-worker-{i}", daemon=True)
+            for i in range(experts.engine.workers if experts.engine is not None else 0)
         ]
 
     def __enter__(self) -> _Stream:
@@ -244,10 +391,12 @@ class _Stream:
         """Finished documents, failures and known rows, in the order in which they are finished."""
         pending: dict[int, _Pending] = {}
         working = {self._feeder, *self._workers}
+        fed = False
         while working:
             message = self._inbox.get()
             if isinstance(message, threading.Thread):
                 working.discard(message)
+                fed |= message is self._feeder
             elif message is _STOP:
                 self._halt()
                 working.discard(self._feeder)
@@ -255,25 +404,36 @@ class _Stream:
                 raise message
             elif isinstance(message, Failure | Attribution):
                 yield message
+            elif isinstance(message, _Pending) and not message.missing:
+                yield message
             elif isinstance(message, _Pending):
                 pending[message.document.index] = message
             else:
                 owners, logits, error = message
                 for row, (index, position) in enumerate(owners):
                     entry = pending[index]
-                    if error is None:
+                    if error is None and entry.logits is not None and entry.seen is not None:
                         entry.logits[position] = logits[row]
+                        entry.seen[position] = True
                     else:
                         entry.error = error
                     entry.missing -= 1
-                    if not entry.missing:
-                        if entry.error is None and not np.isfinite(entry.logits).all():
-                            entry.error = _NO_NUMBER
+                    if entry.missing:
+                        continue
+                    if entry.error is None and not np.isfinite(entry.evidence).all():
+                        entry.error = _NO_NUMBER
+                    more = self._experts.ask_more(entry)
+                    if not more:
                         yield pending.pop(index)
+                    # The workers go on meanwhile, so there will be room.
+                    elif not all(self._batcher.put(window) for window in more):
+                        del pending[index]
+            if fed and not pending:
+                self._batcher.close()
 
-    def _guard(self, work: Callable[[], None]) -> None:
+    def _guard(self, work: Callable[..., None], *arguments: Any) -> None:
         try:
-            work()
+            work(*arguments)
             self._inbox.put(threading.current_thread())
         except BaseException as error:
             self._inbox.put(error)
@@ -286,12 +446,26 @@ class _Stream:
             if not chunk:
                 break
             clock.add("read", time.perf_counter() - started)
+            items = [self._begin(item, started) for item in chunk]
             with clock.stage("tokenize"):
-                token_ids = iter(self._tokenize([item.text for item in chunk if isinstance(item, Document)]))
-            for item in chunk:
-                if not self._send(item, token_ids, started):
+                token_ids = iter(self._tokenize([text for _, text in items if text is not None]))
+            for item, text in items:
+                if not self._send(item, None if text is None else next(token_ids)):
                     return
-        self._batcher.close()
+        # Windows of later rounds come without the feeder; the batcher is closed when nobody waits for one.
+        self._batcher.hurry(True)
+
+    def _begin(self, item: _Item, started: float) -> tuple[Failure | Attribution | _Pending, str | None]:
+        """Ask the n-gram expert about a document; the text comes along when the encoder is to be asked too."""
+        if not isinstance(item, Document):
+            return item, None
+        began = time.perf_counter()
+        try:
+            pending = self._experts.begin(item, started)
+        except Exception as error:  # running out of memory costs only this document
+            return Failure(item.index, item.path, f"the n-grams failed on this document: {first_line(error)}"), None
+        self._stats.stages.add("infer", time.perf_counter() - began)
+        return pending, item.text if pending.probabilities is None else None
 
     def _chunk(self) -> list[_Item]:
         chunk: list[_Item] = []
@@ -305,33 +479,34 @@ class _Stream:
 
     def _tokenize(self, texts: list[str]) -> list[npt.NDArray[np.int32] | str]:
         """Token ids of each text; for one that the tokenizer fails on, why."""
+        if self._experts.windower is None or not texts:
+            return []
         try:
-            return list(self._windower.token_ids(texts))
+            return list(self._experts.windower.token_ids(texts))
         except BaseException as error:  # a panic in Rust is no Exception, and costs only its document
             if len(texts) == 1:
                 return [f"the tokenizer failed on this document: {first_line(error)}"]
             return [ids for text in texts for ids in self._tokenize([text])]
 
-    def _send(self, item: _Item, token_ids: Iterator[npt.NDArray[np.int32] | str], started: float) -> bool:
+    def _send(
+        self, item: Failure | Attribution | _Pending, ids: npt.NDArray[np.int32] | str | None
+    ) -> bool:
         """Pass one input on, waiting for room. False when the run was stopped meanwhile."""
         self._admit()
-        if not isinstance(item, Document):
+        if not isinstance(item, _Pending) or ids is None or self._experts.windower is None:
             self._inbox.put(item)
             return True
-        ids = next(token_ids)
+        document = item.document
         if isinstance(ids, str):
-            self._inbox.put(Failure(item.index, item.path, ids))
+            self._inbox.put(Failure(document.index, document.path, ids))
             return True
-        windows = self._windower.windows(ids, item.index)
+        windows = self._experts.windower.windows(ids, document.index)
         if not windows:
-            self._inbox.put(Failure(item.index, item.path, "no text (no tokens)"))
+            self._inbox.put(Failure(document.index, document.path, "no text (no tokens)"))
             return True
-        logits = np.empty((len(windows), self._engine.authors), dtype=np.float32)
-        tokens = sum(len(window.ids) for window in windows)
-        # The text is done with; what waits for its logits should not hold it.
-        document = replace(item, text="")
-        self._inbox.put(_Pending(document, logits, len(windows), tokens, started))
-        return all(self._batcher.put(window) for window in windows)
+        first = self._experts.ask(item, windows)
+        self._inbox.put(item)
+        return all(self._batcher.put(window) for window in first)
 
     def _admit(self) -> None:
         if not self._room.acquire(blocking=False):
@@ -339,23 +514,23 @@ class _Stream:
             self._room.acquire()
             self._batcher.hurry(False)
 
-    def _infer(self) -> None:
+    def _infer(self, engine: Engine) -> None:
         while (batch := self._batcher.get()) is not None:
             started = time.perf_counter()
-            self._run(batch.ids, batch.owners)
+            self._run(engine, batch.ids, batch.owners)
             seconds = time.perf_counter() - started
             self._stats.batch(batch.ids.size, seconds)
 
-    def _run(self, ids: npt.NDArray[np.int32], owners: tuple[tuple[int, int], ...]) -> None:
+    def _run(self, engine: Engine, ids: npt.NDArray[np.int32], owners: tuple[tuple[int, int], ...]) -> None:
         """Run a batch; when it fails, its halves; what fails alone becomes the failure of its document."""
         try:
-            logits = self._engine.run(ids)
+            logits = engine.run(ids)
         except Exception as error:  # onnxruntime's errors have no common base; out-of-memory is one of them
             if len(owners) == 1:
                 self._inbox.put((owners, None, f"the model failed on this document: {first_line(error)}"))
                 return
             half = len(owners) // 2
-            self._run(ids[:half], owners[:half])
-            self._run(ids[half:], owners[half:])
+            self._run(engine, ids[:half], owners[:half])
+            self._run(engine, ids[half:], owners[half:])
         else:
             self._inbox.put((owners, logits, None))

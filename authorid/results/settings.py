@@ -38,6 +38,8 @@ def run_settings(
         # The manifest has the digests of all the other files.
         "model": hashlib.sha256((scorer.bundle.path / MANIFEST).read_bytes()).hexdigest(),
         "precision": about["precision"],
+        "effort": about["effort"],
+        "unknown_threshold": about["unknown_threshold"],
         "provider": about["provider"],
         "versions": {**versions(), "charset-normalizer": version("charset-normalizer")},
     }

@@ -1,0 +1,97 @@
+"""The safetensors format, read and written with numpy alone: eight bytes of length, a JSON header, the arrays.
+
+https://github.com/huggingface/safetensors#format. Nothing in it is code; whatever does not add up is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["read_tensors", "write_tensors"]
+
+_DTYPES = {
+    "BOOL": "?",
+    "U8": "<u1",
+    "I8": "<i1",
+    "U16": "<u2",
+    "I16": "<i2",
+    "F16": "<f2",
+    "U32": "<u4",
+    "I32": "<i4",
+    "F32": "<f4",
+    "U64": "<u8",
+    "I64": "<i8",
+    "F64": "<f8",
+}
+_NAMES = {np.dtype(code): name for name, code in _DTYPES.items()}
+
+_LONGEST_HEADER = 100_000_000
+
+Tensors = dict[str, npt.NDArray[Any]]
+
+
+def read_tensors(data: bytes) -> tuple[Tensors, dict[str, str]]:
+    """Arrays by name, views of `data`, and the metadata; raises `ValueError` when `data` is not safetensors."""
+    if len(data) < 8:
+        raise ValueError("shorter than its own header")
+    length = int.from_bytes(data[:8], "little")
+    if length > min(_LONGEST_HEADER, len(data) - 8):
+        raise ValueError("shorter than its own header")
+    header = json.loads(data[8 : 8 + length].decode("utf-8"))
+    if not isinstance(header, dict):
+        raise ValueError("the header is not an object")
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise ValueError("the metadata is not an object of strings")
+    body = memoryview(data)[8 + length :]
+    tensors: Tensors = {}
+    expected = 0
+    spans = [(name, *_span(name, item)) for name, item in header.items()]
+    for name, dtype, shape, start, stop in sorted(spans, key=lambda span: span[3]):
+        count = 1
+        for side in shape:
+            count *= side
+        if start != expected or stop - start != count * dtype.itemsize or stop > len(body):
+            raise ValueError(f"tensor {name!r} does not lie where the header says")
+        tensors[name] = np.frombuffer(body[start:stop], dtype=dtype).reshape(shape)
+        expected = stop
+    if expected != len(body):
+        raise ValueError("there are bytes that belong to no tensor")
+    return tensors, metadata
+
+
+def _span(name: str, item: Any) -> tuple[np.dtype[Any], tuple[int, ...], int, int]:
+    try:
+        dtype = np.dtype(_DTYPES[item["dtype"]])
+        start, stop = item["data_offsets"]
+        numbers = (*item["shape"], start, stop)
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(f"tensor {name!r} is described in a way this release does not know") from None
+    if not all(isinstance(number, int) and not isinstance(number, bool) and number >= 0 for number in numbers):
+        raise ValueError(f"tensor {name!r} has a shape or place that is no number")
+    return dtype, tuple(numbers[:-2]), start, stop
+
+
+def write_tensors(tensors: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str]) -> bytes:
+    """The bytes of a safetensors file; widest types first, so that every array is aligned."""
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    parts: list[bytes] = []
+    offset = 0
+    for name, tensor in sorted(tensors.items(), key=lambda item: (-item[1].dtype.itemsize, item[0])):
+        array = np.ascontiguousarray(tensor, dtype=tensor.dtype.newbyteorder("<"))
+        raw = array.tobytes()
+        header[name] = {
+            "dtype": _NAMES[array.dtype],
+            "shape": list(array.shape),
+            "data_offsets": [offset, offset + len(raw)],
+        }
+        parts.append(raw)
+        offset += len(raw)
+    text = json.dumps(header, ensure_ascii=True, sort_keys=True).encode("ascii")
+    text += b" " * (-len(text) % 8)
+    return b"".join([len(text).to_bytes(8, "little"), text, *parts])

@@ -1,0 +1,195 @@
+"""Fit the n-gram expert: regularised least squares on one-against-the-rest targets, in closed form.
+
+With far fewer documents than n-grams, everything happens among the documents: one matrix of their similarities
+[n, n] gives the model of any subset of them, so shifted splits and authors left out cost seconds. Corpora with more
+than `DENSE_DOCUMENTS` documents are solved by conjugate gradients instead.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from authorid.errors import require
+from authorid.ngrams import NgramExpert, Reader, View
+
+__all__ = ["DENSE_DOCUMENTS", "VIEWS", "Counts", "NgramOptions", "Similarities", "count", "fit"]
+
+DENSE_DOCUMENTS = 8000
+"""Up to so many documents, similarities are kept as a matrix."""
+
+COMMON_WORDS = 3000
+
+VIEWS = (
+    View("bytes", "byte", (4,)),
+    View("manner", "byte", (4,), keep=300),
+    View("topicless", "byte", (4,), keep=1000),
+    View("skeleton", "byte", (5,), keep=300, mask="one"),
+    View("words", "word", (1, 2)),
+)
+"""What the shifted splits of Reuters C50 support; nothing in it is about one language (docs/accuracy.md)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NgramOptions:
+    """How to fit: `views`, buckets as `bits`, `ridge` (the strength of the regularisation), and the size in `megabytes`.
+
+    N-grams that fewer than `min_documents` training documents have are left out, more of them where the expert would be
+    larger than `megabytes`. `weights` says how the linear layer is stored.
+    """
+
+    views: tuple[View, ...] = VIEWS
+    bits: int = 18
+    ridge: float = 0.3
+    min_documents: int = 2
+    megabytes: float = 11.5
+    weights: str = "int8"
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Documents as counts of rows: sparse [documents, rows], the buckets of the rows and where each view's begin."""
+
+    reader: Reader
+    bounds: tuple[int, ...]
+    buckets: npt.NDArray[np.uint32]
+    matrix: Any
+
+
+def count(texts: Sequence[str], authors: int, options: NgramOptions, training: Sequence[int] | None = None) -> Counts:
+    """Count the n-grams of all `texts`; rows are those that enough of the `training` ones (default: all) have."""
+    sparse = require("scipy.sparse", "train")
+    chosen = range(len(texts)) if training is None else training
+    reader = Reader(options.views, _common_words([texts[index] for index in chosen]), options.bits)
+    size = 1 << options.bits
+    found, starts = [], [0]
+    numbers = []
+    for text in texts:
+        for view, own in enumerate(reader.buckets(text)):
+            unique, often = np.unique(own, return_counts=True)
+            found.append(unique.astype(np.int64) + view * size)
+            numbers.append(often)
+        starts.append(starts[-1] + sum(len(part) for part in found[-len(options.views) :]))
+    columns, values = np.concatenate(found), np.concatenate(numbers).astype(np.float32)
+    matrix = sparse.csr_matrix(
+        (values, columns, np.array(starts)), shape=(len(texts), size * len(options.views))
+    )
+    documents = np.bincount(matrix[list(chosen)].indices, minlength=matrix.shape[1])
+    rows = _chosen_rows(documents, len(chosen), authors, options)
+    bounds = np.searchsorted(rows, size * np.arange(len(options.views) + 1))
+    return Counts(reader, tuple(int(b) for b in bounds), (rows % size).astype(np.uint32), matrix[:, rows].tocsr())
+
+
+def _common_words(texts: Sequence[str]) -> npt.NDArray[np.uint64]:
+    """Hashes of the commonest words, the commonest first."""
+    words, counts = np.unique(np.concatenate([Reader.word_hashes(text) for text in texts]), return_counts=True)
+    return np.asarray(words[np.lexsort((words, -counts))[:COMMON_WORDS]])
+
+
+def _chosen_rows(
+    documents: npt.NDArray[np.int64], total: int, authors: int, options: NgramOptions
+) -> npt.NDArray[np.int64]:
+    """Columns to keep: those in enough documents, the most widespread first when not all fit, ascending."""
+    least = min(options.min_documents, max(1, total // 4))
+    most = max(1000, int(options.megabytes * 1e6 / (authors * np.dtype(options.weights).itemsize + 12)))
+    rows = np.flatnonzero(documents >= least)
+    if len(rows) > most:
+        rows = np.sort(rows[np.argsort(-documents[rows], kind="stable")[:most]])
+    return rows
+
+
+def weigh(counts: Counts, training: npt.NDArray[np.int64]) -> tuple[Any, npt.NDArray[np.float32]]:
+    """tf-idf of all documents, as `NgramExpert.features` computes it, and the idf of the rows by `training` documents."""
+    sparse = require("scipy.sparse", "train")
+    documents = np.bincount(counts.matrix[training].indices, minlength=counts.matrix.shape[1])
+    idf = (np.log((1 + len(training)) / (1 + documents)) + 1).astype(np.float32)
+    idf[documents == 0] = 0.0
+    matrix = counts.matrix.astype(np.float64)
+    matrix.data = (1 + np.log(matrix.data)) * idf[matrix.indices]
+    blocks = []
+    for view, start, stop in zip(counts.reader.views, counts.bounds[:-1], counts.bounds[1:], strict=True):
+        block = matrix[:, start:stop]
+        norms = np.sqrt(np.asarray(block.multiply(block).sum(axis=1)).ravel())
+        blocks.append(sparse.diags_array(view.weight / np.maximum(norms, 1e-12)) @ block)
+    return sparse.hstack(blocks, format="csr"), idf
+
+
+@dataclass(frozen=True)
+class Similarities:
+    """Inner products [n, n] of documents, and their labels [n]: enough to fit and score any subset."""
+
+    matrix: npt.NDArray[np.float64]
+    labels: npt.NDArray[np.int64]
+
+    def scores(
+        self, training: npt.NDArray[np.int64], others: npt.NDArray[np.int64], ridge: float
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+        """Fit on the documents `training`: scores [others, known authors], and which labels those are."""
+        known, own = np.unique(self.labels[training], return_inverse=True)
+        dual = _dual(self.matrix[np.ix_(training, training)], own, len(known), ridge)
+        return (self.matrix[np.ix_(others, training)] + 1.0) @ dual, known
+
+
+def similarities(matrix: Any, labels: npt.NDArray[np.int64]) -> Similarities:
+    """All inner products of the rows of a sparse `matrix`; the common columns by a dense product, which is faster."""
+    documents = np.bincount(matrix.indices, minlength=matrix.shape[1])
+    common = documents > len(labels) // 10
+    dense = matrix[:, np.flatnonzero(common)].toarray().astype(np.float32)
+    rest = matrix[:, np.flatnonzero(~common)].astype(np.float32)
+    products = (dense @ dense.T).astype(np.float64) + (rest @ rest.T).toarray()
+    return Similarities(products, labels)
+
+
+def _targets(labels: npt.NDArray[np.int64], authors: int) -> npt.NDArray[np.float64]:
+    targets = np.full((len(labels), authors), -1.0)
+    targets[np.arange(len(labels)), labels] = 1.0
+    return targets
+
+
+def _dual(
+    products: npt.NDArray[np.float64], labels: npt.NDArray[np.int64], authors: int, ridge: float
+) -> npt.NDArray[np.float64]:
+    """Coefficients [documents, authors]; the constant is one more feature, and every author counts alike."""
+    linalg = require("scipy.linalg", "train")
+    shares = np.bincount(labels, minlength=authors) * authors / len(labels)
+    system = products + 1.0
+    system[np.diag_indices_from(system)] += ridge * shares[labels]
+    return np.asarray(linalg.solve(system, _targets(labels, authors), assume_a="pos"))
+
+
+def fit(counts: Counts, labels: npt.NDArray[np.int64], authors: int, options: NgramOptions) -> NgramExpert:
+    """Fit on all documents of `counts`, whose authors are `labels` int64 [documents]."""
+    everything = np.arange(len(labels))
+    matrix, idf = weigh(counts, everything)
+    if len(labels) <= DENSE_DOCUMENTS:
+        dual = _dual(similarities(matrix, labels).matrix, labels, authors, options.ridge)
+        return _expert(counts, idf, matrix.T @ dual, dual.sum(axis=0), options)
+    linear = require("sklearn.linear_model", "train")
+    shares = np.bincount(labels, minlength=authors) * authors / len(labels)
+    model = linear.Ridge(alpha=options.ridge, solver="sparse_cg", tol=1e-3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(matrix, _targets(labels, authors), sample_weight=1 / shares[labels])
+    return _expert(counts, idf, model.coef_.T, model.intercept_, options)
+
+
+def _expert(
+    counts: Counts,
+    idf: npt.NDArray[np.float32],
+    weights: npt.NDArray[np.float64],
+    bias: npt.NDArray[np.float64],
+    options: NgramOptions,
+) -> NgramExpert:
+    kind = np.dtype(options.weights)
+    scale = np.ones(len(weights), dtype=np.float32)
+    if kind == np.int8:
+        scale = (np.abs(weights).max(axis=1) / 127).astype(np.float32)
+        weights = np.round(weights / np.where(scale > 0, scale, 1)[:, None])
+    return NgramExpert(
+        counts.reader, counts.bounds, counts.buckets, idf, scale, weights.astype(kind), bias.astype(np.float32)
+    )
