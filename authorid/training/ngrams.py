@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ import numpy.typing as npt
 
 from authorid.errors import require
 from authorid.ngrams import NgramExpert, Reader, View
+
+Labels = npt.NDArray[np.int64]
 
 __all__ = ["DENSE_DOCUMENTS", "VIEWS", "Counts", "NgramOptions", "Similarities", "count", "fit"]
 
@@ -28,9 +30,8 @@ COMMON_WORDS = 3000
 VIEWS = (
     View("bytes", "byte", (4,)),
     View("manner", "byte", (4,), keep=300),
-    View("topicless", "byte", (4,), keep=1000),
-    View("skeleton", "byte", (5,), keep=300, mask="one"),
-    View("words", "word", (1, 2)),
+    View("phrases", "word", (2,), keep=1000, mask="one"),
+    View("skeleton", "word", (3,), keep=300, mask="one", weight=2**0.5),
 )
 """What the shifted splits of Reuters C50 support; nothing in it is about one language (docs/accuracy.md)."""
 
@@ -44,8 +45,8 @@ class NgramOptions:
     """
 
     views: tuple[View, ...] = VIEWS
-    bits: int = 18
-    ridge: float = 0.3
+    bits: int = 20
+    ridge: float = 0.05
     min_documents: int = 2
     megabytes: float = 11.5
     weights: str = "int8"
@@ -63,26 +64,43 @@ class Counts:
 
 def count(texts: Sequence[str], authors: int, options: NgramOptions, training: Sequence[int] | None = None) -> Counts:
     """Count the n-grams of all `texts`; rows are those that enough of the `training` ones (default: all) have."""
-    sparse = require("scipy.sparse", "train")
     chosen = range(len(texts)) if training is None else training
     reader = Reader(options.views, _common_words([texts[index] for index in chosen]), options.bits)
     size = 1 << options.bits
-    found, starts = [], [0]
-    numbers = []
-    for text in texts:
-        for view, own in enumerate(reader.buckets(text)):
-            unique, often = np.unique(own, return_counts=True)
-            found.append(unique.astype(np.int64) + view * size)
-            numbers.append(often)
-        starts.append(starts[-1] + sum(len(part) for part in found[-len(options.views) :]))
-    columns, values = np.concatenate(found), np.concatenate(numbers).astype(np.float32)
-    matrix = sparse.csr_matrix(
-        (values, columns, np.array(starts)), shape=(len(texts), size * len(options.views))
-    )
+    matrix = _matrix(reader, texts)
     documents = np.bincount(matrix[list(chosen)].indices, minlength=matrix.shape[1])
     rows = _chosen_rows(documents, len(chosen), authors, options)
     bounds = np.searchsorted(rows, size * np.arange(len(options.views) + 1))
     return Counts(reader, tuple(int(b) for b in bounds), (rows % size).astype(np.uint32), matrix[:, rows].tocsr())
+
+
+def count_more(counts: Counts, texts: Sequence[str]) -> Counts:
+    """Count the rows of `counts` in other texts."""
+    rows = np.concatenate(
+        [
+            counts.buckets[start:stop].astype(np.int64) + (number << counts.reader.bits)
+            for number, (start, stop) in enumerate(zip(counts.bounds[:-1], counts.bounds[1:], strict=True))
+        ]
+    )
+    return replace(counts, matrix=_matrix(counts.reader, texts)[:, rows].tocsr())
+
+
+def _matrix(reader: Reader, texts: Sequence[str]) -> Any:
+    """Counts of all buckets of all views, sparse [texts, views * buckets]."""
+    sparse = require("scipy.sparse", "train")
+    columns, values, starts = [], [], [0]
+    for text in texts:
+        total = 0
+        for number, own in enumerate(reader.buckets(text)):
+            unique, often = np.unique(own, return_counts=True)
+            columns.append(unique.astype(np.int64) + (number << reader.bits))
+            values.append(often)
+            total += len(unique)
+        starts.append(starts[-1] + total)
+    return sparse.csr_matrix(
+        (np.concatenate(values).astype(np.float32), np.concatenate(columns), np.array(starts)),
+        shape=(len(texts), len(reader.views) << reader.bits),
+    )
 
 
 def _common_words(texts: Sequence[str]) -> npt.NDArray[np.uint64]:
@@ -103,12 +121,16 @@ def _chosen_rows(
     return rows
 
 
-def weigh(counts: Counts, training: npt.NDArray[np.int64]) -> tuple[Any, npt.NDArray[np.float32]]:
-    """tf-idf of all documents, as `NgramExpert.features` computes it, and the idf of the rows by `training` documents."""
-    sparse = require("scipy.sparse", "train")
+def inverse_frequencies(counts: Counts, training: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """Worth of each row, by how few of the documents `training` have it; 0 where none has."""
     documents = np.bincount(counts.matrix[training].indices, minlength=counts.matrix.shape[1])
-    idf = (np.log((1 + len(training)) / (1 + documents)) + 1).astype(np.float32)
-    idf[documents == 0] = 0.0
+    idf = np.log((1 + len(training)) / (1 + documents)) + 1
+    return np.where(documents > 0, idf, 0.0).astype(np.float32)
+
+
+def weigh(counts: Counts, idf: npt.NDArray[np.float32]) -> Any:
+    """tf-idf of all documents, sparse [documents, rows], as `NgramExpert.features` computes it."""
+    sparse = require("scipy.sparse", "train")
     matrix = counts.matrix.astype(np.float64)
     matrix.data = (1 + np.log(matrix.data)) * idf[matrix.indices]
     blocks = []
@@ -116,7 +138,7 @@ def weigh(counts: Counts, training: npt.NDArray[np.int64]) -> tuple[Any, npt.NDA
         block = matrix[:, start:stop]
         norms = np.sqrt(np.asarray(block.multiply(block).sum(axis=1)).ravel())
         blocks.append(sparse.diags_array(view.weight / np.maximum(norms, 1e-12)) @ block)
-    return sparse.hstack(blocks, format="csr"), idf
+    return sparse.hstack(blocks, format="csr")
 
 
 @dataclass(frozen=True)
@@ -126,26 +148,30 @@ class Similarities:
     matrix: npt.NDArray[np.float64]
     labels: npt.NDArray[np.int64]
 
+    def solve(self, training: npt.NDArray[np.int64], ridge: float) -> tuple[npt.NDArray[np.float64], Labels]:
+        """Fit on the documents `training`: coefficients [training, known authors], and the labels of those."""
+        known, own = np.unique(self.labels[training], return_inverse=True)
+        return _dual(self.matrix[np.ix_(training, training)], own, len(known), ridge), known
+
     def scores(
         self, training: npt.NDArray[np.int64], others: npt.NDArray[np.int64], ridge: float
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-        """Fit on the documents `training`: scores [others, known authors], and which labels those are."""
-        known, own = np.unique(self.labels[training], return_inverse=True)
-        dual = _dual(self.matrix[np.ix_(training, training)], own, len(known), ridge)
+    ) -> tuple[npt.NDArray[np.float64], Labels]:
+        """Fit on the documents `training`: scores [others, known authors], and the labels of those."""
+        dual, known = self.solve(training, ridge)
         return (self.matrix[np.ix_(others, training)] + 1.0) @ dual, known
 
 
-def similarities(matrix: Any, labels: npt.NDArray[np.int64]) -> Similarities:
+def similarities(matrix: Any, labels: Labels) -> Similarities:
     """All inner products of the rows of a sparse `matrix`; the common columns by a dense product, which is faster."""
     documents = np.bincount(matrix.indices, minlength=matrix.shape[1])
-    common = documents > len(labels) // 10
+    common = documents > max(20, len(labels) // 10)
     dense = matrix[:, np.flatnonzero(common)].toarray().astype(np.float32)
     rest = matrix[:, np.flatnonzero(~common)].astype(np.float32)
     products = (dense @ dense.T).astype(np.float64) + (rest @ rest.T).toarray()
     return Similarities(products, labels)
 
 
-def _targets(labels: npt.NDArray[np.int64], authors: int) -> npt.NDArray[np.float64]:
+def _targets(labels: Labels, authors: int) -> npt.NDArray[np.float64]:
     targets = np.full((len(labels), authors), -1.0)
     targets[np.arange(len(labels)), labels] = 1.0
     return targets
@@ -162,12 +188,23 @@ def _dual(
     return np.asarray(linalg.solve(system, _targets(labels, authors), assume_a="pos"))
 
 
-def fit(counts: Counts, labels: npt.NDArray[np.int64], authors: int, options: NgramOptions) -> NgramExpert:
-    """Fit on all documents of `counts`, whose authors are `labels` int64 [documents]."""
+def fit(
+    counts: Counts,
+    labels: Labels,
+    authors: int,
+    options: NgramOptions,
+    known: tuple[npt.NDArray[np.float32], Similarities] | None = None,
+) -> NgramExpert:
+    """Fit on all documents of `counts`, whose authors are `labels` int64 [documents].
+
+    `known` are their inverse frequencies and similarities, where these were computed before.
+    """
     everything = np.arange(len(labels))
-    matrix, idf = weigh(counts, everything)
+    idf = inverse_frequencies(counts, everything) if known is None else known[0]
+    matrix = weigh(counts, idf)
     if len(labels) <= DENSE_DOCUMENTS:
-        dual = _dual(similarities(matrix, labels).matrix, labels, authors, options.ridge)
+        products = similarities(matrix, labels) if known is None else known[1]
+        dual = _dual(products.matrix, labels, authors, options.ridge)
         return _expert(counts, idf, matrix.T @ dual, dual.sum(axis=0), options)
     linear = require("sklearn.linear_model", "train")
     shares = np.bincount(labels, minlength=authors) * authors / len(labels)
