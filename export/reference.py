@@ -15,7 +15,7 @@ from authorid.errors import ExportError, require
 __all__ = ["INPUT_NAMES", "OPSET", "reference_graph"]
 
 OPSET = 17
-"""The newest opset with LayerNormalization-era ops that tf2onnx 1.17 writes and all our onnxruntimes read."""
+"""Opset of the reference graph: tf2onnx 1.17 can write it, and every tool of the last years can read it."""
 
 INPUT_NAMES = {"token_ids": "input_ids", "padding_mask": "attention_mask", "segment_ids": "token_type_ids"}
 """keras-hub's input names -> Hugging Face's."""
@@ -52,6 +52,7 @@ def reference_graph(model: Any) -> bytes:
     finally:
         logging.getLogger("tf2onnx").setLevel(level)
     _rename(proto, [INPUT_NAMES[name] for name in order])
+    _fold_shapes(proto.graph)
     return bytes(proto.SerializeToString())
 
 
@@ -84,3 +85,21 @@ def _rename(proto: Any, inputs: list[str]) -> None:
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
     for value in graph.input:
         value.type.tensor_type.shape.dim[1].dim_param = "sequence"
+
+
+def _fold_shapes(graph: Any) -> None:
+    """Replace ``Shape(weight)`` by its value: tf2onnx keeps copies of weights in the file only to ask their shape."""
+    np, numpy_helper = require("numpy", "train"), require("onnx.numpy_helper", "train")
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    nodes = []
+    for node in graph.node:
+        if node.op_type == "Shape" and node.input[0] in weights and not node.attribute:
+            dims = np.array(list(weights[node.input[0]].dims), np.int64)
+            graph.initializer.append(numpy_helper.from_array(dims, node.output[0]))
+        else:
+            nodes.append(node)
+    used = {name for node in nodes for name in node.input}
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend(kept)
