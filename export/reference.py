@@ -7,7 +7,6 @@ It speaks Hugging Face: int64 [batch, sequence] inputs ``input_ids``, ``attentio
 from __future__ import annotations
 
 import logging
-import warnings
 from typing import Any
 
 from authorid.errors import ExportError, require
@@ -39,14 +38,12 @@ def reference_graph(model: Any) -> bytes:
     level = logging.getLogger("tf2onnx").level
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # tf2onnx 1.17 predates numpy 2 and protobuf 6
-            proto, _ = tf2onnx.convert.from_function(
-                tf.function(call, input_signature=signature),
-                input_signature=signature,
-                opset=OPSET,
-                custom_op_handlers={"Erfc": (_erfc, [])},
-            )
+        proto, _ = tf2onnx.convert.from_function(
+            tf.function(call, input_signature=signature),
+            input_signature=signature,
+            opset=OPSET,
+            custom_op_handlers={"Erfc": (_erfc, [])},
+        )
     except Exception as error:
         raise ExportError(f"tf2onnx could not convert the Keras model ({error})") from error
     finally:
