@@ -125,8 +125,8 @@ def quantize_columns(kernel: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
 
 def quantize_rows(table: Floats, limit: int = 127) -> tuple[npt.NDArray[np.int8], Floats]:
     """Symmetric int8 with one scale a row: [v, h] float32 -> [v, h] int8 up to `limit`, [v] float32."""
-    scales = np.abs(table).max(axis=1) / np.float32(limit)
-    scales = np.where(scales > 0, scales, 1).astype(np.float32)
+    scales: Floats = (np.abs(table).max(axis=1) / np.float32(limit)).astype(np.float32)
+    scales[scales == 0] = 1
     return np.rint(table / scales[:, None]).astype(np.int8), scales
 
 
@@ -252,9 +252,9 @@ def _embeddings(graph: _Graph, weights: EncoderWeights) -> str:
         scale = graph.op("Gather", [graph.const("tokens/scales", scales[:, None]), "input_ids"], "tokens/scale")
         tokens = graph.op("Mul", [graph.op("Cast", [rows], "tokens/float", to=1), scale], "tokens")
     length = graph.op("Shape", ["input_ids"], "length", start=1, end=2)
-    table = graph.const("positions/table", weights.position_embedding[None])
+    places = graph.const("positions/table", weights.position_embedding[None])
     zero, one = graph.const("zero", [0], np.int64), graph.const("one", [1], np.int64)
-    positions = graph.op("Slice", [table, zero, length, one], "positions")
+    positions = graph.op("Slice", [places, zero, length, one], "positions")
     summed = graph.op("Sum", [tokens, positions], "embeddings/sum")
     return graph.norm(summed, weights.embedding_norm, "embeddings/norm", weights.epsilon)
 
