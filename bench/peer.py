@@ -146,7 +146,7 @@ def decide(logits: Floats) -> tuple[int, float]:
     highest: npt.NDArray[np.float64] = np.max(x, axis=1, keepdims=True)
     x = x - highest
     mean = (x - np.log(np.exp(x).sum(axis=1, keepdims=True))).mean(axis=0)
-    probabilities = np.exp(mean - mean.max())
+    probabilities = np.exp(mean - np.max(mean))
     best = int(probabilities.argmax())
     return best, float(probabilities[best] / probabilities.sum())
 
