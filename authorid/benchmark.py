@@ -365,6 +365,8 @@ def generated_words(words: int, rng: np.random.Generator) -> Iterator[str]:
     weights = 1 / np.arange(2, len(_COMMON) + 2)
     common = rng.choice(len(_COMMON), size=words, p=weights / weights.sum())
     kinds = rng.random(words)
+    syllables = rng.integers(0, len(_SYLLABLES), (words, 3))
+    numbers = rng.integers(1, 5000, words) / 10
     left = 0
     for index in range(words):
         start = left == 0
@@ -373,10 +375,10 @@ def generated_words(words: int, rng: np.random.Generator) -> Iterator[str]:
         left -= 1
         word = _COMMON[common[index]]
         if kinds[index] < 0.09:
-            word = "".join(rng.choice(_SYLLABLES, size=int(rng.integers(2, 4))))
+            word = "".join(_SYLLABLES[i] for i in syllables[index][: 2 + index % 2])
             word = word.capitalize() if kinds[index] < 0.05 else word
         elif kinds[index] < 0.12:
-            word = f"{rng.integers(1, 5000) / 10:,.1f}"
+            word = f"{numbers[index]:,.1f}"
         word = word[0].upper() + word[1:] if start else word
         yield word + ("." if left == 0 or index == words - 1 else "," if kinds[index] > 0.94 else "")
 

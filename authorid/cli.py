@@ -272,7 +272,7 @@ def _how_to_resume(place: Place, rows: int) -> str:
 def _check_encoding(encoding: str | None) -> None:
     try:
         if encoding is not None:
-            b"".decode(encoding)  # knows not only the name, but also whether it makes text
+            "a".encode(encoding)  # knows not only the name, but also whether it is for text
     except (LookupError, UnicodeError):
         raise typer.BadParameter(f"Python knows no text encoding {encoding!r}", param_hint="--encoding") from None
 

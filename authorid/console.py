@@ -113,7 +113,7 @@ class Screen:
         )
         stages = report["stage_seconds"]
         self.table(
-            "Time by stage (s, summed over threads)",
+            "Seconds by stage, all threads",
             [(name, True) for name in stages],
             [tuple(f"{seconds:.2f}" for seconds in stages.values())],
         )

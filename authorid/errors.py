@@ -10,6 +10,7 @@
     |- EngineError                 onnxruntime could not load or run a graph
     |- CorpusError                 a training or evaluation corpus cannot be used
     |- RunError                    a training run directory cannot be used or resumed
+    |- BaseModelError              a checkpoint to start from cannot be used (authorid.training)
     |- ExportError                 a graph could not be made
     |  '- ParityError              a graph was made, but it does not answer like its reference
     '- OutputError                 results cannot be written where they were asked for

@@ -38,7 +38,17 @@ ALL = (
     Contestant(TWIN, "ours", "the same again", {"precision": "int8"}, "int8"),
     Contestant("ours-fp32", "ours", "authorid fp32, onnxruntime CPU", {"precision": "fp32"}, "fp32"),
     Contestant(
-        "ours-openvino-int8", "ours", "authorid INT8, OpenVINO provider", {"precision": "int8", "provider": "openvino"}
+        "ours-openvino-int8",
+        "ours_openvino",
+        "authorid INT8, OpenVINO provider",
+        {"precision": "int8", "provider": "openvino"},
+        "int8",
+    ),
+    Contestant(
+        "ours-openvino-fp32",
+        "ours_openvino",
+        "authorid fp32, OpenVINO provider",
+        {"precision": "fp32", "provider": "openvino"},
     ),
     Contestant("keras", "keras", "Keras model.predict (TensorFlow)", {}, "fp32", threaded=False),
     Contestant("torch-fp32", "torch", "transformers pipeline (torch fp32)", {"dtype": "float32"}, "fp32"),

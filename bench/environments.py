@@ -13,12 +13,12 @@ from pathlib import Path
 
 __all__ = ["OURS", "PEERS", "Environment", "ensure"]
 
-PEERS = ("keras", "torch", "optimum", "openvino", "tfidf")
+PEERS = ("keras", "torch", "optimum", "openvino", "tfidf", "ours_openvino")
 OURS = "ours"
 
 _HERE = Path(__file__).parent
-_NEED_US = ("keras",)
-"""Peers that import authorid themselves: the seed is `authorid.training`'s Keras model."""
+_NEED_US = ("keras", "ours_openvino")
+"""Those that import authorid themselves; the seed is `authorid.training`'s Keras model."""
 
 
 @dataclass(frozen=True)

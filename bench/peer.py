@@ -143,9 +143,10 @@ class Peer:
 def decide(logits: Floats) -> tuple[int, float]:
     """The likeliest class of a document by the mean log-softmax of its windows [w, c], and its probability."""
     x = logits.astype(np.float64)
-    x = x - x.max(axis=1, keepdims=True)
+    highest: npt.NDArray[np.float64] = np.max(x, axis=1, keepdims=True)
+    x = x - highest
     mean = (x - np.log(np.exp(x).sum(axis=1, keepdims=True))).mean(axis=0)
-    probabilities = np.exp(mean - mean.max())
+    probabilities = np.exp(mean - np.max(mean))
     best = int(probabilities.argmax())
     return best, float(probabilities[best] / probabilities.sum())
 

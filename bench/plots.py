@@ -37,7 +37,7 @@ def draw(record: Mapping[str, Any], stem: Path) -> list[Path]:
 
 
 def _colour(row: Mapping[str, Any]) -> str:
-    return _OURS if row["peer"] == "ours" else _THEIRS
+    return _OURS if row["peer"].startswith("ours") else _THEIRS
 
 
 def _throughput(record: Mapping[str, Any], pyplot: Any) -> Any:
@@ -75,7 +75,7 @@ def _latency(record: Mapping[str, Any], pyplot: Any) -> Any:
         return None
     figure, axis = pyplot.subplots(figsize=(8, 4.5))
     for row in sorted(rows, key=lambda row: row["latency_ms"]["p50"]):
-        ours = row["peer"] == "ours"
+        ours = row["peer"].startswith("ours")
         axis.plot(row["latency_ms"]["cdf"], range(101), label=row["label"], linewidth=2.4 if ours else 1.2)
     axis.set_xscale("log")
     axis.set_xlabel("milliseconds for one window of 128 tokens, all cores")
@@ -94,7 +94,7 @@ def _grid(record: Mapping[str, Any], pyplot: Any) -> Any:
     for axis, fixed, value, free in ((axes[0], "length", 128, "batch"), (axes[1], "batch", 8, "length")):
         for row in rows:
             cells = [cell for cell in row["grid"] if cell[fixed] == value]
-            style = {"linewidth": 2.4} if row["peer"] == "ours" else {"linewidth": 1.2, "linestyle": "--"}
+            style = {"linewidth": 2.4} if row["peer"].startswith("ours") else {"linewidth": 1.2, "linestyle": "--"}
             axis.plot(
                 [cell[free] for cell in cells],
                 [cell["tokens_per_second"] for cell in cells],

@@ -135,7 +135,7 @@ def _config(row: Mapping[str, Any], window: int) -> str:
     if "sessions" not in row:
         return ""
     batch = f"{row['batch_windows']}" if "windows" in row else "all"
-    if row["peer"] == "ours":
+    if row["peer"].startswith("ours"):
         batch = f"{row['batch_windows'] * window} tokens"
     return f"{row['sessions']} x {row['threads']}, {batch}"
 

@@ -6,6 +6,7 @@ Rounds are interleaved (A B C A B C ...), so that a machine that is slower for a
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import queue
@@ -31,6 +32,9 @@ from bench.workloads import Cut, Workload
 __all__ = ["Cell", "Match", "Plan", "Refused", "Worker", "child_environment"]
 
 ROOT = Path(__file__).resolve().parents[1]
+
+_PARITY = 1e-3
+"""How far float32 logits may be from Keras', as a share of the largest one."""
 
 
 class Refused(Exception):
@@ -235,8 +239,13 @@ class Match:
             **contestant.settings,
             "calibration": str(self.calibration),
             "corpus": str(self.workload.training),
-            "classifier": str(self.cache / f"tfidf-{self.workload.name}.joblib"),
+            "classifier": str(self._classifier()),
         }
+
+    def _classifier(self) -> Path:
+        """Where the baseline keeps what it learnt from the workload's training documents."""
+        digest = hashlib.sha256(str(self.workload.training).encode()).hexdigest()[:8]
+        return self.cache / f"tfidf-{self.workload.name}-{digest}.joblib"
 
     def _load(self, worker: Worker, sessions: int, threads: int) -> dict[str, Any]:
         settings = self._settings(worker.contestant)
@@ -311,7 +320,11 @@ class Match:
         row["load_seconds"] = round(loaded["seconds"], 3)
         row["versions"] = loaded["versions"]
         if contestant.encoder and (self.model / "golden.npz").is_file():
-            row["parity"] = worker.ask("parity")
+            row["parity"] = parity = worker.ask("parity")
+            off, largest = parity["largest_difference"], max(1.0, parity["largest_logit"])
+            # OpenVINO and torch are free in how they round bf16 and INT8; float32 must be the same function.
+            if contestant.precision == "fp32" and not off <= _PARITY * largest:
+                raise Refused(f"its logits are off by {off:.3g}: not the same model")
 
     def _rounds(
         self, contestants: Sequence[Contestant], name: str, turn: Callable[[Contestant, int], dict[str, Any]]

@@ -14,19 +14,17 @@ __all__ = ["model_card"]
 _NAMES = {"fp32": "float32, with a padding mask; the reference", "int8": "INT8; the one that is meant to run"}
 
 
-def model_card(
-    bundle: Bundle, record: Mapping[str, Any], checks: Sequence[Check], license_name: str = "other"
-) -> str:
+def model_card(bundle: Bundle, record: Mapping[str, Any], checks: Sequence[Check], license_name: str = "other") -> str:
     """Write the card of `bundle`, made from a run whose run.json is `record`, with parity `checks`.
 
-    `license_name` is an SPDX or hub identifier for the weights; ``other`` says that it follows from base model and data.
+    `license_name` is an SPDX or hub identifier for the weights; ``other``: it follows from base model and data.
     """
     corpus, base = record.get("corpus", {}), record.get("base_model", {})
     held_out = len(record.get("validation", ()))
     parts = [
         _header(license_name),
         f"# {bundle.name}",
-        f"Tells which of {len(bundle.authors)} authors wrote an English document. Made with "
+        f"Tells which of {len(bundle.authors)} authors wrote a document. Made with "
         "[authorid](https://pypi.org/project/authorid/); the files run on any onnxruntime, the command line is:",
         "```\nauthorid score DOCUMENTS --model THIS_DIRECTORY --out results.csv\n```",
         "## Files",
@@ -47,8 +45,8 @@ def model_card(
         "Parity of the graphs, checked before this directory was written:",
         _table(("check", "value", "bound", ""), [check.row for check in checks]),
         "## Intended use",
-        "Ranking candidate authors for documents of the kind the model was trained on: stylometry, newsroom and archive "
-        "work, triage. Scores are evidence to weigh, not proof.",
+        "Ranking candidate authors for documents of the kind the model was trained on: stylometry, newsroom and "
+        "archive work, triage. Scores are evidence to weigh, not proof.",
         "## Limits",
         "- It knows only its own authors: a text by anybody else still gets the nearest of them, unless a threshold "
         "for `unknown` is set.\n"
@@ -68,7 +66,6 @@ def _header(license_name: str) -> str:
     lines = [
         "---",
         f"license: {json.dumps(license_name)}",
-        "language: en",
         "library_name: onnx",
         "pipeline_tag: text-classification",
         "tags:",

@@ -138,7 +138,12 @@ def export_run(
     report("emitting the float32 graph")
     plain = GraphRunner(emit(weights))
     checks.append(
-        check_logits("emitted float32 = reference", plain.logits(probe), truth.logits(probe), EMITTED_TOLERANCE)
+        check_logits(
+            "emitted float32 = reference: largest difference",
+            plain.logits(probe),
+            truth.logits(probe),
+            EMITTED_TOLERANCE,
+        )
     )
     graphs: dict[str, bytes] = {"fp32": reference} if options.keep_fp32 else {}
     best = plain
@@ -275,7 +280,7 @@ def _check_reference(truth: GraphRunner, model: Any, probe: Sequence[Ids], autho
     from authorid.training.runs import predict_windows
 
     expected = np.concatenate(predict_windows(model, [[ids] for ids in probe], authors))
-    return check_logits("reference = Keras: largest logit difference", truth.logits(probe), expected, REFERENCE_TOLERANCE)
+    return check_logits("reference = Keras: largest difference", truth.logits(probe), expected, REFERENCE_TOLERANCE)
 
 
 def _calibration(

@@ -7,7 +7,6 @@ It speaks Hugging Face: int64 [batch, sequence] inputs ``input_ids``, ``attentio
 from __future__ import annotations
 
 import logging
-import warnings
 from typing import Any
 
 from authorid.errors import ExportError, require
@@ -15,7 +14,7 @@ from authorid.errors import ExportError, require
 __all__ = ["INPUT_NAMES", "OPSET", "reference_graph"]
 
 OPSET = 17
-"""The newest opset with LayerNormalization-era ops that tf2onnx 1.17 writes and all our onnxruntimes read."""
+"""Opset of the reference graph: tf2onnx 1.17 can write it, and every tool of the last years can read it."""
 
 INPUT_NAMES = {"token_ids": "input_ids", "padding_mask": "attention_mask", "segment_ids": "token_type_ids"}
 """keras-hub's input names -> Hugging Face's."""
@@ -39,19 +38,18 @@ def reference_graph(model: Any) -> bytes:
     level = logging.getLogger("tf2onnx").level
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # tf2onnx 1.17 predates numpy 2 and protobuf 6
-            proto, _ = tf2onnx.convert.from_function(
-                tf.function(call, input_signature=signature),
-                input_signature=signature,
-                opset=OPSET,
-                custom_op_handlers={"Erfc": (_erfc, [])},
-            )
+        proto, _ = tf2onnx.convert.from_function(
+            tf.function(call, input_signature=signature),
+            input_signature=signature,
+            opset=OPSET,
+            custom_op_handlers={"Erfc": (_erfc, [])},
+        )
     except Exception as error:
         raise ExportError(f"tf2onnx could not convert the Keras model ({error})") from error
     finally:
         logging.getLogger("tf2onnx").setLevel(level)
     _rename(proto, [INPUT_NAMES[name] for name in order])
+    _fold_shapes(proto.graph)
     return bytes(proto.SerializeToString())
 
 
@@ -84,3 +82,21 @@ def _rename(proto: Any, inputs: list[str]) -> None:
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
     for value in graph.input:
         value.type.tensor_type.shape.dim[1].dim_param = "sequence"
+
+
+def _fold_shapes(graph: Any) -> None:
+    """Replace ``Shape(weight)`` by its value: tf2onnx keeps copies of weights in the file only to ask their shape."""
+    np, numpy_helper = require("numpy", "train"), require("onnx.numpy_helper", "train")
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    nodes = []
+    for node in graph.node:
+        if node.op_type == "Shape" and node.input[0] in weights and not node.attribute:
+            dims = np.array(list(weights[node.input[0]].dims), np.int64)
+            graph.initializer.append(numpy_helper.from_array(dims, node.output[0]))
+        else:
+            nodes.append(node)
+    used = {name for node in nodes for name in node.input}
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend(kept)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.attribution import log_softmax
-from authorid.engine import available_cores
 from authorid.errors import ExportError
+from authorid.machine import available_cores
 
 __all__ = ["BATCH_TOKENS", "GraphRunner", "Ids", "document_scores"]
 
@@ -37,9 +38,7 @@ class GraphRunner:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         try:
-            self._session: Any = onnxruntime.InferenceSession(
-                model, options, providers=["CPUExecutionProvider"]
-            )
+            self._session: Any = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises many types without a common base
             raise ExportError(f"onnxruntime cannot load the graph: {error}") from None
         self._inputs = {
@@ -79,13 +78,11 @@ def batched(windows: Sequence[Ids]) -> Iterator[list[int]]:
             yield indices[start : start + size]
 
 
-def document_scores(
-    logits: npt.NDArray[np.float32], documents: Sequence[Sequence[Any]]
-) -> npt.NDArray[np.float64]:
+def document_scores(logits: npt.NDArray[np.float32], documents: Sequence[Sequence[Any]]) -> npt.NDArray[np.float64]:
     """Mean log-softmax over each document's windows, [documents, authors].
 
     `logits` [n, authors] are those of all windows of all `documents`, one after the other; every document has some.
     """
     edges = np.cumsum([0, *(len(windows) for windows in documents)])
     scores = log_softmax(logits)
-    return np.stack([scores[a:b].mean(axis=0) for a, b in zip(edges[:-1], edges[1:], strict=True)])
+    return np.stack([scores[a:b].mean(axis=0) for a, b in itertools.pairwise(edges)])

@@ -1,6 +1,6 @@
 """The trained numbers, lifted out of a Keras classifier into plain numpy.
 
-Everything downstream (`authorid.export.emitter`, calibration, the tests) works on `EncoderWeights` and never sees Keras.
+Everything downstream (`authorid.export.emitter`, calibration) works on `EncoderWeights` and never sees Keras.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def from_keras(model: Any) -> EncoderWeights:
         positions = _array(both.position_embedding.position_embeddings)
     else:
         raise ExportError("the model is neither a BertBackbone nor a DistilBertBackbone with a head")
-    encoders = []
+    encoders: list[Any] = []
     while (name := f"transformer_layer_{len(encoders)}") in layers:
         encoders.append(layers[name])
     if not encoders:
@@ -210,10 +210,11 @@ def _gelu_kind(activation: Any) -> GeluKind:
     keras = require("keras", "train")
     x = np.linspace(-3, 3, 25, dtype=np.float32)
     y = np.asarray(keras.ops.convert_to_numpy(activation(keras.ops.convert_to_tensor(x))))
-    for kind in ("tanh", "erf"):
+    kinds: tuple[GeluKind, ...] = ("tanh", "erf")
+    for kind in kinds:
         exact = np.asarray(keras.ops.convert_to_numpy(keras.ops.gelu(x, approximate=kind == "tanh")))
         if np.abs(y - exact).max() < 1e-5:
-            return kind  # type: ignore[return-value]
+            return kind
     raise ExportError(f"the encoder's activation {activation!r} is no GELU; only GELU is supported")
 
 

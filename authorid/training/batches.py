@@ -125,8 +125,9 @@ class Examples:
             yield Batch(named, np.array([labels[index] for index in chosen], dtype=np.int32))
 
     def _spans(self, tokens: int) -> list[tuple[int, int]]:
-        spans = cut(tokens, self._windower.content, self._windower.stride)
-        return spans[:1] and [(0, min(tokens, self._windower.content))] if self._windower.truncate else spans
+        if self._windower.truncate:
+            return [(0, min(tokens, self._windower.content))] if tokens else []
+        return cut(tokens, self._windower.content, self._windower.stride)
 
     def _jitter(self, spans: list[tuple[int, int]], generator: np.random.Generator) -> list[tuple[int, int]]:
         """Move the cuts between windows by as much as their slack allows, so that epochs differ."""

@@ -50,7 +50,7 @@ class Corpus:
         """SHA-256 over the sorted (relative path, SHA-256 of the file) pairs: names the exact corpus."""
         total = hashlib.sha256()
         for path, sha256 in sorted((document.path, document.sha256) for document in self.documents):
-            total.update(path.encode("utf-8", "surrogateescape") + b"\0" + sha256.encode() + b"\n")
+            total.update(path.encode() + b"\0" + sha256.encode() + b"\n")
         return total.hexdigest()
 
     def split(self, fraction: float, seed: int, how: SplitHow = "random") -> tuple[list[int], list[int]]:
@@ -95,8 +95,14 @@ def load_corpus(root: Path) -> Corpus:
     documents: list[CorpusDocument] = []
     warnings: list[str] = []
     for label, home in enumerate(homes):
+        if not _encodable(home.name):
+            raise CorpusError(f"{root}: the author directory {home.name!r} has a name that is not UTF-8; rename it")
         before = len(documents)
         for path in _files(home):
+            relative = path.relative_to(root).as_posix()
+            if not _encodable(relative):
+                warnings.append(f"{str(path)!r}: left out, its name is not UTF-8")
+                continue
             try:
                 data = path.read_bytes()
                 text, _ = decode(data)
@@ -106,7 +112,6 @@ def load_corpus(root: Path) -> Corpus:
             if not text.strip():
                 warnings.append(f"{path}: left out, empty")
                 continue
-            relative = path.relative_to(root).as_posix()
             documents.append(CorpusDocument(relative, label, text, hashlib.sha256(data).hexdigest()))
         if len(documents) == before:
             raise CorpusError(f"{home}: this author has no readable document; add some or remove the directory")
@@ -127,6 +132,15 @@ def _files(home: Path) -> Iterator[Path]:
 
 def _visible(path: Path) -> bool:
     return not path.name.startswith(".")
+
+
+def _encodable(name: str) -> bool:
+    """Whether a name from the file system is text; bytes that are not come as lone surrogates."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _name(path: Path) -> str:

@@ -57,7 +57,7 @@ def write_run(
     """Write all files of a run, run.json last, and drop the checkpoint."""
     staged = out / _CHECKPOINT / "model.keras"
     model.save(str(staged))
-    staged.replace(out / "model.keras")
+    write_atomically(out / "model.keras", staged.read_bytes())
     write_atomically(out / "tokenizer.json", tokenizer.to_str().encode("utf-8"))
     write_atomically(out / "config.json", _json(config))
     write_atomically(out / "history.json", _json(history))

@@ -138,7 +138,7 @@ class TrainingOptions:
             "epochs must be at least 1": self.epochs >= 1,
             "batch must be at least 1": self.batch >= 1,
             "learning_rate must be positive": self.learning_rate > 0,
-            "seed must not be negative": self.seed >= 0,
+            "seed must be in [0, 2**32)": 0 <= self.seed < 1 << 32,
             "window must be at least 8 tokens": self.window >= 8,
             "stride must be between 1 and window - 2": 1 <= self.stride <= self.window - SPECIAL_TOKENS,
             "validation_split must be in [0, 1)": 0 <= self.validation_split < 1,

@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -109,7 +110,11 @@ class Run:
         """Logits of all windows: one float32 [windows, authors] per text, [0, authors] for an empty one."""
         windower = self.windower()
         windows = [[window.ids for window in windower.windows(ids)] for ids in windower.token_ids(list(texts))]
-        return predict_windows(self.keras_model(), windows, len(self.authors), batch=batch)
+        return predict_windows(self._model, windows, len(self.authors), batch=batch)
+
+    @cached_property
+    def _model(self) -> Any:
+        return self.keras_model()
 
     @classmethod
     def _from_record(cls, root: Path, record: Mapping[str, Any]) -> Run:

@@ -45,6 +45,18 @@ def test_other_encodings_are_read(tmp_path):
     assert any("Être" in text for text in texts)
 
 
+def test_names_that_are_not_text_are_refused(tmp_path):
+    root = write_corpus(tmp_path / "c", documents=2)
+    (root / "Ada" / os.fsdecode(b"caf\xe9.txt")).write_text("the loom")
+    corpus = load_corpus(root)
+    assert len(corpus.documents) == 6
+    assert "not UTF-8" in corpus.warnings[0]
+    corpus.warnings[0].encode()
+    (root / os.fsdecode(b"Ren\xe9")).mkdir()
+    with pytest.raises(CorpusError, match="not UTF-8"):
+        load_corpus(root)
+
+
 def test_the_digest_names_the_corpus_and_nothing_else(tmp_path):
     first, second = (write_corpus(tmp_path / name) for name in ("a", "b"))
     digest = load_corpus(first).digest

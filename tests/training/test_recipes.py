@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -60,3 +63,14 @@ def test_differences_are_named():
 def test_nonsense_is_refused(bad):
     with pytest.raises(RunError):
         TrainingOptions(base_model="m", **bad)
+
+
+def test_importing_the_package_imports_no_framework():
+    code = (
+        "import sys, authorid.training, authorid.evaluation;"
+        "print(sorted({'keras', 'tensorflow', 'keras_hub', 'transformers', 'torch', 'matplotlib', 'safetensors'}"
+        " & set(sys.modules)))"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.strip() == "[]"

@@ -52,9 +52,8 @@ class Ours(Peer):
 
     def plan(self, rows: Rows, batch: int) -> list[list[int]]:
         """Windows of one length share a batch of as many tokens as `batch` whole windows have."""
-        budget = min(batch * self._bundle.window.length, self._engine.budget)
-        if self._engine.budget > 1:
-            budget = batch * self._bundle.window.length
+        # A graph that we did not emit runs its windows one by one, here as in `authorid score`.
+        budget = batch * self._bundle.window.length if self._engine.budget > 1 else 1
         buckets: dict[int, list[int]] = {}
         for index, row in enumerate(rows):
             buckets.setdefault(len(row), []).append(index)

@@ -1,0 +1,1 @@
+"""authorid with OpenVINO's execution provider, a plug-in for stock onnxruntime."""

@@ -1,0 +1,5 @@
+"""The same worker, in an environment that has the plug-in."""
+
+from bench.peers.ours.worker import make
+
+__all__ = ["make"]

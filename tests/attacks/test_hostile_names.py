@@ -1,0 +1,97 @@
+"""File names, author names and messages that try to break what is written and shown."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import unicodedata
+
+import pytest
+from command import environment, run
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from authorid.console import Screen
+
+NAMES = [
+    b"new\nline",
+    b"carriage\rreturn",
+    b"tab\there",
+    b"quote\"d, and 'd",
+    b"\x1b[31mred\x1b]0;title\x07",
+    b"\x9b31m\xc2\x9b31m",
+    "\u202egnp.exe".encode(),
+    "\u2066iso\u2069\u200b\ufeff".encode(),
+    b"[bold red]markup",
+    b"[link=file:x]x",
+    b"not \xff\xfe utf-8",
+    b"=cmd|'!A1",
+    b"+1",
+    b"-1",
+    b"@SUM(A1)",
+    b"\t=1",
+    b"a;=1+1",
+    b"back\\slash\\x41",
+    b"'apostrophe",
+    b"-out=x",
+    b" leading space",
+    b"%s%n{0}",
+    "\u2028line\u2029separators".encode(),
+    b"\x7f\x08\x08",
+    b"a" * 255,
+]
+
+
+@pytest.fixture
+def directory(tmp_path):
+    root = tmp_path / "docs"
+    root.mkdir()
+    for name in NAMES:
+        descriptor = os.open(os.fsencode(root) + b"/" + name, os.O_CREAT | os.O_WRONLY)
+        os.write(descriptor, b"the river and the boat\n")
+        os.close(descriptor)
+    return root
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_names_come_through_whole_and_harmless(bundle, directory, tmp_path, form):
+    out = tmp_path / f"out.{form}"
+    done = run(*("score", directory, "--model", bundle.path, "--out", out, "--rows", 99), env=environment(tmp_path))
+    assert done.returncode == 0, done.stderr
+    data = out.read_bytes()
+    assert data.count(b"\n") == len(NAMES) + (form == "csv")
+    shown = data.decode("utf-8") + done.stderr
+    assert not [c for c in shown if c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")]
+    if form == "jsonl":
+        import base64
+
+        rows = [json.loads(line) for line in data.splitlines()]
+        paths = [base64.b64decode(row["path_b64"]) if "path_b64" in row else row["path"].encode() for row in rows]
+        assert [path.rpartition(b"/")[2] for path in paths] == sorted(NAMES)
+    else:
+        rows = list(csv.DictReader(io.StringIO(data.decode("utf-8"))))
+        assert len({row["path"] for row in rows}) == len(NAMES)
+
+
+def test_a_formula_as_a_whole_path_is_neutralised(bundle, directory, tmp_path):
+    names = [name for name in NAMES if name[:1] in b"=+@\t" or name == b"-1"]
+    done = run(
+        *("score", "-", "--model", bundle.path, "--out", "-"),
+        stdin=b"\0".join(names) + b"\0",
+        cwd=directory,
+        env=environment(tmp_path),
+    )
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert [row["path"] for row in rows] == ["'=cmd|'!A1", "'+1", "'-1", "'@SUM(A1)", r"\x09=1"]
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(max_size=60))
+def test_nothing_steers_the_screen(capfd, text):
+    screen = Screen()
+    screen.say(text)
+    screen.table("t", [("c", False)], [(text,)])
+    _, err = capfd.readouterr()
+    assert not [c for c in err if c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")]

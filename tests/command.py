@@ -1,0 +1,32 @@
+"""The real command in its own process, whole or sabotaged."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+PLAIN = "from authorid.cli import main; main()"
+
+
+def command(*arguments: object, prelude: str = "") -> list[str]:
+    """`authorid ARGUMENTS`, after running the Python statements in `prelude`."""
+    return [sys.executable, "-c", f"{prelude}\n{PLAIN}", *map(str, arguments)]
+
+
+def environment(home: Path) -> dict[str, str]:
+    """An environment that keeps what a run caches below `home`."""
+    return {**os.environ, "XDG_CACHE_HOME": str(home / "cache"), "PYTHONHASHSEED": "0"}
+
+
+def run(
+    *arguments: object, prelude: str = "", timeout: float = 120, stdin: bytes = b"", **kwargs: object
+) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end; text outputs."""
+    done = subprocess.run(
+        command(*arguments, prelude=prelude), capture_output=True, timeout=timeout, input=stdin, **kwargs
+    )
+    return subprocess.CompletedProcess(
+        done.args, done.returncode, done.stdout.decode("utf-8"), done.stderr.decode("utf-8", "replace")
+    )

@@ -1,0 +1,50 @@
+"""Tiny encoders with random weights, of both families and with all heads."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from encoders import AUTHORS, POSITIONS, SHAPES, VOCABULARY
+
+if TYPE_CHECKING:
+    from authorid.export import EncoderWeights
+
+# Keras 3.15 hands TensorFlow variables to np.array, which numpy 2 frowns upon.
+KERAS_WARNING = "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
+NEEDED = ("tensorflow", "keras", "keras_hub", "tf2onnx", "onnx", "safetensors", "matplotlib")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    for item in items:
+        if item.get_closest_marker("train"):
+            item.add_marker(pytest.mark.filterwarnings(KERAS_WARNING))
+        if missing and item.get_closest_marker("train"):
+            item.add_marker(pytest.mark.skip(reason=f"not installed: {', '.join(missing)}"))
+
+
+@pytest.fixture(scope="session")
+def models() -> dict[str, Any]:
+    """Keras classifiers by the names of `SHAPES`, with no weight left at its initial zero or one."""
+    from authorid.training.model import Geometry, build_classifier
+
+    made = {}
+    for name, (family, layers, heads, width, inner, pooling, activation) in SHAPES.items():
+        segments = 2 if family == "bert" else 0
+        geometry = Geometry(family, VOCABULARY, layers, heads, width, inner, POSITIONS, segments)
+        model = build_classifier(geometry, AUTHORS, pooling, activation)
+        rng = np.random.default_rng(1)
+        model.set_weights([w + rng.normal(0, 0.1, w.shape).astype(w.dtype) for w in model.get_weights()])
+        made[name] = model
+    return made
+
+
+@pytest.fixture(scope="session")
+def weights(models: dict[str, Any]) -> dict[str, EncoderWeights]:
+    """The same as plain numpy."""
+    from authorid.export import from_keras
+
+    return {name: from_keras(model) for name, model in models.items()}

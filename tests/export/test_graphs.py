@@ -1,0 +1,194 @@
+"""The graphs answer like Keras, whatever the shape of the model, and are built as documented."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from encoders import AUTHORS, POSITIONS, SHAPES, random_windows
+
+from authorid.errors import ExportError
+from authorid.export import calibrate, emit, emitter, from_keras, reference_graph
+from authorid.export.scoring import GraphRunner
+from authorid.training.runs import predict_windows
+
+pytestmark = pytest.mark.train
+
+each = pytest.mark.parametrize("name", SHAPES)
+LENGTHS = [3, 3, 4, 17, 33, 33, POSITIONS]
+
+
+def keras_logits(model, windows):
+    return np.concatenate(predict_windows(model, [[ids] for ids in windows], AUTHORS))
+
+
+def nodes(graph):
+    import onnx
+
+    return Counter(node.op_type for node in onnx.load_from_string(graph).graph.node)
+
+
+def expected_nodes(weights, precision):
+    head, layers = weights.head, len(weights.layers)
+    total = Counter(emitter.EMBEDDING_NODES[precision])
+    for _ in range(layers):
+        total += Counter(emitter.LAYER_NODES[precision])
+    total += Counter(emitter.HEAD_NODES[head.pooling])
+    if head.pooling == "first":
+        total["Gather"] += 2 if precision == "int8" else 1
+    if head.hidden is not None:
+        total += Counter({"MatMul": 1, "Sum": 1, head.activation.capitalize(): 1})
+    return total
+
+
+@each
+def test_emitted_float32_equals_keras(name, models, weights):
+    windows = random_windows(LENGTHS)
+    actual = GraphRunner(emit(weights[name])).logits(windows)
+    np.testing.assert_allclose(actual, keras_logits(models[name], windows), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["bert-mean", "distilbert-first"])
+def test_reference_equals_keras_with_and_without_padding(name, models):
+    import onnxruntime
+
+    graph = reference_graph(models[name])
+    windows = random_windows(LENGTHS)
+    expected = keras_logits(models[name], windows)
+    np.testing.assert_allclose(GraphRunner(graph).logits(windows), expected, atol=1e-4, rtol=0)
+
+    session = onnxruntime.InferenceSession(graph)
+    ids = np.zeros((len(windows), POSITIONS), np.int64)
+    mask = np.zeros_like(ids)
+    for row, window in enumerate(windows):
+        ids[row, : len(window)], mask[row, : len(window)] = window, 1
+    feeds = {"input_ids": ids, "attention_mask": mask}
+    if name.startswith("bert"):
+        feeds["token_type_ids"] = np.zeros_like(ids)
+    assert {item.name for item in session.get_inputs()} == set(feeds)
+    assert [item.name for item in session.get_outputs()] == ["logits"]
+    np.testing.assert_allclose(session.run(None, feeds)[0], expected, atol=1e-4, rtol=0)
+
+
+def test_reference_keeps_no_weight_twice(models, weights):
+    import onnx
+
+    graph = onnx.load_from_string(reference_graph(models["bert-mean"])).graph
+    floats = [np.prod(tensor.dims) for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT]
+    assert sum(floats) < 1.05 * weights["bert-mean"].parameters
+
+
+@each
+def test_int8_stays_close_to_float32(name, weights):
+    windows = random_windows([12] * 30 + [40] * 30)
+    int8 = GraphRunner(emit(weights[name], "int8", calibrate(weights[name], windows).ranges)).logits(windows)
+    plain = GraphRunner(emit(weights[name])).logits(windows)
+    assert np.abs(int8 - plain).max() < 0.15 * plain.std()
+    assert np.abs(int8 - plain).mean() < 0.03 * plain.std()
+
+
+@each
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_graph_has_exactly_the_documented_nodes(name, precision, weights):
+    import onnx
+
+    chosen = weights[name]
+    ranges = dict.fromkeys(emitter.sites(chosen), (-1.0, 1.0))
+    graph = emit(chosen, precision, ranges)
+    assert nodes(graph) == expected_nodes(chosen, precision)
+    model = onnx.load_from_string(graph)
+    onnx.checker.check_model(model)
+    assert {item.key: item.value for item in model.metadata_props}[emitter.METADATA_DIALECT] == emitter.DIALECT
+    assert [(item.name, item.type.tensor_type.elem_type) for item in model.graph.input] == [
+        ("input_ids", onnx.TensorProto.INT32)
+    ]
+
+
+@pytest.mark.parametrize("disabled", [[], ["SkipLayerNormFusion", "BiasGeluFusion"]])
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_onnxruntime_does_not_refuse_into_slow_ops(precision, disabled, weights, tmp_path):
+    import onnx
+    import onnxruntime
+
+    chosen = weights["bert-mean"]
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    options.log_severity_level = 3
+    graph = emit(chosen, precision, dict.fromkeys(emitter.sites(chosen), (-1.0, 1.0)))
+    onnxruntime.InferenceSession(
+        graph, options, providers=["CPUExecutionProvider"], disabled_optimizers=disabled or None
+    )
+    optimized = Counter(node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node)
+    assert not optimized.keys() & {"SkipLayerNormalization", "BiasGelu", "FastGelu", "DequantizeLinear", "Transpose"}
+    assert optimized["Gelu"] == len(chosen.layers)
+
+
+def test_emission_is_reproducible(weights):
+    ranges = dict.fromkeys(emitter.sites(weights["bert-mean"]), (-1.0, 1.0))
+    assert emit(weights["bert-mean"], "int8", ranges) == emit(weights["bert-mean"], "int8", ranges)
+
+
+def test_int8_file_takes_a_byte_a_parameter(models):
+    from authorid.training.model import Geometry, build_classifier
+
+    wide = from_keras(build_classifier(Geometry("bert", 5000, 2, 4, 128, 512, 64, 2), AUTHORS))
+    graph = emit(wide, "int8", dict.fromkeys(emitter.sites(wide), (-1.0, 1.0)))
+    assert len(graph) < 1.12 * wide.parameters
+
+
+def test_int8_wants_a_range_for_every_matmul(weights):
+    chosen = weights["bert-mean"]
+    with pytest.raises(ExportError, match="layer_0/input"):
+        emit(chosen, "int8")
+    broken = dict.fromkeys(emitter.sites(chosen), (-1.0, 1.0)) | {"layer_1/ffn_inner": (float("nan"), 1.0)}
+    with pytest.raises(ExportError, match="layer_1/ffn_inner"):
+        emit(chosen, "int8", broken)
+    with pytest.raises(ExportError, match="float32"):
+        emit(chosen, "int8", dict.fromkeys(emitter.sites(chosen), (-1.0, 1.0)), observe=True)
+
+
+def test_quantized_weights_cannot_saturate_sixteen_bits(weights):
+    rng = np.random.default_rng(0)
+    kernel = rng.normal(size=(384, 50)).astype(np.float32)
+    kernel[:, 7] = 0
+    quantized, scales = emitter.quantize_columns(kernel)
+    largest = np.abs(quantized.astype(int)).max()
+    assert largest == emitter.WEIGHT_LIMIT and 2 * 255 * largest <= np.iinfo(np.int16).max
+    assert np.abs(quantized * scales - kernel).max() <= scales.max() / 2 * 1.001
+    assert not quantized[:, 7].any()
+
+
+@pytest.mark.parametrize("low, high", [(-1.0, 3.0), (0.5, 2.0), (-4.0, -1.0), (0.0, 0.0)])
+def test_activation_scale_holds_zero_exactly(low, high):
+    scale, zero = emitter.activation_scale(low, high)
+    assert scale > 0 and 0 <= int(zero) <= 255
+    assert (0 - int(zero)) * scale <= min(low, 0) + scale and (255 - int(zero)) * scale >= max(high, 0) - scale
+
+
+def test_what_is_no_classifier_of_ours_is_refused(models):
+    import keras
+
+    x = keras.Input((3,))
+    with pytest.raises(ExportError, match="logits"):
+        from_keras(keras.Model(x, keras.layers.Dense(2)(x)))
+    with pytest.raises(ExportError, match="neither"):
+        from_keras(keras.Model(x, keras.layers.Dense(2, name="logits")(x)))
+
+
+def test_longer_windows_than_positions_are_an_error_not_a_wrong_answer(weights):
+    runner = GraphRunner(emit(weights["bert-mean"]))
+    with pytest.raises(Exception, match=r"Sum|broadcast|dimension"):
+        runner.run(np.zeros((1, POSITIONS + 1), np.int32))
+
+
+def test_a_broken_graph_is_an_export_error():
+    with pytest.raises(ExportError, match="onnxruntime"):
+        GraphRunner(b"not a graph")
+
+
+def test_weights_count_their_parameters(models, weights):
+    chosen = replace(weights["distilbert-mean"])
+    # Keras counts the same; DistilBERT has no segment table that we fold away.
+    assert chosen.parameters == models["distilbert-mean"].count_params()

@@ -1,0 +1,279 @@
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from command import command, environment, run
+from tiny import AUTHORS, make_bundle, prose
+
+from authorid.cli import main
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    for number in range(12):
+        path = tmp_path / "docs" / f"{number:02}.txt"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(prose(AUTHORS[number % 3], 40, number))
+    return tmp_path / "docs"
+
+
+@pytest.fixture
+def score(bundle, capfd, monkeypatch, tmp_path):
+    """Runs `authorid score ... --model TINY` in this process; gives (exit code, stdout, stderr)."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def call(*arguments, model=bundle.path):
+        monkeypatch.setattr(sys, "argv", ["authorid", "score", *map(str, arguments), "--model", str(model)])
+        with pytest.raises(SystemExit) as exit:
+            main()
+        return exit.value.code or 0, *capfd.readouterr()
+
+    return call
+
+
+def read_csv(path):
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_one_row_an_input_and_the_tables_on_stderr(score, corpus, tmp_path):
+    (corpus / "13.txt").touch()
+    code, out, err = score(corpus, "--out", tmp_path / "out.csv", "--stats", tmp_path / "stats.json")
+    assert code == 3
+    assert out == ""
+    rows = read_csv(tmp_path / "out.csv")
+    assert [row["status"] for row in rows] == ["scored"] * 12 + ["failed"]
+    assert [row["author"] for row in rows[:3]] == list(AUTHORS)
+    assert "1 of 13 documents failed" in err
+    assert json.loads((tmp_path / "stats.json").read_text())["documents"] == 13
+
+
+def test_the_first_example_run_twice_says_what_to_do(score, corpus, tmp_path):
+    assert score(corpus, "--out", tmp_path / "out.csv")[0] == 0
+    before = (tmp_path / "out.csv").read_bytes()
+    code, _, err = score(corpus, "--out", tmp_path / "out.csv")
+    assert code == 1
+    assert "already exists; pass --force" in err
+    assert score(corpus, "--out", tmp_path / "out.csv", "--force")[0] == 0
+    assert (tmp_path / "out.csv").read_bytes() == before
+
+
+def test_rows_to_standard_output(score, corpus):
+    code, out, _ = score(corpus, "--out", "-", "--format", "jsonl", "--top", "2", "--evidence")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
+    assert len(rows) == 12
+    assert all(len(row["top"]) == 2 and len(row["evidence"]) == row["windows"] for row in rows)
+
+
+@pytest.mark.parametrize("out", ["/dev/null", "/dev/stdout"])
+def test_a_device_takes_rows_as_a_stream(score, corpus, out):
+    assert score(corpus, "--out", out)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["--resume"], "--out FILE"),
+        (["--out", "-", "--resume"], "--out FILE"),
+        (["--encoding", "klingon"], "klingon"),
+        (["--encoding", "hex"], "hex"),
+        (["--ignore-file", "/nowhere"], "/nowhere"),
+        (["--timeout", "0"], "--timeout"),
+    ],
+)
+def test_wrong_usage_exits_2(score, corpus, arguments, hint):
+    code, _, err = score(corpus, *arguments)
+    assert code == 2
+    assert hint in err
+
+
+def test_stopping_at_the_first_failure_can_be_resumed(score, corpus, tmp_path):
+    (corpus / "05.txt").write_bytes(b"\0\0")
+    code, _, err = score(corpus, "--out", tmp_path / "out.csv", "--fail-fast")
+    assert code == 1
+    assert "05.txt: binary file" in err
+    assert not (tmp_path / "out.csv").exists()
+    (corpus / "05.txt").write_text(prose("Ada", 40))
+    code, _, err = score(corpus, "--out", tmp_path / "out.csv", "--fail-fast", "--resume")
+    assert (code, "resumed: 5 rows kept" in err) == (0, True)
+    assert len(read_csv(tmp_path / "out.csv")) == 12
+
+
+def test_an_ignore_file_and_globs_reach_the_walk(score, corpus, tmp_path):
+    (tmp_path / "rules").write_text("# some\n0*\n!03.txt\n")
+    code, out, _ = score(corpus, "--out", "-", "--ignore-file", tmp_path / "rules", "--exclude", "11*")
+    assert [line.split(",")[0][-6:] for line in out.splitlines()[1:]] == ["03.txt", "10.txt"]
+    assert code == 0
+
+
+def test_resume_refuses_other_settings_and_says_which(score, corpus, tmp_path):
+    (corpus / "05.txt").write_bytes(b"\0\0")
+    score(corpus, "--out", tmp_path / "out.csv", "--fail-fast")
+    code, _, err = score(corpus, "--out", tmp_path / "out.csv", "--resume", "--max-bytes", "9999")
+    assert code == 1
+    assert "max_bytes was 16777216, now 9999" in err
+
+
+def test_resume_refuses_another_model(score, corpus, tmp_path):
+    (corpus / "05.txt").write_bytes(b"\0\0")
+    score(corpus, "--out", tmp_path / "out.csv", "--fail-fast")
+    other = make_bundle(tmp_path / "other", threshold=0.1)
+    code, _, err = score(corpus, "--out", tmp_path / "out.csv", "--resume", model=other.path)
+    assert code == 1
+    assert "cannot resume" in err
+    assert "model was" in err
+
+
+def test_changed_and_vanished_documents_are_rescored_and_reported(score, corpus, tmp_path):
+    (corpus / "10.txt").write_bytes(b"\0\0")
+    score(corpus, "--out", tmp_path / "out.csv", "--fail-fast")
+    (corpus / "02.txt").write_text(prose("Ben", 40))
+    (corpus / "03.txt").unlink()
+    (corpus / "02b.txt").write_text(prose("Cyd", 40))
+    (corpus / "10.txt").write_text(prose("Ada", 40))
+    code, _, err = score(corpus, "--out", tmp_path / "out.csv", "--resume", "--stats", tmp_path / "stats.json")
+    assert code == 0
+    assert "resumed: 8 rows kept, 1 documents changed" in err
+    assert "02.txt (changed)" in err
+    assert "03.txt (vanished)" in err
+    assert json.loads((tmp_path / "stats.json").read_text())["resumed"] == {"kept": 8, "changed": 1, "vanished": 1}
+    score(corpus, "--out", tmp_path / "fresh.csv")
+    assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "fresh.csv").read_bytes()
+
+
+def test_a_finished_run_has_nothing_to_resume(score, corpus, tmp_path):
+    score(corpus, "--out", tmp_path / "out.csv")
+    before = (tmp_path / "out.csv").stat().st_mtime_ns
+    code, _, err = score(corpus, "--out", tmp_path / "out.csv", "--resume")
+    assert (code, "nothing to resume" in err) == (0, True)
+    assert (tmp_path / "out.csv").stat().st_mtime_ns == before
+
+
+def test_the_runs_own_output_is_no_document(score, corpus, tmp_path, monkeypatch):
+    monkeypatch.chdir(corpus)
+    out = "results.csv"
+    assert score(".", "--hidden", "--out", out, "--stats", "stats.json")[0] == 0
+    assert score(".", "--hidden", "--out", out, "--stats", "stats.json", "--force")[0] == 0
+    assert [row["path"] for row in read_csv(corpus / out)] == [f"./{number:02}.txt" for number in range(12)]
+
+
+def test_paths_on_standard_input(bundle, corpus, tmp_path):
+    listed = b"".join(os.fsencode(path) + b"\0" for path in sorted(corpus.iterdir()))
+    done = run("score", "-", "--model", bundle.path, "--out", "-", stdin=listed, env=environment(tmp_path))
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == 13
+
+
+# Signals ---------------------------------------------------------------------------------------------------------
+
+SLOW = "import time; from authorid.engine import Engine; fast = Engine.run\n" + (
+    "def slow(self, ids): time.sleep(%s); return fast(self, ids)\nEngine.run = slow"
+)
+
+
+def start(bundle, corpus, tmp_path, *more, seconds=0.1, out="out.csv"):
+    process = subprocess.Popen(
+        command(
+            *("score", corpus, "--model", bundle.path, "--out", tmp_path / out, "--workers", 1, "--batch-tokens", 40),
+            *more,
+            prelude=SLOW % seconds,
+        ),
+        stderr=subprocess.PIPE,
+        env=environment(tmp_path),
+    )
+    journal = tmp_path / f"{out}.journal"
+    deadline = time.monotonic() + 60
+    while not (journal.exists() and journal.read_bytes().count(b"\n") > 2):
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return process
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_run_well_and_says_how_to_resume(bundle, corpus, tmp_path, score, number, code):
+    process = start(bundle, corpus, tmp_path)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert re.search(rb"interrupted; \d+ rows are safe\. To go on: authorid score .* --resume", err)
+    assert sorted(path.name for path in tmp_path.glob("out.csv*")) == ["out.csv.journal"]
+    assert score(corpus, "--out", tmp_path / "out.csv", "--resume")[0] == 0
+    assert score(corpus, "--out", tmp_path / "fresh.csv")[0] == 0
+    assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "fresh.csv").read_bytes()
+
+
+def test_the_batch_in_flight_is_finished(bundle, corpus, tmp_path):
+    process = start(bundle, corpus, tmp_path, seconds=0.5)
+    journal = tmp_path / "out.csv.journal"
+    before = journal.read_bytes().count(b"\n")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert before <= journal.read_bytes().count(b"\n") <= before + 2
+    assert journal.read_bytes().endswith(b"\n")
+
+
+def test_a_second_interrupt_leaves_at_once_and_can_be_resumed(bundle, corpus, tmp_path, score):
+    process = start(bundle, corpus, tmp_path, seconds=0.4)
+    process.send_signal(signal.SIGSTOP)
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGCONT)
+    started = time.monotonic()
+    assert process.wait(30) in (130, 143)
+    process.stderr.close()
+    assert time.monotonic() - started < 10
+    assert score(corpus, "--out", tmp_path / "out.csv", "--resume")[0] == 0
+    assert len(read_csv(tmp_path / "out.csv")) == 12
+
+
+def test_an_interrupt_while_standard_input_is_silent(bundle, corpus, tmp_path):
+    process = subprocess.Popen(
+        command("score", "-", "--model", bundle.path, "--out", tmp_path / "out.csv"),
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(tmp_path),
+    )
+    process.stdin.write(b"x\n" * 8192)
+    process.stdin.flush()
+    while not (tmp_path / "out.csv.journal").exists():
+        time.sleep(0.05)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    process.wait(30)
+    process.stdin.close()
+    assert b"interrupted" in process.stderr.read()
+    process.stderr.close()
+    assert process.returncode == 130
+
+
+def test_a_second_run_on_the_same_output_is_refused_while_the_first_goes_on(bundle, corpus, tmp_path, score):
+    process = start(bundle, corpus, tmp_path, seconds=0.3)
+    for flag in ("--force", "--resume"):
+        code, _, err = score(corpus, "--out", tmp_path / "out.csv", flag)
+        assert code == 1
+        assert f"another run is writing it (process {process.pid})" in err
+    process.kill()
+    process.communicate()
+    assert score(corpus, "--out", tmp_path / "out.csv", "--resume")[0] == 0
+
+
+def test_a_broken_pipe_ends_quietly(bundle, corpus, tmp_path):
+    line = " ".join(map(str, command("score", corpus, "--model", bundle.path, "--out", "-", "-q")[3:]))
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m authorid.cli {line} | head -n 1"],
+        capture_output=True,
+        timeout=60,
+        env=environment(tmp_path),
+    )
+    assert done.stdout.startswith(b"path,")
+    assert done.stderr == b""

@@ -1,0 +1,389 @@
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+import math
+import os
+import stat
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from authorid.attribution import Attribution
+from authorid.documents import Found
+from authorid.errors import OutputError
+from authorid.results import FORMATS, format_for, open_writer, reserve
+from authorid.results.journal import Entry, Journal, entries, header
+from authorid.results.resume import Earlier, differences, merge
+from authorid.results.text import cell, visible
+from authorid.results.writer import COLUMNS
+
+PATHS = st.binary(min_size=1, max_size=40).filter(lambda raw: b"\0" not in raw).map(os.fsdecode)
+PROBABILITIES = st.floats(0, 1)
+ROWS = st.builds(
+    Attribution,
+    index=st.just(0),
+    path=PATHS,
+    status=st.sampled_from(["scored", "unknown"]),
+    ranking=st.tuples(st.tuples(st.text(max_size=10), PROBABILITIES), st.tuples(st.text(max_size=10), PROBABILITIES)),
+    windows=st.integers(0, 10**9),
+    tokens=st.integers(0, 10**9),
+    encoding=st.sampled_from(["utf-8", "cp1252"]),
+    sha256=st.just("0" * 64),
+    evidence=st.lists(PROBABILITIES, max_size=3).map(tuple),
+)
+FAILURES = st.builds(Attribution, index=st.just(0), path=PATHS, status=st.just("failed"), error=st.text(max_size=20))
+
+
+def row(path="a", status="scored", sha256="0" * 64, probability=0.75):
+    ranking = () if status == "failed" else (("Ada", probability), ("Ben", 1 - probability))
+    return Attribution(0, path, status, ranking, 1, 9, "utf-8", sha256, "broken" if status == "failed" else None)
+
+
+# Formats ---------------------------------------------------------------------------------------------------------
+
+
+@given(ROWS | FAILURES)
+def test_a_csv_row_is_one_line_of_harmless_cells(attribution):
+    first, encode = FORMATS["csv"]
+    data = encode(attribution)
+    assert data.count(b"\n") == 1
+    assert not any((byte < 0x20 and byte != 0x0A) or byte == 0x7F for byte in data)
+    text = data.decode("utf-8")
+    (record,) = csv.DictReader(io.StringIO(first().decode() + text))
+    assert list(record) == list(COLUMNS)
+    assert record["path"] == cell(attribution.path)
+    for column in ("path", "author", "runner_up", "error"):
+        assert not record[column].startswith(("=", "+", "-", "@", "\t", "\r"))
+
+
+@given(st.lists(PATHS, min_size=2, max_size=2, unique=True))
+def test_different_names_stay_different_in_a_csv(paths):
+    assert cell(paths[0]) != cell(paths[1])
+
+
+@given(ROWS | FAILURES)
+def test_a_jsonl_row_is_exact_and_plain_ascii(attribution):
+    _, encode = FORMATS["jsonl"]
+    line = encode(attribution, top=2)
+    assert line.isascii()
+    assert line.count(b"\n") == 1
+    record = json.loads(line)
+    raw = base64.b64decode(record["path_b64"]) if "path_b64" in record else record["path"].encode("utf-8")
+    assert os.fsdecode(raw) == attribution.path
+    assert ("path_b64" in record) == (record["path"].encode("utf-8") != os.fsencode(attribution.path))
+    assert record["probability"] == attribution.probability
+    assert [(item["author"], item["probability"]) for item in record["top"]] == list(attribution.ranking)
+
+
+def test_what_cannot_be_seen_is_written_out():
+    assert visible("a\nb\x1b[31m\u202e\u200f\udcff\\\x85\ue000") == r"a\x0ab\x1b[31m\u202e\u200f\xff\\\u0085\ue000"
+    assert visible("naïve Ærø 川 עברית") == "naïve Ærø 川 עברית"
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "＝1", "'quoted"])  # noqa: RUF001
+def test_formulas_get_an_apostrophe(text):
+    assert cell(text) == f"'{text}"
+
+
+def test_tabs_and_returns_cannot_lead_and_semicolons_cannot_start_a_formula():
+    assert cell("\t=1") == r"\x09=1"
+    assert cell("\r=1") == r"\x0d=1"
+    assert cell("a; =1;b") == r"a\x3b =1;b"
+
+
+def test_the_format_follows_the_name_unless_told():
+    assert [format_for(name) for name in ("a.csv", "a.jsonl", "a.ndjson", "a")] == ["csv", "jsonl", "jsonl", "csv"]
+    assert format_for("a.csv", "jsonl") == "jsonl"
+
+
+# Journal ---------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=50, deadline=None)
+@given(rows=st.lists(ROWS | FAILURES, max_size=8))
+def test_a_journal_gives_back_what_was_written(tmp_path_factory, rows):
+    path = tmp_path_factory.mktemp("journal") / "j"
+    journal = Journal(path, {"top": 5}, ranked=2)
+    written = [Entry(0, f"{number}/é", item) for number, item in enumerate(rows)]
+    for entry in written:
+        journal.append(entry)
+    journal.close()
+    assert header(path) == {"top": 5}
+    assert list(entries(path)) == written
+
+
+def test_numbers_come_back_to_the_last_bit(tmp_path):
+    journal = Journal(tmp_path / "j", {}, ranked=2)
+    journal.append(Entry(0, "a", row(probability=math.pi / 4)))
+    journal.close()
+    (entry,) = entries(tmp_path / "j")
+    assert entry.row.probability == math.pi / 4
+
+
+def test_wherever_a_journal_is_cut_its_whole_lines_are_read(tmp_path):
+    path = tmp_path / "j"
+    journal = Journal(path, {"top": 5}, ranked=2)
+    for number in range(5):
+        journal.append(Entry(0, str(number), row(str(number))))
+    journal.close()
+    data = path.read_bytes()
+    ends = [place + 1 for place, byte in enumerate(data) if byte == 10]
+    for size in range(len(data), -1, -1):
+        os.truncate(path, size)
+        lines = sum(end <= size for end in ends)
+        assert (header(path) is not None) == (lines > 0)
+        assert len(list(entries(path))) == max(0, lines - 1)
+
+
+@given(st.data())
+@settings(deadline=None)
+def test_a_damaged_line_ends_the_journal_and_is_never_believed(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("journal") / "j"
+    journal = Journal(path, {}, ranked=2)
+    written = [Entry(0, str(number), row(str(number))) for number in range(4)]
+    for entry in written:
+        journal.append(entry)
+    journal.close()
+    content = bytearray(path.read_bytes())
+    place = data.draw(st.integers(0, len(content) - 1))
+    content[place] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    read = list(entries(path))
+    assert read == written[: len(read)]
+
+
+def test_a_disk_that_zeroes_the_tail_loses_only_the_tail(tmp_path):
+    path = tmp_path / "j"
+    journal = Journal(path, {}, ranked=2)
+    journal.append(Entry(0, "a", row("a")))
+    journal.close()
+    with path.open("ab") as stream:
+        stream.write(bytes(4096))
+    assert [entry.row.path for entry in entries(path)] == ["a"]
+
+
+def test_merging_puts_the_newer_rows_first_and_the_older_ones_beyond_them(tmp_path):
+    for name, places in (("new", "abd"), ("old", "abcdef")):
+        journal = Journal(tmp_path / name, {"of": "both"}, ranked=2)
+        for place in places:
+            journal.append(Entry(0, place, row(place, sha256=name)))
+        journal.close()
+    merge(tmp_path / "new", tmp_path / "old", tmp_path / "merged", ranked=2)
+    assert [(e.below, e.row.sha256) for e in entries(tmp_path / "merged")] == [
+        *(("a", "new"), ("b", "new"), ("d", "new")),
+        *(("e", "old"), ("f", "old")),
+    ]
+    assert header(tmp_path / "merged") == {"of": "both"}
+
+
+# Resume ----------------------------------------------------------------------------------------------------------
+
+
+def found(below, root=0):
+    return Found(f"d/{below}", None, root, below)
+
+
+def earlier(*known, digests=None):
+    rows = (Entry(root, below, row(f"d/{below}", status)) for root, below, status in known)
+    return Earlier(rows, lambda item: (digests or {}).get(item.below, "0" * 64))
+
+
+def test_unchanged_rows_are_kept_and_others_told_apart():
+    known = earlier(
+        (0, "a", "scored"), (0, "b", "unknown"), (0, "c/x", "scored"), (0, "d", "failed"), (1, "a", "scored"),
+        digests={"b": "1" * 64},
+    )  # fmt: skip
+    assert known.recall(found("a")).path == "d/a"
+    assert known.recall(found("aa")) is None
+    assert known.recall(found("b")) is None
+    assert known.recall(found("d")) is None
+    assert not known.exhausted
+    known.finish()
+    assert known.exhausted
+    assert (known.kept, known.changed, known.vanished) == (1, 1, 2)
+    assert known.names == ["d/b (changed)", "d/c/x (vanished)", "d/a (vanished)"]
+
+
+@given(
+    then=st.sets(st.tuples(st.integers(0, 1), st.text("ab/", min_size=1, max_size=4))),
+    now=st.sets(st.tuples(st.integers(0, 1), st.text("ab/", min_size=1, max_size=4))),
+)
+def test_merging_with_any_walk_keeps_what_both_have(then, now):
+    def sort(items):
+        return sorted(items, key=lambda item: found(item[1], item[0]).place)
+
+    known = earlier(*((root, below, "scored") for root, below in sort(then)))
+    kept = {(root, below) for root, below in sort(now) if known.recall(found(below, root)) is not None}
+    known.finish()
+    assert kept == then & now
+    assert (known.kept, known.vanished) == (len(then & now), len(then - now))
+
+
+def test_settings_that_differ_are_named():
+    then = {"top": 5, "paths": ["a", "b"], "versions": {"numpy": "1"}}
+    assert differences(then, then) == []
+    assert differences(then, {**then, "top": 3}) == ["top was 5, now 3"]
+    assert differences(then, {**then, "paths": ["a", "c"]}) == ["path 2 was 'b', now 'c'"]
+    assert differences(then, {**then, "paths": ["a"]}) == ["paths were 2, now 1"]
+    assert differences(then, {**then, "versions": {"numpy": "2"}}) == ["versions numpy was '1', now '2'"]
+
+
+# The place -------------------------------------------------------------------------------------------------------
+
+
+def write(out, rows, *, finish=True, resume=False, force=False, settings=None, digests=None):
+    """Write rows as a run does: each input is met before its row comes."""
+    with (
+        reserve(str(out), resume=resume, force=force) as place,
+        place.open(
+            "csv", top=2, settings=settings or {}, digest=lambda item: (digests or {}).get(item.path, "0" * 64)
+        ) as output,
+    ):
+        for number, item in enumerate(rows):
+            known = output.recall(Found(item.path, None, 0, f"{number:03}"))
+            output.write(known or item)
+        if finish:
+            output.finish()
+        return output.earlier
+
+
+ROWS_OF_A_RUN = [row(f"d/{number}", probability=0.5 + number / 100) for number in range(20)]
+
+
+def test_a_finished_run_leaves_nothing_but_its_file(tmp_path):
+    write(tmp_path / "out.csv", ROWS_OF_A_RUN)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 21
+
+
+@pytest.mark.parametrize("first", [0, 1, 13, 20])
+@pytest.mark.parametrize("second", [0, 1, 13, 15, 20])
+def test_a_run_cut_short_twice_and_resumed_gives_the_same_bytes(tmp_path, first, second):
+    write(tmp_path / "whole.csv", ROWS_OF_A_RUN)
+    out = tmp_path / "out.csv"
+    write(out, ROWS_OF_A_RUN[:first], finish=False)
+    assert not out.exists()
+    write(out, ROWS_OF_A_RUN[:second], finish=False, resume=True)
+    again = write(out, ROWS_OF_A_RUN, resume=True)
+    assert again.kept == max(first, second)
+    assert out.read_bytes() == (tmp_path / "whole.csv").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "whole.csv"]
+
+
+def test_what_was_scored_anew_while_resuming_survives_the_next_kill(tmp_path):
+    out = tmp_path / "out.csv"
+    write(out, ROWS_OF_A_RUN, finish=False)
+    changed = {"d/3": "1" * 64}
+    better = [row(item.path, sha256="1" * 64) if item.path == "d/3" else item for item in ROWS_OF_A_RUN]
+    write(out, better[:6], finish=False, resume=True, digests=changed)
+    assert (tmp_path / "out.csv.journal.next").exists()
+    last = write(out, better, resume=True, digests=changed)
+    assert (last.kept, last.changed, last.vanished) == (20, 0, 0)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
+
+
+def test_an_existing_file_or_journal_is_refused_unless_told(tmp_path):
+    out = tmp_path / "out.csv"
+    write(out, ROWS_OF_A_RUN[:2])
+    with pytest.raises(OutputError, match=r"already exists; pass --force"):
+        write(out, ROWS_OF_A_RUN)
+    write(out, ROWS_OF_A_RUN, force=True)
+    write(tmp_path / "two.csv", ROWS_OF_A_RUN[:2], finish=False)
+    with pytest.raises(OutputError, match=r"--resume to go on.*--force to start over"):
+        write(tmp_path / "two.csv", ROWS_OF_A_RUN)
+    assert write(tmp_path / "two.csv", ROWS_OF_A_RUN, force=True) is None
+
+
+def test_until_a_forced_run_is_finished_the_old_file_stays(tmp_path):
+    out = tmp_path / "out.csv"
+    write(out, ROWS_OF_A_RUN[:2])
+    before = out.read_bytes()
+    write(out, ROWS_OF_A_RUN[:5], force=True, finish=False)
+    assert out.read_bytes() == before
+    write(out, ROWS_OF_A_RUN, resume=True)
+    assert out.read_bytes() != before
+
+
+def test_resuming_with_nothing_to_resume_starts_or_says_so(tmp_path):
+    assert write(tmp_path / "new.csv", ROWS_OF_A_RUN, resume=True) is None
+    with reserve(str(tmp_path / "new.csv"), resume=True) as place:
+        assert place.complete
+    with reserve(str(tmp_path / "new.csv"), resume=True, force=True) as place:
+        assert not place.complete
+    with pytest.raises(OutputError, match="nothing to resume"), reserve("-", resume=True):
+        pass
+
+
+def test_other_settings_are_refused_and_named(tmp_path):
+    write(tmp_path / "out.csv", ROWS_OF_A_RUN[:3], finish=False, settings={"model": "a"})
+    with pytest.raises(OutputError, match=r"cannot resume.*model was 'a', now 'b'"):
+        write(tmp_path / "out.csv", ROWS_OF_A_RUN, resume=True, settings={"model": "b"})
+    assert len(list(entries(tmp_path / "out.csv.journal"))) == 3
+
+
+def test_a_strangers_file_in_the_journals_place_is_not_touched(tmp_path):
+    (tmp_path / "out.csv.journal").write_text("dear diary\n")
+    for resume in (False, True):
+        with pytest.raises(OutputError, match="not a journal"):
+            write(tmp_path / "out.csv", ROWS_OF_A_RUN, resume=resume)
+    assert (tmp_path / "out.csv.journal").read_text() == "dear diary\n"
+
+
+def test_links_are_followed_to_where_the_file_is(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link.csv").symlink_to(tmp_path / "real" / "out.csv")
+    write(tmp_path / "link.csv", ROWS_OF_A_RUN)
+    assert (tmp_path / "link.csv").is_symlink()
+    assert [path.name for path in (tmp_path / "real").iterdir()] == ["out.csv"]
+
+
+def test_a_planted_link_is_not_written_through(tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    for suffix in (".partial", ".journal.next", ".journal.merged"):
+        (tmp_path / f"out.csv{suffix}").symlink_to(victim)
+    write(tmp_path / "out.csv", ROWS_OF_A_RUN)
+    (tmp_path / "two.csv.lock").symlink_to(victim)
+    with pytest.raises(OutputError, match="cannot write there"):
+        write(tmp_path / "two.csv", ROWS_OF_A_RUN)
+    assert victim.read_text() == "precious"
+
+
+def test_a_replaced_file_keeps_its_mode(tmp_path):
+    out = tmp_path / "out.csv"
+    write(out, ROWS_OF_A_RUN)
+    out.chmod(0o600)
+    write(out, ROWS_OF_A_RUN, force=True)
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
+
+
+def test_a_place_that_cannot_be_is_a_clear_error(tmp_path):
+    with pytest.raises(OutputError, match="is a directory"):
+        write(tmp_path, ROWS_OF_A_RUN)
+    with pytest.raises(OutputError, match="no such file or directory"):
+        write(tmp_path / "none" / "out.csv", ROWS_OF_A_RUN)
+
+
+def test_two_runs_exclude_each_other_and_a_left_over_lock_means_nothing(tmp_path):
+    out = tmp_path / "out.csv"
+    (tmp_path / "out.csv.lock").write_text("1\n")
+    with reserve(str(out)):
+        with pytest.raises(OutputError, match=rf"another run is writing it \(process {os.getpid()}\)"):
+            write(out, ROWS_OF_A_RUN)
+        write(tmp_path / "other.csv", ROWS_OF_A_RUN)
+    write(out, ROWS_OF_A_RUN)
+    assert not (tmp_path / "out.csv.lock").exists()
+
+
+def test_rows_can_be_written_without_a_run(tmp_path):
+    with open_writer(str(tmp_path / "out.csv"), "csv") as put:
+        put(ROWS_OF_A_RUN[0])
+        assert not (tmp_path / "out.csv").exists()
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 2
+    with pytest.raises(ZeroDivisionError), open_writer(str(tmp_path / "out.csv"), "csv") as put:
+        1 // 0  # noqa: B018
+    assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
