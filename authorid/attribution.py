@@ -11,7 +11,7 @@ import numpy.typing as npt
 from authorid.bundle import Decision
 from authorid.documents import Document, Failure
 
-__all__ = ["Attribution", "Status", "attribute", "failed", "posterior"]
+__all__ = ["Attribution", "Status", "attribute", "failed", "log_softmax", "ngram_evidence", "posterior"]
 
 Status = Literal["scored", "unknown", "failed"]
 
@@ -22,7 +22,8 @@ class Attribution:
 
     `ranking` holds every author with its probability, likeliest first; it is empty when `status` is ``failed``,
     and then `error` says why. `windows` and `tokens` count what went through the encoder, special tokens included.
-    `evidence` holds the winner's probability in every window alone, when it was asked for.
+    `evidence` holds the winner's probability in every window alone, when it was asked for; `familiarity` is how far the
+    n-gram scores of the authors are apart, which is little for a text by somebody else.
     """
 
     index: int
@@ -35,6 +36,7 @@ class Attribution:
     sha256: str | None = None
     error: str | None = None
     evidence: tuple[float, ...] = ()
+    familiarity: float | None = None
 
     @property
     def author(self) -> str | None:
@@ -69,6 +71,18 @@ def log_softmax(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     return shifted - normaliser
 
 
+def ngram_evidence(
+    scores: npt.NDArray[np.float64], sizes: npt.ArrayLike, decision: Decision
+) -> npt.NDArray[np.float64]:
+    """What n-gram `scores` [..., authors] of documents with `sizes` [...] bytes weigh, before the temperature."""
+    length = np.asarray(sizes, dtype=np.float64)[..., None]
+    share = np.where(length > 0, length / np.maximum(length + decision.half_length, 1.0), 0.0)
+    centred = scores - scores.mean(axis=-1, keepdims=True)
+    spread = np.maximum(centred.std(axis=-1, keepdims=True), 1e-6) ** decision.spread
+    weighed: npt.NDArray[np.float64] = decision.ngram_weight * share * (centred / spread)
+    return weighed
+
+
 def posterior(
     logits: npt.NDArray[np.floating] | None,
     decision: Decision,
@@ -84,8 +98,7 @@ def posterior(
     if decision.rule == "experts":
         if ngrams is None:
             raise ValueError("the rule needs the scores of the n-gram expert")
-        share = size / (size + decision.half_length) if size else 0.0
-        evidence = decision.encoder_weight * evidence + decision.ngram_weight * share * ngrams
+        evidence = decision.encoder_weight * evidence + ngram_evidence(ngrams, size, decision)
     return np.exp(log_softmax(np.asarray(evidence) / decision.temperature))
 
 
@@ -97,6 +110,7 @@ def attribute(
     *,
     logits: npt.NDArray[np.floating] | None = None,
     tokens: int = 0,
+    familiarity: float | None = None,
     evidence: bool = False,
 ) -> Attribution:
     """The answer for `document` from its `probabilities` [authors].
@@ -106,16 +120,18 @@ def attribute(
     order = np.argsort(-probabilities, kind="stable").tolist()
     best = order[0]
     values = probabilities.tolist()
+    stranger = familiarity is not None and familiarity < decision.least_familiar
     return Attribution(
         index=document.index,
         path=document.path,
-        status="scored" if values[best] >= decision.unknown_threshold else "unknown",
+        status="unknown" if values[best] < decision.unknown_threshold or stranger else "scored",
         ranking=tuple((authors[i], values[i]) for i in order),
         windows=0 if logits is None else len(logits),
         tokens=tokens,
         encoding=document.encoding,
         sha256=document.sha256,
         evidence=_window_evidence(logits, best) if evidence else (),
+        familiarity=familiarity,
     )
 
 

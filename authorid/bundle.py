@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -58,11 +59,15 @@ class Decision:
     `rule` ``mean-log-softmax``, the encoder alone: the log-probabilities of a document's windows are averaged, divided
     by `temperature` and normalised. `rule` ``experts``::
 
-        softmax((ngram_weight * n / (n + half_length) * n-gram scores + encoder_weight * that mean) / temperature)
+        softmax((ngram_weight * n / (n + half_length) * z + encoder_weight * that mean) / temperature)
 
-    with n the bytes of the document, so that short texts get flat answers. Below `unknown_threshold` the answer is
-    "unknown". With effort ``auto`` the n-grams answer alone from the probability `sure` on. `strangers` are pairs
-    (share, threshold): with that threshold, that share of the documents of unknown authors is still attributed.
+    with z the n-gram scores, less their mean and divided by their standard deviation to the power `spread` (what stands
+    out among the authors counts, not what is high for all), and n the bytes of the document, so that short texts get
+    flat answers. Below `unknown_threshold` the answer is
+    "unknown". With effort ``auto`` the n-grams answer alone from the probability `sure` on. The standard deviation
+    of the n-gram scores, the *familiarity*, says whether the author is among the known ones: below `least_familiar` the
+    answer is "unknown" too. `strangers` are pairs (share, familiarity): with that as the least, that share of the
+    documents of unknown authors is still attributed.
     """
 
     rule: str = "mean-log-softmax"
@@ -71,18 +76,19 @@ class Decision:
     ngram_weight: float = 0.0
     encoder_weight: float = 1.0
     half_length: float = 0.0
+    spread: float = 0.0
     sure: float = 1.0
+    least_familiar: float = 0.0
     strangers: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
         """Check the ranges; raises `ValueError`."""
-        numbers = (self.temperature, self.ngram_weight, self.encoder_weight, self.half_length, self.sure)
+        numbers = [self.temperature, self.ngram_weight, self.encoder_weight, self.half_length, self.spread, self.sure]
+        numbers += [self.least_familiar, *(number for pair in self.strangers for number in pair)]
         if self.rule not in ("mean-log-softmax", "experts"):
             raise ValueError(f"unknown decision rule {self.rule!r}")
         if not self.temperature > 0 or not all(0 <= number < float("inf") for number in numbers):
             raise ValueError("a temperature, weight or length that is out of range")
-        if not all(0 <= number <= 1 for pair in self.strangers for number in pair):
-            raise ValueError("shares and thresholds must be between 0 and 1")
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Decision:
@@ -91,14 +97,16 @@ class Decision:
         return cls(**{**record, "strangers": pairs})
 
     def with_false_attribution(self, share: float) -> Decision:
-        """The same, with the threshold at which at most `share` of unknown authors' documents is attributed.
+        """The same, so strict that at most `share` of unknown authors' documents is attributed.
 
         Between the shares that were measured the stricter one counts. Raises `ValueError` when none were measured.
         """
         if not self.strangers:
             raise ValueError("this model was not measured on unknown authors")
-        allowed = [threshold for known, threshold in self.strangers if known <= share]
-        return replace(self, unknown_threshold=min(allowed) if allowed else 1.0)
+        if share >= 1:
+            return replace(self, least_familiar=0.0)
+        allowed = [familiarity for known, familiarity in self.strangers if known <= share]
+        return replace(self, least_familiar=min(allowed) if allowed else sys.float_info.max)
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,14 @@ class Format(StrEnum):
     jsonl = "jsonl"
 
 
+class EffortChoice(StrEnum):
+    """Which experts to ask."""
+
+    fast = "fast"
+    full = "full"
+    auto = "auto"
+
+
 class PrecisionChoice(StrEnum):
     """Precisions a graph may have; auto is the fastest that the bundle holds."""
 
@@ -110,6 +118,19 @@ def score(
     stats: Annotated[
         Path | None, typer.Option("--stats", metavar="FILE", help="Write the run's statistics as JSON.")
     ] = None,
+    effort: Annotated[
+        EffortChoice,
+        typer.Option(help="fast: n-grams only; full: all experts; auto: the encoder where n-grams are not sure."),
+    ] = EffortChoice.auto,
+    max_false_attribution: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            min=0.0,
+            max=1.0,
+            help="Say unknown so often that at most this share of texts by strangers is attributed.",
+        ),
+    ] = None,
     precision: Annotated[
         PrecisionChoice, typer.Option(help="Which of the model's graphs to run.")
     ] = PrecisionChoice.auto,
@@ -168,7 +189,12 @@ def score(
             timeout=timeout,
             skip=place.files | {str(Path(path).absolute()) for path in (out, stats) if path not in (None, "-")},
         )
-        scorer = Scorer.load(model, EngineOptions(str(precision), workers, threads, batch_tokens))
+        scorer = Scorer.load(
+            model,
+            EngineOptions(str(precision), workers, threads, batch_tokens),
+            effort=effort.value,
+            max_false_attribution=max_false_attribution,
+        )
         for notice in scorer.notices:
             screen.complain(f"warning: {notice}")
         kind = format_for(out or "", form)
@@ -330,6 +356,9 @@ def train(
     precision: Annotated[
         TrainPrecision, typer.Option(help="bfloat16 is faster on CPUs that have it.")
     ] = TrainPrecision.float32,
+    encoder: Annotated[
+        bool, typer.Option("--encoder/--no-encoder", help="Tune an encoder too, or fit n-grams only: seconds.")
+    ] = True,
     test_corpus: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Held-out corpus to measure the finished model on.")
     ] = None,
@@ -337,12 +366,15 @@ def train(
     force: Annotated[bool, typer.Option("--force", help="Replace an existing run.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on the screen but errors.")] = False,
 ) -> None:
-    """Fine-tune an encoder on CORPUS and write a run directory."""
+    """Fit n-grams and fine-tune an encoder on CORPUS, and write a run directory."""
     from authorid.console import Screen, TrainingProgress
     from authorid.training import TrainingOptions
     from authorid.training import train as run_training
 
     screen = Screen(quiet=quiet)
+    if not encoder:
+        _train_ngrams(screen, corpus, out, test_corpus=test_corpus, resume=resume, force=force)
+        return
     given: dict[str, Any] = {
         "epochs": epochs,
         "batch": batch,
@@ -367,6 +399,27 @@ def train(
     metrics = [(name.replace("_", " "), f"{value:.4f}") for name, value in run.metrics.items()]
     screen.table("Training", [("measure", False), ("last epoch", True)], metrics)
     screen.say(f"run written to {out}; next: authorid export {out} --out BUNDLE --quantize")
+
+
+def _train_ngrams(
+    screen: Screen, corpus: Path, out: Path, *, test_corpus: Path | None, resume: bool, force: bool
+) -> None:
+    from authorid.training.measure import evaluate_model
+    from authorid.training.ngram_run import train_ngrams
+
+    if resume:
+        raise typer.BadParameter("there is nothing to resume without an encoder", param_hint="--resume")
+    train_ngrams(corpus, out, force=force, told=lambda message: _tell(screen, message))
+    if test_corpus is not None:
+        screen.evaluation(evaluate_model(out, test_corpus, warn=screen.complain))
+    screen.say(f"run written to {out}, a bundle already; next: authorid score DOCUMENTS --model {out} --out results.csv")
+
+
+def _tell(screen: Screen, message: str) -> None:
+    if message.startswith("warning: "):
+        screen.complain(message)
+    else:
+        screen.say(message)
 
 
 @app.command()
@@ -404,6 +457,12 @@ def export(
     quantize: Annotated[bool, typer.Option("--quantize", help="Make the INT8 graph too.")] = False,
     fp32: Annotated[bool, typer.Option("--fp32/--no-fp32", help="Keep the float32 graph in the bundle.")] = True,
     name: Annotated[str | None, typer.Option(help="Name of the model, for its card and the statistics.")] = None,
+    encoder: Annotated[
+        Path | None, typer.Option(metavar="BUNDLE", help="Put the n-grams of RUN beside the encoder of this bundle.")
+    ] = None,
+    encoder_weight: Annotated[
+        float | None, typer.Option(min=0.0, help="Weight of the encoder beside the n-grams; default: as measured.")
+    ] = None,
     corpus: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="The training corpus; by default, where the run says it was."),
@@ -421,9 +480,23 @@ def export(
     from authorid.errors import require
 
     screen = Screen(quiet=quiet)
+    if (run / "authorid.json").is_file():
+        from authorid.training.ngram_run import export_ngrams
+
+        export_ngrams(run, out, encoder=encoder, weight=encoder_weight, name=name, force=force)
+        screen.say(f"bundle written to {out}; next: authorid score DOCUMENTS --model {out} --out results.csv")
+        return
+    if encoder is not None:
+        raise typer.BadParameter(f"{run} has an encoder of its own", param_hint="--encoder")
     room = require("authorid.export", "train")
     options = room.ExportOptions(
-        quantize=quantize, keep_fp32=fp32, name=name, corpus=corpus, verify_on=verify_on, force=force
+        quantize=quantize,
+        keep_fp32=fp32,
+        name=name,
+        corpus=corpus,
+        verify_on=verify_on,
+        force=force,
+        encoder_weight=encoder_weight,
     )
     report = room.export_run(run, out, options, screen.say)
     screen.table("Parity", [("check", False), ("value", True), ("bound", True), ("", False)], report.rows)

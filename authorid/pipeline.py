@@ -163,7 +163,7 @@ class Scorer:
         """What scores: provider, precision, threads and the identity of the model, for the statistics."""
         about: dict[str, Any] = {
             "effort": self.effort,
-            "unknown_threshold": self.decision.unknown_threshold,
+            "unknown_below": [self.decision.unknown_threshold, self.decision.least_familiar],
             "model": self.bundle.name,
         }
         engine = self.engine
@@ -257,6 +257,7 @@ class Scorer:
                             decision,
                             logits=item.evidence,
                             tokens=item.tokens,
+                            familiarity=None if item.ngrams is None else float(item.ngrams.std()),
                             evidence=evidence,
                         )
                         stats.latency(time.perf_counter() - item.started)

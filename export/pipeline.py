@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +52,7 @@ class ExportOptions:
     `seed`). INT8 is compared with float32 on `verify_documents` documents (0: all) of the corpus `verify_on`, by
     default the run's validation documents, or its training documents when nothing was held out. `force` replaces a
     bundle that is there, and writes even one that fails its checks. `license_name` goes into the model card.
+    `encoder_weight` overrides what the run measured for the encoder beside the n-grams.
     """
 
     quantize: bool = False
@@ -64,6 +65,7 @@ class ExportOptions:
     verify_documents: int = 500
     seed: int = 0
     license_name: str = "other"
+    encoder_weight: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse options that leave nothing to write."""
@@ -164,13 +166,19 @@ def export_run(
     runners = {"fp32": truth, "int8": best}
     files: dict[str, bytes | str | Path] = {_FILES[precision]: graph for precision, graph in graphs.items()}
     files |= {name: run.path / name for name in ("config.json", "tokenizer.json")}
+    experts = run.experts()
+    if experts is not None and options.encoder_weight is not None:
+        experts = experts[0], replace(experts[1], encoder_weight=options.encoder_weight)
+    if experts is not None:
+        files[NGRAMS] = experts[0].to_bytes()
     bundle = Bundle(
         path=Path(out),
         model_type=run.geometry.family,
         authors=run.authors,
         window=WindowSpec(run.window, run.stride, run.truncate),
         pooling=run.pooling,
-        decision=Decision(temperature=temperature),
+        decision=Decision(temperature=temperature) if experts is None else experts[1],
+        ngrams=None if experts is None else NGRAMS,
         graphs={precision: _FILES[precision] for precision in graphs},
         golden=tuple(
             Golden(
@@ -189,6 +197,8 @@ def export_run(
     files["README.md"] = model_card(bundle, run.record, checks, options.license_name)
     return ExportReport(write_bundle(bundle, files, overwrite=options.force), tuple(checks))
 
+
+NGRAMS = "ngrams.safetensors"
 
 _FILES = {"fp32": "model.onnx", "int8": "model_int8.onnx"}
 
@@ -337,4 +347,5 @@ def _provenance(
         "seeds": {"training": record.get("seed"), "export": options.seed},
         "versions": {"training": dict(record.get("versions", {})), "export": versions},
         "calibration": calibration.to_json() if calibration else None,
+        **({"experts": {k: v for k, v in record["experts"].items() if k != "decision"}} if "experts" in record else {}),
     }

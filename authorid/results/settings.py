@@ -39,7 +39,7 @@ def run_settings(
         "model": hashlib.sha256((scorer.bundle.path / MANIFEST).read_bytes()).hexdigest(),
         "precision": about["precision"],
         "effort": about["effort"],
-        "unknown_threshold": about["unknown_threshold"],
+        "unknown_below": about["unknown_below"],
         "provider": about["provider"],
         "versions": {**versions(), "charset-normalizer": version("charset-normalizer")},
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ from authorid.training import checkpoint
 from authorid.training.backbone import load_backbone, load_tokenizer, resolve_base_model, weights_sha256
 from authorid.training.batches import Examples, document_scores
 from authorid.training.corpus import Corpus, load_corpus
+from authorid.training.experts import Held, learn
 from authorid.training.keras_setup import import_keras
 from authorid.training.model import POLICIES, Geometry, build_classifier, freeze_embeddings, geometry_of
+from authorid.training.ngram_run import NGRAMS, describe
 from authorid.training.outputs import check_place, clear_place, hf_config, versions, write_run
 from authorid.training.recipes import TrainingOptions
 from authorid.training.runs import FORMAT_VERSION, Run, predict_windows
@@ -153,8 +155,35 @@ def train(
         "metrics": metrics,
         "test": measured,
     }
+    if options.recipe != "seed":
+        record["experts"] = _add_ngrams(out, plain, known, training, validation, held.windows, told, options.epochs)
     write_run(out, plain, tokenizer, hf_config(geometry, known.authors, options.dropout), history, record)
     return Run.load(out)
+
+
+def _add_ngrams(
+    out: Path,
+    model: Any,
+    corpus: Corpus,
+    training: Sequence[int],
+    validation: Sequence[int],
+    windows: list[list[IntArray]],
+    told: Report,
+    epochs: int,
+) -> dict[str, Any]:
+    """Fit the n-gram expert, weigh the two experts on the validation documents, write the one and record the other."""
+    authors = len(corpus.authors)
+    scores = document_scores(predict_windows(model, windows, authors), authors)
+    held = Held(np.asarray(training, dtype=np.int64), np.asarray(validation, dtype=np.int64), scores)
+
+    def say(message: str) -> None:
+        told(Progress(epochs, epochs, message=message))
+
+    experts = learn(corpus, told=say, encoder=held)
+    for warning in experts.warnings:
+        say(f"warning: {warning}")
+    checkpoint.write_atomically(out / NGRAMS, experts.expert.to_bytes())
+    return {**describe(experts), "decision": asdict(experts.decision)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,17 @@ from authorid.training.plots import plot_history
 
 __all__ = ["check_place", "clear_place", "hf_config", "versions", "write_run"]
 
-_PARTS = ("run.json", "model.keras", "config.json", "tokenizer.json", "history.json", "history.png")
+_PARTS = (
+    "run.json",
+    "model.keras",
+    "config.json",
+    "tokenizer.json",
+    "history.json",
+    "history.png",
+    "ngrams.safetensors",
+    "authorid.json",
+    "README.md",
+)
 _CHECKPOINT = "checkpoint"
 
 

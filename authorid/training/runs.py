@@ -26,7 +26,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from authorid.errors import RunError, require
+from authorid.bundle import Decision
+from authorid.errors import BundleCorruptError, RunError, require
+from authorid.ngrams import NgramExpert
 from authorid.training.batches import inputs
 from authorid.training.keras_setup import import_keras
 from authorid.training.model import Geometry, build_classifier
@@ -70,6 +72,8 @@ class Run:
             if (root / "checkpoint").is_dir():
                 raise RunError(f"{root}: this training is not finished; resume it")
             raise RunError(f"{root}: not a training run (no run.json)")
+        if _read_json(root / "run.json").get("recipe") == "ngrams":
+            raise RunError(f"{root}: this run has no encoder; it is a bundle already, ready for score and export")
         for name in ("model.keras", "tokenizer.json", "config.json"):
             if not (root / name).is_file():
                 raise RunError(f"{root}: {name} is missing")
@@ -115,6 +119,16 @@ class Run:
     @cached_property
     def _model(self) -> Any:
         return self.keras_model()
+
+    def experts(self) -> tuple[NgramExpert, Decision] | None:
+        """The n-gram expert of this run and the rule for both, when it has one; raises `RunError`."""
+        record = self.record.get("experts")
+        if record is None:
+            return None
+        try:
+            return NgramExpert.load(self.path / "ngrams.safetensors"), Decision.from_json(record["decision"])
+        except (BundleCorruptError, KeyError, TypeError, ValueError) as error:
+            raise RunError(f"{self.path}: the n-gram expert cannot be used ({error})") from None
 
     @classmethod
     def _from_record(cls, root: Path, record: Mapping[str, Any]) -> Run:

@@ -1,0 +1,166 @@
+"""Training without an encoder: seconds instead of hours, any language, and the run is a bundle already."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from authorid.bundle import Bundle, WindowSpec, load_bundle, write_bundle
+from authorid.errors import OutputError
+from authorid.training.corpus import Corpus, load_corpus
+from authorid.training.experts import UNMEASURED, Experts, learn
+from authorid.training.ngrams import NgramOptions
+from authorid.training.outputs import check_place, clear_place, versions
+
+__all__ = ["NGRAMS", "describe", "export_ngrams", "train_ngrams"]
+
+NGRAMS = "ngrams.safetensors"
+"""Name of the n-gram expert's file, in a run and in a bundle."""
+
+
+def train_ngrams(
+    corpus: Path,
+    out: Path,
+    options: NgramOptions = NgramOptions(),
+    *,
+    force: bool = False,
+    told: Callable[[str], None] = lambda message: None,
+) -> Bundle:
+    """Fit the n-gram expert on `corpus` and write a run directory at `out` that is also a bundle.
+
+    `force` replaces a run that is there; `told` hears what goes on, warnings included. Raises `CorpusError`,
+    `RunError`, `OutputError` and `MissingExtraError`.
+    """
+    out = Path(out)
+    check_place(out, resume=False, force=force)
+    known = load_corpus(Path(corpus))
+    for warning in known.warnings:
+        told(f"warning: {warning}")
+    experts = learn(known, options, told)
+    for warning in experts.warnings:
+        told(f"warning: {warning}")
+    record = {
+        "format": 1,
+        "recipe": "ngrams",
+        "authors": list(known.authors),
+        "corpus": corpus_record(known),
+        "experts": describe(experts),
+        "versions": versions(),
+    }
+    labels = {str(index): author for index, author in enumerate(known.authors)}
+    config = {
+        "model_type": "authorid-ngrams",
+        "id2label": labels,
+        "label2id": {author: index for index, author in enumerate(known.authors)},
+    }
+    bundle = Bundle(
+        path=out,
+        model_type="authorid-ngrams",
+        authors=known.authors,
+        window=WindowSpec(128, 126),
+        pooling="mean",
+        decision=experts.decision,
+        graphs={},
+        golden=(),
+        provenance={
+            "name": out.resolve().name,
+            "corpus": record["corpus"],
+            "experts": record["experts"],
+            "versions": {"training": record["versions"]},
+        },
+        ngrams=NGRAMS,
+    )
+    if out.exists():
+        clear_place(out, force=force)
+        (out / "checkpoint").rmdir()
+        try:
+            out.rmdir()
+        except OSError:
+            raise OutputError(f"{out}: holds files that are not of a training run; remove them first") from None
+    files: dict[str, bytes | str | Path] = {
+        NGRAMS: experts.expert.to_bytes(),
+        "config.json": json.dumps(config, indent=1, ensure_ascii=False) + "\n",
+        "run.json": json.dumps(record, indent=1, ensure_ascii=False) + "\n",
+        "README.md": card(bundle),
+    }
+    return write_bundle(bundle, files)
+
+
+def corpus_record(corpus: Corpus) -> dict[str, Any]:
+    """What is written down about a corpus: nothing of its text."""
+    return {
+        "name": corpus.root.resolve().name,
+        "digest": corpus.digest,
+        "documents": len(corpus.documents),
+        "authors": len(corpus.authors),
+    }
+
+
+def describe(experts: Experts) -> dict[str, Any]:
+    """What a record says about the n-gram expert and what was learnt with it."""
+    return {
+        "views": [view.name for view in experts.expert.reader.views],
+        "ngrams": len(experts.expert.buckets),
+        "shifted_split": experts.report,
+    }
+
+
+def card(bundle: Bundle) -> str:
+    """README.md of a bundle that has n-grams only."""
+    about = bundle.provenance["experts"]
+    corpus = bundle.provenance["corpus"]
+    split = about["shifted_split"]
+    figures = [f"- {name.replace('_', ' ')}: {value:.4g}" for name, value in split.items() if not isinstance(value, str)]
+    parts = [
+        "---\ntags:\n- authorship-attribution\n- stylometry\n- authorid\n---",
+        f"# {bundle.name}",
+        f"Tells which of {len(bundle.authors)} authors wrote a document, by {about['ngrams']:,} n-grams in "
+        f"{len(about['views'])} views ({', '.join(about['views'])}). Made with "
+        "[authorid](https://pypi.org/project/authorid/) "
+        f"from {corpus['documents']} documents of the corpus `{corpus['name']}` (digest `{corpus['digest'][:16]}`).",
+        "```\nauthorid score DOCUMENTS --model THIS_DIRECTORY --out results.csv\n```",
+        "## On the shifted split",
+        f"Held out of a first fit ({split.get('split', 'nothing')}); the expert itself was then fitted on everything.",
+        "\n".join(figures) or "Nothing could be held out.",
+        "## Limits",
+        "It knows only its own authors; short texts carry little evidence; subject and style are entangled. Scores are "
+        "evidence to weigh, not proof. Do not use it to unmask people who have a right to stay anonymous.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def export_ngrams(
+    run: Path,
+    out: Path,
+    *,
+    encoder: Path | None = None,
+    weight: float | None = None,
+    name: str | None = None,
+    force: bool = False,
+) -> Bundle:
+    """Write the n-gram run `run` as a bundle at `out`; with `encoder`, beside the graphs of that bundle.
+
+    `weight` is that of the encoder's mean log-softmax, `UNMEASURED` when it is None. Raises `BundleError`, and
+    `OutputError` when the two know different authors.
+    """
+    own = load_bundle(run)
+    if own.ngrams is None:
+        raise OutputError(f"{run}: a bundle, but one without n-grams; nothing to export")
+    base, decision = own, own.decision
+    if encoder is not None:
+        base = load_bundle(encoder)
+        decision = replace(decision, encoder_weight=UNMEASURED if weight is None else weight)
+    if own.authors != base.authors:
+        raise OutputError(f"{run}: does not know the same authors as {encoder}")
+    files: dict[str, bytes | str | Path] = {
+        name: (base.path / name).read_bytes() for name in base.files if name not in (base.ngrams, "run.json")
+    }
+    files[NGRAMS] = (own.path / own.ngrams).read_bytes()
+    provenance = {**base.provenance, "experts": own.provenance["experts"]}
+    if name is not None or encoder is None:
+        provenance["name"] = name or out.resolve().name
+    merged = replace(base, path=out, ngrams=NGRAMS, decision=decision, provenance=provenance)
+    return write_bundle(merged, files, overwrite=force)
