@@ -1,8 +1,8 @@
 """A model on disk: read, validate, describe, write.
 
-A bundle is a directory in Hugging Face layout (``config.json``, ``tokenizer.json``, ``README.md``, ONNX graphs, n-grams)
-with one more file, ``authorid.json``, which says how the graphs are to be used and carries the SHA-256 of every
-other file. Nothing in a bundle is code or pickle, and no file outside its directory is ever opened.
+A bundle is a directory in Hugging Face layout (``config.json``, ``tokenizer.json``, ``README.md``, ONNX graphs)
+with the n-grams as one more file, and ``authorid.json``, which says how all is to be used and carries the SHA-256 of
+every other file. Nothing in a bundle is code or pickle, and no file outside its directory is ever opened.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ class Bundle:
         expert = NgramExpert.load(self.path / self.ngrams)
         if len(expert.bias) != len(self.authors):
             raise BundleCorruptError(
-                f"{self.path / self.ngrams}: made for {len(expert.bias)} authors, but config.json has {len(self.authors)}"
+                f"{self.path / self.ngrams}: made for {len(expert.bias)} authors, not for {len(self.authors)}"
             )
         return expert
 

@@ -412,7 +412,9 @@ def _train_ngrams(
     train_ngrams(corpus, out, force=force, told=lambda message: _tell(screen, message))
     if test_corpus is not None:
         screen.evaluation(evaluate_model(out, test_corpus, warn=screen.complain))
-    screen.say(f"run written to {out}, a bundle already; next: authorid score DOCUMENTS --model {out} --out results.csv")
+    screen.say(
+        f"run written to {out}, a bundle already; next: authorid score DOCUMENTS --model {out} --out results.csv"
+    )
 
 
 def _tell(screen: Screen, message: str) -> None:
@@ -429,7 +431,16 @@ def evaluate(
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write every figure as JSON.")
     ] = None,
-    plots: Annotated[Path | None, typer.Option(metavar="DIR", help="Write the confusion matrix as PNG.")] = None,
+    plots: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write confusion, reliability, risk and length as PNG.")
+    ] = None,
+    strangers: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Documents by authors that MODEL does not know.")
+    ] = None,
+    effort: Annotated[EffortChoice, typer.Option(help="The effort to measure, as in score.")] = EffortChoice.auto,
+    ablation: Annotated[
+        bool, typer.Option("--ablation/--no-ablation", help="Measure every effort, and each expert alone.")
+    ] = True,
     precision: Annotated[
         PrecisionChoice, typer.Option(help="Which of a bundle's graphs to run.")
     ] = PrecisionChoice.auto,
@@ -437,17 +448,27 @@ def evaluate(
 ) -> None:
     """Measure MODEL on documents whose authors are known."""
     from authorid.console import Screen
-    from authorid.training.measure import evaluate_model
+    from authorid.training.measure import examine
 
     screen = Screen(quiet=quiet)
     with screen.progress("Evaluating") as advance:
-        metrics = evaluate_model(model, corpus, precision=precision.value, advance=advance, warn=screen.complain)
+        findings = examine(
+            model,
+            corpus,
+            precision=precision.value,
+            effort=effort.value,
+            strangers=strangers,
+            ablation=ablation,
+            advance=advance,
+            warn=screen.complain,
+        )
     if json_file is not None:
-        _write_json(json_file, metrics.to_json())
+        _write_json(json_file, findings.to_json())
     if plots is not None:
         _make_directory(plots)
-        metrics.plot_confusion(plots / "confusion.png")
-    screen.evaluation(metrics)
+        findings.plot(plots)
+    screen.evaluation(findings.metrics)
+    screen.findings(findings)
 
 
 @app.command()

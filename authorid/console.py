@@ -27,6 +27,7 @@ from authorid.results.text import visible
 if TYPE_CHECKING:
     from authorid.evaluation import Metrics
     from authorid.training import Progress as TrainingStep
+    from authorid.training.findings import Findings
 
 __all__ = ["Screen", "TrainingProgress"]
 
@@ -143,6 +144,46 @@ class Screen:
             [("author", False), ("precision", True), ("recall", True), ("F1", True), ("documents", True)],
             [(row.author, f"{row.precision:.3f}", f"{row.recall:.3f}", f"{row.f1:.3f}", row.support) for row in worst],
         )
+
+    def findings(self, findings: Findings) -> None:
+        """What else an evaluation found."""
+        low, high = findings.interval
+        self.say(f"accuracy {findings.metrics.accuracy:.4f}, 95 % interval {low:.4f} to {high:.4f} (bootstrap)")
+        self.table(
+            "Commonest confusions",
+            [("author", False), ("attributed to", False), ("documents", True), ("share", True)],
+            [(row["author"], row["attributed_to"], row["documents"], f"{row['share']:.0%}") for row in findings.pairs],
+        )
+        self.table(
+            "By length",
+            [("characters from", True), ("documents", True), ("accuracy", True)],
+            [(row["from"], row["documents"], f"{row['accuracy']:.4f}") for row in findings.by_length],
+        )
+        self.table(
+            "Surest documents only",
+            [("answered", True), ("wrong", True), ("probability at least", True)],
+            [
+                (f"{row['coverage']:.0%}", f"{row['error']:.1%}", f"{row['probability']:.2f}")
+                for row in findings.risk_coverage[3::4]
+            ],
+        )
+        if len(findings.ablation) > 1:
+            self.table(
+                "By expert and effort",
+                [("experts", False), ("effort", False), ("accuracy", True), ("ECE", True), ("documents/s", True)],
+                [
+                    (
+                        row["experts"],
+                        row["effort"],
+                        f"{row['accuracy']:.4f}",
+                        f"{row['ece']:.4f}",
+                        f"{row['documents_per_second']:.0f}",
+                    )
+                    for row in findings.ablation
+                ],
+            )
+        if findings.strangers is not None:
+            self.say(f"{findings.strangers['documents']} strangers: AUROC {findings.strangers['auroc']:.4f}")
 
     @contextmanager
     def progress(self, label: str, total: int | None = None) -> Iterator[Callable[[int], None]]:

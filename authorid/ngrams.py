@@ -74,7 +74,7 @@ class View:
 
 
 def _table(letters: int, digits: int, other: int, dtype: type) -> npt.NDArray[Any]:
-    table = np.full(256, other, dtype=dtype)
+    table: npt.NDArray[Any] = np.full(256, other, dtype=dtype)
     table[65:91] = table[97:123] = table[128:] = letters
     table[48:58] = digits
     return table
@@ -329,7 +329,7 @@ class NgramExpert:
             "bounds": json.dumps(self.bounds),
             "views": json.dumps([asdict(view) for view in self.reader.views]),
         }
-        tensors = {
+        tensors: dict[str, npt.NDArray[Any]] = {
             "common": self.reader.common,
             "buckets": self.buckets,
             "idf": self.idf,

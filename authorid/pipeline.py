@@ -147,9 +147,9 @@ class Scorer:
     ) -> Scorer:
         """Load the bundle in directory `model`, or the embedded default when it is None.
 
-        `effort` ``fast`` asks only the n-gram expert, ``full`` everybody about everything, ``auto`` the n-grams first and
-        the encoder where they are not sure; a bundle with one expert asks that one. `max_false_attribution` is the share
-        of documents by unknown authors that may be attributed all the same; the bundle's threshold when it is None.
+        `effort` ``fast`` asks only the n-gram expert, ``full`` everybody about everything, ``auto`` the n-grams first
+        and the encoder where they are not sure; a bundle with one expert asks that one. `max_false_attribution` is the
+        share of documents by unknown authors that may be attributed all the same; None leaves it to the bundle.
 
         Raises `BundleError` when the bundle cannot be used, and `EngineError` when it cannot be run.
         """
@@ -359,7 +359,9 @@ class _Stream:
         self._stopped = threading.Event()
         self._feeder = threading.Thread(target=self._guard, args=(self._feed,), name="authorid-feeder", daemon=True)
         self._workers = [
-            threading.Thread(target=self._guard, args=(self._infer, experts.engine), name=f"authorid-worker-{i}", daemon=True)
+            threading.Thread(
+                target=self._guard, args=(self._infer, experts.engine), name=f"authorid-worker-{i}", daemon=True
+            )
             for i in range(experts.engine.workers if experts.engine is not None else 0)
         ]
 
@@ -403,9 +405,7 @@ class _Stream:
                 working.discard(self._feeder)
             elif isinstance(message, BaseException):
                 raise message
-            elif isinstance(message, Failure | Attribution):
-                yield message
-            elif isinstance(message, _Pending) and not message.missing:
+            elif not isinstance(message, tuple | _Pending) or (isinstance(message, _Pending) and not message.missing):
                 yield message
             elif isinstance(message, _Pending):
                 pending[message.document.index] = message
@@ -421,7 +421,8 @@ class _Stream:
                     entry.missing -= 1
                     if entry.missing:
                         continue
-                    if entry.error is None and not np.isfinite(entry.evidence).all():
+                    evidence = entry.evidence
+                    if entry.error is None and evidence is not None and not np.isfinite(evidence).all():
                         entry.error = _NO_NUMBER
                     more = self._experts.ask_more(entry)
                     if not more:
@@ -489,9 +490,7 @@ class _Stream:
                 return [f"the tokenizer failed on this document: {first_line(error)}"]
             return [ids for text in texts for ids in self._tokenize([text])]
 
-    def _send(
-        self, item: Failure | Attribution | _Pending, ids: npt.NDArray[np.int32] | str | None
-    ) -> bool:
+    def _send(self, item: Failure | Attribution | _Pending, ids: npt.NDArray[np.int32] | str | None) -> bool:
         """Pass one input on, waiting for room. False when the run was stopped meanwhile."""
         self._admit()
         if not isinstance(item, _Pending) or ids is None or self._experts.windower is None:

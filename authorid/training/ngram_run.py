@@ -113,7 +113,9 @@ def card(bundle: Bundle) -> str:
     about = bundle.provenance["experts"]
     corpus = bundle.provenance["corpus"]
     split = about["shifted_split"]
-    figures = [f"- {name.replace('_', ' ')}: {value:.4g}" for name, value in split.items() if not isinstance(value, str)]
+    figures = [
+        f"- {name.replace('_', ' ')}: {value:.4g}" for name, value in split.items() if not isinstance(value, str)
+    ]
     parts = [
         "---\ntags:\n- authorship-attribution\n- stylometry\n- authorid\n---",
         f"# {bundle.name}",

@@ -38,7 +38,7 @@ VIEWS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NgramOptions:
-    """How to fit: `views`, buckets as `bits`, `ridge` (the strength of the regularisation), and the size in `megabytes`.
+    """How to fit: `views`, buckets as `bits`, `ridge` (strength of the regularisation), and the size in `megabytes`.
 
     N-grams that fewer than `min_documents` training documents have are left out, more of them where the expert would be
     larger than `megabytes`. `weights` says how the linear layer is stored.
