@@ -78,7 +78,7 @@ def ngram_evidence(
     length = np.asarray(sizes, dtype=np.float64)[..., None]
     share = np.where(length > 0, length / np.maximum(length + decision.half_length, 1.0), 0.0)
     centred = scores - scores.mean(axis=-1, keepdims=True)
-    spread = np.maximum(centred.std(axis=-1, keepdims=True), 1e-6) ** decision.spread
+    spread = np.maximum(centred.std(axis=-1, keepdims=True), max(decision.least_spread, 1e-6)) ** decision.spread
     weighed: npt.NDArray[np.float64] = decision.ngram_weight * share * (centred / spread)
     return weighed
 

@@ -61,9 +61,9 @@ class Decision:
 
         softmax((ngram_weight * n / (n + half_length) * z + encoder_weight * that mean) / temperature)
 
-    with z the n-gram scores, less their mean and divided by their standard deviation to the power `spread` (what stands
-    out among the authors counts, not what is high for all), and n the bytes of the document, so that short texts get
-    flat answers. Below `unknown_threshold` the answer is
+    with z the n-gram scores, less their mean and divided by their standard deviation (or `least_spread`, if that is
+    more) to the power `spread`: what stands out among the authors counts, not what is high for all; and n the bytes of the
+    document, so that short texts get flat answers. Below `unknown_threshold` the answer is
     "unknown". With effort ``auto`` the n-grams answer alone from the probability `sure` on. The standard deviation
     of the n-gram scores, the *familiarity*, says whether the author is among the known ones: below `least_familiar` the
     answer is "unknown" too. `strangers` are pairs (share, familiarity): with that as the least, that share of the
@@ -77,6 +77,7 @@ class Decision:
     encoder_weight: float = 1.0
     half_length: float = 0.0
     spread: float = 0.0
+    least_spread: float = 1e-6
     sure: float = 1.0
     least_familiar: float = 0.0
     strangers: tuple[tuple[float, float], ...] = ()
@@ -84,7 +85,7 @@ class Decision:
     def __post_init__(self) -> None:
         """Check the ranges; raises `ValueError`."""
         numbers = [self.temperature, self.ngram_weight, self.encoder_weight, self.half_length, self.spread, self.sure]
-        numbers += [self.least_familiar, *(number for pair in self.strangers for number in pair)]
+        numbers += [self.least_spread, self.least_familiar, *(number for pair in self.strangers for number in pair)]
         if self.rule not in ("mean-log-softmax", "experts"):
             raise ValueError(f"unknown decision rule {self.rule!r}")
         if not self.temperature > 0 or not all(0 <= number < float("inf") for number in numbers):

@@ -51,8 +51,11 @@ most, is wrong and beyond the encoder's reach; an encoder that would mend one in
 SPREAD = 1.5
 """Fits best, and the same, on every shifted split of Reuters C50 that was tried (docs/accuracy.md)."""
 
-UNMEASURED = 0.5
-"""Weight of an encoder for which nothing was held out: half of what its log-probabilities claim."""
+FLOOR = 0.05
+"""Scores less apart than those of this share of the held-out documents are not pulled further apart."""
+
+UNMEASURED = 0.0
+"""Weight of an encoder for which nothing was held out: one that learnt this month's subjects does harm, so none."""
 
 FOLD = 10
 """Authors left out at a time."""
@@ -110,7 +113,7 @@ def learn(
         warnings.append(f"fewer than 10 documents by {', '.join(names[:3])}{more}: expect many wrong answers")
     if not len(held):
         warnings.append("nothing could be held out: probabilities are not calibrated, unknown authors not recognised")
-        decision = Decision(rule="experts", ngram_weight=0.4, encoder_weight=0.0, half_length=300.0, spread=SPREAD)
+        decision = _rule(ngram_weight=0.4, half_length=300.0, least_spread=0.1)
         return Experts(expert, decision, {"split": how}, tuple(warnings))
     if len(held) < 100:
         warnings.append(f"only {len(held)} documents to calibrate on: probabilities are rough")
@@ -128,9 +131,8 @@ def learn(
         ngrams, _ = products.scores(encoder.training, encoder.validation, options.ridge)
         lengths = np.array([len(texts[i].encode("utf-8", "replace")) for i in encoder.validation])
         decision = stack(ngrams, encoder.scores, lengths, labels[encoder.validation], decision)
-    elif encoder is not None:
-        warnings.append(f"no held-out documents to weigh the encoder by: it gets the weight {UNMEASURED}")
-        decision = replace(decision, encoder_weight=UNMEASURED)
+    elif encoder is not None:  # its weight stays `UNMEASURED`
+        warnings.append("no held-out documents to weigh the encoder by: the n-grams answer without it")
     if not strangers:
         warnings.append(
             "too few authors to learn what an unknown one looks like: --max-false-attribution will not work"
@@ -218,11 +220,15 @@ def _loss(evidence: Scores, truth: Labels) -> float:
     return float(-((1 - doubt) * logs[np.arange(len(truth)), truth] + doubt * logs.mean(axis=1)).mean())
 
 
+def _rule(**changes: float) -> Decision:
+    return Decision(rule="experts", encoder_weight=UNMEASURED, spread=SPREAD, **changes)  # type: ignore[arg-type]
+
+
 def _confidence(
     scores: Scores, sizes: Labels, truth: Labels, short: Scores, short_sizes: Labels, short_truth: Labels
 ) -> Decision:
     """Weight and half-length under which the held-out documents, whole and cut short, are likeliest."""
-    best = (np.inf, Decision(rule="experts", ngram_weight=1.0, encoder_weight=0.0, spread=SPREAD))
+    best = (np.inf, _rule(least_spread=float(np.quantile(scores.std(axis=1), FLOOR))))
     for half in (0.0, 50.0, 100.0, 200.0, 300.0, 450.0, 600.0, 900.0, 1200.0):
         plain = replace(best[1], ngram_weight=1.0, half_length=half)
         evidence = ngram_evidence(scores, sizes, plain)
@@ -257,7 +263,7 @@ def _strangers(
     fold = min(FOLD, len(authors) // 3)
     if fold < 1:
         return (), {}
-    known, unknown = [], []
+    known, unknown, whole = [], [], []
     for start in range(0, len(authors), fold):
         out = authors[start : start + fold]
         inside = training[~np.isin(products.labels[training], out)]
@@ -266,8 +272,12 @@ def _strangers(
         strange = np.isin(products.labels[held], out)
         known.append(familiar[~strange])
         unknown.append(familiar[strange])
+        # For the thresholds, the model is as it will be: nothing of a stranger needs to be held back in time.
+        strange = np.isin(products.labels, out)
+        scores, _ = products.scores(np.flatnonzero(~strange), np.flatnonzero(strange), options.ridge)
+        whole.append(scores.std(axis=1))
     inner, outer = np.concatenate(known), np.concatenate(unknown)
-    thresholds = [float(np.quantile(outer, 1 - share)) for share in SHARES]
+    thresholds = [float(np.quantile(np.concatenate(whole), 1 - share)) for share in SHARES]
     area = auroc(inner, outer)
     return tuple(zip(SHARES, thresholds, strict=True)), {"strangers_auroc": area, "authors_left_out": int(fold)}
 

@@ -1,0 +1,181 @@
+"""Two experts together: who is asked, and that answers stay the same."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tiny import AUTHORS, make_bundle, prose
+
+from authorid.bundle import BundleCorruptError, Decision, load_bundle
+from authorid.errors import BundleNotFoundError
+from authorid.pipeline import Scorer
+
+pytest.importorskip("scipy")
+from authorid.attribution import posterior
+from authorid.training.corpus import load_corpus
+from authorid.training.experts import auroc, learn, stack
+from authorid.training.ngram_run import export_ngrams, train_ngrams
+from authorid.training.ngrams import NgramOptions
+
+
+def write_corpus(root, documents=5, words=80):
+    for number, author in enumerate(AUTHORS):
+        (root / author).mkdir(parents=True)
+        for i in range(documents):
+            (root / author / f"{i}.txt").write_text(prose(author, words, seed=100 * number + i))
+    return root
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    """A bundle of both experts for the three authors."""
+    root = tmp_path_factory.mktemp("both")
+    told = []
+    train_ngrams(write_corpus(root / "corpus"), root / "run", NgramOptions(bits=14), told=told.append)
+    assert any(message.startswith("warning: fewer than 10 documents") for message in told)
+    make_bundle(root / "encoder")
+    return export_ngrams(root / "run", root / "bundle", encoder=root / "encoder", weight=0.5)
+
+
+@pytest.fixture(scope="module")
+def documents():
+    return [prose(AUTHORS[i % 3], 3 + 7 * i, seed=i) for i in range(30)]
+
+
+def bits(rows):
+    return [(row.path, row.status, row.ranking, row.familiarity) for row in rows]
+
+
+def test_a_run_without_encoder_is_a_bundle(tmp_path, documents):
+    bundle = train_ngrams(write_corpus(tmp_path / "corpus"), tmp_path / "run", NgramOptions(bits=14))
+    assert load_bundle(tmp_path / "run").graphs == {}
+    rows = list(Scorer(bundle).score_texts(documents))
+    assert [row.author for row in rows[3:]] == [AUTHORS[i % 3] for i in range(3, 30)]
+    assert all(row.windows == 0 for row in rows)
+    again = train_ngrams(write_corpus(tmp_path / "c2"), tmp_path / "run", NgramOptions(bits=14), force=True)
+    assert bits(Scorer(again).score_texts(documents)) == bits(rows)
+
+
+@pytest.mark.parametrize("effort", ["fast", "auto", "full"])
+def test_neighbours_change_nothing(both, documents, effort):
+    scorer = Scorer(both, effort=effort)
+    together = list(scorer.score_texts(documents))
+    alone = [row for text in documents for row in scorer.score_texts([text])]
+    assert [row.ranking for row in together] == [row.ranking for row in alone]
+
+
+def test_the_encoder_sees_as_much_as_the_effort_says(both, documents):
+    windows = {
+        effort: [row.windows for row in Scorer(both, effort=effort).score_texts(documents)]
+        for effort in ("fast", "auto", "full")
+    }
+    assert set(windows["fast"]) == {0}
+    assert min(windows["full"]) >= 1
+    assert all(some <= every for some, every in zip(windows["auto"], windows["full"], strict=True))
+
+
+def test_rounds_stop_when_the_posterior_has_settled(both):
+    text = " ".join(prose(AUTHORS[0], 200, seed=i) for i in range(5))
+    unsure = replace(both, decision=replace(both.decision, sure=1.0, ngram_weight=0.01))
+    full = next(iter(Scorer(unsure, effort="full").score_texts([text])))
+    auto = next(iter(Scorer(unsure, effort="auto").score_texts([text])))
+    assert 2 <= auto.windows < full.windows
+    assert auto.author == full.author
+
+
+def test_many_documents_in_rounds_do_not_block(both):
+    unsure = replace(both, decision=replace(both.decision, sure=1.0))
+    texts = [prose(AUTHORS[i % 3], 300, seed=i) for i in range(400)]
+    assert len(list(Scorer(unsure, effort="auto").score_texts(texts))) == 400
+
+
+def test_an_encoder_without_a_say_is_not_asked(both, documents):
+    mute = replace(both, decision=replace(both.decision, encoder_weight=0.0))
+    scorer = Scorer(mute, effort="auto")
+    assert scorer.engine is None
+    assert [row.windows for row in scorer.score_texts(documents)] == [0] * len(documents)
+
+
+def test_fast_needs_ngrams(bundle):
+    with pytest.raises(BundleNotFoundError, match="no n-gram expert"):
+        Scorer(bundle, effort="fast")
+    with pytest.raises(BundleNotFoundError, match="unknown authors"):
+        Scorer(bundle, max_false_attribution=0.05)
+
+
+def test_unknown_rows_keep_their_candidates(both, documents):
+    scorer = Scorer(both, max_false_attribution=0.0)
+    rows = list(scorer.score_texts(documents))
+    assert {row.status for row in rows} == {"unknown"}
+    assert all(len(row.ranking) == 3 for row in rows)
+    everybody = Scorer(both, max_false_attribution=1.0)
+    assert {row.status for row in everybody.score_texts(documents)} == {"scored"}
+
+
+def test_short_texts_get_flat_answers(both):
+    short, long = Scorer(both, effort="fast").score_texts(["oar", prose("Ben", 300)])
+    assert short.probability < long.probability
+
+
+def test_the_rule_is_what_it_says():
+    decision = Decision("experts", temperature=2.0, ngram_weight=3.0, encoder_weight=0.5, half_length=100.0, spread=1.5)
+    scores, logits = np.array([0.5, -0.2, -0.9]), np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    centred = (scores - scores.mean()) / scores.std() ** 1.5
+    logs = (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))).mean(axis=0)
+    expected = np.exp((3.0 * 300 / 400 * centred + 0.5 * logs) / 2)
+    np.testing.assert_allclose(posterior(logits, decision, scores, 300), expected / expected.sum())
+    np.testing.assert_allclose(posterior(None, decision, scores, 0), 1 / 3)
+
+
+def test_a_manifest_that_does_not_fit_is_refused(both, tmp_path):
+    import shutil
+
+    for change in ({"ngrams": None}, {"ngrams": "../x.safetensors"}, {"ngrams": "config.json"}):
+        copy = tmp_path / "copy"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(both.path, copy)
+        record = json.loads((copy / "authorid.json").read_text())
+        (copy / "authorid.json").write_text(json.dumps({**record, **change}))
+        with pytest.raises(BundleCorruptError):
+            load_bundle(copy)
+
+
+def test_strictness_follows_the_share():
+    decision = Decision("experts", strangers=((0.05, 0.9), (0.1, 0.8)))
+    assert decision.with_false_attribution(0.07).least_familiar == 0.9
+    assert decision.with_false_attribution(0.2).least_familiar == 0.8
+    assert decision.with_false_attribution(0.01).least_familiar > 1e300
+
+
+def test_stacking_gives_noise_no_weight():
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 5, 400)
+    good = np.eye(5)[truth] + rng.normal(0, 0.5, (400, 5))
+    noise = rng.normal(0, 1, (400, 5))
+    base = Decision("experts", ngram_weight=2.0)
+    sizes = np.full(400, 3000)
+    assert stack(good, noise, sizes, truth, base).encoder_weight <= 0.05
+    assert stack(good, 2 * np.eye(5)[truth] + noise, sizes, truth, base).encoder_weight > 0.3
+
+
+def test_auroc_counts_ties_half():
+    assert auroc(np.array([1.0, 2.0]), np.array([0.0, 0.5])) == 1.0
+    assert auroc(np.array([1.0]), np.array([1.0])) == 0.5
+
+
+def test_names_without_numbers_are_split_by_subject(tmp_path):
+    root = write_corpus(tmp_path / "corpus", documents=6)
+    for path in list(root.rglob("*.txt")):
+        path.rename(path.with_name("abcdef"[int(path.stem)] + ".txt"))
+    experts = learn(load_corpus(root), NgramOptions(bits=14))
+    assert experts.report["split"] == "by subject"
+
+
+@pytest.mark.parametrize("documents", [1, 2])
+def test_the_tiniest_corpora_warn_and_work(tmp_path, documents):
+    experts = learn(load_corpus(write_corpus(tmp_path / "corpus", documents=documents)), NgramOptions(bits=14))
+    assert experts.warnings
+    assert int(experts.expert.scores(prose("Cyd", 90, seed=9)).argmax()) == 2

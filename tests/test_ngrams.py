@@ -1,0 +1,116 @@
+"""The n-gram expert: what it counts, that it counts right, and that nothing broken is read."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from authorid.ngrams import NgramExpert, Reader, View
+from authorid.tensors import read_tensors, write_tensors
+
+pytest.importorskip("scipy")
+from authorid.training.ngrams import NgramOptions, count, fit
+
+WORDS = ["the", "The", "of", "river", "boat", "U.S.", "don't", "1996", "3.5", "Größe", "日本", "and", ",", ".", "a\nb"]
+
+
+def texts(count: int = 30) -> list[str]:
+    rng = np.random.default_rng(0)
+    return [" ".join(rng.choice(WORDS, 60 + i)) for i in range(count)]
+
+
+LABELS = np.arange(30) % 3
+
+
+def expert(**changes) -> NgramExpert:
+    options = NgramOptions(**{"bits": 16, **changes})
+    return fit(count(texts(), 3, options), LABELS, 3, options)
+
+
+def test_agrees_with_scikit_learn_where_nothing_collides():
+    text = pytest.importorskip("sklearn.feature_extraction.text")
+    linear = pytest.importorskip("sklearn.linear_model")
+    options = NgramOptions(views=(View("b", "byte", (3, 4)),), bits=24, weights="float32", ridge=0.3)
+    ours = fit(count(texts(), 3, options), LABELS, 3, options)
+    vectorizer = text.TfidfVectorizer(analyzer="char", ngram_range=(3, 4), lowercase=False, sublinear_tf=True, min_df=2)
+    matrix = vectorizer.fit_transform([item.encode().decode("latin-1") for item in texts()]).toarray()
+    assert ours.weights.shape[0] == matrix.shape[1]
+    _, values = ours.features(texts()[3])
+    np.testing.assert_allclose(np.sort(values), np.sort(matrix[3][matrix[3] > 0]), atol=1e-6)
+    model = linear.Ridge(alpha=0.3, fit_intercept=False)
+    model.fit(np.hstack([matrix, np.ones((30, 1))]), np.where(np.eye(3)[LABELS] > 0, 1, -1))
+    expected = model.predict(np.hstack([matrix, np.ones((30, 1))]))
+    np.testing.assert_allclose([ours.scores(item) for item in texts()], expected, atol=1e-4)
+
+
+def test_int8_weights_cost_little():
+    exact, small = expert(weights="float32"), expert()
+    for item in texts():
+        np.testing.assert_allclose(small.scores(item), exact.scores(item), atol=0.02)
+
+
+def test_masking_leaves_the_common_words():
+    common = Reader.word_hashes("the of")
+    masked = Reader([View("m", "byte", (4,), keep=2)], common, 16)
+    assert sorted(masked.buckets("the river OF 1996")[0]) == sorted(masked.buckets("the xxxxx OF 2024")[0])
+    assert sorted(masked.buckets("the river")[0]) != sorted(masked.buckets("a river")[0])
+    assert sorted(masked.buckets("the river")[0]) != sorted(masked.buckets("the River")[0])
+    short = Reader([View("s", "word", (2,), keep=2, mask="one")], common, 16)
+    assert sorted(short.buckets("the river of")[0]) == sorted(short.buckets("the brook of")[0])
+    assert sorted(short.buckets("the river of")[0]) != sorted(short.buckets("the river,of")[0])
+
+
+@pytest.mark.parametrize("text", ["", "x", "\n", "é", "\ud800", "\0\0\0\0\0", " " * 50, "日" * 5])
+def test_every_text_has_finite_scores(text):
+    assert np.isfinite(expert().scores(text)).all()
+
+
+def test_scores_do_not_depend_on_history():
+    one, other = expert(), expert()
+    for item in texts():
+        one.scores(item)
+    assert (one.scores(texts()[5]) == other.scores(texts()[5])).all()
+
+
+def test_a_file_gives_back_what_was_written():
+    before = expert()
+    after = NgramExpert.from_bytes(before.to_bytes())
+    assert after.reader.views == before.reader.views
+    assert (after.scores(texts()[0]) == before.scores(texts()[0])).all()
+
+
+def test_the_size_is_bounded():
+    options = NgramOptions(bits=16, megabytes=0.001)
+    assert len(count(texts(), 3, options).buckets) == 1000 or len(count(texts(), 3, options).buckets) < 1000
+
+
+@pytest.mark.parametrize("cut", [0, 7, 8, 100, -1])
+def test_a_cut_file_is_refused(cut):
+    with pytest.raises(ValueError):
+        NgramExpert.from_bytes(expert().to_bytes()[:cut])
+
+
+def test_damaged_parts_are_refused():
+    tensors, metadata = read_tensors(expert().to_bytes())
+    for name, worse in {
+        "bias": tensors["bias"] * np.nan,
+        "idf": tensors["idf"][:-1],
+        "buckets": tensors["buckets"][::-1],
+        "weights": tensors["weights"].astype(np.float64),
+    }.items():
+        with pytest.raises(ValueError):
+            NgramExpert.from_bytes(write_tensors({**tensors, name: np.ascontiguousarray(worse)}, metadata))
+    for name, value in {"format": "2", "bits": "99", "views": "[]", "bounds": "[0]"}.items():
+        with pytest.raises(ValueError):
+            NgramExpert.from_bytes(write_tensors(tensors, {**metadata, name: value}))
+
+
+def test_the_format_is_safetensors():
+    numpy_format = pytest.importorskip("safetensors.numpy")
+    ours = expert().to_bytes()
+    theirs = numpy_format.load(ours)
+    tensors, metadata = read_tensors(ours)
+    assert set(theirs) == set(tensors)
+    assert all((theirs[name] == tensors[name]).all() for name in tensors)
+    again, _ = read_tensors(numpy_format.save(dict(theirs), metadata))
+    assert all((again[name] == tensors[name]).all() for name in tensors)
