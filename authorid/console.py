@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 __all__ = ["Screen", "TrainingProgress"]
 
 
+_SHORT = 18
+"""Columns no wider than this are shown whole, whatever the width of the screen."""
+
+
 class Screen:
     """Standard error as a place to show things; `quiet` shows nothing but errors."""
 
@@ -59,16 +63,20 @@ class Screen:
             return
         style = box.ROUNDED if self.console.is_terminal else box.ASCII
         table = Table(title=Text(title), box=style, title_justify="left", title_style="bold", pad_edge=False)
-        for name, numeric in columns:
+        texts = [[_shown(str(value)) for value in row] for row in rows]
+        for place, (name, numeric) in enumerate(columns):
+            # On a narrow screen long texts give way (paths, reasons), short ones stay readable.
+            widest = max((len(row[place]) for row in texts), default=0)
             table.add_column(
                 name,
                 justify="right" if numeric else "left",
                 overflow="ellipsis",
                 no_wrap=True,
                 header_style="bold",
+                min_width=min(max(widest, len(name)), _SHORT),
             )
-        for row in rows:
-            table.add_row(*(Text(_shown(str(value))) for value in row))
+        for row in texts:
+            table.add_row(*(Text(text) for text in row))
         self.console.print(table)
 
     def attributions(self, rows: list[Attribution], total: int) -> None:
