@@ -32,7 +32,7 @@ __all__ = ["Screen", "TrainingProgress"]
 
 
 _SHORT = 18
-"""Columns no wider than this are shown whole, whatever the width of the screen."""
+"""Columns no wider than this are shown whole; the others give way on a narrow screen."""
 
 
 class Screen:
@@ -64,16 +64,19 @@ class Screen:
         style = box.ROUNDED if self.console.is_terminal else box.ASCII
         table = Table(title=Text(title), box=style, title_justify="left", title_style="bold", pad_edge=False)
         texts = [[_shown(str(value)) for value in row] for row in rows]
-        for place, (name, numeric) in enumerate(columns):
-            # On a narrow screen long texts give way (paths, reasons), short ones stay readable.
-            widest = max((len(row[place]) for row in texts), default=0)
+        widths = [max([len(name), *(len(row[i]) for row in texts)]) for i, (name, _) in enumerate(columns)]
+        # On a narrow screen long texts (paths, reasons) share what the short columns leave.
+        long = [width > _SHORT for width in widths]
+        left = self.console.width - sum(w for w, cut in zip(widths, long, strict=True) if not cut) - 3 * len(columns)
+        share = max(_SHORT, left // max(1, sum(long)))
+        for (name, numeric), width, cut in zip(columns, widths, long, strict=True):
             table.add_column(
                 name,
                 justify="right" if numeric else "left",
                 overflow="ellipsis",
                 no_wrap=True,
                 header_style="bold",
-                min_width=min(max(widest, len(name)), _SHORT),
+                width=min(width, share) if cut else width,
             )
         for row in texts:
             table.add_row(*(Text(text) for text in row))
