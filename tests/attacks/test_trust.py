@@ -164,16 +164,9 @@ def test_scoring_works_with_sockets_forbidden(bundle, tmp_path):
 def test_no_system_call_of_the_network_is_made(bundle, tmp_path):
     (tmp_path / "a.txt").write_text(prose("Ada", 40))
     log = tmp_path / "calls"
+    traced = command("score", tmp_path / "a.txt", "--model", bundle.path, "--out", "-")
     done = subprocess.run(
-        [
-            "strace",
-            "-f",
-            "-e",
-            "trace=%network",
-            "-o",
-            log,
-            *command("score", tmp_path / "a.txt", "--model", bundle.path, "--out", "-"),
-        ],
+        ["strace", "-f", "-e", "trace=%network", "-o", log, *traced],
         capture_output=True,
         timeout=120,
         env=environment(tmp_path),
