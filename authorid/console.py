@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 __all__ = ["Screen", "TrainingProgress"]
 
 
+_SHORT = 18
+"""Columns no wider than this are shown whole; the others give way on a narrow screen."""
+
+
 class Screen:
     """Standard error as a place to show things; `quiet` shows nothing but errors."""
 
@@ -60,16 +64,23 @@ class Screen:
             return
         style = box.ROUNDED if self.console.is_terminal else box.ASCII
         table = Table(title=Text(title), box=style, title_justify="left", title_style="bold", pad_edge=False)
-        for name, numeric in columns:
+        texts = [[_shown(str(value)) for value in row] for row in rows]
+        widths = [max([len(name), *(len(row[i]) for row in texts)]) for i, (name, _) in enumerate(columns)]
+        # On a narrow screen long texts (paths, reasons) share what the short columns leave.
+        long = [width > _SHORT for width in widths]
+        left = self.console.width - sum(w for w, cut in zip(widths, long, strict=True) if not cut) - 3 * len(columns)
+        share = max(_SHORT, left // max(1, sum(long)))
+        for (name, numeric), width, cut in zip(columns, widths, long, strict=True):
             table.add_column(
                 name,
                 justify="right" if numeric else "left",
                 overflow="ellipsis",
                 no_wrap=True,
                 header_style="bold",
+                width=min(width, share) if cut else width,
             )
-        for row in rows:
-            table.add_row(*(Text(_shown(str(value))) for value in row))
+        for row in texts:
+            table.add_row(*(Text(text) for text in row))
         self.console.print(table)
 
     def attributions(self, rows: list[Attribution], total: int) -> None:

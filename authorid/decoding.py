@@ -153,19 +153,23 @@ def tidy(text: str) -> str:
         text = _NEWLINES.sub("\n", text)
     if text.isascii():
         return text
-    # In stretches: normalising takes time quadratic in the number of combining marks that follow each other,
-    # and a hostile file is made of nothing else.
+    # In stretches: normalising takes time quadratic in the number of combining marks that follow each other, and a
+    # hostile file is made of nothing else. Such stretches are left as they are.
     parts = []
     start = 0
     while start < len(text):
         stop = _boundary(text, start, start + _STRETCH)
-        parts.append(unicodedata.normalize("NFC", text[start:stop]))
+        if stop is None:
+            stop = start + _STRETCH
+            parts.append(text[start:stop])
+        else:
+            parts.append(unicodedata.normalize("NFC", text[start:stop]))
         start = stop
     return "".join(parts)
 
 
-def _boundary(text: str, start: int, stop: int) -> int:
-    """The last place in ``(start, stop]`` before a character that cannot combine with what precedes it."""
+def _boundary(text: str, start: int, stop: int) -> int | None:
+    """The last place up to `stop` before a character that cannot combine with what precedes it; None: none is near."""
     if stop >= len(text):
         return len(text)
     for place in range(stop, max(start, stop - _LONGEST_CLUSTER), -1):
@@ -175,4 +179,4 @@ def _boundary(text: str, start: int, stop: int) -> int:
         # Hangul vowels and final consonants are letters that combine.
         if unicodedata.category(character)[0] != "M" and not "\u1160" <= character <= "\u11ff":
             return place
-    return stop
+    return None

@@ -139,7 +139,7 @@ def _run(
             model=model.path,
             geometry=model.geometry,
             vocabulary=model.vocabulary,
-            trained=model.trained and workload.name == "C50test",
+            trained=model.trained and set(workload.labels) <= set(model.author_names),
             workload=workload,
             cut=cut(workload.documents, model.bundle, files / f"{workload.name}-{tag}.npz"),
             calibration=calibration,
@@ -176,7 +176,12 @@ def _run(
     best: dict[str, Any] = next((row for row in record["matches"][0]["rows"] if row["contestant"] == "ours-int8"), {})
     shape = {"sessions": best.get("sessions", 0), "threads": best.get("threads", 1), "total_threads": wanted.threads}
     counts = (20, 100) if wanted.quick else _COUNTS
-    record["scaling"] = scale(model.bundle, cache / f"short-{max(counts)}", counts, shape, cache, say)
+    record["scaling"] = []
+    try:
+        for row in scale(model.bundle, cache / f"short-{max(counts)}", counts, shape, cache, say):
+            record["scaling"].append(row)
+    except subprocess.SubprocessError as error:
+        say(f"scaling: {error}")
     record["minutes"] = round((time.monotonic() - started) / 60, 2)
     return record
 
@@ -255,7 +260,7 @@ def _summary(
             "weights": "trained" if model.trained else "random",
             "window": model.window,
             "geometry": model.geometry,
-            "authors": model.authors,
+            "authors": len(model.author_names),
         },
         "workload": {
             "name": match.workload.name,

@@ -21,13 +21,13 @@ __all__ = ["Model", "from_bundle", "prepared"]
 
 @dataclass(frozen=True)
 class Model:
-    """A prepared directory (see `bench.peer.Prepared`), and whether its weights were trained or drawn."""
+    """A prepared directory (see `bench.peer.Prepared`), and whether its weights were `trained` or drawn."""
 
     name: str
     path: Path
     trained: bool
     window: int
-    authors: int
+    author_names: tuple[str, ...]
     vocabulary: int
     geometry: dict[str, Any]
 
@@ -100,7 +100,7 @@ def from_bundle(bundle: Path, cache: Path) -> Model:
     shutil.copytree(bundle, target / "bundle")
     record = {"authors": list(loaded.authors), "window": loaded.window.length, "geometry": _geometry(bundle)}
     (target / "model.json").write_text(json.dumps(record), "utf-8")
-    return _model(loaded.name, target, False)
+    return _model(loaded.name, target, True)
 
 
 _SIZES = {
@@ -127,7 +127,7 @@ def _model(name: str, path: Path, trained: bool) -> Model:
         path=path.resolve(),
         trained=trained,
         window=int(record["window"]),
-        authors=len(record["authors"]),
+        author_names=tuple(record["authors"]),
         vocabulary=windower.tokenizer.get_vocab_size(),
         geometry=dict(record["geometry"]),
     )

@@ -147,7 +147,7 @@ def decide(logits: Floats) -> tuple[int, float]:
     x = x - highest
     mean = (x - np.log(np.exp(x).sum(axis=1, keepdims=True))).mean(axis=0)
     probabilities = np.exp(mean - np.max(mean))
-    best = int(probabilities.argmax())
+    best = int(np.argmax(probabilities))
     return best, float(probabilities[best] / probabilities.sum())
 
 

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -486,11 +486,10 @@ def _ignore(_: object) -> None:
 
 def scale(
     bundle: Path, corpus: Path, counts: Sequence[int], config: dict[str, Any], cache: Path, say: Callable[[str], None]
-) -> list[dict[str, Any]]:
+) -> Iterator[dict[str, Any]]:
     """`authorid score` as people run it, on ever more short documents: speed and peak memory of each run."""
     from bench.workloads import short_documents
 
-    found = []
     short_documents(corpus, max(counts), say)
     for count in counts:
         say(f"scaling: {count} documents")
@@ -499,7 +498,7 @@ def scale(
         lists.write_text("".join(f"{corpus / name}\n" for name in names), "utf-8")
         stats = cache / "out" / "scale.json"
         command = [sys.executable, "-m", "authorid.cli", "score", "-", "--model", str(bundle), "--quiet"]
-        command += ["--out", str(cache / "out" / "scale.csv"), "--stats", str(stats)]
+        command += ["--out", str(cache / "out" / "scale.csv"), "--force", "--stats", str(stats)]
         command += ["--workers", str(config["sessions"]), "--threads", str(config["threads"])]
         started = time.perf_counter()
         with lists.open("rb") as stdin:
@@ -508,14 +507,11 @@ def scale(
             )
         seconds = time.perf_counter() - started
         record = json.loads(stats.read_text("utf-8"))
-        found.append(
-            {
-                "documents": record["documents"],
-                "process_seconds": round(seconds, 3),
-                "seconds": record["wall_seconds"],
-                "documents_per_second": record["documents_per_second"],
-                "tokens_per_second": record["tokens_per_second"],
-                "peak_rss_mb": record["peak_rss_mb"],
-            }
-        )
-    return found
+        yield {
+            "documents": record["documents"],
+            "process_seconds": round(seconds, 3),
+            "seconds": record["wall_seconds"],
+            "documents_per_second": record["documents_per_second"],
+            "tokens_per_second": record["tokens_per_second"],
+            "peak_rss_mb": record["peak_rss_mb"],
+        }

@@ -171,6 +171,7 @@ def test_a_mark_says_which_encoding_it_is(text, encoding):
     assert decode(text.encode(encoding)) == (text, encoding)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # unicode_escape has opinions on backslashes
 @given(st.binary(max_size=400), st.sampled_from([None, "latin-1", "shift_jis", "unicode_escape", "utf-7", "idna"]))
 @settings(deadline=None)
 def test_any_bytes_are_text_or_refused_and_never_hold_what_cannot_be_written(data, declared):

@@ -111,6 +111,7 @@ def test_a_journal_gives_back_what_was_written(tmp_path_factory, rows):
     written = [Entry(0, f"{number}/é", item) for number, item in enumerate(rows)]
     for entry in written:
         journal.append(entry)
+    journal.sync()
     journal.close()
     assert header(path) == {"top": 5}
     assert list(entries(path)) == written
@@ -119,6 +120,7 @@ def test_a_journal_gives_back_what_was_written(tmp_path_factory, rows):
 def test_numbers_come_back_to_the_last_bit(tmp_path):
     journal = Journal(tmp_path / "j", {}, ranked=2)
     journal.append(Entry(0, "a", row(probability=math.pi / 4)))
+    journal.sync()
     journal.close()
     (entry,) = entries(tmp_path / "j")
     assert entry.row.probability == math.pi / 4
@@ -129,6 +131,7 @@ def test_wherever_a_journal_is_cut_its_whole_lines_are_read(tmp_path):
     journal = Journal(path, {"top": 5}, ranked=2)
     for number in range(5):
         journal.append(Entry(0, str(number), row(str(number))))
+    journal.sync()
     journal.close()
     data = path.read_bytes()
     ends = [place + 1 for place, byte in enumerate(data) if byte == 10]
@@ -147,6 +150,7 @@ def test_a_damaged_line_ends_the_journal_and_is_never_believed(tmp_path_factory,
     written = [Entry(0, str(number), row(str(number))) for number in range(4)]
     for entry in written:
         journal.append(entry)
+    journal.sync()
     journal.close()
     content = bytearray(path.read_bytes())
     place = data.draw(st.integers(0, len(content) - 1))
@@ -160,6 +164,7 @@ def test_a_disk_that_zeroes_the_tail_loses_only_the_tail(tmp_path):
     path = tmp_path / "j"
     journal = Journal(path, {}, ranked=2)
     journal.append(Entry(0, "a", row("a")))
+    journal.sync()
     journal.close()
     with path.open("ab") as stream:
         stream.write(bytes(4096))
@@ -171,7 +176,8 @@ def test_merging_puts_the_newer_rows_first_and_the_older_ones_beyond_them(tmp_pa
         journal = Journal(tmp_path / name, {"of": "both"}, ranked=2)
         for place in places:
             journal.append(Entry(0, place, row(place, sha256=name)))
-        journal.close()
+        journal.sync()
+    journal.close()
     merge(tmp_path / "new", tmp_path / "old", tmp_path / "merged", ranked=2)
     assert [(e.below, e.row.sha256) for e in entries(tmp_path / "merged")] == [
         *(("a", "new"), ("b", "new"), ("d", "new")),

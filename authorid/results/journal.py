@@ -24,6 +24,9 @@ __all__ = ["FORMAT", "Entry", "Journal", "entries", "header"]
 
 FORMAT = 1
 
+_FLUSH_SECONDS = 0.05
+"""Rows that come faster than this leave the process in groups: a kill costs at most the rows of this time."""
+
 _SYNC_SECONDS = 1.0
 """A power cut costs at most the rows of about this time; they are scored again."""
 
@@ -119,8 +122,9 @@ def entries(path: Path) -> Iterator[Entry]:
 class Journal:
     """A journal that is being written. Raises `OSError` when the disk does not take it.
 
-    A row is out of the process when `append` returns (a kill cannot lose it) and on the disk about a second later
-    (a power cut can lose no more). `ranked` is how many authors a row keeps.
+    A row has left the process a moment after `append` (a kill loses no more) and is on the disk about a second later
+    (a power cut loses no more). What is lost is scored again. `ranked` is how many authors a row keeps; `rows` counts
+    those that have left the process.
     """
 
     def __init__(self, path: Path, settings: dict[str, Any], ranked: int) -> None:
@@ -128,23 +132,35 @@ class Journal:
         self.rows = 0
         self._ranked = ranked
         self._descriptor = durable.create(path)
-        self._sync_at = 0.0
+        self._flush_at = self._sync_at = 0.0
+        self._waiting = [_line({"journal": FORMAT, "settings": settings})]
         try:
-            durable.write_all(self._descriptor, _line({"journal": FORMAT, "settings": settings}))
             self.sync()
+            self.rows = 0
         except BaseException:
             self.close()
             raise
 
     def append(self, entry: Entry) -> None:
         """Add a row."""
-        durable.write_all(self._descriptor, entry.line(self._ranked))
-        self.rows += 1
-        if time.monotonic() >= self._sync_at:
+        self._waiting.append(entry.line(self._ranked))
+        now = time.monotonic()
+        if now >= self._sync_at:
             self.sync()
+        elif now >= self._flush_at:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand everything so far to the system: from now on, it survives this process."""
+        data, count = b"".join(self._waiting), len(self._waiting)
+        self._waiting.clear()
+        durable.write_all(self._descriptor, data)
+        self.rows += count
+        self._flush_at = time.monotonic() + _FLUSH_SECONDS
 
     def sync(self) -> None:
-        """Put everything so far on the disk."""
+        """Put everything so far on the disk: from now on, it survives the machine."""
+        self.flush()
         started = time.monotonic()
         durable.sync(self._descriptor)
         now = time.monotonic()

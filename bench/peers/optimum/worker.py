@@ -28,9 +28,12 @@ class Optimum(Peer):
         if not (plain / "model.onnx").is_file():
             from optimum.exporters.onnx import onnx_export_from_model
 
+            classifier = load_classifier(model.huggingface)
+            # The exporter asks where a class comes from before it looks at what it is.
+            type(classifier).__module__ = "transformers"
             with tempfile.TemporaryDirectory(dir=model.path) as scratch:
                 onnx_export_from_model(
-                    model=load_classifier(model.huggingface),
+                    model=classifier,
                     output=Path(scratch) / "optimum",
                     task="text-classification",
                     opset=settings["opset"],

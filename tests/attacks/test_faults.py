@@ -1,0 +1,380 @@
+"""The machine fails: disks fill, descriptors run out, threads break, servers stop answering."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command import PLAIN, command, environment, run
+from tiny import AUTHORS, prose
+
+from authorid import EngineOptions, Scorer, documents
+from authorid.cli import main
+from authorid.documents import Found, ReadOptions, read
+from authorid.results import durable
+from authorid.results import journal as journals
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    for number in range(30):
+        path = tmp_path / "docs" / f"{number:02}.txt"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(prose(AUTHORS[number % 3], 40, number))
+    return tmp_path / "docs"
+
+
+@pytest.fixture
+def score(bundle, capfd, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def call(*arguments, model=bundle.path):
+        monkeypatch.setattr(sys, "argv", ["authorid", "score", *map(str, arguments), "--model", str(model)])
+        with pytest.raises(SystemExit) as exit:
+            main()
+        return exit.value.code or 0, capfd.readouterr().err
+
+    return call
+
+
+@pytest.fixture
+def whole(score, corpus, tmp_path):
+    assert score(corpus, "--out", tmp_path / "whole.csv")[0] == 0
+    return (tmp_path / "whole.csv").read_bytes()
+
+
+def after(calls, error):
+    """A function that works `calls` times and then fails with `error`."""
+
+    def sabotage(work):
+        count = 0
+
+        def call(*arguments, **keywords):
+            nonlocal count
+            count += 1
+            if count > calls:
+                raise OSError(error, os.strerror(error))
+            return work(*arguments, **keywords)
+
+        return call
+
+    return sabotage
+
+
+# Disks -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS])
+@pytest.mark.parametrize("seam", ["create", "write_all", "sync", "publish"])
+@pytest.mark.parametrize("calls", [0, 1, 3])
+def test_a_disk_that_fails_is_a_clear_error_and_the_run_can_be_resumed(
+    score, corpus, whole, tmp_path, monkeypatch, seam, calls, error
+):
+    monkeypatch.setattr(journals, "_SYNC_SECONDS", 0.0)
+    monkeypatch.setattr(journals, "_SYNC_SHARE", 1e9)
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, seam, after(calls, error)(getattr(durable, seam)))
+        code, message = score(corpus, "--out", tmp_path / "out.csv", "-q")
+    if (seam, calls) in (("create", 3), ("publish", 3)):
+        assert code == 0  # the run has no third file to make
+        return
+    assert code == 1
+    assert f"out.csv: cannot write there: {os.strerror(error).lower()}" in message
+    assert "Traceback" not in message
+    assert not (tmp_path / "out.csv").exists()
+    assert score(corpus, "--out", tmp_path / "out.csv", "--resume")[0] == 0
+    assert (tmp_path / "out.csv").read_bytes() == whole
+
+
+def test_a_disk_that_takes_half_a_line_loses_only_that_line(tmp_path, score, corpus, whole, monkeypatch):
+    written = 0
+
+    def short(descriptor, data):
+        nonlocal written
+        size = min(len(data), 3000 - written)
+        if size <= 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written += size
+        return os_write(descriptor, data[:size])
+
+    os_write = os.write
+    with monkeypatch.context() as patch:
+        patch.setattr(durable.os, "write", short)
+        code, message = score(corpus, "--out", tmp_path / "out.csv", "-q")
+    assert code == 1
+    assert "no space left on device" in message
+    assert "rows are safe in out.csv.journal" in message
+    assert not (tmp_path / "out.csv.journal").read_bytes().endswith(b"\n")
+    assert score(corpus, "--out", tmp_path / "out.csv", "--resume")[0] == 0
+    assert (tmp_path / "out.csv").read_bytes() == whole
+
+
+def can_mount():
+    return (
+        shutil.which("unshare") is not None
+        and subprocess.run(
+            ["unshare", "-rm", "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True, check=False
+        ).returncode
+        == 0
+    )
+
+
+@pytest.mark.skipif(not can_mount(), reason="no right to mount a small file system")
+def test_a_real_disk_that_is_really_full(bundle, corpus, tmp_path, whole):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    arguments = f"score {corpus} --model {bundle.path} --out {disk}/out.csv -q"
+    script = f"""
+        mount -t tmpfs -o size=12k none {disk} || exit 99
+        {sys.executable} -c '{PLAIN}' {arguments}; echo "first $?" >&2
+        mount -o remount,size=1m {disk}
+        {sys.executable} -c '{PLAIN}' {arguments} --resume; echo "second $?" >&2
+        cat {disk}/out.csv
+    """
+    done = subprocess.run(
+        ["unshare", "-rm", "bash", "-c", script], capture_output=True, timeout=120, env=environment(tmp_path)
+    )
+    assert b"no space left on device" in done.stderr
+    assert b"first 1\n" in done.stderr
+    assert b"second 0\n" in done.stderr
+    assert done.stdout == whole
+
+
+def test_standard_output_that_is_full(bundle, corpus, tmp_path):
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            command("score", corpus, "--model", bundle.path, "--out", "-", "-q"),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            env=environment(tmp_path),
+        )
+    assert done.returncode == 1
+    assert done.stderr == b"error: standard output: cannot write there: no space left on device\n"
+
+
+def test_an_output_directory_that_becomes_unwritable(score, corpus, tmp_path, whole, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, "publish", after(1, errno.EACCES)(durable.publish))
+        code, message = score(corpus, "--out", tmp_path / "out.csv", "-q")
+    assert code == 1
+    assert "permission denied. 30 rows are safe" in message
+    assert score(corpus, "--out", tmp_path / "out.csv", "--resume")[0] == 0
+    assert (tmp_path / "out.csv").read_bytes() == whole
+
+
+# Reading ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [errno.EIO, errno.ESTALE, errno.EACCES, errno.ENOMEM])
+def test_a_read_that_fails_is_a_row(tmp_path, monkeypatch, error):
+    (tmp_path / "a").write_text("the river")
+    monkeypatch.setattr(os, "read", after(0, error)(os.read))
+    assert read(Found(str(tmp_path / "a")), 0).reason.lower() == os.strerror(error).lower()
+
+
+def test_descriptors_that_run_out_for_a_moment_cost_nothing(tmp_path, monkeypatch):
+    (tmp_path / "a").write_text("the river")
+    opened, calls = os.open, []
+
+    def scarce(*arguments):
+        calls.append(arguments)
+        if len(calls) < 3:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return opened(*arguments)
+
+    monkeypatch.setattr(os, "open", scarce)
+    assert read(Found(str(tmp_path / "a")), 0).encoding == "utf-8"
+
+
+def test_descriptors_that_run_out_for_good_are_rows(bundle, tmp_path):
+    (tmp_path / "docs").mkdir()
+    for number in range(3):
+        (tmp_path / "docs" / str(number)).write_text("the river")
+    greedy = (
+        "import resource, os, authorid.documents as d; inner = d._open\n"
+        "def hoard(found):\n"
+        "    resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40)); held = []\n"
+        "    try:\n"
+        "        while True: held.append(os.dup(2))\n"
+        "    except OSError: pass\n"
+        "    try: return inner(found)\n"
+        "    finally: [os.close(x) for x in held]\n"
+        "d._open = hoard"
+    )
+    done = run(
+        *("score", tmp_path / "docs", "--model", bundle.path, "--out", "-"), prelude=greedy, env=environment(tmp_path)
+    )
+    assert done.returncode == 3
+    assert done.stdout.count("too many open files") == 3
+
+
+def test_rights_that_are_taken_away_in_mid_run(bundle, corpus, monkeypatch):
+    opened = documents._open
+    count = 0
+
+    def open_until(found):
+        nonlocal count
+        count += 1
+        if count > 10:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return opened(found)
+
+    monkeypatch.setattr(documents, "_open", open_until)
+    rows = list(Scorer(bundle).score([corpus]))
+    assert [row.status for row in rows] == ["scored"] * 10 + ["failed"] * 20
+    assert rows[-1].error == "permission denied"
+
+
+def test_a_server_that_stops_answering_costs_its_documents_and_no_more(bundle, corpus, monkeypatch):
+    asleep = threading.Event()
+    inner = documents._read_bytes
+
+    def sleepy(found, most):
+        if found.path.endswith("5.txt"):
+            asleep.wait(60)
+        return inner(found, most)
+
+    monkeypatch.setattr(documents, "_read_bytes", sleepy)
+    started = time.monotonic()
+    rows = list(Scorer(bundle).score([corpus], ReadOptions(timeout=0.3)))
+    assert time.monotonic() - started < 20
+    assert [row.path[-6:] for row in rows if row.status == "failed"] == ["05.txt", "15.txt", "25.txt"]
+    assert rows[5].error == "no answer within 0.3 s (see --timeout)"
+    asleep.set()
+
+
+def test_a_hanging_read_does_not_hold_up_the_end_of_an_interrupted_run(bundle, corpus, tmp_path):
+    hang = "import time, authorid.documents as d; d._read_bytes = lambda *_: time.sleep(600)"
+    process = subprocess.Popen(
+        command("score", corpus, "--model", bundle.path, "--out", tmp_path / "out.csv", prelude=hang),
+        stderr=subprocess.PIPE,
+        env=environment(tmp_path),
+    )
+    while not (tmp_path / "out.csv.journal").exists():
+        time.sleep(0.05)
+    time.sleep(0.2)
+    process.terminate()
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 143
+    assert b"interrupted; 0 rows are safe" in err
+
+
+# Threads and models ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", ["authorid.pipeline.read", "authorid.batching.Batcher.get"])
+def test_a_threads_error_is_a_clear_message_and_the_run_can_be_resumed(
+    score, corpus, whole, tmp_path, monkeypatch, place
+):
+    calls = 0
+
+    def broken(*_, **__):
+        nonlocal calls
+        calls += 1
+        raise RuntimeError("a bug\nwith details")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, broken)
+        code, message = score(corpus, "--out", tmp_path / "out.csv", "-q")
+    assert code == 1
+    assert "error: the run broke off: RuntimeError: a bug; 0 rows are safe. To go on: authorid score" in message
+    assert "Traceback" not in message
+    assert calls >= 1
+    assert score(corpus, "--out", tmp_path / "out.csv", "--resume")[0] == 0
+    assert (tmp_path / "out.csv").read_bytes() == whole
+
+
+def test_out_of_memory_in_a_batch_is_retried_smaller_and_then_singly(bundle):
+    scorer = Scorer(bundle, EngineOptions(workers=1))
+    inner, sizes = scorer.engine.run, []
+
+    def small(ids):
+        sizes.append(len(ids))
+        if len(ids) > 1:
+            raise MemoryError
+        return inner(ids)
+
+    scorer.engine.run = small
+    rows = list(scorer.score_texts([prose("Ada", 14, seed) for seed in range(8)]))
+    assert all(row.status == "scored" for row in rows)
+    assert sizes.count(1) == 8
+    assert max(sizes) > 1
+
+
+def test_out_of_memory_on_one_document_is_its_row(bundle, score, corpus, tmp_path, monkeypatch):
+    def never(self, ids):
+        raise MemoryError("bad allocation")
+
+    monkeypatch.setattr("authorid.engine.Engine.run", never)
+    monkeypatch.setattr("authorid.engine.Engine._check_golden", lambda *_: None)
+    code, message = score(corpus, "--out", tmp_path / "out.csv", "-q")
+    assert code == 3
+    assert (tmp_path / "out.csv").read_text().count("the model failed on this document: bad allocation") == 30
+    assert "30 of 30 documents failed" in message
+
+
+def test_a_model_that_answers_with_no_number_is_a_row(bundle):
+    scorer = Scorer(bundle)
+    scorer.engine.run = lambda ids: np.full((len(ids), 3), np.nan, dtype=np.float32)
+    (row,) = scorer.score_texts(["the river"])
+    assert (row.status, row.error) == ("failed", "the model failed on this document: its answer is not a number")
+
+
+def test_a_tokenizer_that_breaks_costs_only_its_document(bundle):
+    scorer = Scorer(bundle)
+    inner = scorer._windower.token_ids
+
+    class Panic(BaseException):
+        pass
+
+    def fragile(texts):
+        if any("oar" in text for text in texts):
+            raise Panic("byte index is not a char boundary")
+        return inner(texts)
+
+    scorer._windower.token_ids = fragile
+    rows = list(scorer.score_texts(["the engine", "the oar", "the market"]))
+    assert [row.status for row in rows] == ["scored", "failed", "scored"]
+    assert "the tokenizer failed on this document: byte index" in rows[1].error
+
+
+def test_a_corrupt_model_is_a_clear_error_and_leaves_nothing_behind(bundle, score, corpus, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(bundle.path, broken)
+    with (broken / "model_int8.onnx").open("r+b") as stream:
+        stream.seek(100)
+        stream.write(b"\0\0\0\0")
+    code, message = score(corpus, "--out", tmp_path / "out.csv", model=broken)
+    assert code == 1
+    assert "SHA-256" in message
+    assert "Traceback" not in message
+    assert not list(tmp_path.glob("out.csv*"))
+
+
+def test_a_missing_execution_provider_is_a_clear_error(score, corpus, tmp_path, monkeypatch):
+    import onnxruntime
+
+    def refuse(*_, **__):
+        raise RuntimeError("Execution provider is not available on this machine\nstack\nstack")
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", refuse)
+    code, message = score(corpus, "--out", tmp_path / "out.csv")
+    assert code == 1
+    assert "Execution provider is not available on this machine" in message
+    assert "stack" not in message
+
+
+def test_an_output_that_fails_stops_the_threads(bundle, corpus, tmp_path, score, monkeypatch):
+    before = threading.active_count()
+    monkeypatch.setattr(durable, "write_all", after(2, errno.EIO)(durable.write_all))
+    assert score(corpus, "--out", tmp_path / "out.csv", "-q")[0] == 1
+    assert threading.active_count() == before

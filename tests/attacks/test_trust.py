@@ -1,0 +1,179 @@
+"""A bundle from a stranger cannot run code or read other files, and scoring never touches the network."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import pickle
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+from command import command, environment, run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+from tiny import AUTHORS, make_bundle, make_graph, make_tokenizer, prose
+
+from authorid import Scorer
+from authorid.bundle import load_bundle
+from authorid.errors import AuthoridError, BundleCorruptError
+from authorid.graphs import external_files
+
+
+def outside(location, *, inside_subgraph=False, in_attribute=False):
+    """The tiny graph with one tensor that is kept in the file `location`."""
+    model = onnx.load_from_string(make_graph(make_tokenizer()))
+    tensor = TensorProto(name="stolen", data_type=TensorProto.FLOAT, dims=[1])
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=location)
+    if in_attribute:
+        model.graph.node.append(helper.make_node("Constant", [], ["stolen"], value=tensor))
+    elif inside_subgraph:
+        body = helper.make_graph([helper.make_node("Identity", ["stolen"], ["out"])], "body", [], [], [tensor])
+        body.output.append(helper.make_tensor_value_info("out", TensorProto.FLOAT, [1]))
+        condition = numpy_helper.from_array(np.array(True), "condition")
+        model.graph.initializer.append(condition)
+        model.graph.node.append(helper.make_node("If", ["condition"], ["unused"], then_branch=body, else_branch=body))
+    else:
+        model.graph.initializer.append(tensor)
+    return model.SerializeToString()
+
+
+@pytest.mark.parametrize("location", ["/etc/passwd", "../secret", "sub/../../secret", "weights.bin", ""])
+@pytest.mark.parametrize("where", [{}, {"inside_subgraph": True}, {"in_attribute": True}])
+def test_a_graph_that_points_outside_its_bundle_is_refused(tmp_path, location, where):
+    with pytest.raises(BundleCorruptError, match="refers to a file outside its bundle"):
+        make_bundle(tmp_path / "b", graph=outside(location, **where))
+
+
+def test_tensors_in_a_file_of_the_bundle_are_found_and_allowed(tmp_path):
+    path = tmp_path / "graph.onnx"
+    path.write_bytes(outside("config.json"))
+    assert list(external_files(path)) == ["config.json"]
+    assert make_bundle(tmp_path / "b", graph=outside("config.json")).graphs
+
+
+def test_compiled_blobs_are_refused(tmp_path):
+    model = onnx.load_from_string(make_graph(make_tokenizer()))
+    node = helper.make_node("EPContext", [], [], domain="com.microsoft", ep_cache_context="/tmp/evil.so", embed_mode=0)
+    model.graph.node.append(node)
+    with pytest.raises(BundleCorruptError, match="compiled blob"):
+        make_bundle(tmp_path / "b", graph=model.SerializeToString())
+
+
+@settings(deadline=None)
+@given(data=st.binary(max_size=300))
+def test_any_bytes_are_a_graph_or_refused(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("graph") / "g.onnx"
+    path.write_bytes(data)
+    with contextlib.suppress(BundleCorruptError):
+        assert all(isinstance(name, str) for name in external_files(path))
+
+
+def test_a_graph_within_graphs_without_end_is_refused(tmp_path):
+    def message(field, body):
+        size, length = len(body), b""
+        while size >= 0x80:
+            length += bytes([size & 0x7F | 0x80])
+            size >>= 7
+        return bytes([field << 3 | 2]) + length + bytes([size]) + body
+
+    body = b""
+    for _ in range(5000):
+        body = message(1, message(5, message(6, body)))  # a node's attribute holds a graph
+    (tmp_path / "g.onnx").write_bytes(message(7, body))
+    with pytest.raises(BundleCorruptError, match="damaged"):
+        list(external_files(tmp_path / "g.onnx"))
+
+
+class Bomb:
+    def __reduce__(self):
+        return (sys.exit, (99,))
+
+
+@pytest.mark.parametrize("name", ["weights.pkl", "model.pt", "MODEL.PTH", "hook.py", "op.so", "model.keras"])
+def test_files_that_can_carry_code_are_refused(tmp_path, name):
+    bundle = make_bundle(tmp_path / "b")
+    (bundle.path / name).write_bytes(pickle.dumps(Bomb()))
+    manifest = json.loads((bundle.path / "authorid.json").read_text())
+    manifest["files"][name] = hashlib.sha256((bundle.path / name).read_bytes()).hexdigest()
+    (bundle.path / "authorid.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleCorruptError, match="can carry code"):
+        load_bundle(bundle.path)
+
+
+def test_pickles_left_lying_in_a_bundle_are_never_opened(tmp_path):
+    bundle = make_bundle(tmp_path / "b")
+    for name in ("tokenizer.pkl", "model.onnx.pkl", "__init__.py"):
+        (bundle.path / name).write_bytes(pickle.dumps(Bomb()))
+    (row,) = Scorer.load(bundle.path).score_texts(["the river"])
+    assert row.author == "Ben"
+
+
+@pytest.mark.parametrize("place", range(0, 1000, 50))
+@pytest.mark.parametrize("name", ["model_int8.onnx", "tokenizer.json", "config.json"])
+def test_one_changed_byte_is_found(bundle, tmp_path, name, place):
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle.path, copy)
+    content = bytearray((copy / name).read_bytes())
+    content[place % len(content)] ^= 1
+    (copy / name).write_bytes(content)
+    with pytest.raises(AuthoridError, match="SHA-256"):
+        load_bundle(copy)
+
+
+def test_an_ort_file_in_a_graphs_place_is_refused(tmp_path):
+    bundle = make_bundle(tmp_path / "b")
+    text = (bundle.path / "authorid.json").read_text().replace("model_int8.onnx", "model_int8.ort")
+    (bundle.path / "model_int8.onnx").rename(bundle.path / "model_int8.ort")
+    (bundle.path / "authorid.json").write_text(text)
+    assert json.loads(text)["graphs"] == {"int8": "model_int8.ort"}
+    with pytest.raises(BundleCorruptError, match=r"must be an \.onnx file"):
+        load_bundle(bundle.path)
+
+
+def test_scoring_works_with_sockets_forbidden(bundle, tmp_path):
+    for number in range(9):
+        path = tmp_path / "docs" / f"{number}.txt"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(prose(AUTHORS[number % 3], 40, number))
+    forbid = (
+        "import sys\n"
+        "def watch(event, arguments):\n"
+        "    if event.startswith(('socket.', 'urllib.', 'http.', 'ftplib.', 'smtplib.', 'pickle.')):\n"
+        "        print('FORBIDDEN', event, file=sys.stderr); sys.stderr.flush()\n"
+        "        import os; os._exit(77)\n"
+        "sys.addaudithook(watch)\n"
+    )
+    assert run(prelude=forbid + "import socket; socket.socket()").returncode == 77
+    done = run(
+        *("score", tmp_path / "docs", "--model", bundle.path, "--out", tmp_path / "out.csv"),
+        prelude=forbid,
+        env=environment(tmp_path),
+    )
+    assert done.returncode == 0, done.stderr
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 10
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+def test_no_system_call_of_the_network_is_made(bundle, tmp_path):
+    (tmp_path / "a.txt").write_text(prose("Ada", 40))
+    log = tmp_path / "calls"
+    traced = command("score", tmp_path / "a.txt", "--model", bundle.path, "--out", "-")
+    done = subprocess.run(
+        ["strace", "-f", "-e", "trace=%network", "-o", log, *traced],
+        capture_output=True,
+        timeout=120,
+        env=environment(tmp_path),
+    )
+    if done.returncode != 0 and b"ptrace" in done.stderr:
+        pytest.skip("may not trace here")
+    assert done.returncode == 0
+    calls = log.read_text()
+    assert "socket(AF_INET" not in calls
+    assert "connect(" not in calls

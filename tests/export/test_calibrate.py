@@ -1,0 +1,103 @@
+"""Ranges, temperatures and checks, on numbers small enough to see."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from encoders import random_windows
+
+from authorid.attribution import log_softmax
+from authorid.errors import ParityError
+from authorid.export.calibrate import calibrate, fit_temperature
+from authorid.export.scoring import BATCH_TOKENS, GraphRunner, batched, document_scores
+from authorid.export.verify import Check, check_documents, check_invariance, check_logits, require_all
+
+
+@pytest.mark.train
+def test_ranges_cover_every_window_and_do_not_depend_on_their_order(weights):
+    from authorid.export.emitter import emit, sites
+
+    chosen, windows = weights["bert-mean"], random_windows([5, 9, 9, 30])
+    found = calibrate(chosen, windows)
+    assert (found.windows, found.tokens, found.method) == (4, 53, "min-max")
+    assert found.ranges.keys() == set(sites(chosen))
+    assert calibrate(chosen, windows[::-1]).ranges == found.ranges
+    observed = GraphRunner(emit(chosen, observe=True)).run(windows[3][None])
+    for site, (low, high) in found.ranges.items():
+        assert low <= observed[f"{site}/min"] <= observed[f"{site}/max"] <= high
+    with pytest.raises(ValueError, match="no windows"):
+        calibrate(chosen, [])
+
+
+def test_batches_hold_equal_lengths_and_every_window_once():
+    windows = random_windows([5, 600, 7, 5, 600, 5] + [16] * 200)
+    groups = list(batched(windows))
+    assert sorted(index for rows in groups for index in rows) == list(range(len(windows)))
+    for rows in groups:
+        assert len({len(windows[i]) for i in rows}) == 1
+        assert len(rows) == 1 or sum(len(windows[i]) for i in rows) <= BATCH_TOKENS
+
+
+def test_document_scores_are_means_of_their_windows():
+    logits = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    scores = document_scores(logits, [[0, 1], [2], [3, 4]])
+    np.testing.assert_allclose(scores[1], log_softmax(logits[2]))
+    np.testing.assert_allclose(scores[2], log_softmax(logits[3:]).mean(axis=0))
+
+
+@pytest.mark.parametrize("true", [0.3, 1.0, 4.0])
+def test_the_temperature_that_made_the_labels_is_found(true):
+    rng = np.random.default_rng(1)
+    scores = log_softmax(rng.normal(0, 3, (20_000, 5)))
+    probabilities = np.exp(log_softmax(scores / true))
+    labels = np.array([rng.choice(5, p=row) for row in probabilities])
+    assert fit_temperature(scores, labels) == pytest.approx(true, rel=0.06)
+
+
+def test_few_documents_all_answered_rightly_do_not_ask_for_certainty():
+    scores = log_softmax(np.eye(3)[[0, 1, 2, 0]] * 4.0)
+    temperature = fit_temperature(scores, np.array([0, 1, 2, 0]))
+    best = np.exp(log_softmax(scores / temperature)).max(axis=1)
+    assert (best < 0.9).all()
+
+
+def three_documents(flipped: int = 0):
+    documents = [random_windows([4])] * 300
+    expected = np.tile(np.array([[2.0, 0, 0]], np.float32), (300, 1))
+    actual = expected.copy()
+    actual[:flipped] = [0, 2, 0]
+    return actual, expected, documents, np.zeros(300, np.int64)
+
+
+@pytest.mark.parametrize(
+    "flipped, agrees, accurate", [(0, True, True), (1, True, True), (3, True, False), (4, False, False)]
+)
+def test_agreement_and_accuracy_have_bounds(flipped, agrees, accurate):
+    checks = {check.name.split(":")[0]: check for check in check_documents(*three_documents(flipped))[:3]}
+    assert checks["INT8 = float32"].ok is agrees
+    assert checks["accuracy of INT8"].ok is accurate
+
+
+def test_logits_are_compared_by_their_largest_difference():
+    one, other = np.zeros((2, 3), np.float32), np.zeros((2, 3), np.float32)
+    other[1, 2] = 2e-4
+    assert check_logits("a", one, other, 1e-3).ok and not check_logits("a", one, other, 1e-4).ok
+    assert not check_logits("a", one, np.full_like(one, np.nan), 1e-3).ok
+
+
+def test_failed_checks_are_all_named():
+    require_all([Check("fine", "1", "<= 2", True)])
+    with pytest.raises(ParityError, match=r"first: 3, must be <= 2; second: 9"):
+        require_all(
+            [Check("first", "3", "<= 2", False), Check("fine", "1", "", True), Check("second", "9", "< 1", False)]
+        )
+
+
+def test_a_runner_whose_answers_depend_on_company_is_found_out():
+    class Sloppy:
+        def run(self, ids):
+            return {"logits": ids[:, :2].astype(np.float32) + (len(ids) > 1)}
+
+    windows = random_windows([4, 4, 4, 9])
+    check = check_invariance("alone = in company", Sloppy(), windows)
+    assert (check.value, check.ok) == ("1 of 4", False)

@@ -1,0 +1,191 @@
+"""A run becomes a bundle, or nothing at all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from checkpoints import AUTHORS, FAMILIES, WORDS, write_checkpoint, write_corpus
+
+from authorid.bundle import load_bundle
+from authorid.engine import Engine, EngineOptions
+from authorid.errors import CorpusError, ExportError, OutputError, ParityError
+from authorid.export import ExportOptions, export_run, pipeline
+
+pytestmark = pytest.mark.train
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return write_corpus(tmp_path_factory.mktemp("corpus") / "letters")
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def run(request, corpus, tmp_path_factory):
+    """A finished run that can tell the three authors apart: BERT with windows, DistilBERT with the seed recipe."""
+    from authorid.training import TrainingOptions, train
+
+    base = write_checkpoint(tmp_path_factory.mktemp("base") / request.param, request.param)
+    options = TrainingOptions(
+        base_model=str(base),
+        recipe="windows" if request.param == "bert" else "seed",
+        epochs=8,
+        batch=8,
+        window=32,
+        learning_rate=3e-3,
+        topic_dropout=0.0,
+        freeze_embeddings=False,
+    )
+    return train(corpus, tmp_path_factory.mktemp("runs") / request.param, options)
+
+
+def exported(run, corpus, out, **options):
+    messages: list[str] = []
+    report = export_run(run.path, out, ExportOptions(quantize=True, corpus=corpus, **options), messages.append)
+    assert messages
+    return report
+
+
+def test_a_run_becomes_a_bundle_that_answers_as_it_promises(run, corpus, tmp_path):
+    report = exported(run, corpus, tmp_path / "bundle", name="letters")
+    assert report.ok and all(len(row) == 4 for row in report.rows)
+    bundle = load_bundle(tmp_path / "bundle")
+    assert {path.name for path in bundle.path.iterdir()} == {
+        "README.md",
+        "authorid.json",
+        "config.json",
+        "model.onnx",
+        "model_int8.onnx",
+        "tokenizer.json",
+    }
+    assert (bundle.authors, bundle.name, bundle.graphs.keys()) == (AUTHORS, "letters", {"fp32", "int8"})
+    assert (bundle.window.length, bundle.window.truncate) == (32, run.truncate)
+    assert bundle.provenance["corpus"]["digest"] == run.corpus_digest
+    assert bundle.provenance["calibration"]["method"] == "min-max"
+    assert 0.02 <= bundle.decision.temperature <= 20
+    lengths = [len(golden.ids) for golden in bundle.golden]
+    assert min(lengths) <= 4 and max(lengths) == 32 and len(lengths) == 4
+    for precision in ("fp32", "int8"):
+        engine = Engine(bundle, EngineOptions(precision=precision))
+        assert engine.precision == precision
+        for golden in bundle.golden:
+            logits = engine.run(np.array([golden.ids], np.int32))[0]
+            np.testing.assert_allclose(logits, golden.logits[precision], atol=1e-5)
+
+
+def test_the_bundle_tells_the_authors_apart(run, corpus, tmp_path):
+    from authorid import Scorer
+
+    exported(run, corpus, tmp_path / "bundle")
+    rng = np.random.default_rng(3)
+    texts = [" ".join(rng.choice(WORDS[author], 60)) for author in AUTHORS]
+    assert [row.author for row in Scorer.load(tmp_path / "bundle").score_texts(texts)] == list(AUTHORS)
+
+
+def test_nothing_of_the_machine_or_the_corpus_gets_into_a_bundle(run, corpus, tmp_path):
+    exported(run, corpus, tmp_path / "bundle")
+    for name in ("authorid.json", "README.md", "config.json"):
+        text = (tmp_path / "bundle" / name).read_text("utf-8")
+        assert str(tmp_path.parent) not in text and str(corpus.parent) not in text
+        assert "/tmp" not in text
+    yaml = pytest.importorskip("yaml")
+    header = yaml.safe_load((tmp_path / "bundle" / "README.md").read_text("utf-8").split("---")[1])
+    assert header["pipeline_tag"] == "text-classification"
+    assert {"license", "tags", "metrics"} <= header.keys()
+
+
+def test_a_bundle_may_hold_the_int8_graph_alone(run, corpus, tmp_path):
+    bundle = exported(run, corpus, tmp_path / "bundle", keep_fp32=False).bundle
+    assert bundle.graphs == {"int8": "model_int8.onnx"}
+    assert not (bundle.path / "model.onnx").exists()
+    assert {name for golden in bundle.golden for name in golden.logits} == {"int8"}
+
+
+@pytest.fixture
+def astray(run, tmp_path):
+    """The run, on a machine that does not have its corpus."""
+    path = tmp_path / "astray"
+    shutil.copytree(run.path, path)
+    record = json.loads((path / "run.json").read_text("utf-8"))
+    record["corpus"]["path"] = str(tmp_path / "nowhere")
+    (path / "run.json").write_text(json.dumps(record), "utf-8")
+    return path
+
+
+def test_float32_alone_needs_no_corpus(astray, tmp_path):
+    report = export_run(astray, tmp_path / "bundle")
+    assert report.bundle.graphs == {"fp32": "model.onnx"}
+    assert report.bundle.decision.temperature == 1.0
+    assert len(report.rows) == 2
+
+
+def absurd(weights, windows):
+    from authorid.export.calibrate import Calibration
+    from authorid.export.emitter import sites
+
+    return Calibration(dict.fromkeys(sites(weights), (-1e6, 1e6)), 1, 1)
+
+
+def test_a_graph_that_answers_wrongly_is_refused_and_leaves_nothing_behind(run, corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(pipeline, "calibrate", absurd)
+    with pytest.raises(ParityError, match="same author"):
+        exported(run, corpus, tmp_path / "bundle")
+    assert not list(tmp_path.iterdir())
+
+
+def test_force_writes_it_and_says_so(run, corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(pipeline, "calibrate", absurd)
+    report = exported(run, corpus, tmp_path / "bundle", force=True)
+    assert not report.ok
+    assert any(row[3] == "FAILED" for row in report.rows)
+    assert load_bundle(tmp_path / "bundle").parity["ok"] is False
+    assert "FAILED" in (tmp_path / "bundle" / "README.md").read_text("utf-8")
+
+
+def test_int8_on_other_documents(run, corpus, tmp_path):
+    other = write_corpus(tmp_path / "other", documents=9, seed=4)
+    report = exported(run, corpus, tmp_path / "bundle", verify_on=other, verify_documents=20)
+    assert report.bundle.parity["documents"] == "verification"
+    assert any("20 documents" in row[0] for row in report.rows)
+    (other / "Zoe").mkdir()
+    (other / "Zoe" / "1.txt").write_text("nobody we know\n")
+    with pytest.raises(CorpusError, match="Zoe"):
+        exported(run, corpus, tmp_path / "again", verify_on=other)
+
+
+def test_the_corpus_is_found_where_the_run_says_it_was(run, tmp_path):
+    assert export_run(run.path, tmp_path / "bundle", ExportOptions(quantize=True)).ok
+
+
+def test_what_cannot_be_exported_is_refused_at_once(run, astray, corpus, tmp_path):
+    with pytest.raises(ExportError, match="--corpus"):
+        export_run(astray, tmp_path / "bundle", ExportOptions(quantize=True))
+    changed = write_corpus(tmp_path / "letters", seed=9)
+    with pytest.raises(CorpusError, match="digest"):
+        exported(run, changed, tmp_path / "bundle")
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(OutputError, match="already exists"):
+        exported(run, corpus, tmp_path / "taken")
+    with pytest.raises(OutputError, match="not a bundle"):
+        exported(run, corpus, tmp_path / "taken", force=True)
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_options_that_leave_nothing_to_write_are_refused():
+    with pytest.raises(ExportError, match="float32"):
+        ExportOptions(keep_fp32=False)
+    with pytest.raises(ExportError, match="at least 1"):
+        ExportOptions(calibration_windows=0)
+    assert replace(ExportOptions(), quantize=True).keep_fp32
+
+
+def test_importing_the_room_is_cheap():
+    heavy = {"tensorflow", "keras", "keras_hub", "onnx", "tf2onnx", "onnxruntime"}
+    code = "import authorid.export, json, sys; print(json.dumps(sorted(sys.modules)))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert not heavy & set(json.loads(out))
