@@ -134,6 +134,28 @@ def card(bundle: Bundle) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+_SECTION = "## N-grams beside the encoder"
+
+
+def _beside(run: Bundle, weight: float) -> str:
+    """What the card of a bundle of two experts says about the second one."""
+    about = run.provenance["experts"]
+    split = about["shifted_split"]
+    lines = [
+        f"`ngrams.safetensors` holds {about['ngrams']:,} n-grams in {len(about['views'])} views "
+        f"({', '.join(about['views'])}). `authorid.json` has the rule by which both experts make one calibrated answer.",
+        f"The encoder's log-probabilities have the weight {weight:g} in it."
+        + ("" if weight else " So `--effort auto` does not ask it: nothing was held out by which to weigh it."),
+    ]
+    if "accuracy" in split:
+        lines.append(
+            f"On documents held out of a first fit ({split['split']}) the n-grams alone had accuracy "
+            f"{split['accuracy']:.3f}; authors left out altogether were told from the others with an AUROC of "
+            f"{split.get('strangers_auroc', float('nan')):.3f}."
+        )
+    return "\n\n".join(lines)
+
+
 def export_ngrams(
     run: Path,
     out: Path,
@@ -161,6 +183,9 @@ def export_ngrams(
         name: (base.path / name).read_bytes() for name in base.files if name not in (base.ngrams, "run.json")
     }
     files[NGRAMS] = (own.path / own.ngrams).read_bytes()
+    if encoder is not None:
+        before = bytes(files.get("README.md", b"")).decode("utf-8").split(_SECTION)[0].rstrip()
+        files["README.md"] = f"{before}\n\n{_SECTION}\n\n{_beside(own, decision.encoder_weight)}\n"
     provenance = {**base.provenance, "experts": own.provenance["experts"]}
     if name is not None or encoder is None:
         provenance["name"] = name or out.resolve().name
