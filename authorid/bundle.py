@@ -62,12 +62,13 @@ class Decision:
         softmax((ngram_weight * n / (n + half_length) * z + encoder_weight * that mean) / temperature)
 
     with z the n-gram scores, less their mean and divided by their standard deviation (or `least_spread`, if that is
-    more) to the power `spread`: what stands out among the authors counts, not what is high for all; and n the bytes of the
-    document, so that short texts get flat answers. Below `unknown_threshold` the answer is
-    "unknown". With effort ``auto`` the n-grams answer alone from the probability `sure` on. The standard deviation
-    of the n-gram scores, the *familiarity*, says whether the author is among the known ones: below `least_familiar` the
-    answer is "unknown" too. `strangers` are pairs (share, familiarity): with that as the least, that share of the
-    documents of unknown authors is still attributed.
+    more) to the power `spread`: what stands out among the authors counts, not what is high for all; and n the bytes of
+    the document, so that short texts get flat answers. With effort ``auto`` the n-grams answer alone from the
+    probability `sure` on.
+
+    Below `unknown_threshold` the answer is "unknown". The standard deviation of the n-gram scores, the *familiarity*,
+    says whether the author is among the known ones: below `least_familiar` the answer is "unknown" too. `strangers` are
+    pairs (share, familiarity): with that as the least, that share of unknown authors' documents is still attributed.
     """
 
     rule: str = "mean-log-softmax"

@@ -142,10 +142,10 @@ def _beside(run: Bundle, weight: float) -> str:
     about = run.provenance["experts"]
     split = about["shifted_split"]
     lines = [
-        f"`ngrams.safetensors` holds {about['ngrams']:,} n-grams in {len(about['views'])} views "
-        f"({', '.join(about['views'])}). `authorid.json` has the rule by which both experts make one calibrated answer.",
+        f"`{NGRAMS}` holds {about['ngrams']:,} n-grams in {len(about['views'])} views "
+        f"({', '.join(about['views'])}). `authorid.json` has the rule that makes one answer of both experts.",
         f"The encoder's log-probabilities have the weight {weight:g} in it."
-        + ("" if weight else " So `--effort auto` does not ask it: nothing was held out by which to weigh it."),
+        + ("" if weight else " So `--effort auto` does not ask it: nothing was held out to weigh it by."),
     ]
     if "accuracy" in split:
         lines.append(
@@ -184,7 +184,8 @@ def export_ngrams(
     }
     files[NGRAMS] = (own.path / own.ngrams).read_bytes()
     if encoder is not None:
-        before = bytes(files.get("README.md", b"")).decode("utf-8").split(_SECTION)[0].rstrip()
+        readme = base.path / "README.md"
+        before = (readme.read_text("utf-8") if "README.md" in files else "").split(_SECTION)[0].rstrip()
         files["README.md"] = f"{before}\n\n{_SECTION}\n\n{_beside(own, decision.encoder_weight)}\n"
     provenance = {**base.provenance, "experts": own.provenance["experts"]}
     if name is not None or encoder is None:
