@@ -117,13 +117,16 @@ def export_run(
     `report` is told what is going on. Nothing is written before all checks have passed. Raises `RunError`,
     `CorpusError`, `ExportError`, `ParityError`, `OutputError` and `MissingExtraError`.
     """
-    for module in ("onnx", "tf2onnx", "tensorflow"):
-        require(module, "train")
+    from authorid.training.keras_setup import import_keras
     from authorid.training.runs import Run
 
     run = Run.load(Path(run_dir))
     if Path(out).exists() and not options.force:
         raise OutputError(f"{out}: already exists; choose another place or pass --force")
+    # Keras first: it settles how much TensorFlow says while it loads.
+    import_keras()
+    for module in ("onnx", "tf2onnx"):
+        require(module, "train")
     corpus = _training_corpus(run, options)
     windower = run.windower()
     rng = np.random.default_rng(options.seed)
