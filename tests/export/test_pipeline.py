@@ -61,8 +61,10 @@ def test_a_run_becomes_a_bundle_that_answers_as_it_promises(run, corpus, tmp_pat
         "config.json",
         "model.onnx",
         "model_int8.onnx",
+        "ngrams.safetensors",
         "tokenizer.json",
     }
+    assert bundle.decision.rule == "experts"
     assert (bundle.authors, bundle.name, bundle.graphs.keys()) == (AUTHORS, "letters", {"fp32", "int8"})
     assert (bundle.window.length, bundle.window.truncate) == (32, run.truncate)
     assert bundle.provenance["corpus"]["digest"] == run.corpus_digest

@@ -39,7 +39,9 @@ def test_the_windows_recipe_learns_and_leaves_a_whole_run(run, corpus):
         "tokenizer.json",
         "history.json",
         "history.png",
+        "ngrams.safetensors",
     }
+    assert run.experts() is not None
     assert run.authors == AUTHORS
     assert run.metrics["val_accuracy"] == 1.0
     assert len(run.training) == 12
