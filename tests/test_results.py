@@ -372,6 +372,13 @@ def test_a_place_that_cannot_be_is_a_clear_error(tmp_path):
         write(tmp_path, ROWS_OF_A_RUN)
     with pytest.raises(OutputError, match="no such file or directory"):
         write(tmp_path / "none" / "out.csv", ROWS_OF_A_RUN)
+    with pytest.raises(OutputError, match="file name too long"):
+        write(tmp_path / ("n" * 250), ROWS_OF_A_RUN)
+    (tmp_path / "a.csv.journal").mkdir()
+    with pytest.raises(OutputError, match="is a directory"):
+        write(tmp_path / "a.csv", ROWS_OF_A_RUN)
+    (tmp_path / "loop.csv").symlink_to("loop.csv")
+    write(tmp_path / "loop.csv", ROWS_OF_A_RUN, force=True)
 
 
 def test_two_runs_exclude_each_other_and_a_left_over_lock_means_nothing(tmp_path):

@@ -62,7 +62,7 @@ class Place:
         if out is None or out == "-":
             return
         # Links are followed once and for all: the file must be renamed in the directory where it really is.
-        target = Path(out).resolve()
+        target = Path(os.path.realpath(out))
         mode = target.stat().st_mode if target.exists() else stat.S_IFREG
         if stat.S_ISDIR(mode):
             raise OutputError(f"{out}: is a directory; --out takes the name of a file")
@@ -104,19 +104,21 @@ def reserve(out: str | None, *, resume: bool = False, force: bool = False) -> It
     Raises `OutputError` when another run is writing there, or when something is there already and neither `resume`
     nor `force` says what to do about it.
     """
-    place = Place(out)
+    with _refusing(out or ""):
+        place = Place(out)
     if place.target is None:
         if resume:
             raise OutputError("there is nothing to resume without a file: name the one to go on with as --out FILE")
         yield place
         return
     with exclusive(place.beside(".lock"), place.out):
-        journal = place.beside(".journal")
-        _check(place, journal, resume=resume, force=force)
-        place.resuming = resume and journal.exists()
-        place.complete = resume and not force and not journal.exists() and place.target.exists()
-        if place.complete:
-            durable.remove(place.beside(".journal.next"))
+        with _refusing(place.out):
+            journal = place.beside(".journal")
+            _check(place, journal, resume=resume, force=force)
+            place.resuming = resume and journal.exists()
+            place.complete = resume and not force and not journal.exists() and place.target.exists()
+            if place.complete:
+                durable.remove(place.beside(".journal.next"))
         yield place
 
 
