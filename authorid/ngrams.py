@@ -13,7 +13,7 @@ layer make a score for each author. All of it is numpy on whole arrays; no Pytho
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -296,16 +296,9 @@ class NgramExpert:
 
     def features(self, text: str) -> tuple[Rows, npt.NDArray[np.float32]]:
         """Rows that occur in `text`, ascending, and their values float32: tf-idf of length `weight` in each view."""
-        size = 1 << self.reader.bits
-        places = [own + np.uint32(number * size) for number, own in enumerate(self.reader.buckets(text))]
-        rows = self._row_of.take(np.concatenate(places))
-        rows = rows[rows >= 0]
-        rows.sort()
+        rows, counts = self._counts(text)
         if not len(rows):
             return rows, np.zeros(0, dtype=np.float32)
-        first = np.flatnonzero(np.concatenate(([True], rows[1:] != rows[:-1])))
-        counts = np.diff(first, append=len(rows))
-        rows = rows[first]
         values = _sublinear(counts) * self.idf.take(rows)
         edges = [0, *np.searchsorted(rows, self._starts).tolist(), len(rows)]
         for view, start, stop in zip(self.reader.views, edges[:-1], edges[1:], strict=True):
@@ -314,6 +307,28 @@ class NgramExpert:
                 # einsum adds in one order, whatever the machine's BLAS and its threads; so answers do not change.
                 own *= view.weight / np.sqrt(np.einsum("i,i->", own, own))
         return rows, values.astype(np.float32)
+
+    def _counts(self, text: str) -> tuple[Rows, npt.NDArray[np.int64]]:
+        """Rows that occur in `text`, ascending, and how often."""
+        if len(text) > _PIECE:
+            total = np.zeros(len(self.buckets), dtype=np.int64)
+            for piece in _pieces(text):
+                total += np.bincount(self._rows(piece), minlength=len(total))
+            rows = np.flatnonzero(total).astype(np.int32)
+            return rows, total[rows]
+        rows = self._rows(text)
+        rows.sort()
+        if not len(rows):
+            return rows, np.zeros(0, dtype=np.int64)
+        first = np.flatnonzero(np.concatenate(([True], rows[1:] != rows[:-1])))
+        return rows[first], np.diff(first, append=len(rows))
+
+    def _rows(self, text: str) -> Rows:
+        """The row of every n-gram of `text` that has one."""
+        size = 1 << self.reader.bits
+        places = [own + np.uint32(number * size) for number, own in enumerate(self.reader.buckets(text))]
+        rows: Rows = self._row_of.take(np.concatenate(places))
+        return rows[rows >= 0]
 
     def scores(self, text: str) -> npt.NDArray[np.float64]:
         """Score of each author, float64 [authors]; the same to the bit wherever and with whatever it is computed."""
@@ -376,6 +391,23 @@ _KINDS = {"common": "<u8", "buckets": "<u4", "idf": "<f4", "scale": "<f4", "bias
 
 _BLOCK = 1 << 16
 """Rows whose weights are taken at once: a long document needs no more memory than a short one."""
+
+_PIECE = 1 << 18
+"""Characters that are looked at together: more of them are counted piece by piece, in bounded memory. The few n-grams
+that lie across the edge of two pieces are not counted."""
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """Parts of `text` of at most `_PIECE` characters, cut behind white space where there is any."""
+    start = 0
+    while start < len(text):
+        stop = start + _PIECE
+        if stop < len(text):
+            space = max(text.rfind(" ", start, stop), text.rfind("\n", start, stop))
+            stop = space + 1 if space > start else stop
+        yield text[start:stop]
+        start = stop
+
 
 _LOGS = np.concatenate(([0.0], 1.0 + np.log(np.arange(1, 4096))))
 

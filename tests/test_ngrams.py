@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -47,6 +49,33 @@ def test_int8_weights_cost_little():
     exact, small = expert(weights="float32"), expert()
     for item in texts():
         np.testing.assert_allclose(small.scores(item), exact.scores(item), atol=0.02)
+
+
+def test_a_long_text_is_counted_piece_by_piece(monkeypatch):
+    words = expert(views=(View("w", "word", (1,)),))
+    text = " ".join(texts())
+    whole = words.features(text)
+    monkeypatch.setattr("authorid.ngrams._PIECE", 100)
+    pieces = words.features(text)
+    assert np.array_equal(whole[0], pieces[0])
+    assert np.array_equal(whole[1], pieces[1])
+    everything = expert()
+    near = everything.scores(text)
+    monkeypatch.undo()
+    np.testing.assert_allclose(near, everything.scores(text), atol=0.1)
+    assert np.isfinite(everything.scores("x" * 1_000_000)).all()
+
+
+def test_memory_does_not_grow_with_the_text():
+    words = expert()
+    words.scores("warm up")
+    peaks = []
+    for size in (1, 8):
+        tracemalloc.start()
+        words.scores("the river and the boat " * (20_000 * size))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.5 * peaks[0]
 
 
 def test_masking_leaves_the_common_words():
