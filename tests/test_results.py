@@ -34,6 +34,7 @@ ROWS = st.builds(
     encoding=st.sampled_from(["utf-8", "cp1252"]),
     sha256=st.just("0" * 64),
     evidence=st.lists(PROBABILITIES, max_size=3).map(tuple),
+    familiarity=st.none() | PROBABILITIES,
 )
 FAILURES = st.builds(Attribution, index=st.just(0), path=PATHS, status=st.just("failed"), error=st.text(max_size=20))
 

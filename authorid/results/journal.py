@@ -12,7 +12,7 @@ import os
 import time
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -51,38 +51,21 @@ class Entry:
 
     def line(self, ranked: int) -> bytes:
         """The entry as a journal line, with the `ranked` likeliest authors. Exact: floats and paths come back."""
-        row = self.row
-        record = {
-            "root": self.root,
-            "below": self.below,
-            "path": row.path,
-            "status": row.status,
-            "ranking": row.ranking[:ranked],
-            "windows": row.windows,
-            "tokens": row.tokens,
-            "encoding": row.encoding,
-            "sha256": row.sha256,
-            "error": row.error,
-            "evidence": row.evidence,
-        }
+        record: dict[str, Any] = {"root": self.root, "below": self.below}
+        record |= {name: getattr(self.row, name) for name in _FIELDS}
+        record["ranking"] = self.row.ranking[:ranked]
         return _line(record)
 
     @classmethod
     def read(cls, record: dict[str, Any]) -> Entry:
         """The entry that `line` wrote as `record`."""
-        row = Attribution(
-            index=0,
-            path=record["path"],
-            status=record["status"],
-            ranking=tuple((author, probability) for author, probability in record["ranking"]),
-            windows=record["windows"],
-            tokens=record["tokens"],
-            encoding=record["encoding"],
-            sha256=record["sha256"],
-            error=record["error"],
-            evidence=tuple(record["evidence"]),
-        )
-        return cls(record["root"], record["below"], row)
+        root, below = record.pop("root"), record.pop("below")
+        record["ranking"] = tuple((author, probability) for author, probability in record["ranking"])
+        record["evidence"] = tuple(record["evidence"])
+        return cls(root, below, Attribution(index=0, **record))
+
+
+_FIELDS = tuple(field.name for field in fields(Attribution) if field.name != "index")
 
 
 def _line(record: dict[str, Any]) -> bytes:
