@@ -7,15 +7,13 @@ from typing import Any
 
 __all__ = ["ALL", "TWIN", "Contestant"]
 
-_SMALL_FIRST = (4, 8, 1, 16, 32)
-
 
 @dataclass(frozen=True)
 class Contestant:
     """One way to run the model. `precision` names the roofline it is held against, if there is one.
 
-    `threaded` contestants are also tried with one single-threaded session a core; `batches` are what the sweep
-    tries, in windows. Those without an `encoder` classify documents only.
+    `threaded` contestants are also tried with one single-threaded session a core. Those without an `encoder`
+    classify documents only.
     """
 
     name: str
@@ -25,7 +23,6 @@ class Contestant:
     precision: str | None = None
     threaded: bool = True
     encoder: bool = True
-    batches: tuple[int, ...] = _SMALL_FIRST
 
 
 TWIN = "ours-int8-twin"
@@ -58,5 +55,5 @@ ALL = (
     Contestant("openvino-f32", "openvino", "OpenVINO f32 (optimum's graph)", {"precision": "f32"}, "fp32"),
     Contestant("openvino-bf16", "openvino", "OpenVINO bf16 (optimum's graph)", {"precision": "bf16"}),
     Contestant("openvino-int8", "openvino", "OpenVINO NNCF INT8 (optimum's graph)", {"precision": "int8"}, "int8"),
-    Contestant("tfidf", "tfidf", "TF-IDF n-grams + LinearSVC", threaded=False, encoder=False, batches=(32,)),
+    Contestant("tfidf", "tfidf", "TF-IDF n-grams + LinearSVC", threaded=False, encoder=False),
 )

@@ -132,15 +132,16 @@ class Plan:
     """
 
     rounds: int = 3
-    patience: float = 60.0
-    sweep_windows: int = 80
-    sweep_documents: int = 20
-    sweep_patience: float = 20.0
+    patience: float = 30.0
+    batches: tuple[int, ...] = (8, 4, 16, 1, 32)
+    sweep_windows: int = 64
+    sweep_documents: int = 16
+    sweep_patience: float = 16.0
     latency_blocks: int = 4
     latency_calls: int = 50
     latency_length: int = 128
     cells: tuple[Cell, ...] = ()
-    cell_seconds: float = 0.4
+    cell_seconds: float = 0.3
     documents: bool = True
 
 
@@ -275,35 +276,35 @@ class Match:
         for sessions, threads in shapes:
             self._load(worker, sessions, threads)
             deadline = time.monotonic() + self.plan.sweep_patience / len(shapes)
-            for number, batch in enumerate(contestant.batches if contestant.encoder else ()):
+            for number, batch in enumerate(self.plan.batches if contestant.encoder else ()):
                 if number and time.monotonic() > deadline:
                     break
                 runs = [worker.ask("windows", file=file, batch=batch, limit=self.plan.sweep_windows) for _ in range(3)]
                 best = min(runs[1:], key=lambda answer: float(answer["seconds"]))
                 rate = round(best["tokens"] / best["seconds"], 1)
                 tried.append({"sessions": sessions, "threads": threads, "batch": batch, "rate": rate})
-        first = {"sessions": shapes[-1][0], "threads": shapes[-1][1], "batch": contestant.batches[0], "rate": 0.0}
+        first = {"sessions": shapes[-1][0], "threads": shapes[-1][1], "batch": self.plan.batches[0], "rate": 0.0}
         chosen = max(tried, key=lambda trial: float(trial["rate"]), default=first)
         row["sessions"], row["threads"], row["batch_windows"] = chosen["sessions"], chosen["threads"], chosen["batch"]
         row["sweep_windows"] = tried
         row["batch_documents"] = chosen["batch"]
-        if self.plan.documents and len(contestant.batches) > 1:
+        if self.plan.documents and contestant.encoder:
             self._load(worker, row["sessions"], row["threads"])
-            row["batch_documents"], row["sweep_documents"] = self._sweep_documents(worker, contestant)
+            row["batch_documents"], row["sweep_documents"] = self._sweep_documents(worker)
         worker.kill()
         del self._workers[contestant.name]
         names = ("sessions", "threads", "batch_windows", "batch_documents", "sweep_windows", "sweep_documents")
         self.sweeps[contestant.name] = {name: row[name] for name in names if name in row}
 
-    def _sweep_documents(self, worker: Worker, contestant: Contestant) -> tuple[int, list[dict[str, Any]]]:
+    def _sweep_documents(self, worker: Worker) -> tuple[int, list[dict[str, Any]]]:
         step = max(1, len(self._paths) // self.plan.sweep_documents)
         paths = self._paths[::step]
         tried: list[dict[str, Any]] = []
         deadline = time.monotonic() + self.plan.sweep_patience
-        for batch in contestant.batches:
+        for batch in self.plan.batches:
             if tried and time.monotonic() > deadline:
                 break
-            out = str(self._out / f"{contestant.name}.sweep.csv")
+            out = str(self._out / f"{worker.contestant.name}.sweep.csv")
             worker.ask("score", paths=paths[: max(1, len(paths) // 4)], out=out, batch=batch)
             seconds = worker.ask("score", paths=paths, out=out, batch=batch)["seconds"]
             tried.append({"batch": batch, "rate": len(paths) / seconds})

@@ -78,7 +78,7 @@ def generated(cache: Path, documents: int, authors: int = 10) -> Workload:
 
 
 def short_documents(root: Path, count: int, say: Callable[[str], None]) -> None:
-    """Notes of about 25 words, for counting documents and not tokens: as many as `count`, unless they are there."""
+    """Notes of about 15 words, for counting documents and not tokens: as many as `count`, unless they are there."""
     marker = root / "ready"
     if marker.is_file() and int(marker.read_text("utf-8")) >= count:
         return
@@ -86,7 +86,7 @@ def short_documents(root: Path, count: int, say: Callable[[str], None]) -> None:
     # The lengths depend on the count: start afresh.
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
-    write_documents(root, count, seed=SEED, words=25, spread=0.4)
+    write_documents(root, count, seed=SEED, words=15, spread=0.4)
     marker.write_text(str(count), "utf-8")
 
 
