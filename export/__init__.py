@@ -4,14 +4,15 @@
 
     weights.py    Keras -> plain numpy           emitter.py    numpy -> the graph that runs, float32 or INT8
     reference.py  Keras -> ONNX by tf2onnx       calibrate.py  ranges for INT8, temperature for probabilities
-    scoring.py    run graphs over windows        verify.py     do the graphs agree?
-    card.py       README.md of a bundle          pipeline.py   all of it, in order
+    outliers.py   what makes eight bits coarse   scoring.py    run graphs over windows
+    verify.py     do the graphs agree?           card.py       README.md of a bundle
+    pipeline.py   all of it, in order
 
 Importing this is cheap; TensorFlow and onnx are imported when a function needs them.
 """
 
 from authorid.export.calibrate import Calibration, calibrate, fit_temperature
-from authorid.export.emitter import emit
+from authorid.export.emitter import Range, emit
 from authorid.export.pipeline import ExportOptions, ExportReport, export_run
 from authorid.export.reference import reference_graph
 from authorid.export.verify import Check
@@ -23,6 +24,7 @@ __all__ = [
     "EncoderWeights",
     "ExportOptions",
     "ExportReport",
+    "Range",
     "calibrate",
     "emit",
     "export_run",

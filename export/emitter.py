@@ -15,7 +15,7 @@ What one layer costs in nodes: see `LAYER_NODES`. Everything else is in `EMBEDDI
 
 **INT8** means: every matmul of the encoder is U8 x S8 -> float32 in one MatMulIntegerToFloat (bias inside), activations
 quantized with one static scale each (from `authorid.export.calibrate`), weights with one scale a column (see
-`WEIGHT_LIMIT`); the token table is int8 with one scale a row. Norms, GELU, attention and the head stay float32.
+`quantize_columns`); the token table is int8 with one scale a row. Norms, GELU, attention and the head stay float32.
 
 Why these ops and not others (onnxruntime 1.32, one thread, Zen 4 with AVX512-VNNI, MiniLM-L6; ratios of medians): three
 projections and the attention that follows take 0.95 of the time of one wide projection, Split and attention; with
@@ -44,8 +44,8 @@ __all__ = [
     "LAYER_NODES",
     "METADATA_DIALECT",
     "MIN_LENGTH",
-    "WEIGHT_LIMIT",
     "Precision",
+    "Range",
     "Ranges",
     "activation_scale",
     "emit",
@@ -55,8 +55,23 @@ __all__ = [
 ]
 
 Precision = Literal["fp32", "int8"]
-Ranges = Mapping[str, tuple[float, float]]
-"""Matmul input (a name from `sites`) -> smallest and largest value seen there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Values that a matmul input takes: `low` to `high`, after division by `divisor` [channels] if there is one.
+
+    A divisor costs one Mul node; the rows of the weights that meet the input are multiplied by it in turn. What lies
+    outside the range saturates.
+    """
+
+    low: float
+    high: float
+    divisor: Floats | None = None
+
+
+Ranges = Mapping[str, Range]
+"""Matmul input (a name from `sites`) -> its range."""
 
 METADATA_DIALECT = "authorid.dialect"
 DIALECT = "onnxruntime-cpu"
@@ -82,19 +97,14 @@ LAYER_NODES: Mapping[Precision, Mapping[str, int]] = {
         "Gelu": 1,
     },
 }
-"""Nodes of one layer. The last layer of a ``first`` pooling has one Gather more (two in INT8): from there on only the
-first two tokens are computed."""
+"""Nodes of one layer, and one Mul for each range with a divisor. The last layer of a ``first`` pooling has one Gather
+more (two in INT8): from there on only the first two tokens are computed."""
 
 HEAD_NODES: Mapping[str, Mapping[str, int]] = {
     "mean": {"Concat": 1, "ReduceMean": 1, "MatMul": 1, "Sum": 1, "Split": 1},
     "first": {"MatMul": 1, "Sum": 1, "Gather": 1},
 }
 """Nodes after the last layer, by pooling. A hidden layer adds a MatMul, a Sum and its activation."""
-
-WEIGHT_LIMIT = 64
-"""Largest magnitude of a quantized weight. CPUs with AVX2 or AVX-512 but without VNNI add two products u8 x s8 in 16
-bits, with saturation: 2 * 255 * 64 fits, 2 * 255 * 127 does not. The bit that this gives away is not missed
-(activations are coarser by far), and the integer part of the answer is the same on every CPU."""
 
 _MICROSOFT = "com.microsoft"
 _OPSET = 20
@@ -118,14 +128,25 @@ def activation_scale(low: float, high: float) -> tuple[np.float32, np.uint8]:
 
 
 def quantize_columns(kernel: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
-    """Symmetric int8 with one scale a column: [k, n] float32 -> [k, n] int8 up to `WEIGHT_LIMIT`, [n] float32."""
-    rows, scales = quantize_rows(np.ascontiguousarray(kernel.T), WEIGHT_LIMIT)
-    return np.ascontiguousarray(rows.T), scales
+    """Symmetric int8 with one scale a column: [k, n] float32 -> [k, n] int8, [n] float32.
+
+    CPUs with AVX2 or AVX-512 but without VNNI add the products u8 x s8 of rows 2i and 2i + 1 in 16 bits, with
+    saturation (vpmaddubsw). So scales are such that two neighbours of one sign add up to 128 at most: 255 * 128 fits.
+    Steps get a quarter coarser, and the integer part of an answer is the same on every CPU.
+    """
+    padded = np.pad(kernel, ((0, len(kernel) % 2), (0, 0)))
+    even, odd = padded[0::2], padded[1::2]
+    up = np.maximum(even, 0) + np.maximum(odd, 0)
+    down = np.minimum(even, 0) + np.minimum(odd, 0)
+    # 127, not 128: rounding may add half a step to each of the two.
+    scales: Floats = (np.maximum(up.max(axis=0), -down.min(axis=0)) / np.float32(127)).astype(np.float32)
+    scales[scales == 0] = 1
+    return np.rint(kernel / scales).astype(np.int8), scales
 
 
-def quantize_rows(table: Floats, limit: int = 127) -> tuple[npt.NDArray[np.int8], Floats]:
-    """Symmetric int8 with one scale a row: [v, h] float32 -> [v, h] int8 up to `limit`, [v] float32."""
-    scales: Floats = (np.abs(table).max(axis=1) / np.float32(limit)).astype(np.float32)
+def quantize_rows(table: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
+    """Symmetric int8 with one scale a row: [v, h] float32 -> [v, h] int8, [v] float32."""
+    scales: Floats = (np.abs(table).max(axis=1) / np.float32(127)).astype(np.float32)
     scales[scales == 0] = 1
     return np.rint(table / scales[:, None]).astype(np.int8), scales
 
@@ -140,8 +161,8 @@ def emit(
     """Write the graph and return it as one serialized ONNX model, weights inside.
 
     `ranges` gives, for INT8, the range of every matmul input (`sites`); zero is always made part of it. With `observe`
-    (float32 only) the graph has two more outputs for each site, ``<site>/min`` and ``<site>/max``, float32 scalars:
-    that is how ranges are found. Raises `ExportError` when ranges are missing or not finite.
+    (float32 only) the graph has one more output for each site, named after it: the matmul input itself, float32
+    [b, s, channels]. That is how ranges are found. Raises `ExportError` when ranges are missing or not finite.
     """
     if precision == "int8":
         if observe:
@@ -159,9 +180,9 @@ def _check_ranges(weights: EncoderWeights, ranges: Ranges | None) -> None:
     missing = [site for site in sites(weights) if site not in (ranges or {})]
     if missing:
         raise ExportError(f"INT8 needs a calibrated range for every matmul input; missing: {', '.join(missing)}")
-    for site, (low, high) in (ranges or {}).items():
-        if not (np.isfinite(low) and np.isfinite(high) and low <= high):
-            raise ExportError(f"calibrated range of {site} is not usable: {low} to {high}")
+    for site, span in (ranges or {}).items():
+        if not (np.isfinite(span.low) and np.isfinite(span.high) and span.low <= span.high):
+            raise ExportError(f"calibrated range of {site} is not usable: {span.low} to {span.high}")
 
 
 @dataclass(slots=True)
@@ -192,10 +213,12 @@ class _Graph:
     def matmul_input(self, x: str, site: str) -> str:
         """Make float32 `x` ready to enter the matmuls of `site`."""
         if self.observe:
-            for kind, suffix in (("ReduceMin", "min"), ("ReduceMax", "max")):
-                self.observed.append(self.op(kind, [x], f"{site}/{suffix}", keepdims=0))
+            self.observed.append(self.op("Identity", [x], site))
         if self.precision == "fp32":
             return x
+        divisor = self.ranges[site].divisor
+        if divisor is not None:
+            x = self.op("Mul", [x, self.const(f"{site}/factor", 1 / divisor)], f"{site}/divided")
         return self.op("QuantizeLinear", [x, *self._scale(site)], f"{site}/quantized")
 
     def linear(self, x: str, dense: Dense, name: str, site: str = "") -> str:
@@ -203,7 +226,8 @@ class _Graph:
         if self.precision == "fp32" or not site:
             product = self.op("MatMul", [x, self.const(f"{name}/kernel", dense.kernel)], f"{name}/product")
             return self.op("Sum", [product, self.const(f"{name}/bias", dense.bias)], name)
-        kernel, scales = quantize_columns(dense.kernel)
+        divisor = self.ranges[site].divisor
+        kernel, scales = quantize_columns(dense.kernel if divisor is None else dense.kernel * divisor[:, None])
         scale, zero = self._scale(site)
         operands = [
             x,
@@ -222,7 +246,7 @@ class _Graph:
         return self.op("LayerNormalization", operands, name, axis=-1, epsilon=epsilon)
 
     def _scale(self, site: str) -> tuple[str, str]:
-        scale, zero = activation_scale(*self.ranges[site])
+        scale, zero = activation_scale(self.ranges[site].low, self.ranges[site].high)
         return self.const(f"{site}/scale", scale), self.const(f"{site}/zero_point", zero, np.uint8)
 
     def serialize(self, weights: EncoderWeights) -> bytes:
@@ -230,7 +254,7 @@ class _Graph:
         helper, onnx = require("onnx.helper", "train"), require("onnx", "train")
         ids = helper.make_tensor_value_info("input_ids", onnx.TensorProto.INT32, ["batch", "sequence"])
         outputs = [helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["batch", weights.authors])]
-        outputs += [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, []) for name in self.observed]
+        outputs += [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in self.observed]
         graph = helper.make_graph(self.nodes, "authorid", [ids], outputs, list(self.constants.values()))
         model = helper.make_model(
             graph,

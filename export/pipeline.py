@@ -156,7 +156,7 @@ def export_run(
     if options.quantize:
         assert corpus is not None and held is not None  # _training_corpus saw to it
         calibration = _calibration(run, corpus, windower, weights, options, rng, report)
-        graphs["int8"] = emit(weights, "int8", calibration.ranges)
+        graphs["int8"] = emit(calibration.weights, "int8", calibration.ranges)
         best = GraphRunner(graphs["int8"])
         checks.append(check_invariance("INT8: window alone = in a batch", best, probe))
         report(f"comparing INT8 with float32 on {len(held.documents)} {held.source} documents")
@@ -312,7 +312,7 @@ def _calibration(
     if not picked:
         raise CorpusError(f"{corpus.root}: no training documents with any words to calibrate on")
     report(f"calibrating INT8 on {len(picked)} windows of {len(chosen)} training documents")
-    return calibrate(weights, picked)
+    return calibrate(weights, picked, options.seed)
 
 
 def _temperature(

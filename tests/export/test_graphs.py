@@ -10,7 +10,7 @@ import pytest
 from encoders import AUTHORS, POSITIONS, SHAPES, random_windows
 
 from authorid.errors import ExportError
-from authorid.export import calibrate, emit, emitter, from_keras, reference_graph
+from authorid.export import Range, calibrate, emit, emitter, from_keras, reference_graph
 from authorid.export.scoring import GraphRunner
 from authorid.training.runs import predict_windows
 
@@ -83,7 +83,8 @@ def test_reference_keeps_no_weight_twice(models, weights):
 @each
 def test_int8_stays_close_to_float32(name, weights):
     windows = random_windows([12] * 30 + [40] * 30)
-    int8 = GraphRunner(emit(weights[name], "int8", calibrate(weights[name], windows).ranges)).logits(windows)
+    found = calibrate(weights[name], windows)
+    int8 = GraphRunner(emit(found.weights, "int8", found.ranges)).logits(windows)
     plain = GraphRunner(emit(weights[name])).logits(windows)
     assert np.abs(int8 - plain).max() < 0.15 * plain.std()
     assert np.abs(int8 - plain).mean() < 0.03 * plain.std()
@@ -95,9 +96,12 @@ def test_graph_has_exactly_the_documented_nodes(name, precision, weights):
     import onnx
 
     chosen = weights[name]
-    ranges = dict.fromkeys(emitter.sites(chosen), (-1.0, 1.0))
+    ranges = dict.fromkeys(emitter.sites(chosen), Range(-1.0, 1.0))
     graph = emit(chosen, precision, ranges)
     assert nodes(graph) == expected_nodes(chosen, precision)
+    smoothed = replace(ranges["layer_0/input"], divisor=np.full(chosen.width, 2, np.float32))
+    more = nodes(emit(chosen, precision, ranges | {"layer_0/input": smoothed}))
+    assert more - nodes(graph) == (Counter(Mul=1) if precision == "int8" else Counter())
     model = onnx.load_from_string(graph)
     onnx.checker.check_model(model)
     assert {item.key: item.value for item in model.metadata_props}[emitter.METADATA_DIALECT] == emitter.DIALECT
@@ -116,7 +120,7 @@ def test_onnxruntime_does_not_refuse_into_slow_ops(precision, disabled, weights,
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
     options.log_severity_level = 3
-    graph = emit(chosen, precision, dict.fromkeys(emitter.sites(chosen), (-1.0, 1.0)))
+    graph = emit(chosen, precision, dict.fromkeys(emitter.sites(chosen), Range(-1.0, 1.0)))
     onnxruntime.InferenceSession(
         graph, options, providers=["CPUExecutionProvider"], disabled_optimizers=disabled or None
     )
@@ -126,7 +130,7 @@ def test_onnxruntime_does_not_refuse_into_slow_ops(precision, disabled, weights,
 
 
 def test_emission_is_reproducible(weights):
-    ranges = dict.fromkeys(emitter.sites(weights["bert-mean"]), (-1.0, 1.0))
+    ranges = dict.fromkeys(emitter.sites(weights["bert-mean"]), Range(-1.0, 1.0))
     assert emit(weights["bert-mean"], "int8", ranges) == emit(weights["bert-mean"], "int8", ranges)
 
 
@@ -134,7 +138,7 @@ def test_int8_file_takes_a_byte_a_parameter(models):
     from authorid.training.model import Geometry, build_classifier
 
     wide = from_keras(build_classifier(Geometry("bert", 5000, 2, 4, 128, 512, 64, 2), AUTHORS))
-    graph = emit(wide, "int8", dict.fromkeys(emitter.sites(wide), (-1.0, 1.0)))
+    graph = emit(wide, "int8", dict.fromkeys(emitter.sites(wide), Range(-1.0, 1.0)))
     assert len(graph) < 1.12 * wide.parameters
 
 
@@ -142,22 +146,25 @@ def test_int8_wants_a_range_for_every_matmul(weights):
     chosen = weights["bert-mean"]
     with pytest.raises(ExportError, match="layer_0/input"):
         emit(chosen, "int8")
-    broken = dict.fromkeys(emitter.sites(chosen), (-1.0, 1.0)) | {"layer_1/ffn_inner": (float("nan"), 1.0)}
+    broken = dict.fromkeys(emitter.sites(chosen), Range(-1.0, 1.0)) | {"layer_1/ffn_inner": Range(float("nan"), 1.0)}
     with pytest.raises(ExportError, match="layer_1/ffn_inner"):
         emit(chosen, "int8", broken)
     with pytest.raises(ExportError, match="float32"):
-        emit(chosen, "int8", dict.fromkeys(emitter.sites(chosen), (-1.0, 1.0)), observe=True)
+        emit(chosen, "int8", dict.fromkeys(emitter.sites(chosen), Range(-1.0, 1.0)), observe=True)
 
 
-def test_quantized_weights_cannot_saturate_sixteen_bits(weights):
+@pytest.mark.parametrize("rows", [384, 35, 1])
+def test_quantized_weights_cannot_saturate_sixteen_bits(rows):
     rng = np.random.default_rng(0)
-    kernel = rng.normal(size=(384, 50)).astype(np.float32)
+    kernel = rng.standard_t(3, size=(rows, 50)).astype(np.float32)
     kernel[:, 7] = 0
     quantized, scales = emitter.quantize_columns(kernel)
-    largest = np.abs(quantized.astype(int)).max()
-    assert largest == emitter.WEIGHT_LIMIT and 2 * 255 * largest <= np.iinfo(np.int16).max
-    assert np.abs(quantized * scales - kernel).max() <= scales.max() / 2 * 1.001
+    wide = np.pad(quantized.astype(int), ((0, rows % 2), (0, 0)))
+    for sign in (1, -1):  # the worst input meets weights of one sign with 255, the others with 0
+        assert (255 * np.maximum(sign * wide, 0)).reshape(-1, 2, 50).sum(axis=1).max() <= np.iinfo(np.int16).max
+    assert (np.abs(quantized * scales - kernel) <= scales / 2 * 1.001).all()
     assert not quantized[:, 7].any()
+    assert np.abs(quantized).max() > 60  # and no bit is given away for nothing
 
 
 @pytest.mark.parametrize("low, high", [(-1.0, 3.0), (0.5, 2.0), (-4.0, -1.0), (0.0, 0.0)])

@@ -21,9 +21,9 @@ def runners(weights):
     windows = [rng.integers(0, VOCABULARY, 30, dtype=np.int32) for _ in range(20)]
     made = {}
     for name in SHAPES:
-        ranges = calibrate(weights[name], windows).ranges
+        found = calibrate(weights[name], windows)
         for precision in ("fp32", "int8"):
-            graph = emit(weights[name], precision, ranges)
+            graph = emit(found.weights, precision, found.ranges)
             made[name, precision] = [GraphRunner(graph, threads) for threads in (1, 2)]
     return made
 
@@ -54,7 +54,8 @@ def realistic():
     weights = from_keras(build_classifier(Geometry("bert", 500, 2, 12, 384, 1536, 512, 2), 50))
     rng = np.random.default_rng(0)
     windows = [rng.integers(0, 500, 64, dtype=np.int32) for _ in range(4)]
-    graphs = [emit(weights), emit(weights, "int8", calibrate(weights, windows).ranges)]
+    found = calibrate(weights, windows)
+    graphs = [emit(weights), emit(found.weights, "int8", found.ranges)]
     return [[GraphRunner(graph, threads) for threads in (1, 2)] for graph in graphs]
 
 

@@ -1,0 +1,85 @@
+"""Outliers are tamed without losing them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from encoders import random_windows
+
+from authorid.export import calibrate, emit
+from authorid.export.emitter import Range, activation_scale
+from authorid.export.outliers import smooth, split_outliers
+from authorid.export.scoring import GraphRunner
+from authorid.export.weights import Dense
+
+
+def channels(outlier: float):
+    """Rows [2000, 64] with one channel that is now and then as large as `outlier`, a kernel [64, 32]."""
+    rng = np.random.default_rng(0)
+    sample = rng.normal(size=(2000, 64)).astype(np.float32)
+    sample[::100, 9] = outlier
+    return sample, rng.normal(0, 0.1, (64, 32)).astype(np.float32)
+
+
+def quantized_error(sample, kernel, span):
+    divisor = np.ones(len(kernel)) if span.divisor is None else span.divisor
+    scale, zero = activation_scale(span.low, span.high)
+    steps = np.clip(np.rint(sample / divisor / scale), -float(zero), 255 - float(zero))
+    return np.abs(steps * scale * divisor @ kernel - sample @ kernel).mean()
+
+
+def test_a_channel_that_dwarfs_the_others_is_divided():
+    sample, kernel = channels(60.0)
+    span = smooth(kernel, sample.min(axis=0), sample.max(axis=0), sample)
+    assert span.divisor is not None and span.divisor.argmax() == 9
+    plain = Range(float(sample.min()), float(sample.max()))
+    assert quantized_error(sample, kernel, span) < 0.4 * quantized_error(sample, kernel, plain)
+    # Nothing is clipped.
+    assert span.high >= (sample / span.divisor).max() and span.low <= (sample / span.divisor).min()
+
+
+def test_channels_alike_are_left_alone():
+    rng = np.random.default_rng(0)
+    sample = rng.uniform(-1, 1, (2000, 64)).astype(np.float32)
+    kernel = rng.uniform(-0.1, 0.1, (64, 32)).astype(np.float32)
+    span = smooth(kernel, sample.min(axis=0), sample.max(axis=0), sample)
+    assert span.divisor is None
+    assert (span.low, span.high) == (sample.min(), sample.max())
+
+
+@pytest.fixture
+def massive(weights):
+    """An encoder with 192 inner neurons, one of which grows to about 40."""
+    layer = weights["bert-first"].layers[0]
+    rng = np.random.default_rng(0)
+    kernel = rng.normal(0, 0.1, (48, 192)).astype(np.float32)
+    bias = np.zeros(192, np.float32)
+    kernel[:, 5], bias[5] = 0.02, 40.0
+    inner, output = Dense(kernel, bias), Dense(rng.normal(0, 0.1, (192, 48)).astype(np.float32), np.zeros(48, "f"))
+    return replace(weights["bert-first"], layers=(replace(layer, ffn_inner=inner, ffn_output=output),))
+
+
+@pytest.mark.train
+def test_a_neuron_that_dwarfs_the_others_is_split(massive):
+    windows = random_windows([20] * 40)
+    found = calibrate(massive, windows)
+    # Room for two more neurons: three share what one carried.
+    assert found.split == 2
+    assert found.ranges["layer_0/ffn_inner"].high == pytest.approx(40 / 3, rel=0.1)
+    assert found.weights.layers[0].ffn_inner.kernel.shape == (48, 194)
+    assert found.weights.layers[0].ffn_output.kernel.shape == (194, 48)
+    exact = GraphRunner(emit(massive)).logits(windows)
+    split = GraphRunner(emit(found.weights, "int8", found.ranges)).logits(windows)
+    assert np.abs(split - exact).mean() < 0.05 * exact.std()
+
+
+@pytest.mark.train
+def test_neurons_alike_are_not_split(weights):
+    chosen = weights["bert-mean"]
+    same, caps = split_outliers(chosen, [np.full(72, 2.5, np.float32) for _ in chosen.layers])
+    assert caps == [2.5] * len(chosen.layers)
+    assert all(
+        a.ffn_inner.bias.shape == b.ffn_inner.bias.shape for a, b in zip(same.layers, chosen.layers, strict=True)
+    )
