@@ -79,6 +79,15 @@ def test_a_device_takes_rows_as_a_stream(score, corpus, out):
     assert score(corpus, "--out", out)[0] == 0
 
 
+def test_dev_stdout_is_a_stream_also_when_it_is_a_file(bundle, corpus, tmp_path):
+    into = tmp_path / "redirected.csv"
+    into.touch()
+    command = [sys.executable, "-m", "authorid.cli", "score", str(corpus), "--model", str(bundle.path)]
+    with into.open("wb") as stream:
+        subprocess.run([*command, "--out", "/dev/stdout", "--quiet"], stdout=stream, check=True)
+    assert len(into.read_text("utf-8").splitlines()) == 13
+
+
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [

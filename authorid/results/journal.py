@@ -116,6 +116,7 @@ class Journal:
         self._ranked = ranked
         self._descriptor = durable.create(path)
         self._flush_at = self._sync_at = 0.0
+        self._synced = True
         self._waiting = [_line({"journal": FORMAT, "settings": settings})]
         try:
             self.sync()
@@ -135,8 +136,11 @@ class Journal:
 
     def flush(self) -> None:
         """Hand everything so far to the system: from now on, it survives this process."""
+        if not self._waiting:
+            return
         data, count = b"".join(self._waiting), len(self._waiting)
         self._waiting.clear()
+        self._synced = False
         durable.write_all(self._descriptor, data)
         self.rows += count
         self._flush_at = time.monotonic() + _FLUSH_SECONDS
@@ -144,8 +148,11 @@ class Journal:
     def sync(self) -> None:
         """Put everything so far on the disk: from now on, it survives the machine."""
         self.flush()
+        if self._synced:
+            return
         started = time.monotonic()
         durable.sync(self._descriptor)
+        self._synced = True
         now = time.monotonic()
         self._sync_at = now + max(_SYNC_SECONDS, (now - started) / _SYNC_SHARE)
 

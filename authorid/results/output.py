@@ -66,7 +66,8 @@ class Place:
         mode = target.stat().st_mode if target.exists() else stat.S_IFREG
         if stat.S_ISDIR(mode):
             raise OutputError(f"{out}: is a directory; --out takes the name of a file")
-        if stat.S_ISREG(mode):
+        # /dev/stdout is a stream even when the shell has sent it into a file.
+        if stat.S_ISREG(mode) and not out.startswith("/dev/"):
             self.target = target
 
     def beside(self, suffix: str) -> Path:
@@ -217,7 +218,7 @@ class _File:
             self._continue(settings, ranked)
             self.earlier = Earlier(entries(self._path), digest)
         self._journal = Journal(self._next, settings, ranked)
-        self._promoted = False
+        self._promoted = self._finished = False
         try:
             if not place.resuming:
                 self._promote()
@@ -263,20 +264,22 @@ class _File:
         with self._keeping():
             if self.earlier is not None:
                 self.earlier.finish()
-            self._journal.sync()
+            self._journal.flush()
             self._stream.flush()
             with contextlib.suppress(OSError):  # whom the old file was hidden from, the new one is too
                 os.fchmod(self._stream.fileno(), stat.S_IMODE(self._target.stat().st_mode))
             durable.sync(self._stream.fileno())
             durable.publish(self._partial, self._target)
+            # A power cut may bring the journals back; then the run is resumed to the same end, or forced.
             durable.remove(self._path)
             durable.remove(self._next)
-            durable.sync_directory(self._target.parent)
+            self._finished = True
 
     def close(self) -> None:
         """Leave things so that the run can be resumed, unless it is finished."""
-        with contextlib.suppress(OSError):
-            self._journal.sync()
+        if not self._finished:
+            with contextlib.suppress(OSError):
+                self._journal.sync()
         self._journal.close()
         with contextlib.suppress(OSError):
             self._stream.close()
