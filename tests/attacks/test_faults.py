@@ -375,6 +375,6 @@ def test_a_missing_execution_provider_is_a_clear_error(score, corpus, tmp_path, 
 
 def test_an_output_that_fails_stops_the_threads(bundle, corpus, tmp_path, score, monkeypatch):
     before = threading.active_count()
-    monkeypatch.setattr(durable, "write_all", after(2, errno.EIO)(durable.write_all))
+    monkeypatch.setattr(durable, "write_all", after(1, errno.EIO)(durable.write_all))
     assert score(corpus, "--out", tmp_path / "out.csv", "-q")[0] == 1
     assert threading.active_count() == before
