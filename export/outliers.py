@@ -2,8 +2,9 @@
 
 A few channels of a trained encoder are many times larger than all others, often for the ``[CLS]`` token alone, and one
 scale for all channels leaves the rest a handful of steps. Two remedies, each exact or nearly so in real numbers, each
-almost free at run time. On a MiniLM-L6 fine-tuned on Reuters C50, INT8 then gives 99.36 % of the 2,500 unseen documents the
-author that float32 gives them, instead of 98.68 %, and the mean difference of their scores falls from 0.084 to 0.035.
+almost free at run time (1.01 of the time without, within noise). On a MiniLM-L6 fine-tuned on Reuters C50, INT8 then
+gives 99.36 % of the 2,500 unseen documents the author that float32 gives them, instead of 98.68 %, and the mean
+difference of their scores falls from 0.084 to 0.035.
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from authorid.export.emitter import Range, activation_scale, quantize_columns
 from authorid.export.weights import Dense, EncoderWeights, Floats, LayerWeights
 
 __all__ = ["smooth", "split_outliers"]
+
+Counts = npt.NDArray[np.int64]
 
 _EXPONENTS = (0.5, 0.6, 0.7, 0.8, 0.9)
 _WORTH = 0.9
@@ -76,9 +80,10 @@ def split_outliers(weights: EncoderWeights, highs: Sequence[Floats]) -> tuple[En
     return replace(weights, layers=tuple(layers)), caps
 
 
-def _copies(high: Floats, cap: float) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _copies(high: Floats, cap: float) -> Counts:
     """How many copies each neuron needs so that together they reach `high`."""
-    return np.maximum(np.ceil(high / cap) - 1, 0).astype(np.int64)
+    counts: Counts = np.maximum(np.ceil(high / cap) - 1, 0).astype(np.int64)
+    return counts
 
 
 def _cap(high: Floats, room: int) -> float:
@@ -92,7 +97,7 @@ def _cap(high: Floats, room: int) -> float:
     return top
 
 
-def _split(layer: LayerWeights, copies: np.ndarray[tuple[int], np.dtype[np.int64]], cap: float) -> LayerWeights:
+def _split(layer: LayerWeights, copies: Counts, cap: float) -> LayerWeights:
     """Append the copies: columns of the inner layer with lowered biases, rows of the output layer."""
     source = np.repeat(np.arange(len(copies)), copies)
     nth = np.concatenate([np.arange(1, count + 1) for count in copies])
