@@ -52,7 +52,10 @@ class Entry:
     def line(self, ranked: int) -> bytes:
         """The entry as a journal line, with the `ranked` likeliest authors. Exact: floats and paths come back."""
         record: dict[str, Any] = {"root": self.root, "below": self.below}
-        record |= {name: getattr(self.row, name) for name in _FIELDS}
+        for name, default in _FIELDS:
+            value = getattr(self.row, name)
+            if value != default:
+                record[name] = value
         record["ranking"] = self.row.ranking[:ranked]
         return _line(record)
 
@@ -61,11 +64,12 @@ class Entry:
         """The entry that `line` wrote as `record`."""
         root, below = record.pop("root"), record.pop("below")
         record["ranking"] = tuple((author, probability) for author, probability in record["ranking"])
-        record["evidence"] = tuple(record["evidence"])
+        record["evidence"] = tuple(record.get("evidence", ()))
         return cls(root, below, Attribution(index=0, **record))
 
 
-_FIELDS = tuple(field.name for field in fields(Attribution) if field.name != "index")
+_FIELDS = tuple((field.name, field.default) for field in fields(Attribution) if field.name not in ("index", "ranking"))
+"""Fields of a row and what they are when nothing is written."""
 
 
 def _line(record: dict[str, Any]) -> bytes:

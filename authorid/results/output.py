@@ -166,8 +166,11 @@ def _refusing(out: str, saved: Callable[[], str] = str) -> Iterator[None]:
     except BrokenPipeError:
         raise  # whoever read has gone: no error of ours
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise OutputError(f"{out}: cannot write there: {reason}{saved()}") from error
+        raise _refusal(out, error, saved()) from error
+
+
+def _refusal(out: str, error: OSError, saved: str) -> OutputError:
+    return OutputError(f"{out}: cannot write there: {(error.strerror or str(error)).lower()}{saved}")
 
 
 class _Stream:
@@ -248,11 +251,13 @@ class _File:
 
     def write(self, row: Attribution) -> None:
         root, below, passed = self._met.popleft()
-        with self._keeping():
+        try:
             self._journal.append(Entry(root, below, row))
             if passed and not self._promoted:
                 self._promote()
             self._stream.write(self._row(row, top=self._top))
+        except OSError as error:
+            raise _refusal(self._place.out, error, self._saved()) from error
 
     def _promote(self) -> None:
         """The new journal holds all that the old one did, and takes its place."""
@@ -261,7 +266,7 @@ class _File:
         self._promoted = True
 
     def finish(self) -> None:
-        with self._keeping():
+        with _refusing(self._place.out, self._saved):
             if self.earlier is not None:
                 self.earlier.finish()
             self._journal.flush()
@@ -285,9 +290,6 @@ class _File:
             self._stream.close()
         with contextlib.suppress(OSError):
             durable.remove(self._partial)
-
-    def _keeping(self) -> contextlib.AbstractContextManager[None]:
-        return _refusing(self._place.out, self._saved)
 
     def _saved(self) -> str:
         return (

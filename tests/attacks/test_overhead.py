@@ -51,6 +51,6 @@ def test_the_journal_costs_three_percent_at_most(scorer, tmp_path):
             if turn:  # the first round warms up
                 seconds[name].append(time.perf_counter() - started)
     assert (tmp_path / "with.csv").read_bytes() == (tmp_path / "without.csv").read_bytes()
-    cost = statistics.median(seconds["with"]) / statistics.median(seconds["without"]) - 1
-    print(f"journal: {cost:+.2%} ({seconds})")  # noqa: T201
+    cost, typical = (pick(seconds["with"]) / pick(seconds["without"]) - 1 for pick in (min, statistics.median))
+    print(f"journal: {cost:+.2%} of the fastest round, {typical:+.2%} of the median ({seconds})")  # noqa: T201
     assert cost <= 0.03
