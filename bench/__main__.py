@@ -168,6 +168,9 @@ def _run(
             workloads.append(generated(cache, 80))
         play(model, workloads[0], Plan(cells=_GRID), "main", sweeps)
         for workload in workloads[1:]:
+            if time.monotonic() > deadline:
+                say(f"no time left for {workload.name}")
+                break
             play(model, workload, Plan(rounds=2, latency_blocks=0), "main", sweeps)
         if "keras" in environments and time.monotonic() < deadline:
             other = prepared("distilbert-base", None, None, model.bundle, environments["keras"], cache, found, say)
