@@ -414,7 +414,7 @@ _LOGS = np.concatenate(([0.0], 1.0 + np.log(np.arange(1, 4096))))
 
 def _sublinear(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """1 + log(count), looked up where it can be."""
-    if counts.max() < len(_LOGS):
+    if np.max(counts) < len(_LOGS):
         return _LOGS.take(counts)
     logs: npt.NDArray[np.float64] = 1.0 + np.log(counts)
     return logs

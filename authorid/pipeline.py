@@ -305,7 +305,7 @@ class _Experts:
         pending = _Pending(replace(document, text=""), started, size, ngrams)
         if ngrams is not None and (self.engine is None or self.effort == "auto"):
             probabilities = pending.last = self.posterior(pending)
-            if self.engine is None or probabilities.max() >= self.decision.sure:
+            if self.engine is None or np.max(probabilities) >= self.decision.sure:
                 pending.probabilities = probabilities
         return pending
 
@@ -332,10 +332,10 @@ class _Experts:
             return []
         before = pending.last
         now = pending.last = self.posterior(pending)
-        best = int(now.argmax())
+        best = int(np.argmax(now))
         if now[best] >= self.decision.sure:
             return []
-        if before is not None and before.argmax() == best and abs(now[best] - before[best]) < _SETTLED:
+        if before is not None and np.argmax(before) == best and abs(now[best] - before[best]) < _SETTLED:
             return []
         return self._next(pending, int(pending.seen.sum()))
 

@@ -56,7 +56,7 @@ def calibrate(weights: EncoderWeights, windows: Sequence[Ids], seed: int = 0) ->
         raise ValueError("no windows to calibrate on")
     seen = _observe(weights, windows, np.random.default_rng(seed))
     split, caps = split_outliers(weights, [seen[f"layer_{i}/ffn_inner"].high for i in range(len(weights.layers))])
-    ranges = {site: Range(float(values.low.min()), float(values.high.max())) for site, values in seen.items()}
+    ranges = {site: Range(float(np.min(values.low)), float(np.max(values.high))) for site, values in seen.items()}
     for index, (layer, cap) in enumerate(zip(weights.layers, caps, strict=True)):
         name = f"layer_{index}"
         ranges[f"{name}/ffn_inner"] = Range(ranges[f"{name}/ffn_inner"].low, cap)

@@ -43,7 +43,7 @@ def smooth(kernel: Floats, low: Floats, high: Floats, sample: Floats) -> Range:
     exact = sample @ kernel
     size = np.maximum(np.maximum(high, -low), 1e-6)
     weight = np.maximum(np.abs(kernel).max(axis=1), 1e-6)
-    best = Range(float(low.min()), float(high.max()))
+    best = Range(float(np.min(low)), float(np.max(high)))
     least = _error(kernel, sample, exact, best) * _WORTH
     for exponent in _EXPONENTS:
         divisor = size**exponent / weight ** (1 - exponent)
@@ -88,7 +88,7 @@ def _copies(high: Floats, cap: float) -> Counts:
 
 def _cap(high: Floats, room: int) -> float:
     """The lowest cap for which at most `room` copies are needed, to within a thousandth."""
-    top = float(high.max())
+    top = float(np.max(high))
     if top <= _LEAST_CAP:
         return top
     for cap in np.geomspace(_LEAST_CAP, top, 1 + int(1000 * np.log(top / _LEAST_CAP))):

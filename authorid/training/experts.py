@@ -107,7 +107,7 @@ def learn(
     training, held, how = shifted_split(subset, products)
     warnings = []
     few = np.bincount(labels, minlength=authors)
-    if few.min() < 10:
+    if np.min(few) < 10:
         names = [corpus.authors[i] for i in np.flatnonzero(few < 10)]
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         warnings.append(f"fewer than 10 documents by {', '.join(names[:3])}{more}: expect many wrong answers")
