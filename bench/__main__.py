@@ -39,12 +39,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cache: Path = wanted.cache.resolve()
     cache.mkdir(parents=True, exist_ok=True)
     peers = _peers(wanted.peers, quick=wanted.quick)
-    environments = {peer: ensure(peer, (wanted.envs or cache / "envs").resolve(), say) for peer in (*peers, OURS)}
+    # The weights are made with Keras, whoever takes part.
+    needed = dict.fromkeys((*peers, *(["keras"] if peers or wanted.model else []), OURS))
+    environments = {peer: ensure(peer, (wanted.envs or cache / "envs").resolve(), say) for peer in needed}
     for peer, environment in environments.items():
         if environment.reason:
             say(f"no environment for {peer}: {environment.reason}")
     try:
-        record = _run(wanted, environments, cache, say, started)
+        record = _run(wanted, peers, environments, cache, say, started)
     except AuthoridError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
@@ -102,6 +104,7 @@ def _speaker(started: float, *, quiet: bool) -> Callable[[str], None]:
 
 def _run(
     wanted: argparse.Namespace,
+    peers: tuple[str, ...],
     environments: dict[str, Environment],
     cache: Path,
     say: Callable[[str], None],
@@ -114,7 +117,7 @@ def _run(
         "kind": "authorid peers bench",
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": _machine(wanted.threads),
-        "settings": {"quick": wanted.quick, "peers": [name for name in environments if name != OURS]},
+        "settings": {"quick": wanted.quick, "peers": list(peers)},
         "environments": {
             name: {"ok": environment.python is not None, "reason": environment.reason, "seconds": environment.seconds}
             for name, environment in environments.items()
@@ -125,7 +128,7 @@ def _run(
     found = find_c50(ROOT)
     if wanted.workload == "c50" and found is None:
         raise AuthoridError("no C50: set AUTHORID_C50 to the directory that holds C50train and C50test")
-    contestants = [contestant for contestant in ALL if contestant.peer in environments]
+    contestants = [contestant for contestant in ALL if contestant.peer in (*peers, OURS)]
     sweeps: dict[str, dict[str, Any]] = {}
     record["matches"] = []
 
