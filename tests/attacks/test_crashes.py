@@ -64,11 +64,11 @@ def test_fifty_kills_at_random_moments_lose_nothing(bundle, corpus, tmp_path):
             process.kill()
             code, err = end(process)
             if code != -9:
-                assert code == 3, err
+                assert code in (0, 3), err  # 0: the last kill came when the file was already there
                 break
             kills += 1
             if kills == KILLS:
-                assert end(start(out))[0] == 3
+                assert end(start(out))[0] in (0, 3)
                 break
         assert out.read_bytes() == whole.read_bytes()
         assert sorted(path.name for path in tmp_path.glob("out.jsonl*")) == ["out.jsonl"]
