@@ -322,6 +322,7 @@ class SplitChoice(StrEnum):
 
     random = "random"
     last = "last"
+    shifted = "shifted"
 
 
 @app.command()
@@ -343,11 +344,22 @@ def train(
     stride: Annotated[int | None, typer.Option(min=1, help="Tokens between window starts.  [window - 2]")] = None,
     validation_split: Annotated[float, typer.Option(help="Share of documents held out; 0: none.")] = 0.2,
     validation: Annotated[
-        SplitChoice, typer.Option(help="Which are held out; last: each author's last by file name.")
-    ] = SplitChoice.random,
+        SplitChoice | None,
+        typer.Option(
+            help="Which are held out. last: each author's last by file name; shifted: these if names carry numbers, "
+            "else those at one end of the author's range of subjects.  [shifted; seed: random]"
+        ),
+    ] = None,
     label_smoothing: Annotated[float, typer.Option(help="Share of the target given to all authors alike.")] = 0.0,
     topic_dropout: Annotated[
-        float | None, typer.Option(help="Highest rate at which a window loses its rare words.  [1; seed: 0]")
+        float | None, typer.Option(help="Highest rate at which a window loses its rare words.  [0.3; seed: 0]")
+    ] = None,
+    residual: Annotated[
+        bool | None,
+        typer.Option(
+            "--residual/--no-residual",
+            help="Train the encoder on what the n-grams leave unexplained, or on its own.  [yes; seed: no]",
+        ),
     ] = None,
     train_embeddings: Annotated[
         bool | None,
@@ -383,13 +395,14 @@ def train(
         "window": window,
         "stride": stride,
         "topic_dropout": topic_dropout,
+        "residual": residual,
+        "validation_how": None if validation is None else validation.value,
         "freeze_embeddings": None if train_embeddings is None else not train_embeddings,
     }
     options = TrainingOptions(
         base_model=base_model,
         recipe=recipe.value,
         validation_split=validation_split,
-        validation_how=validation.value,
         label_smoothing=label_smoothing,
         precision=precision.value,
         **{name: value for name, value in given.items() if value is not None},

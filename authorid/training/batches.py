@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from authorid.attribution import log_softmax
 from authorid.training.recipes import TrainingOptions
 from authorid.windows import Windower, cut
 
@@ -23,7 +24,6 @@ __all__ = [
     "Examples",
     "document_scores",
     "inputs",
-    "log_softmax",
     "prepare_batched",
 ]
 
@@ -37,7 +37,7 @@ IntArray = npt.NDArray[np.int32]
 class Batch:
     """One training step: model inputs (see `inputs`) and labels int32 [b]."""
 
-    inputs: dict[str, IntArray]
+    inputs: dict[str, npt.NDArray[Any]]
     labels: IntArray
 
 
@@ -83,7 +83,8 @@ def prepare_batched(
 class Examples:
     """The training windows of a corpus, epoch by epoch.
 
-    `tokens` are the token ids of each training document, `labels` their authors.
+    `tokens` are the token ids of each training document, `labels` their authors; `evidence`, float32 [documents,
+    authors], is what else is known of them: it becomes the input ``evidence`` of every window.
     """
 
     def __init__(
@@ -94,7 +95,9 @@ class Examples:
         options: TrainingOptions,
         *,
         segments: bool,
+        evidence: npt.NDArray[np.float32] | None = None,
     ) -> None:
+        self._evidence = evidence
         self._tokens = tokens
         self._labels = labels
         self._windower = windower
@@ -110,11 +113,11 @@ class Examples:
         """Yield the batches of `epoch` (0, 1, ...); the last one is filled up from the front of the order."""
         generator = np.random.default_rng([self._options.seed, epoch])
         rows: list[IntArray] = []
-        labels: list[int] = []
-        for ids, label in zip(self._tokens, self._labels, strict=True):
+        owners: list[int] = []
+        for owner, ids in enumerate(self._tokens):
             for start, stop in self._jitter(self._spans(len(ids)), generator):
                 rows.append(self._windower.wrap(ids[start:stop]))
-                labels.append(label)
+                owners.append(owner)
         order = np.resize(generator.permutation(len(rows)), self.steps * self._options.batch)
         for chosen in order.reshape(self.steps, self._options.batch):
             batch = [rows[index] for index in chosen]
@@ -122,7 +125,9 @@ class Examples:
             named = inputs(batch, width, segments=self._segments, pad=self._pad)
             if self._options.topic_dropout:
                 self._drop_topics(named["token_ids"], generator)
-            yield Batch(named, np.array([labels[index] for index in chosen], dtype=np.int32))
+            documents = [owners[index] for index in chosen]
+            labels = np.array([self._labels[owner] for owner in documents], dtype=np.int32)
+            yield Batch(named if self._evidence is None else named | {"evidence": self._evidence[documents]}, labels)
 
     def _spans(self, tokens: int) -> list[tuple[int, int]]:
         if self._windower.truncate:
@@ -159,13 +164,6 @@ def _common(tokens: Sequence[IntArray], windower: Windower) -> npt.NDArray[np.bo
         if special is not None:
             common[special] = True
     return common
-
-
-def log_softmax(logits: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Log-probabilities along the last axis, in float64."""
-    shifted = np.asarray(logits, dtype=np.float64)
-    shifted = shifted - shifted.max(axis=-1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
 
 
 def document_scores(windows: Sequence[npt.NDArray[Any]], authors: int) -> npt.NDArray[np.float64]:

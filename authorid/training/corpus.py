@@ -18,9 +18,9 @@ import numpy as np
 from authorid.documents import UndecodableError, decode
 from authorid.errors import CorpusError
 
-__all__ = ["Corpus", "CorpusDocument", "SplitHow", "load_corpus"]
+__all__ = ["Corpus", "CorpusDocument", "SplitHow", "load_corpus", "natural"]
 
-SplitHow = Literal["random", "last"]
+SplitHow = Literal["random", "last", "shifted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,9 @@ class Corpus:
             total.update(path.encode() + b"\0" + sha256.encode() + b"\n")
         return total.hexdigest()
 
-    def split(self, fraction: float, seed: int, how: SplitHow = "random") -> tuple[list[int], list[int]]:
+    def split(
+        self, fraction: float, seed: int, how: Literal["random", "last"] = "random"
+    ) -> tuple[list[int], list[int]]:
         """Split by document, author by author: ``(training indices, validation indices)``, both ascending.
 
         Every author with two documents or more gives at least one and keeps at least one; an author with a
@@ -70,7 +72,7 @@ class Corpus:
                 continue
             count = min(max(round(len(own) * fraction), 1), len(own) - 1)
             if how == "last":
-                own.sort(key=lambda index: _natural(self.documents[index].path))
+                own.sort(key=lambda index: natural(self.documents[index].path))
                 held.update(own[-count:])
             else:
                 held.update(int(index) for index in generator.permutation(own)[:count])
@@ -147,6 +149,6 @@ def _name(path: Path) -> str:
     return path.name
 
 
-def _natural(path: str) -> list[tuple[int, int, str]]:
+def natural(path: str) -> list[tuple[int, int, str]]:
     """Key that puts 9.txt before 10.txt."""
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", path) if part]

@@ -7,7 +7,6 @@ author's main change of subject.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -32,8 +31,9 @@ from authorid.training.ngrams import (
     similarities,
     weigh,
 )
+from authorid.training.shift import shifted_split
 
-__all__ = ["Experts", "Held", "auroc", "learn", "stack"]
+__all__ = ["Experts", "Held", "auroc", "confidence", "learn", "stack"]
 
 HELD_OUT = 0.4
 """Share of each author's documents that is held out to learn how far answers can be trusted."""
@@ -104,7 +104,7 @@ def learn(
     everybody = len(chosen) == len(labels)
     expert = fit(counts, labels, authors, options, (idf, products) if everybody else None)
     subset = [corpus.documents[index].path for index in chosen]
-    training, held, how = shifted_split(subset, products)
+    training, held, how = shifted_split(subset, products.labels, products.near, HELD_OUT)
     warnings = []
     few = np.bincount(labels, minlength=authors)
     if np.min(few) < 10:
@@ -123,7 +123,7 @@ def learn(
     short, short_sizes, short_truth = _short(
         counts, idf, matrix[chosen], texts, chosen, training, held, products, options
     )
-    decision = _confidence(scores, sizes, truth, short, short_sizes, short_truth)
+    decision = confidence(scores, sizes, truth, short, short_sizes, short_truth)
     probabilities = _probabilities(scores, sizes, decision)
     strangers, report = _strangers(products, training, held, options)
     decision = replace(decision, strangers=strangers, sure=_sure(probabilities, truth))
@@ -143,33 +143,6 @@ def learn(
         "accuracy": float((probabilities.argmax(axis=1) == truth).mean()),
     }
     return Experts(expert, decision, report, tuple(warnings))
-
-
-def shifted_split(paths: list[str], products: Similarities, share: float = HELD_OUT) -> tuple[Labels, Labels, str]:
-    """Hold out `share` of each author's documents, those that differ most in time or subject from the others.
-
-    Returns ``(training, held, how)``; an author with one document keeps it.
-    """
-    numbered = sum(bool(re.search(r"\d", path.rsplit("/", 1)[-1])) for path in paths) > len(paths) / 2
-    held: list[int] = []
-    for label in np.unique(products.labels):
-        own = np.flatnonzero(products.labels == label)
-        if len(own) < 2:
-            continue
-        if numbered:
-            own = np.array(sorted(own, key=lambda index: _natural(paths[index])))
-        else:
-            # The axis along which the author's documents differ most is mostly one of subject.
-            near = products.matrix[np.ix_(own, own)]
-            near = near - near.mean(axis=0) - near.mean(axis=1, keepdims=True) + near.mean()
-            own = own[np.argsort(np.linalg.eigh(near)[1][:, -1], kind="stable")]
-        held += own[len(own) - min(max(round(len(own) * share), 1), len(own) - 1) :].tolist()
-    training = np.setdiff1d(np.arange(len(paths)), held)
-    return training, np.array(sorted(held), dtype=np.int64), "last by file name" if numbered else "by subject"
-
-
-def _natural(path: str) -> list[tuple[int, int, str]]:
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", path) if part]
 
 
 def _sample(labels: Labels, most: int) -> Labels:
@@ -224,7 +197,7 @@ def _rule(**changes: float) -> Decision:
     return Decision(rule="experts", encoder_weight=UNMEASURED, spread=SPREAD, **changes)  # type: ignore[arg-type]
 
 
-def _confidence(
+def confidence(
     scores: Scores, sizes: Labels, truth: Labels, short: Scores, short_sizes: Labels, short_truth: Labels
 ) -> Decision:
     """Weight and half-length under which the held-out documents, whole and cut short, are likeliest."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from authorid.attribution import log_softmax
 from authorid.errors import CorpusError, RunError
 from authorid.evaluation import Metrics, evaluate_predictions
 from authorid.training import checkpoint
@@ -19,10 +20,11 @@ from authorid.training.batches import Examples, document_scores
 from authorid.training.corpus import Corpus, load_corpus
 from authorid.training.experts import Held, learn
 from authorid.training.keras_setup import import_keras
-from authorid.training.model import POLICIES, Geometry, build_classifier, freeze_embeddings, geometry_of
+from authorid.training.model import POLICIES, Geometry, build_classifier, freeze_embeddings, geometry_of, with_evidence
 from authorid.training.ngram_run import NGRAMS, describe
 from authorid.training.outputs import check_place, clear_place, hf_config, versions, write_run
 from authorid.training.recipes import TrainingOptions
+from authorid.training.residual import leave_out
 from authorid.training.runs import FORMAT_VERSION, Run, predict_windows
 from authorid.training.split import split
 from authorid.windows import Windower
@@ -99,10 +101,17 @@ def train(
         freeze_embeddings(backbone)
     head = _head(geometry, options)
     model = build_classifier(backbone, len(known.authors), options.pooling, head, options.dropout)
-    _compile(keras, model, options)
+    evidence = None
+    trained = model
+    if options.residual:
+        evidence = leave_out(
+            known, training, validation, told=lambda message: told(Progress(0, options.epochs, message=message))
+        )
+        trained = with_evidence(model)
+    _compile(keras, trained, options)
     history: History = {}
     if past is not None:
-        checkpoint.restore(out, model)
+        checkpoint.restore(out, trained)
         history = {name: list(values) for name, values in past.history.items()}
 
     examples = Examples(
@@ -111,13 +120,16 @@ def train(
         windower,
         options,
         segments=geometry.num_segments > 0,
+        evidence=None if evidence is None else evidence.training,
     )
     held = _Held(
+        model,
         [[window.ids for window in windower.windows(tokens[index])] for index in validation],
         np.array([known.documents[index].label for index in validation], dtype=np.int64),
+        None if evidence is None else evidence.validation,
     )
     clear_place(out, force=force)
-    _fit(model, examples, options, history, held, lambda: checkpoint.save(out, model, plan, history), told)
+    _fit(trained, examples, options, history, held, lambda: checkpoint.save(out, trained, plan, history), told)
 
     # The policy of the layers stays behind: what is kept is float32 throughout.
     plain = build_classifier(geometry, len(known.authors), options.pooling, head, options.dropout)
@@ -188,15 +200,23 @@ def _add_ngrams(
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """The validation documents: windows int32 [s] of each, and their authors int64 [documents]."""
+    """The validation documents: windows int32 [s] of each, their authors int64 [documents], what the n-grams say.
 
+    Where there is `evidence` float32 [documents, authors], the figures are those of both experts together.
+    """
+
+    model: Any
     windows: list[list[IntArray]]
     truth: npt.NDArray[np.int64]
+    evidence: npt.NDArray[np.float32] | None
 
-    def measure(self, model: Any, authors: int) -> dict[str, float]:
+    def measure(self) -> dict[str, float]:
         if not len(self.truth):
             return {}
-        scores = document_scores(predict_windows(model, self.windows, authors), authors)
+        authors = int(self.model.output_shape[-1])
+        scores = document_scores(predict_windows(self.model, self.windows, authors), authors)
+        if self.evidence is not None:
+            scores = log_softmax(scores + self.evidence)
         return {
             "val_loss": float(-scores[np.arange(len(scores)), self.truth].mean()),
             "val_accuracy": float((scores.argmax(axis=1) == self.truth).mean()),
@@ -235,7 +255,7 @@ def _fit(
                 raise RunError(f"the loss became {loss} in epoch {epoch + 1}; try a lower learning rate")
             left = clock.seconds_left(done + 1)
             told(Progress(epoch + 1, epochs, step + 1, steps, loss, accuracy, left))
-        measured = {"loss": loss, "accuracy": accuracy, **held.measure(model, authors)}
+        measured = {"loss": loss, "accuracy": accuracy, **held.measure()}
         measured["seconds"] = time.monotonic() - started
         for name, value in measured.items():
             history.setdefault(name, []).append(value)

@@ -13,7 +13,15 @@ from authorid.errors import RunError
 from authorid.training.backbone import FAMILIES
 from authorid.training.keras_setup import import_keras, import_keras_hub
 
-__all__ = ["POLICIES", "Geometry", "build_backbone", "build_classifier", "freeze_embeddings", "geometry_of"]
+__all__ = [
+    "POLICIES",
+    "Geometry",
+    "build_backbone",
+    "build_classifier",
+    "freeze_embeddings",
+    "geometry_of",
+    "with_evidence",
+]
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 """Precision -> Keras dtype policy."""
@@ -123,6 +131,14 @@ def build_classifier(
         if kernel.any():  # zeros stand in for a pooler that the checkpoint lacks
             hidden.set_weights([kernel, bias])
     return keras.Model(backbone.input, logits, name="authorid")
+
+
+def with_evidence(model: Any) -> Any:
+    """The same layers with one more input, ``evidence`` float32 [b, authors], which is added to the logits."""
+    keras = import_keras()
+    evidence = keras.Input((model.output_shape[-1],), dtype="float32", name="evidence")
+    together = keras.layers.Add(dtype="float32", name="together")([model.output, evidence])
+    return keras.Model({**model.input, "evidence": evidence}, together, name="authorid_beside_ngrams")
 
 
 def freeze_embeddings(backbone: Any) -> None:

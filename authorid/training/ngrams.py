@@ -148,6 +148,10 @@ class Similarities:
     matrix: npt.NDArray[np.float64]
     labels: npt.NDArray[np.int64]
 
+    def near(self, documents: Labels) -> npt.NDArray[np.float64]:
+        """The inner products of some documents."""
+        return self.matrix[np.ix_(documents, documents)]
+
     def solve(self, training: npt.NDArray[np.int64], ridge: float) -> tuple[npt.NDArray[np.float64], Labels]:
         """Fit on the documents `training`: coefficients [training, known authors], and the labels of those."""
         known, own = np.unique(self.labels[training], return_inverse=True)
@@ -206,13 +210,21 @@ def fit(
         products = similarities(matrix, labels) if known is None else known[1]
         dual = _dual(products.matrix, labels, authors, options.ridge)
         return _expert(counts, idf, matrix.T @ dual, dual.sum(axis=0), options)
+    weights, bias = solve_large(matrix, labels, authors, options.ridge)
+    return _expert(counts, idf, weights, bias, options)
+
+
+def solve_large(
+    matrix: Any, labels: Labels, authors: int, ridge: float
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Weights [rows, authors] and bias [authors] from the tf-idf `matrix` [documents, rows] of very many documents."""
     linear = require("sklearn.linear_model", "train")
     shares = np.bincount(labels, minlength=authors) * authors / len(labels)
-    model = linear.Ridge(alpha=options.ridge, solver="sparse_cg", tol=1e-3)
+    model = linear.Ridge(alpha=ridge, solver="sparse_cg", tol=1e-3)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model.fit(matrix, _targets(labels, authors), sample_weight=1 / shares[labels])
-    return _expert(counts, idf, model.coef_.T, model.intercept_, options)
+    return model.coef_.T, model.intercept_
 
 
 def _expert(

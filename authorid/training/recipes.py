@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from authorid.errors import RunError
 from authorid.training.corpus import SplitHow
@@ -28,8 +28,10 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
                 "weight_decay": 0.01,
                 "warmup": 0.1,
                 "freeze_embeddings": True,
-                "topic_dropout": 1.0,
+                "topic_dropout": 0.3,
                 "dropout": 0.1,
+                "validation_how": "shifted",
+                "residual": True,
             }
         ),
         # Plain fine-tuning as tutorials do it, kept to the letter so that figures can be compared.
@@ -45,6 +47,8 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
                 "freeze_embeddings": False,
                 "topic_dropout": 0.0,
                 "dropout": 0.2,
+                "validation_how": "random",
+                "residual": False,
             }
         ),
     }
@@ -61,12 +65,16 @@ class TrainingOptions:
     Options left at ``None`` take the recipe's value from `RECIPES`, so an instance never holds ``None``.
 
     - ``windows``: every window of every document is an example; mean pooling; AdamW with linear warm-up
-      (the share `warmup` of all steps) and linear decay to zero; document score = mean window log-softmax.
+      (the share `warmup` of all steps) and linear decay to zero; document score = mean window log-softmax. The loss
+      is that of the n-grams' evidence and the encoder's together (`authorid.training.residual`), unless `residual`
+      is off.
     - ``seed``: the first `window` tokens of each document are the example; the family's own classification head
       on the first token; Adam at a constant rate; split by ``keras.utils.text_dataset_from_directory``.
 
     `window` and `stride` count tokens (`window` with its two special tokens). `validation_split` is a share
-    of documents, 0 trains on all of them. `topic_dropout` is the highest rate at which a training window loses
+    of documents, 0 trains on all of them; `validation_how` says which: ``random`` ones, each author's ``last`` by file
+    name, or ``shifted`` ones, the last where file names carry numbers and else those at one end of the author's main
+    change of subject. `topic_dropout` is the highest rate at which a training window loses
     the words that are not among the corpus' 1,000 commonest tokens (0 = off); `dropout` is that of the head.
     `precision` "bfloat16" computes in bfloat16, with float32 variables.
     """
@@ -80,13 +88,14 @@ class TrainingOptions:
     window: int = _BY_RECIPE
     stride: int = _BY_RECIPE
     validation_split: float = 0.2
-    validation_how: SplitHow = "random"
+    validation_how: SplitHow = _BY_RECIPE
     weight_decay: float = _BY_RECIPE
     warmup: float = _BY_RECIPE
     label_smoothing: float = 0.0
     freeze_embeddings: bool = _BY_RECIPE
     topic_dropout: float = _BY_RECIPE
     dropout: float = _BY_RECIPE
+    residual: bool = _BY_RECIPE
     precision: Precision = "float32"
 
     def __post_init__(self) -> None:
@@ -142,8 +151,9 @@ class TrainingOptions:
             "window must be at least 8 tokens": self.window >= 8,
             "stride must be between 1 and window - 2": 1 <= self.stride <= self.window - SPECIAL_TOKENS,
             "validation_split must be in [0, 1)": 0 <= self.validation_split < 1,
-            "validation_how must be 'random' or 'last'": self.validation_how in ("random", "last"),
+            "validation_how must be 'random', 'last' or 'shifted'": self.validation_how in get_args(SplitHow),
             "the seed recipe splits at random": self.recipe != "seed" or self.validation_how == "random",
+            "the seed recipe has no n-grams beside it": self.recipe != "seed" or not self.residual,
             "weight_decay must not be negative": self.weight_decay >= 0,
             "warmup must be in [0, 1)": 0 <= self.warmup < 1,
             "label_smoothing must be in [0, 1)": 0 <= self.label_smoothing < 1,

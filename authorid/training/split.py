@@ -5,10 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 
+import numpy as np
+import numpy.typing as npt
+
+from authorid.decoding import tidy
 from authorid.errors import CorpusError
 from authorid.training.corpus import Corpus
 from authorid.training.keras_setup import import_keras
+from authorid.training.ngrams import NgramOptions, count, inverse_frequencies, weigh
 from authorid.training.recipes import TrainingOptions
+from authorid.training.shift import numbered, shifted_split
 
 __all__ = ["split"]
 
@@ -17,7 +23,27 @@ def split(corpus: Corpus, options: TrainingOptions) -> tuple[list[int], list[int
     """Split as the recipe does: ``(training, validation)`` document indices, both ascending; no overlap."""
     if options.recipe == "seed" and options.validation_split:
         return _split_as_keras(corpus, options.validation_split, options.seed)
-    return corpus.split(options.validation_split, options.seed, options.validation_how)
+    how = options.validation_how
+    if how == "shifted":
+        paths = [document.path for document in corpus.documents]
+        if not numbered(paths):
+            return _split_by_subject(corpus, paths, options.validation_split)
+        how = "last"
+    return corpus.split(options.validation_split, options.seed, how)
+
+
+def _split_by_subject(corpus: Corpus, paths: list[str], share: float) -> tuple[list[int], list[int]]:
+    """Hold out the documents at one end of each author's main change of subject."""
+    labels = np.array([document.label for document in corpus.documents], dtype=np.int64)
+    counts = count([tidy(document.text) for document in corpus.documents], len(corpus.authors), NgramOptions())
+    matrix = weigh(counts, inverse_frequencies(counts, np.arange(len(labels))))
+
+    def near(documents: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        rows = matrix[documents]
+        return np.asarray((rows @ rows.T).toarray())
+
+    training, held, _ = shifted_split(paths, labels, near, share)
+    return training.tolist(), held.tolist()
 
 
 def _split_as_keras(corpus: Corpus, fraction: float, seed: int) -> tuple[list[int], list[int]]:
