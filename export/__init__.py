@@ -2,11 +2,11 @@
 
 ::
 
-    weights.py    Keras -> plain numpy           emitter.py    numpy -> the graph that runs, float32 or INT8
+    weights.py    Keras -> plain numpy           emitter.py    numpy -> the graphs that run, float32 or INT8
     reference.py  Keras -> ONNX by tf2onnx       calibrate.py  ranges for INT8, temperature for probabilities
     outliers.py   what makes eight bits coarse   scoring.py    run graphs over windows
-    verify.py     do the graphs agree?           card.py       README.md of a bundle
-    pipeline.py   all of it, in order
+    sharing.py    two dialects, one weights file verify.py     do the graphs agree?
+    card.py       README.md of a bundle          pipeline.py   all of it, in order
 
 Importing this is cheap; TensorFlow and onnx are imported when a function needs them.
 """
@@ -15,6 +15,7 @@ from authorid.export.calibrate import Calibration, calibrate, fit_temperature
 from authorid.export.emitter import Range, emit
 from authorid.export.pipeline import ExportOptions, ExportReport, export_run
 from authorid.export.reference import reference_graph
+from authorid.export.sharing import share_weights
 from authorid.export.verify import Check
 from authorid.export.weights import EncoderWeights, from_keras
 
@@ -31,4 +32,5 @@ __all__ = [
     "fit_temperature",
     "from_keras",
     "reference_graph",
+    "share_weights",
 ]

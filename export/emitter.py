@@ -1,21 +1,31 @@
-"""From trained weights to an ONNX graph that the stock onnxruntime CPU provider runs fast.
+"""From trained weights to an ONNX graph: one source, two dialects.
 
-The graph has one input, ``input_ids`` int32 [batch, sequence], and one output, ``logits`` float32 [batch, authors]. All
-windows of a batch must have the same length, at least `MIN_LENGTH` tokens: there is no mask anywhere.
+``onnxruntime-cpu`` is made of the kernels that the stock CPU provider of onnxruntime runs fast, ``openvino`` of plain
+ops that OpenVINO understands and fuses by itself. The graph has one input, ``input_ids`` int32 [batch, sequence], and
+one output, ``logits`` float32 [batch, authors]. All windows of a batch must have the same length, at least
+`MIN_LENGTH` tokens: there is no mask anywhere.
 
-**Two promises.** *Batch invariance*: the logits of a window are the same to the last bit whatever its neighbours,
-whatever the batch size and the number of intra-op threads. Two ops of onnxruntime do not keep it by themselves, and are
-handled where they occur: a ReduceMean over the tokens of a single window takes another code path than that of several
-(so the mean is always taken of at least two), and a float32 matrix product with a single row may (so the head always
-sees two rows or more). *No surprises in the optimizer*: additions are written ``Sum``, not ``Add``, because at its
-default level onnxruntime fuses Add + LayerNormalization into SkipLayerNormalization and Add + Gelu into BiasGelu, which
-are four and twice as slow as the parts.
+**Two promises** of ``onnxruntime-cpu``. *Batch invariance*: the logits of a window are the same to the last bit
+whatever its neighbours, whatever the batch size and the number of intra-op threads. Two ops of onnxruntime do not keep
+it by themselves, and are handled where they occur: a ReduceMean over the tokens of a single window takes another code
+path than that of several (so the mean is always taken of at least two), and a float32 matrix product with a single row
+may (so the head always sees two rows or more). *No surprises in the optimizer*: additions are written ``Sum``, not
+``Add``, because at its default level onnxruntime fuses Add + LayerNormalization into SkipLayerNormalization and Add +
+Gelu into BiasGelu, which are four and twice as slow as the parts.
 
 What one layer costs in nodes: see `LAYER_NODES`. Everything else is in `EMBEDDING_NODES` and `HEAD_NODES`.
 
-**INT8** means: every matmul of the encoder is U8 x S8 -> float32 in one MatMulIntegerToFloat (bias inside), activations
-quantized with one static scale each (from `authorid.export.calibrate`), weights with one scale a column (see
-`quantize_columns`); the token table is int8 with one scale a row. Norms, GELU, attention and the head stay float32.
+**INT8** means, for ``onnxruntime-cpu``: every matmul of the encoder is U8 x S8 -> float32 in one MatMulIntegerToFloat
+(bias inside), activations quantized with one static scale each (from `authorid.export.calibrate`), weights with one
+scale a column (see `quantize_columns`); the token table is int8 with one scale a row. Norms, GELU, attention and the
+head stay float32.
+
+**OpenVINO** gets the same numbers in other words: attention as MatMul, Softmax, MatMul, and INT8 as MatMul of an
+activation that went through QuantizeLinear and DequantizeLinear and of dequantized weights, which OpenVINO computes in
+integers. Weights, scales and zero points are the same to the bit, so the two dialects can share one file
+(`authorid.export.sharing`). The zero points of activations cost nothing, OpenVINO folds them into the bias; ranges
+symmetric around zero would waste nearly half of the steps behind GELU and double the error. Nothing is promised about
+batches: OpenVINO picks its kernels by shape, so authorid hands it single windows.
 
 Why these ops and not others (onnxruntime 1.32, one thread, Zen 4 with AVX512-VNNI, MiniLM-L6; ratios of medians): three
 projections and the attention that follows take 0.95 of the time of one wide projection, Split and attention; with
@@ -29,7 +39,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -38,12 +48,14 @@ from authorid.errors import ExportError, require
 from authorid.export.weights import Dense, EncoderWeights, Floats, Norm
 
 __all__ = [
-    "DIALECT",
+    "CPU",
     "EMBEDDING_NODES",
     "HEAD_NODES",
     "LAYER_NODES",
     "METADATA_DIALECT",
     "MIN_LENGTH",
+    "OPENVINO",
+    "Dialect",
     "Precision",
     "Range",
     "Ranges",
@@ -55,6 +67,11 @@ __all__ = [
 ]
 
 Precision = Literal["fp32", "int8"]
+
+Dialect = Literal["onnxruntime-cpu", "openvino"]
+
+CPU: Dialect = "onnxruntime-cpu"
+OPENVINO: Dialect = "openvino"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +91,7 @@ Ranges = Mapping[str, Range]
 """Matmul input (a name from `sites`) -> its range."""
 
 METADATA_DIALECT = "authorid.dialect"
-DIALECT = "onnxruntime-cpu"
-"""Metadata key and value of emitted graphs: a runtime that sees them need not run slow fusions or feed a mask."""
+"""Metadata key of emitted graphs; its value is their dialect."""
 
 MIN_LENGTH = 2
 """Fewest tokens in a window. ``[CLS] token [SEP]`` has three."""
@@ -84,17 +100,22 @@ EMBEDDING_NODES: Mapping[Precision, Mapping[str, int]] = {
     "fp32": {"Gather": 1, "Shape": 1, "Slice": 1, "Sum": 1, "LayerNormalization": 1},
     "int8": {"Gather": 2, "Cast": 1, "Mul": 1, "Shape": 1, "Slice": 1, "Sum": 1, "LayerNormalization": 1},
 }
-"""Nodes before the first layer: the int8 table needs its row scales gathered and multiplied in."""
+"""Nodes before the first layer, in both dialects: the int8 table needs its row scales gathered and multiplied in."""
 
-LAYER_NODES: Mapping[Precision, Mapping[str, int]] = {
-    "fp32": {"MatMul": 6, "Sum": 8, "MultiHeadAttention": 1, "LayerNormalization": 2, "Gelu": 1},
-    "int8": {
+_PLAIN = {"LayerNormalization": 2, "Gelu": 1}
+_PLAIN_ATTENTION = {"Reshape": 4, "Transpose": 4, "Mul": 1, "Softmax": 1}
+
+LAYER_NODES: Mapping[tuple[Dialect, Precision], Mapping[str, int]] = {
+    (CPU, "fp32"): {"MatMul": 6, "Sum": 8, "MultiHeadAttention": 1, **_PLAIN},
+    (CPU, "int8"): {"QuantizeLinear": 4, "MatMulIntegerToFloat": 6, "Sum": 2, "MultiHeadAttention": 1, **_PLAIN},
+    (OPENVINO, "fp32"): {"MatMul": 8, "Sum": 8, **_PLAIN_ATTENTION, **_PLAIN},
+    (OPENVINO, "int8"): {
         "QuantizeLinear": 4,
-        "MatMulIntegerToFloat": 6,
-        "Sum": 2,
-        "MultiHeadAttention": 1,
-        "LayerNormalization": 2,
-        "Gelu": 1,
+        "DequantizeLinear": 10,
+        "MatMul": 8,
+        "Sum": 8,
+        **_PLAIN_ATTENTION,
+        **_PLAIN,
     },
 }
 """Nodes of one layer, and one Mul for each range with a divisor. The last layer of a ``first`` pooling has one Gather
@@ -156,6 +177,7 @@ def emit(
     precision: Precision = "fp32",
     ranges: Ranges | None = None,
     *,
+    dialect: Dialect = CPU,
     observe: bool = False,
 ) -> bytes:
     """Write the graph and return it as one serialized ONNX model, weights inside.
@@ -168,7 +190,8 @@ def emit(
         if observe:
             raise ExportError("only the float32 graph can be observed")
         _check_ranges(weights, ranges)
-    graph = _Graph(precision=precision, ranges=ranges or {}, observe=observe)
+    kind = _OpenVINOGraph if dialect == OPENVINO else _Graph
+    graph = kind(precision=precision, ranges=ranges or {}, observe=observe)
     states = _embeddings(graph, weights)
     for index in range(len(weights.layers)):
         states = _layer(graph, weights, index, states)
@@ -185,9 +208,12 @@ def _check_ranges(weights: EncoderWeights, ranges: Ranges | None) -> None:
             raise ExportError(f"calibrated range of {site} is not usable: {span.low} to {span.high}")
 
 
-@dataclass(slots=True)
+@dataclass
 class _Graph:
-    """Nodes and constants as they are written; values are handled by name."""
+    """Nodes and constants as they are written, in the dialect of onnxruntime's CPU provider; values go by name."""
+
+    dialect: ClassVar[Dialect] = CPU
+    opsets: ClassVar[Mapping[str, int]] = {"": _OPSET, _MICROSOFT: 1}
 
     precision: Precision
     ranges: Ranges
@@ -219,26 +245,35 @@ class _Graph:
         divisor = self.ranges[site].divisor
         if divisor is not None:
             x = self.op("Mul", [x, self.const(f"{site}/factor", 1 / divisor)], f"{site}/divided")
-        return self.op("QuantizeLinear", [x, *self._scale(site)], f"{site}/quantized")
+        return self.quantized(x, site)
 
     def linear(self, x: str, dense: Dense, name: str, site: str = "") -> str:
         """``x @ kernel + bias`` for an `x` from `matmul_input` of `site`; in float32 when no site is given."""
         if self.precision == "fp32" or not site:
-            product = self.op("MatMul", [x, self.const(f"{name}/kernel", dense.kernel)], f"{name}/product")
-            return self.op("Sum", [product, self.const(f"{name}/bias", dense.bias)], name)
+            return self.product(x, self.const(f"{name}/kernel", dense.kernel), dense, name)
         divisor = self.ranges[site].divisor
         kernel, scales = quantize_columns(dense.kernel if divisor is None else dense.kernel * divisor[:, None])
+        weights = self.const(f"{name}/kernel", kernel, np.int8), self.const(f"{name}/scales", scales)
+        return self.quantized_product(x, *weights, dense, name, site)
+
+    def product(self, x: str, kernel: str, dense: Dense, name: str) -> str:
+        """``x @ kernel + bias`` in float32."""
+        product = self.op("MatMul", [x, kernel], f"{name}/product")
+        return self.op("Sum", [product, self.const(f"{name}/bias", dense.bias)], name)
+
+    def quantized(self, x: str, site: str) -> str:
+        """Quantize the float32 matmul input `x`."""
+        return self.op("QuantizeLinear", [x, *self._scale(site)], f"{site}/quantized")
+
+    def quantized_product(self, x: str, kernel: str, scales: str, dense: Dense, name: str, site: str) -> str:
+        """``x @ kernel + bias`` for an `x` from `quantized`; float32 again."""
         scale, zero = self._scale(site)
-        operands = [
-            x,
-            self.const(f"{name}/kernel", kernel, np.int8),
-            scale,
-            self.const(f"{name}/scales", scales),
-            zero,
-            "",
-            self.const(f"{name}/bias", dense.bias),
-        ]
+        operands = [x, kernel, scale, scales, zero, "", self.const(f"{name}/bias", dense.bias)]
         return self.op("MatMulIntegerToFloat", operands, name, domain=_MICROSOFT)
+
+    def attention(self, queries: str, keys: str, values: str, heads: int, width: int, name: str) -> str:
+        """Attention without a mask: queries [b, t, width], keys and values [b, s, width] -> [b, t, width]."""
+        return self.op("MultiHeadAttention", [queries, keys, values], name, domain=_MICROSOFT, num_heads=heads)
 
     def norm(self, x: str, norm: Norm, name: str, epsilon: float) -> str:
         """Layer normalisation over the last axis."""
@@ -258,12 +293,45 @@ class _Graph:
         graph = helper.make_graph(self.nodes, "authorid", [ids], outputs, list(self.constants.values()))
         model = helper.make_model(
             graph,
-            opset_imports=[helper.make_opsetid("", _OPSET), helper.make_opsetid(_MICROSOFT, 1)],
+            opset_imports=[helper.make_opsetid(domain, version) for domain, version in self.opsets.items()],
             ir_version=_IR,
             producer_name="authorid",
         )
-        helper.set_model_props(model, {METADATA_DIALECT: DIALECT, "authorid.precision": self.precision})
+        helper.set_model_props(model, {METADATA_DIALECT: self.dialect, "authorid.precision": self.precision})
         return bytes(model.SerializeToString(deterministic=True))
+
+
+@dataclass
+class _OpenVINOGraph(_Graph):
+    """The same in plain ops."""
+
+    dialect: ClassVar[Dialect] = OPENVINO
+    opsets: ClassVar[Mapping[str, int]] = {"": _OPSET}
+
+    def quantized(self, x: str, site: str) -> str:
+        """Quantize and dequantize `x`: OpenVINO moves the two to where they cost least."""
+        return self.op("DequantizeLinear", [super().quantized(x, site), *self._scale(site)], f"{site}/dequantized")
+
+    def quantized_product(self, x: str, kernel: str, scales: str, dense: Dense, name: str, site: str) -> str:
+        """The float32 product of two dequantized matrices, which OpenVINO computes in integers."""
+        dequantized = self.op("DequantizeLinear", [kernel, scales], f"{name}/dequantized", axis=1)
+        return self.product(x, dequantized, dense, name)
+
+    def attention(self, queries: str, keys: str, values: str, heads: int, width: int, name: str) -> str:
+        """The parts that OpenVINO fuses again."""
+        split = self.const("split_heads", [0, 0, heads, width // heads], np.int64)
+
+        def by_head(x: str, part: str, *order: int) -> str:
+            x = self.op("Reshape", [x, split], f"{name}/{part}_split")
+            return self.op("Transpose", [x], f"{name}/{part}", perm=order)
+
+        transposed = by_head(keys, "k", 0, 2, 3, 1)
+        scores = self.op("MatMul", [by_head(queries, "q", 0, 2, 1, 3), transposed], f"{name}/scores")
+        scale = self.const("attention_scale", (width // heads) ** -0.5)
+        shares = self.op("Softmax", [self.op("Mul", [scores, scale], f"{name}/scaled")], f"{name}/shares", axis=-1)
+        mixed = self.op("MatMul", [shares, by_head(values, "v", 0, 2, 1, 3)], f"{name}/mixed")
+        joined = self.op("Transpose", [mixed], f"{name}/joined", perm=[0, 2, 1, 3])
+        return self.op("Reshape", [joined, self.const("join_heads", [0, 0, width], np.int64)], name)
 
 
 def _embeddings(graph: _Graph, weights: EncoderWeights) -> str:
@@ -296,9 +364,7 @@ def _layer(graph: _Graph, weights: EncoderWeights, index: int, x: str) -> str:
         states = graph.op("Gather", [states, two], f"{name}/input/first_rows", axis=1) if quantized else rows
         x = rows
     queries = graph.linear(states, layer.q, f"{name}/q", f"{name}/input")
-    context = graph.op(
-        "MultiHeadAttention", [queries, keys, values], f"{name}/context", domain=_MICROSOFT, num_heads=weights.heads
-    )
+    context = graph.attention(queries, keys, values, weights.heads, weights.width, f"{name}/context")
     y = graph.matmul_input(context, f"{name}/attention")
     y = graph.linear(y, layer.attention_output, f"{name}/attention_output", f"{name}/attention")
     y = graph.op("Sum", [x, y], f"{name}/attention_residual")

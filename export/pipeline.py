@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from authorid.export.card import model_card
 from authorid.export.emitter import emit
 from authorid.export.reference import reference_graph
 from authorid.export.scoring import GraphRunner, Ids, document_scores
+from authorid.export.sharing import share_weights
 from authorid.export.verify import (
     EMITTED_TOLERANCE,
     REFERENCE_TOLERANCE,
@@ -47,11 +48,13 @@ _GOLDEN_WINDOWS = 4
 class ExportOptions:
     """What to make of a run, and how hard to look at it.
 
-    `quantize` adds the INT8 graph; `keep_fp32` says whether the float32 one goes into the bundle too. `corpus` is the
-    training corpus; INT8 needs it for calibration (`calibration_windows` windows of training documents, drawn with
-    `seed`). INT8 is compared with float32 on `verify_documents` documents (0: all) of the corpus `verify_on`, by
-    default the run's validation documents, or its training documents when nothing was held out. `force` replaces a
-    bundle that is there, and writes even one that fails its checks. `license_name` goes into the model card.
+    `quantize` adds the INT8 graph; `keep_fp32` says whether the float32 one goes into the bundle too. `openvino` lets
+    OpenVINO run what is there: the float32 graph as it is, INT8 in its own dialect; both INT8 graphs then have their
+    weights in one file beside them. `corpus` is the training corpus; INT8 needs it for calibration
+    (`calibration_windows` windows of training documents, drawn with `seed`). INT8 is compared with float32 on
+    `verify_documents` documents (0: all) of the corpus `verify_on`, by default the run's validation documents, or its
+    training documents when nothing was held out. `force` replaces a bundle that is there, and writes even one that
+    fails its checks. `license_name` goes into the model card.
     `encoder_weight` overrides what the run measured for the encoder beside the n-grams.
     """
 
@@ -59,6 +62,7 @@ class ExportOptions:
     force: bool = False
     name: str | None = None
     keep_fp32: bool = True
+    openvino: bool = False
     corpus: Path | None = None
     verify_on: Path | None = None
     calibration_windows: int = 512
@@ -152,6 +156,10 @@ def export_run(
     )
     graphs: dict[str, bytes] = {"fp32": reference} if options.keep_fp32 else {}
     best = plain
+    if options.openvino:
+        spoken = GraphRunner(emit(weights, dialect="openvino")).logits(probe)
+        name = "float32 in OpenVINO's dialect = reference: largest difference"
+        checks.append(check_logits(name, spoken, truth.logits(probe), EMITTED_TOLERANCE))
     calibration = None
     if options.quantize:
         assert corpus is not None and held is not None  # _training_corpus saw to it
@@ -162,12 +170,19 @@ def export_run(
         report(f"comparing INT8 with float32 on {len(held.documents)} {held.source} documents")
         expected = plain.logits(held.windows)
         checks += check_documents(best.logits(held.windows), expected, held.documents, held.labels)
+        if options.openvino:
+            report("comparing INT8 in OpenVINO's dialect with float32 on the same documents")
+            graphs["openvino-int8"] = emit(calibration.weights, "int8", calibration.ranges, dialect="openvino")
+            actual = GraphRunner(graphs["openvino-int8"]).logits(held.windows)
+            checks += check_documents(actual, expected, held.documents, held.labels, "INT8 in OpenVINO's dialect")
     if not options.force:
         require_all(checks)
 
     temperature = _temperature(run, corpus, windower, best, options, report)
     runners = {"fp32": truth, "int8": best}
-    files: dict[str, bytes | str | Path] = {_FILES[precision]: graph for precision, graph in graphs.items()}
+    answers = {precision: runners[precision] for precision in ("fp32", "int8") if precision in graphs}
+    names, contents = _graph_files(graphs, openvino=options.openvino)
+    files: dict[str, bytes | str | Path] = {**contents}
     files |= {name: run.path / name for name in ("config.json", "tokenizer.json")}
     experts = run.experts()
     if experts is not None and options.encoder_weight is not None:
@@ -182,11 +197,11 @@ def export_run(
         pooling=run.pooling,
         decision=Decision(temperature=temperature) if experts is None else experts[1],
         ngrams=None if experts is None else NGRAMS,
-        graphs={precision: _FILES[precision] for precision in graphs},
+        graphs=names,
         golden=tuple(
             Golden(
                 tuple(int(i) for i in ids),
-                {name: tuple(float(x) for x in runners[name].run(ids[None])["logits"][0]) for name in graphs},
+                {name: tuple(float(x) for x in runner.run(ids[None])["logits"][0]) for name, runner in answers.items()},
             )
             for ids in golden
         ),
@@ -203,7 +218,23 @@ def export_run(
 
 NGRAMS = "ngrams.safetensors"
 
-_FILES = {"fp32": "model.onnx", "int8": "model_int8.onnx"}
+_FILES = {"fp32": "model.onnx", "int8": "model_int8.onnx", "openvino-int8": "model_int8_openvino.onnx"}
+
+_WEIGHTS = "model_int8.onnx.data"
+"""What the INT8 graphs have in common, when there are two."""
+
+
+def _graph_files(graphs: Mapping[str, bytes], *, openvino: bool) -> tuple[dict[str, str], dict[str, bytes]]:
+    """Names of the graphs' files by `graph_key`, and what is in these files and the one they may share."""
+    names = {key: _FILES[key] for key in graphs}
+    contents = dict(graphs)
+    weights: dict[str, bytes] = {}
+    if openvino and "fp32" in graphs:
+        names["openvino-fp32"] = _FILES["fp32"]
+    if "openvino-int8" in graphs:
+        shared, weights[_WEIGHTS] = share_weights({key: graphs[key] for key in ("int8", "openvino-int8")}, _WEIGHTS)
+        contents |= shared
+    return names, {_FILES[key]: content for key, content in contents.items()} | weights
 
 
 def _training_corpus(run: Run, options: ExportOptions) -> Corpus | None:

@@ -77,9 +77,13 @@ def check_invariance(name: str, runner: GraphRunner, windows: Sequence[Ids]) -> 
 
 
 def check_documents(
-    actual: Logits, expected: Logits, documents: Sequence[Sequence[Ids]], labels: npt.NDArray[np.int64]
+    actual: Logits,
+    expected: Logits,
+    documents: Sequence[Sequence[Ids]],
+    labels: npt.NDArray[np.int64],
+    name: str = "INT8",
 ) -> list[Check]:
-    """INT8 against float32 on documents whose authors `labels` [documents] are known.
+    """INT8 against float32 on documents whose authors `labels` [documents] are known; `name` is the INT8 graph's.
 
     `actual` (INT8) and `expected` (float32) are the logits [n, authors] of all windows of `documents`, in order.
     Documents are decided as the runtime does: mean window log-softmax, then argmax. However few documents there
@@ -94,20 +98,20 @@ def check_documents(
     difference = np.abs(actual - expected)
     return [
         Check(
-            f"INT8 = float32: same author, {count} documents",
+            f"{name} = float32: same author, {count} documents",
             f"{1 - changed / count:.2%}",
             f">= {1 - may_change / count:.2%}",
             changed <= may_change,
         ),
         Check("accuracy of float32", f"{(theirs == labels).mean():.2%}", "", True),
         Check(
-            "accuracy of INT8",
+            f"accuracy of {name}",
             f"{(ours == labels).mean():.2%}",
             f">= {((theirs == labels).sum() - may_lose) / count:.2%}",
             lost <= may_lose,
         ),
-        Check("INT8 = float32: mean difference", f"{difference.mean():.2g}", "", True),
-        Check("INT8 = float32: largest difference", f"{difference.max():.2g}", "", True),
+        Check(f"{name} = float32: mean difference", f"{difference.mean():.2g}", "", True),
+        Check(f"{name} = float32: largest difference", f"{difference.max():.2g}", "", True),
     ]
 
 

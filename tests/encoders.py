@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from authorid.export import EncoderWeights
 
 AUTHORS, POSITIONS, VOCABULARY = 7, 64, 120
 SHAPES = {
@@ -13,6 +18,39 @@ SHAPES = {
     "distilbert-mean": ("distilbert", 1, 2, 32, 64, "mean", "relu"),
     "distilbert-first": ("distilbert", 3, 5, 40, 77, "first", "relu"),
 }
+
+
+def random_weights(name: str) -> EncoderWeights:
+    """An encoder of that shape, made without Keras."""
+    from authorid.export.weights import Dense, EncoderWeights, Head, LayerWeights, Norm
+
+    family, layers, heads, width, inner, pooling, activation = SHAPES[name]
+    rng = np.random.default_rng(2)
+
+    def numbers(*shape: int) -> np.ndarray:
+        return rng.normal(0, 0.3, shape).astype(np.float32)
+
+    def dense(inputs: int, outputs: int) -> Dense:
+        return Dense(numbers(inputs, outputs), numbers(outputs))
+
+    def norm() -> Norm:
+        return Norm(1 + numbers(width), numbers(width))
+
+    def layer() -> LayerWeights:
+        square = [dense(width, width) for _ in range(4)]
+        return LayerWeights(*square, norm(), dense(width, inner), dense(inner, width), norm())
+
+    return EncoderWeights(
+        family=family,
+        heads=heads,
+        epsilon=1e-12,
+        gelu="tanh" if family == "bert" else "erf",
+        token_embedding=numbers(VOCABULARY, width),
+        position_embedding=numbers(POSITIONS, width),
+        embedding_norm=norm(),
+        layers=tuple(layer() for _ in range(layers)),
+        head=Head(pooling, dense(width, width) if activation else None, activation, dense(width, AUTHORS)),
+    )
 
 
 def random_windows(lengths: list[int], seed: int = 0) -> list[np.ndarray]:

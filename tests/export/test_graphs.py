@@ -30,11 +30,11 @@ def nodes(graph):
     return Counter(node.op_type for node in onnx.load_from_string(graph).graph.node)
 
 
-def expected_nodes(weights, precision):
+def expected_nodes(weights, precision, dialect=emitter.CPU):
     head, layers = weights.head, len(weights.layers)
     total = Counter(emitter.EMBEDDING_NODES[precision])
     for _ in range(layers):
-        total += Counter(emitter.LAYER_NODES[precision])
+        total += Counter(emitter.LAYER_NODES[dialect, precision])
     total += Counter(emitter.HEAD_NODES[head.pooling])
     if head.pooling == "first":
         total["Gather"] += 2 if precision == "int8" else 1
@@ -44,9 +44,10 @@ def expected_nodes(weights, precision):
 
 
 @each
-def test_emitted_float32_equals_keras(name, models, weights):
+@pytest.mark.parametrize("dialect", [emitter.CPU, emitter.OPENVINO])
+def test_emitted_float32_equals_keras(name, dialect, models, weights):
     windows = random_windows(LENGTHS)
-    actual = GraphRunner(emit(weights[name])).logits(windows)
+    actual = GraphRunner(emit(weights[name], dialect=dialect)).logits(windows)
     np.testing.assert_allclose(actual, keras_logits(models[name], windows), atol=1e-4, rtol=0)
 
 
@@ -91,20 +92,21 @@ def test_int8_stays_close_to_float32(name, weights):
 
 
 @each
+@pytest.mark.parametrize("dialect", [emitter.CPU, emitter.OPENVINO])
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_graph_has_exactly_the_documented_nodes(name, precision, weights):
+def test_graph_has_exactly_the_documented_nodes(name, precision, dialect, weights):
     import onnx
 
     chosen = weights[name]
     ranges = dict.fromkeys(emitter.sites(chosen), Range(-1.0, 1.0))
-    graph = emit(chosen, precision, ranges)
-    assert nodes(graph) == expected_nodes(chosen, precision)
+    graph = emit(chosen, precision, ranges, dialect=dialect)
+    assert nodes(graph) == expected_nodes(chosen, precision, dialect)
     smoothed = replace(ranges["layer_0/input"], divisor=np.full(chosen.width, 2, np.float32))
-    more = nodes(emit(chosen, precision, ranges | {"layer_0/input": smoothed}))
+    more = nodes(emit(chosen, precision, ranges | {"layer_0/input": smoothed}, dialect=dialect))
     assert more - nodes(graph) == (Counter(Mul=1) if precision == "int8" else Counter())
     model = onnx.load_from_string(graph)
     onnx.checker.check_model(model)
-    assert {item.key: item.value for item in model.metadata_props}[emitter.METADATA_DIALECT] == emitter.DIALECT
+    assert {item.key: item.value for item in model.metadata_props}[emitter.METADATA_DIALECT] == dialect
     assert [(item.name, item.type.tensor_type.elem_type) for item in model.graph.input] == [
         ("input_ids", onnx.TensorProto.INT32)
     ]

@@ -14,7 +14,7 @@ from checkpoints import AUTHORS, FAMILIES, WORDS, write_checkpoint, write_corpus
 
 from authorid.bundle import Decision, load_bundle
 from authorid.engine import Engine, EngineOptions
-from authorid.errors import CorpusError, ExportError, OutputError, ParityError
+from authorid.errors import BundleCorruptError, CorpusError, ExportError, OutputError, ParityError
 from authorid.export import ExportOptions, export_run, pipeline
 
 pytestmark = pytest.mark.train
@@ -106,6 +106,38 @@ def test_a_bundle_may_hold_the_int8_graph_alone(run, corpus, tmp_path):
     assert bundle.graphs == {"int8": "model_int8.onnx"}
     assert not (bundle.path / "model.onnx").exists()
     assert {name for golden in bundle.golden for name in golden.logits} == {"int8"}
+
+
+def test_graphs_for_openvino_share_the_weights_of_the_others(run, corpus, tmp_path):
+    import onnxruntime
+
+    report = exported(run, corpus, tmp_path / "bundle", openvino=True)
+    bundle = report.bundle
+    assert report.ok
+    assert sum("OpenVINO's dialect" in row[0] for row in report.rows) == 5
+    assert bundle.graphs == {
+        "fp32": "model.onnx",
+        "int8": "model_int8.onnx",
+        "openvino-fp32": "model.onnx",
+        "openvino-int8": "model_int8_openvino.onnx",
+    }
+    assert "model_int8.onnx.data" in bundle.files
+    session = onnxruntime.InferenceSession(bundle.graph("int8", "openvino"))
+    engine = Engine(bundle, EngineOptions(precision="int8", provider="cpu"))
+    for golden in bundle.golden:
+        ids = np.array([golden.ids], np.int32)
+        np.testing.assert_allclose(engine.run(ids)[0], golden.logits["int8"], atol=1e-5)
+        close = np.abs(session.run(None, {"input_ids": ids})[0] - golden.logits["int8"]).max()
+        assert close < 0.1 * np.abs(golden.logits["int8"]).max()
+    with (bundle.path / "model_int8.onnx.data").open("ab") as stream:
+        stream.write(b" ")
+    with pytest.raises(BundleCorruptError, match=r"model_int8\.onnx\.data.*SHA-256"):
+        load_bundle(bundle.path)
+
+
+def test_without_int8_openvino_runs_the_float32_graph(run, astray, tmp_path):
+    bundle = export_run(astray, tmp_path / "bundle", ExportOptions(openvino=True)).bundle
+    assert bundle.graphs == {"fp32": "model.onnx", "openvino-fp32": "model.onnx"}
 
 
 @pytest.fixture
