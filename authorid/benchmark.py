@@ -8,26 +8,26 @@ from __future__ import annotations
 
 import os
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from authorid.bundle import Bundle, load_bundle
+from authorid.bundle import Bundle, Precision, Provider, load_bundle
 from authorid.engine import Engine, EngineOptions
 from authorid.errors import AuthoridError
 from authorid.latency import Percentiles
 from authorid.machine import available_cores, cpu_name, peak_rss_mb
 from authorid.pipeline import Scorer
+from authorid.providers import PROVIDERS
 from authorid.stats import RunStats, versions
+from authorid.tuning import random_windows, throughput
 
 __all__ = [
     "SCHEMA",
@@ -42,6 +42,7 @@ __all__ = [
 SCHEMA = 1
 """Version of the record that `run_benchmark` returns."""
 
+_PRECISIONS: tuple[Precision, ...] = ("int8", "fp32")
 _ROUNDS = 3
 _CALLS = 400
 _BATCHES = (1, 8, 32)
@@ -84,7 +85,7 @@ def run_benchmark(
             "type": bundle.model_type,
             "authors": len(bundle.authors),
             "window": bundle.window.length,
-            "graphs": {precision: bundle.sha256(precision) for precision in _precisions(bundle)},
+            "graphs": {key: bundle.files[name] for key, name in bundle.graphs.items()},
         },
     }
     engines, record["unavailable"] = _engines(bundle, report)
@@ -103,30 +104,25 @@ def run_benchmark(
     return record
 
 
-def _precisions(bundle: Bundle) -> list[Any]:
-    return [precision for precision in ("int8", "fp32") if precision in bundle.graphs]
-
-
-def _shapes() -> list[tuple[int, int]]:
-    """``(workers, threads)``: one core, all cores on one batch, one batch a core."""
+def _shapes(provider: Provider) -> list[tuple[int, int]]:
+    """``(workers, threads)``: one core, all cores on one batch, one batch a core. OpenVINO has single threads only."""
     cores = available_cores()
-    return [(1, 1)] if cores == 1 else [(1, 1), (1, cores), (cores, 1)]
+    return sorted({(1, 1), (cores, 1), *([(1, cores)] if provider == "cpu" else [])})
 
 
 def _engines(bundle: Bundle, report: Callable[[str], None]) -> tuple[list[Engine], list[dict[str, str]]]:
     """An engine for everything that runs here, and why the rest does not."""
     engines: list[Engine] = []
     unavailable = []
-    selectable = any(field.name == "provider" for field in fields(EngineOptions))
-    for provider in ("cpu", "openvino") if selectable else ("cpu",):
-        for precision in _precisions(bundle):
-            report(f"loading {precision} on {provider}")
-            try:
-                for workers, threads in _shapes():
-                    chosen: dict[str, Any] = {"provider": provider} if selectable else {}
-                    engines.append(Engine(bundle, EngineOptions(precision, workers, threads, **chosen)))
-            except AuthoridError as error:
-                unavailable.append({"provider": provider, "precision": precision, "reason": str(error)})
+    for provider, precision in product(PROVIDERS, _PRECISIONS):
+        if precision not in bundle.graphs:
+            continue
+        report(f"loading {precision} on {provider}")
+        try:
+            for workers, threads in _shapes(provider):
+                engines.append(Engine(bundle, EngineOptions(precision, workers, threads, provider=provider)))
+        except AuthoridError as error:
+            unavailable.append({"provider": provider, "precision": precision, "reason": str(error)})
     if not engines:
         raise AuthoridError(unavailable[0]["reason"])
     return engines, unavailable
@@ -151,8 +147,9 @@ def _latency(
     for engine in engines:
         if engine.workers > 1:
             continue
-        for batch in _BATCHES:
-            ids = _full(batch, length, vocabulary)
+        # An engine that scores windows one by one is measured so.
+        for batch in _BATCHES if engine.budget > 1 else _BATCHES[:1]:
+            ids = random_windows(batch, length, vocabulary)
             engine.run(ids)
             times: list[float] = []
             deadline = time.perf_counter() + seconds
@@ -191,13 +188,13 @@ def _throughput(engines: Sequence[Engine], bundle: Bundle, vocabulary: int, seco
     """Tokens per second of full windows, in interleaved rounds; the median, and the slowest and fastest round."""
     length = bundle.window.length
     budgets = sorted({max(length, tokens) for tokens in (512, 1024, 4096)})
-    contests = [(engine, budget) for engine in engines for budget in budgets]
+    contests = [(engine, budget) for engine in engines for budget in (budgets if engine.budget > 1 else [length])]
     share = seconds / _ROUNDS / len(contests)
     rates: list[list[float]] = [[] for _ in contests]
     for _ in range(_ROUNDS):
         for place, (engine, budget) in enumerate(contests):
-            ids = _full(budget // length, length, vocabulary)
-            rates[place].append(_rate(engine, ids, share))
+            ids = random_windows(budget // length, length, vocabulary)
+            rates[place].append(throughput(engine, ids, share))
     return [
         {
             **_about(engine),
@@ -210,42 +207,12 @@ def _throughput(engines: Sequence[Engine], bundle: Bundle, vocabulary: int, seco
     ]
 
 
-def _rate(engine: Engine, ids: npt.NDArray[np.int32], seconds: float) -> float:
-    """Tokens per second of all the engine's workers, each with batches of its own, after one that does not count."""
-    calls = [0] * engine.workers
-    ready = threading.Barrier(engine.workers + 1)
-    errors: list[BaseException] = []
-
-    def work(worker: int) -> None:
-        try:
-            engine.run(ids)
-            ready.wait()
-            deadline = time.perf_counter() + seconds
-            while not calls[worker] or time.perf_counter() < deadline:
-                engine.run(ids)
-                calls[worker] += 1
-        except BaseException as error:
-            errors.append(error)
-            ready.abort()
-
-    threads = [threading.Thread(target=work, args=(worker,)) for worker in range(engine.workers)]
-    for thread in threads:
-        thread.start()
-    with suppress(threading.BrokenBarrierError):
-        ready.wait()
-    started = time.perf_counter()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
-    return sum(calls) * ids.size / (time.perf_counter() - started)
-
-
 def _best(throughput: Sequence[dict[str, Any]]) -> EngineOptions:
     """The options of the fastest row."""
     row = max(throughput, key=lambda row: float(row["tokens_per_second"]))
-    names = {field.name for field in fields(EngineOptions)} & {"provider", "precision", "workers", "threads"}
-    return EngineOptions(**{name: row[name] for name in names}, budget=row["batch_tokens"])
+    return EngineOptions(
+        row["precision"], row["workers"], row["threads"], budget=row["batch_tokens"], provider=row["provider"]
+    )
 
 
 def _documents(bundle: Bundle, best: EngineOptions, options: BenchOptions, seconds: float) -> dict[str, Any]:
@@ -271,11 +238,6 @@ def _documents(bundle: Bundle, best: EngineOptions, options: BenchOptions, secon
         "options": asdict(best),
         **record,
     }
-
-
-def _full(batch: int, length: int, vocabulary: int) -> npt.NDArray[np.int32]:
-    """Full windows of random tokens, int32 [batch, length]: speed does not depend on which."""
-    return np.random.default_rng(0).integers(0, vocabulary, (batch, length), dtype=np.int32)
 
 
 def tables(record: dict[str, Any], bar: str = "#") -> list[Table]:

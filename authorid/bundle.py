@@ -30,7 +30,9 @@ __all__ = [
     "Decision",
     "Golden",
     "Precision",
+    "Provider",
     "WindowSpec",
+    "graph_key",
     "load_bundle",
     "write_bundle",
 ]
@@ -41,6 +43,14 @@ FORMAT = 1
 MANIFEST = "authorid.json"
 
 Precision = Literal["fp32", "int8"]
+
+Provider = Literal["cpu", "openvino"]
+"""Who runs a graph: onnxruntime's own CPU kernels, or OpenVINO's. See `authorid.providers`."""
+
+
+def graph_key(precision: str, provider: str = "cpu") -> str:
+    """What a graph is called in `Bundle.graphs`, and its logits in `Golden.logits`: ``int8``, ``openvino-int8``, ..."""
+    return precision if provider == "cpu" else f"{provider}-{precision}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +123,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Golden:
-    """One window [s] of token ids and the logits [authors] that each graph must give for it."""
+    """One window [s] of token ids and the logits [authors] that each graph, by its `graph_key`, must give for it."""
 
     ids: tuple[int, ...]
     logits: Mapping[str, tuple[float, ...]]
@@ -123,9 +133,10 @@ class Golden:
 class Bundle:
     """A validated model directory. Make one with `load_bundle`.
 
-    `graphs` maps a precision to its file name, and `ngrams` is that of the n-gram expert; one of them may be missing.
-    `files` maps every file to its SHA-256; `provenance` and `parity`
-    are records for people: what the model was made from, and how its graphs compare.
+    `graphs` maps a `graph_key` to a file name: graphs for onnxruntime's own kernels go by their precision, those in the
+    dialect of another provider have its name in front. `ngrams` is the file of the n-gram expert; it or the graphs may
+    be missing. Graphs may keep their weights in a file that they share. `files` maps every file to its SHA-256;
+    `provenance` and `parity` are records for people: what the model was made from, and how its graphs compare.
     """
 
     path: Path
@@ -146,25 +157,29 @@ class Bundle:
         """A short name for people: the name that provenance gives, or the directory's."""
         return str(self.provenance.get("name") or self.path.name)
 
-    def precision(self, wanted: str = "auto") -> Precision:
-        """The precision to run: `wanted`, or with ``auto`` the fastest there is.
+    def precision(self, wanted: str = "auto", provider: Provider = "cpu") -> Precision:
+        """The precision to run on `provider`: `wanted`, or with ``auto`` the fastest there is.
 
-        Raises `BundleNotFoundError` when the bundle has no graph of that precision.
+        Raises `BundleNotFoundError` when the bundle has no such graph.
         """
         candidates: tuple[Precision, ...] = ("int8", "fp32")
         for candidate in candidates:
-            if candidate in self.graphs and wanted in ("auto", candidate):
+            if graph_key(candidate, provider) in self.graphs and wanted in ("auto", candidate):
                 return candidate
         have = ", ".join(sorted(self.graphs)) or "n-grams only"
-        raise BundleNotFoundError(f"{self.path}: no {wanted} graph in this bundle; it has {have}")
+        lacking, hint = f"no {wanted} graph", ""
+        if provider != "cpu":
+            lacking = "no graph" if wanted == "auto" else lacking
+            lacking, hint = f"{lacking} for {provider}", f"; authorid export --{provider} writes them"
+        raise BundleNotFoundError(f"{self.path}: {lacking} in this bundle; it has {have}{hint}")
 
-    def graph(self, precision: Precision) -> Path:
-        """Path of the graph of that precision."""
-        return self.path / self.graphs[precision]
+    def graph(self, precision: Precision, provider: Provider = "cpu") -> Path:
+        """Path of the graph of that precision in the dialect of `provider`."""
+        return self.path / self.graphs[graph_key(precision, provider)]
 
-    def sha256(self, precision: Precision) -> str:
-        """Digest of the graph of that precision."""
-        return self.files[self.graphs[precision]]
+    def sha256(self, precision: Precision, provider: Provider = "cpu") -> str:
+        """Digest of that graph; it covers weights in another file, because the graph has their digest inside."""
+        return self.files[self.graphs[graph_key(precision, provider)]]
 
     def expert(self) -> NgramExpert | None:
         """The n-gram expert, when there is one; raises `BundleCorruptError`."""

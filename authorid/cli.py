@@ -59,6 +59,14 @@ class PrecisionChoice(StrEnum):
     fp32 = "fp32"
 
 
+class ProviderChoice(StrEnum):
+    """Who may run a graph; auto is the fastest that is right here."""
+
+    auto = "auto"
+    cpu = "cpu"
+    openvino = "openvino"
+
+
 def main() -> None:
     """Entry point of the ``authorid`` command."""
     from authorid.errors import AuthoridError
@@ -134,6 +142,10 @@ def score(
     precision: Annotated[
         PrecisionChoice, typer.Option(help="Which of the model's graphs to run.")
     ] = PrecisionChoice.auto,
+    provider: Annotated[
+        ProviderChoice,
+        typer.Option(help="Whose kernels run it; auto: as tuned, or by the CPU's flags. openvino is an extra."),
+    ] = ProviderChoice.auto,
     workers: Annotated[int, typer.Option(min=0, help="Batches in flight at once; 0: as tuned, or one a core.")] = 0,
     threads: Annotated[int, typer.Option(min=0, help="Intra-op threads for each batch; 0: as tuned, or 1.")] = 0,
     batch_tokens: Annotated[int, typer.Option(min=0, help="Size of a batch in tokens; 0: as tuned, or 1024.")] = 0,
@@ -162,8 +174,8 @@ def score(
     """Attribute every document below PATH and write one row for each."""
     from authorid.console import Screen
     from authorid.documents import ReadOptions, digest
-    from authorid.engine import EngineOptions, first_line
-    from authorid.errors import AuthoridError
+    from authorid.engine import EngineOptions
+    from authorid.errors import AuthoridError, first_line
     from authorid.interrupts import Interrupts
     from authorid.patience import Patience
     from authorid.pipeline import Scorer
@@ -191,7 +203,7 @@ def score(
         )
         scorer = Scorer.load(
             model,
-            EngineOptions(str(precision), workers, threads, batch_tokens),
+            EngineOptions(precision.value, workers, threads, batch_tokens, provider.value),
             effort=effort.value,
             max_false_attribution=max_false_attribution,
         )
@@ -497,6 +509,9 @@ def export(
     encoder_weight: Annotated[
         float | None, typer.Option(min=0.0, help="Weight of the encoder beside the n-grams; default: as measured.")
     ] = None,
+    openvino: Annotated[
+        bool, typer.Option("--openvino", help="Add graphs in OpenVINO's dialect, for --provider openvino.")
+    ] = False,
     corpus: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="The training corpus; by default, where the run says it was."),
@@ -526,6 +541,7 @@ def export(
     options = room.ExportOptions(
         quantize=quantize,
         keep_fp32=fp32,
+        openvino=openvino,
         name=name,
         corpus=corpus,
         verify_on=verify_on,
@@ -545,6 +561,9 @@ def tune(
     precision: Annotated[
         PrecisionChoice, typer.Option(help="Which of the model's graphs to tune.")
     ] = PrecisionChoice.auto,
+    provider: Annotated[
+        ProviderChoice, typer.Option(help="Whose kernels to tune; auto: all, and the fastest is what auto means.")
+    ] = ProviderChoice.auto,
     seconds: Annotated[float, typer.Option(min=0.1, help="How long to measure, in all.")] = 60.0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on the screen but errors.")] = False,
 ) -> None:
@@ -558,13 +577,17 @@ def tune(
     screen = Screen(quiet=quiet)
     bundle = load_bundle(model or default_bundle())
     with screen.progress("Tuning") as advance:
-        trials = run_tuning(bundle, precision.value, seconds=seconds, advance=advance)
+        trials = run_tuning(
+            bundle, precision.value, provider=provider.value, seconds=seconds, advance=advance, told=screen.say
+        )
     best = trials[0].tokens_per_second
+    columns = [(name, True) for name in ("workers", "threads", "batch tokens", "tokens/s", "of best")]
     screen.table(
         f"{bundle.name}, {trials[0].options.precision}: fastest first",
-        [("workers", True), ("threads", True), ("batch tokens", True), ("tokens/s", True), ("of best", True)],
+        [("provider", False), *columns],
         [
             (
+                t.options.provider,
                 t.options.workers,
                 t.options.threads,
                 t.options.budget,

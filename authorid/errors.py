@@ -36,6 +36,7 @@ __all__ = [
     "OutputError",
     "ParityError",
     "RunError",
+    "first_line",
     "require",
 ]
 
@@ -87,6 +88,11 @@ class ParityError(ExportError):
 
 class OutputError(AuthoridError):
     """Results cannot be written where they were asked for."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message: onnxruntime's go on for pages."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def require(module: str, extra: str) -> ModuleType:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import resource
 import sys
 from pathlib import Path
 
-__all__ = ["available_cores", "cpu_name", "peak_rss_mb"]
+__all__ = ["available_cores", "cpu_flags", "cpu_name", "peak_rss_mb"]
 
 
 def available_cores() -> int:
@@ -20,14 +21,25 @@ def available_cores() -> int:
 
 def cpu_name() -> str:
     """The processor's name, as the system gives it."""
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def cpu_flags() -> frozenset[str]:
+    """What the processor can do, in Linux' words (``avx512_vnni``, ``amx_int8``); empty where that is not told."""
+    return frozenset(_cpuinfo("flags").split())
+
+
+@functools.cache
+def _cpuinfo(name: str) -> str:
+    """The first core's line of that name in /proc/cpuinfo, or nothing."""
     try:
         with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
             for line in lines:
-                if line.startswith("model name"):
+                if line.partition(":")[0].strip() == name:
                     return line.partition(":")[2].strip()
     except OSError:
         pass
-    return platform.processor() or platform.machine()
+    return ""
 
 
 def peak_rss_mb() -> float:

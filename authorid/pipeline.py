@@ -32,10 +32,11 @@ from authorid.attribution import Attribution, attribute, failed, posterior
 from authorid.batching import Batcher
 from authorid.bundle import Bundle, Decision, load_bundle
 from authorid.documents import Document, Failure, Found, ReadOptions, read, tidy, walk
-from authorid.engine import Engine, EngineOptions, first_line
-from authorid.errors import BundleNotFoundError
+from authorid.engine import Engine, EngineOptions
+from authorid.errors import BundleNotFoundError, first_line
 from authorid.ngrams import NgramExpert
 from authorid.patience import Patience
+from authorid.providers import require_provider
 from authorid.stats import RunStats
 from authorid.windows import Window, Windower
 
@@ -132,6 +133,8 @@ class Scorer:
         if self._expert is not None and effort == "auto" and not bundle.decision.encoder_weight:
             effort = "fast"  # the encoder has no say
         encoder = bool(bundle.graphs) and effort != "fast"
+        # Whoever names a provider that is not there should hear of it, even where the n-grams need none.
+        require_provider(options.provider)
         self.engine = Engine(bundle, options) if encoder else None
         self._windower = bundle.windower() if encoder else None
         self._streams: set[_Stream] = set()
@@ -185,7 +188,7 @@ class Scorer:
             "threads": engine.threads,
             "batch_tokens": engine.budget,
             **about,
-            "model_sha256": self.bundle.sha256(engine.precision),
+            "model_sha256": self.bundle.sha256(engine.precision, engine.provider),
         }
 
     @property

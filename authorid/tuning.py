@@ -1,7 +1,7 @@
 """Find out how a model runs fastest on this machine, and remember it for `score`.
 
-Workers, threads and batch size are tried on windows of random token ids: speed does not depend on the values. Rounds
-are interleaved and the median counts, since the machine may be busy with other things.
+Providers, workers, threads and batch sizes are tried on windows of random token ids: speed does not depend on the
+values. Rounds are interleaved and the median counts, since the machine may be busy with other things.
 """
 
 from __future__ import annotations
@@ -9,18 +9,21 @@ from __future__ import annotations
 import statistics
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
+import numpy.typing as npt
 
-from authorid.bundle import Bundle
+from authorid.bundle import Bundle, Precision, Provider
 from authorid.cache import remember
 from authorid.engine import DEFAULTS, Engine, EngineOptions, tuning_key
+from authorid.errors import AuthoridError
 from authorid.machine import available_cores
+from authorid.providers import PROVIDERS
 
-__all__ = ["Trial", "tune"]
+__all__ = ["Trial", "random_windows", "throughput", "tune"]
 
 BUDGETS = (128, 256, 512, 1024, 2048, 4096)
 
@@ -37,65 +40,115 @@ def tune(
     bundle: Bundle,
     precision: str = "auto",
     *,
+    provider: str = "auto",
     seconds: float = 60.0,
     advance: Callable[[int], None] | None = None,
+    told: Callable[[str], None] = lambda message: None,
 ) -> list[Trial]:
-    """Measure every sensible configuration for `seconds` in all; the best is remembered and comes first.
+    """Measure every sensible configuration for `seconds` in all; the fastest comes first.
 
-    A configuration must beat the default by 2 % to replace it: less is noise. `advance` is told of each measurement.
+    The best configuration of each provider is remembered, and with `provider` ``auto`` also which provider that is.
+    Another provider is `told` of when it cannot be measured; raises `AuthoridError` when that leaves none. A
+    configuration must beat the default by 2 % to replace it: less is noise. `advance` is told of each measurement.
     """
-    chosen = bundle.precision(precision)
-    engines = {
-        (workers, threads): Engine(bundle, EngineOptions(chosen, workers, threads)) for workers, threads in _shapes()
-    }
-    configurations = [
-        EngineOptions(chosen, workers, threads, budget)
-        for (workers, threads), budget in product(engines, BUDGETS)
-        if budget >= bundle.window.length
-    ]
-    vocabulary = bundle.windower().tokenizer.get_vocab_size()
+    chosen = bundle.precision(precision, "openvino" if provider == "openvino" else "cpu")
+    length, vocabulary = bundle.window.length, bundle.windower().tokenizer.get_vocab_size()
+    engines: dict[EngineOptions, Engine] = {}
+    for name in PROVIDERS:
+        if provider not in ("auto", name):
+            continue
+        try:
+            for workers, threads in _shapes(name):
+                engine = Engine(bundle, EngineOptions(chosen, workers, threads, provider=name))
+                for budget in _budgets(name, length):
+                    engines[EngineOptions(chosen, workers, threads, budget, name)] = engine
+        except AuthoridError as error:
+            if provider == name or name == "cpu":
+                raise
+            told(f"{name} not measured: {error}")
     rounds = 3
-    slot = seconds / (rounds * len(configurations))
-    speeds: dict[EngineOptions, list[float]] = {options: [] for options in configurations}
+    slot = seconds / (rounds * len(engines))
+    speeds: dict[EngineOptions, list[float]] = {options: [] for options in engines}
     for _ in range(rounds):
-        for options in configurations:
-            engine = engines[options.workers, options.threads]
-            speeds[options].append(_measure(engine, options, bundle.window.length, vocabulary, slot))
+        for options, engine in engines.items():
+            ids = random_windows(options.budget // length, length, vocabulary)
+            speeds[options].append(throughput(engine, ids, slot))
             if advance is not None:
                 advance(1)
     trials = [Trial(options, statistics.median(values)) for options, values in speeds.items()]
-    default = EngineOptions(chosen, available_cores(), DEFAULTS.threads, DEFAULTS.budget)
-    # The default gets the benefit of the doubt.
-    trials.sort(key=lambda t: t.tokens_per_second * (1.02 if t.options == default else 1.0), reverse=True)
-    best = trials[0].options
-    note = {"workers": best.workers, "threads": best.threads, "budget": best.budget, "model": bundle.name}
-    remember("tuning", tuning_key(bundle, chosen), note)
+    trials.sort(key=lambda t: t.tokens_per_second * (1.02 if _is_default(t.options) else 1.0), reverse=True)
+    _remember(bundle, chosen, trials)
     return trials
 
 
-def _shapes() -> list[tuple[int, int]]:
-    """(workers, threads) that use all cores, and every way between one wide worker and many narrow ones."""
+def throughput(engine: Engine, ids: npt.NDArray[np.int32], seconds: float) -> float:
+    """Tokens per second of all the engine's workers, each running the batch `ids` int32 [b, s] again and again.
+
+    The first run of each does not count, and at least one more does, however few the `seconds`.
+    """
+    calls = [0] * engine.workers
+    ready = threading.Barrier(engine.workers + 1)
+    errors: list[BaseException] = []
+
+    def work(worker: int) -> None:
+        try:
+            engine.run(ids)
+            ready.wait()
+            deadline = time.perf_counter() + seconds
+            while not calls[worker] or time.perf_counter() < deadline:
+                engine.run(ids)
+                calls[worker] += 1
+        except BaseException as error:
+            errors.append(error)
+            ready.abort()
+
+    threads = [threading.Thread(target=work, args=(worker,)) for worker in range(engine.workers)]
+    for thread in threads:
+        thread.start()
+    with suppress(threading.BrokenBarrierError):
+        ready.wait()
+    started = time.perf_counter()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+    return sum(calls) * ids.size / (time.perf_counter() - started)
+
+
+def random_windows(batch: int, length: int, vocabulary: int) -> npt.NDArray[np.int32]:
+    """Full windows of random tokens, int32 [batch, length]: speed does not depend on which."""
+    return np.random.default_rng(0).integers(0, vocabulary, (batch, length), dtype=np.int32)
+
+
+def _shapes(provider: Provider) -> list[tuple[int, int]]:
+    """(workers, threads): every way between one wide worker and many narrow ones that uses all cores.
+
+    OpenVINO's workers have one thread each; fewer of them may be faster where two cores are one.
+    """
     cores = available_cores()
+    if provider == "openvino":
+        return sorted({(cores, 1), (max(1, cores // 2), 1)}, reverse=True)
     return [(cores // threads, threads) for threads in range(1, cores + 1) if cores % threads == 0]
 
 
-def _measure(engine: Engine, options: EngineOptions, length: int, vocabulary: int, seconds: float) -> float:
-    """Tokens a second of `options.workers` threads that run full batches for about `seconds`."""
-    rng = np.random.default_rng(0)
-    ids = rng.integers(0, vocabulary, (max(1, options.budget // length), length), dtype=np.int32)
-    engine.run(ids)
-    stop = time.perf_counter() + seconds
-    done = [0] * options.workers
+def _budgets(provider: Provider, length: int) -> list[int]:
+    """Sizes of a batch in tokens, each a full window or more; OpenVINO gets single windows."""
+    return [length] if provider == "openvino" else [budget for budget in BUDGETS if budget >= length]
 
-    def work(worker: int) -> None:
-        while time.perf_counter() < stop:
-            engine.run(ids)
-            done[worker] += ids.size
 
-    started = time.perf_counter()
-    threads = [threading.Thread(target=work, args=(worker,)) for worker in range(options.workers)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return sum(done) / (time.perf_counter() - started)
+def _is_default(options: EngineOptions) -> bool:
+    """Whether this is what runs without tuning: it gets the benefit of the doubt."""
+    shape = options.workers, options.threads
+    return shape == (available_cores(), 1) and (options.provider == "openvino" or options.budget == DEFAULTS.budget)
+
+
+def _remember(bundle: Bundle, precision: Precision, trials: Sequence[Trial]) -> None:
+    """Keep the best of each provider, and which is the fastest when there was a choice."""
+    best = {trial.options.provider: trial.options for trial in reversed(trials)}
+    for name in PROVIDERS:
+        if name in best:
+            shape = {"workers": best[name].workers, "threads": best[name].threads, "budget": best[name].budget}
+            remember("tuning", tuning_key(bundle, precision, name), {**shape, "model": bundle.name})
+    if len(best) > 1:
+        note = {"provider": trials[0].options.provider, "model": bundle.name}
+        remember("fastest", tuning_key(bundle, precision), note)

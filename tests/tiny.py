@@ -58,9 +58,15 @@ def make_graph(tokenizer: Tokenizer, *, emitted: bool = True, authors: int = len
 
 
 def make_bundle(
-    path: Path, *, window: int = 16, emitted: bool = True, graph: bytes | None = None, threshold: float = 0.0
+    path: Path,
+    *,
+    window: int = 16,
+    emitted: bool = True,
+    graph: bytes | None = None,
+    threshold: float = 0.0,
+    openvino: bytes | None = None,
 ) -> Bundle:
-    """Write a bundle for three authors at `path`."""
+    """Write a bundle for three authors at `path`; `openvino` is its INT8 graph for that provider."""
     tokenizer = make_tokenizer()
     golden_ids = [tokenizer.token_to_id(word) for word in ("[CLS]", "engine", "the", "[SEP]")]
     labels = {str(i): author for i, author in enumerate(AUTHORS)}
@@ -72,7 +78,7 @@ def make_bundle(
         window=WindowSpec(window, window - 2),
         pooling="mean",
         decision=Decision(unknown_threshold=threshold),
-        graphs={"int8": "model_int8.onnx"},
+        graphs={"int8": "model_int8.onnx"} | ({"openvino-int8": "openvino.onnx"} if openvino else {}),
         golden=(Golden(tuple(golden_ids), {"int8": (2.0, 0.0, 0.0)}),),
         provenance={"name": "tiny"},
     )
@@ -81,6 +87,7 @@ def make_bundle(
         "tokenizer.json": tokenizer.to_str(),
         "README.md": "# tiny\n",
         "model_int8.onnx": graph if graph is not None else make_graph(tokenizer, emitted=emitted),
+        **({"openvino.onnx": openvino} if openvino else {}),
     }
     return write_bundle(draft, files)
 
