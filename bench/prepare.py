@@ -265,7 +265,7 @@ def _tensors(weights: Any, family: str) -> list[tuple[str, Any]]:
 def _bundle(out: Path, model: Any, name: str, authors: list[str]) -> None:
     """Our bundle of a random model: emitted graphs, INT8 calibrated on the generated corpus."""
     from authorid.bundle import Bundle, Golden, WindowSpec, write_bundle
-    from authorid.export import calibrate, emit, from_keras
+    from authorid.export import calibrate, emit, from_keras, share_weights
     from authorid.export.scoring import GraphRunner
     from authorid.windows import Windower
 
@@ -273,8 +273,12 @@ def _bundle(out: Path, model: Any, name: str, authors: list[str]) -> None:
     windower = Windower.from_file(out / "hf" / "tokenizer.json", WINDOW)
     texts = [generated_text(300, 1000 + index) for index in range(CALIBRATION // 2)]
     windows = [window.ids for ids in windower.token_ids(texts) for window in windower.windows(ids)][:CALIBRATION]
-    graphs = {"fp32": emit(weights), "int8": emit(weights, "int8", calibrate(weights, windows).ranges)}
+    found = calibrate(weights, windows)
+    graphs = {"fp32": emit(weights), "int8": emit(found.weights, "int8", found.ranges)}
     runners = {precision: GraphRunner(graph) for precision, graph in graphs.items()}
+    graphs["openvino-fp32"] = emit(weights, dialect="openvino")
+    graphs["openvino-int8"] = emit(found.weights, "int8", found.ranges, dialect="openvino")
+    shared, tensors = share_weights(graphs, "model.onnx.data")
     golden = [
         Golden(
             tuple(int(i) for i in ids),
@@ -290,7 +294,7 @@ def _bundle(out: Path, model: Any, name: str, authors: list[str]) -> None:
         window=WindowSpec(WINDOW, WINDOW - 2),
         pooling="mean",
         decision=_decision(),
-        graphs={"fp32": "model.onnx", "int8": "model_int8.onnx"},
+        graphs={key: f"{key}.onnx" for key in shared},
         golden=tuple(golden),
         provenance={"name": f"{name} (random weights)"},
     )
@@ -298,8 +302,8 @@ def _bundle(out: Path, model: Any, name: str, authors: list[str]) -> None:
         "config.json": json.dumps(config),
         "tokenizer.json": out / "hf" / "tokenizer.json",
         "README.md": f"# {name}\nRandom weights, for measuring speed.\n",
-        "model.onnx": graphs["fp32"],
-        "model_int8.onnx": graphs["int8"],
+        "model.onnx.data": tensors,
+        **{f"{key}.onnx": graph for key, graph in shared.items()},
     }
     write_bundle(draft, files)
 

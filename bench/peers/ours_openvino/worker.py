@@ -1,5 +1,17 @@
 """The same worker, in an environment that has the plug-in."""
 
-from bench.peers.ours.worker import make
+from bench.peer import Peer
+from bench.peers.ours.worker import Ours
 
 __all__ = ["make"]
+
+
+def make() -> Peer:
+    """The contestant."""
+    return OursOnOpenVINO()
+
+
+class OursOnOpenVINO(Ours):
+    """Its engine takes windows one by one, whatever the size of a batch."""
+
+    packages = (*Ours.packages, "onnxruntime-ep-openvino")
