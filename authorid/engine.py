@@ -140,7 +140,7 @@ class Engine:
                     precision, instead = "fp32", "the float32 graph"
                 else:
                     raise
-                self.notices.append(f"{error} Using {instead} instead.")
+                self.notices.append(f"{str(error).rstrip('.')}. Using {instead} instead.")
 
     def _open(self, bundle: Bundle, precision: Precision, provider: Provider, options: EngineOptions) -> None:
         self.precision, self.provider = precision, provider

@@ -165,7 +165,7 @@ def test_a_graph_that_openvino_refuses_is_a_notice_too(both, plugin, amx, monkey
     monkeypatch.setattr(onnxruntime, "InferenceSession", picky)
     engine = Engine(both)
     assert engine.provider == "cpu"
-    assert engine.notices[0].endswith("cannot load this graph: no such op Using onnxruntime's own kernels instead.")
+    assert engine.notices[0].endswith("cannot load this graph: no such op. Using onnxruntime's own kernels instead.")
 
 
 def test_the_self_test_runs_once_for_each_provider_and_version(both, plugin, amx, monkeypatch):
