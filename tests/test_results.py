@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import base64
 import csv
+import errno
 import io
 import json
 import math
 import os
 import stat
+import threading
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -15,7 +18,8 @@ from hypothesis import strategies as st
 from authorid.attribution import Attribution
 from authorid.documents import Found
 from authorid.errors import OutputError
-from authorid.results import FORMATS, format_for, open_writer, reserve
+from authorid.results import FORMATS, durable, format_for, open_writer, reserve
+from authorid.results import journal as journals
 from authorid.results.journal import Entry, Journal, entries, header
 from authorid.results.resume import Earlier, differences, merge
 from authorid.results.text import cell, visible
@@ -111,7 +115,7 @@ def test_a_journal_gives_back_what_was_written(tmp_path_factory, rows):
     journal = Journal(path, {"top": 5}, ranked=2)
     written = [Entry(0, f"{number}/é", item) for number, item in enumerate(rows)]
     for entry in written:
-        journal.append(entry)
+        journal.append(entry.root, entry.below, entry.row)
     journal.sync()
     journal.close()
     assert header(path) == {"top": 5}
@@ -120,7 +124,7 @@ def test_a_journal_gives_back_what_was_written(tmp_path_factory, rows):
 
 def test_numbers_come_back_to_the_last_bit(tmp_path):
     journal = Journal(tmp_path / "j", {}, ranked=2)
-    journal.append(Entry(0, "a", row(probability=math.pi / 4)))
+    journal.append(0, "a", row(probability=math.pi / 4))
     journal.sync()
     journal.close()
     (entry,) = entries(tmp_path / "j")
@@ -131,7 +135,7 @@ def test_wherever_a_journal_is_cut_its_whole_lines_are_read(tmp_path):
     path = tmp_path / "j"
     journal = Journal(path, {"top": 5}, ranked=2)
     for number in range(5):
-        journal.append(Entry(0, str(number), row(str(number))))
+        journal.append(0, str(number), row(str(number)))
     journal.sync()
     journal.close()
     data = path.read_bytes()
@@ -150,7 +154,7 @@ def test_a_damaged_line_ends_the_journal_and_is_never_believed(tmp_path_factory,
     journal = Journal(path, {}, ranked=2)
     written = [Entry(0, str(number), row(str(number))) for number in range(4)]
     for entry in written:
-        journal.append(entry)
+        journal.append(entry.root, entry.below, entry.row)
     journal.sync()
     journal.close()
     content = bytearray(path.read_bytes())
@@ -164,7 +168,7 @@ def test_a_damaged_line_ends_the_journal_and_is_never_believed(tmp_path_factory,
 def test_a_disk_that_zeroes_the_tail_loses_only_the_tail(tmp_path):
     path = tmp_path / "j"
     journal = Journal(path, {}, ranked=2)
-    journal.append(Entry(0, "a", row("a")))
+    journal.append(0, "a", row("a"))
     journal.sync()
     journal.close()
     with path.open("ab") as stream:
@@ -172,13 +176,69 @@ def test_a_disk_that_zeroes_the_tail_loses_only_the_tail(tmp_path):
     assert [entry.row.path for entry in entries(path)] == ["a"]
 
 
+def wait_until(met):
+    end = time.monotonic() + 20
+    while not met():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def test_rows_do_not_wait_for_the_next_one(tmp_path, monkeypatch):
+    synced = []
+    sync = durable.sync
+    monkeypatch.setattr(journals, "_SYNC_SECONDS", 0.2)
+    monkeypatch.setattr(durable, "sync", lambda file: (sync(file), synced.append(os.fstat(file).st_size)))
+    journal = Journal(tmp_path / "j", {}, ranked=2)
+    for number in range(3):
+        journal.append(0, str(number), row(str(number)))
+    wait_until(lambda: len(list(entries(tmp_path / "j"))) == 3)
+    wait_until(lambda: synced[-1] == (tmp_path / "j").stat().st_size)
+    assert journal.rows == 3
+    journal.close()
+
+
+def test_what_waits_is_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr(journals, "_FLUSH_SECONDS", 3600.0)
+    journal = Journal(tmp_path / "j", {}, ranked=2)
+    for number in range(1000):
+        journal.append(0, str(number), row(str(number)))
+        assert number + 1 - journal.rows < journals._GROUP
+    journal.close()
+
+
+@pytest.mark.parametrize("seam", ["write_all", "sync"])
+def test_a_disk_that_fails_between_two_rows_is_known_at_the_next_and_nothing_follows(tmp_path, monkeypatch, seam):
+    def fail(descriptor, *_):
+        os.write(descriptor, b"half a li")
+        failed.set()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    failed = threading.Event()
+    monkeypatch.setattr(journals, "_SYNC_SECONDS", 0.2)
+    journal = Journal(tmp_path / "j", {}, ranked=2)
+    journal.append(0, "a", row("a"))
+    journal.sync()
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, seam, fail)
+        with journal._turn:  # so that it is not `append` that fails
+            journal._waiting.append((0, "b", (), journals._others(row("b"))))
+        assert failed.wait(20)
+    for use in (lambda: journal.append(0, "c", row("c")), journal.flush, journal.sync):
+        with pytest.raises(OSError, match="No space left"):
+            use()
+    journal.close()
+    kept = [entry.row.path for entry in entries(tmp_path / "j")]
+    assert kept == (["a"] if seam == "write_all" else ["a", "b"])
+    assert (tmp_path / "j").read_bytes().endswith(b"\nhalf a li")
+
+
 def test_merging_puts_the_newer_rows_first_and_the_older_ones_beyond_them(tmp_path):
     for name, places in (("new", "abd"), ("old", "abcdef")):
         journal = Journal(tmp_path / name, {"of": "both"}, ranked=2)
         for place in places:
-            journal.append(Entry(0, place, row(place, sha256=name)))
+            journal.append(0, place, row(place, sha256=name))
         journal.sync()
-    journal.close()
+        journal.close()
     merge(tmp_path / "new", tmp_path / "old", tmp_path / "merged", ranked=2)
     assert [(e.below, e.row.sha256) for e in entries(tmp_path / "merged")] == [
         *(("a", "new"), ("b", "new"), ("d", "new")),

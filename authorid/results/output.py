@@ -22,7 +22,7 @@ from authorid.attribution import Attribution
 from authorid.documents import Found
 from authorid.errors import OutputError
 from authorid.results import durable
-from authorid.results.journal import Entry, Journal, entries, header
+from authorid.results.journal import Journal, entries, header
 from authorid.results.lock import exclusive
 from authorid.results.resume import Earlier, differences, merge
 from authorid.results.writer import FORMATS, Encoder
@@ -88,6 +88,8 @@ class Place:
     def open(self, form: str, *, top: int, settings: dict[str, Any], digest: Digest) -> Iterator[Output]:
         """Take rows in the format `form`. Raises `OutputError`, also when the `settings` are not those to resume."""
         encode = FORMATS[form]
+        if form == "csv":
+            top = 2  # it shows no more, so the journal need not keep more
         if self.target is not None:
             with _refusing(self.out), contextlib.closing(_File(self, encode, top, settings, digest)) as output:
                 yield output
@@ -137,7 +139,14 @@ def open_writer(out: str, form: str, *, top: int = 5) -> Iterator[Callable[[Attr
     partial = place.beside(".partial")
     try:
         with _refusing(out), os.fdopen(durable.create(partial), "wb") as stream:
-            yield _Stream(out, stream, FORMATS[form], top).write
+            first, encode = FORMATS[form]
+            stream.write(first())
+
+            def put(row: Attribution) -> None:
+                stream.write(encode(row, top=top))
+
+            yield put
+            stream.flush()
             durable.sync(stream.fileno())
             durable.publish(partial, place.target)
     except BaseException:
@@ -252,7 +261,7 @@ class _File:
     def write(self, row: Attribution) -> None:
         root, below, passed = self._met.popleft()
         try:
-            self._journal.append(Entry(root, below, row))
+            self._journal.append(root, below, row)
             if passed and not self._promoted:
                 self._promote()
             self._stream.write(self._row(row, top=self._top))

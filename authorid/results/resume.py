@@ -103,10 +103,10 @@ def merge(newer: Path, older: Path, target: Path, ranked: int) -> None:
     try:
         last: tuple[int, tuple[bytes, ...]] = (-1, ())
         for entry in entries(newer):
-            merged.append(entry)
+            merged.append(entry.root, entry.below, entry.row)
             last = entry.place
         for entry in dropwhile(lambda entry: entry.place <= last, entries(older)):
-            merged.append(entry)
+            merged.append(entry.root, entry.below, entry.row)
         merged.sync()
     finally:
         merged.close()
