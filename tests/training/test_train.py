@@ -98,7 +98,8 @@ def test_bfloat16_trains_and_is_kept_as_float32(tmp_path, bases, corpus):
     assert {str(variable.dtype) for variable in run.keras_model().variables if "seed" not in variable.path} == {
         "float32"
     }
-    assert [step.step for step in steps if step.message is None] == list(range(1, steps[0].steps + 1))
+    trained = [step for step in steps if step.message is None]
+    assert [step.step for step in trained] == list(range(1, trained[0].steps + 1))
     assert steps[-1].seconds_left == 0.0
 
 
@@ -107,7 +108,7 @@ import sys
 from pathlib import Path
 from authorid.training import TrainingOptions, train
 corpus, out, base, epochs = sys.argv[1:5]
-options = TrainingOptions(base_model=base, epochs=int(epochs), batch=8, window=32, learning_rate=1e-3)
+options = TrainingOptions(base_model=base, epochs=int(epochs), batch=8, window=32, learning_rate=1e-3, topic_dropout=1.0)
 def report(progress):
     print(progress.epoch, progress.step, progress.message or "", flush=True)
     if progress.epoch == 3 and progress.step == 2:
@@ -149,7 +150,7 @@ def test_a_killed_training_is_resumed_to_the_same_end(tmp_path, bases, corpus):
 
     said = []
     resumed = train(corpus, out, options, resume=True, report=said.append)
-    assert said[0].message == "resumed after epoch 2 of 4"
+    assert "resumed after epoch 2 of 4" in [progress.message for progress in said]
     whole = train(corpus, tmp_path / "whole", options)
     histories = [json.loads((run.path / "history.json").read_text()) for run in (resumed, whole)]
     assert [len(history["loss"]) for history in histories] == [4, 4]
