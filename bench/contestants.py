@@ -13,7 +13,7 @@ class Contestant:
     """One way to run the model. `precision` names the roofline it is held against, if there is one.
 
     `threaded` contestants are also tried with one single-threaded session a core. Those without an `encoder`
-    classify documents only.
+    classify documents only, and get that without a trial.
     """
 
     name: str
@@ -46,6 +46,20 @@ ALL = (
         "ours_openvino",
         "authorid fp32, OpenVINO provider",
         {"precision": "fp32", "provider": "openvino"},
+    ),
+    Contestant(
+        "ours-auto",
+        "ours",
+        "authorid, both experts as needed (effort auto)",
+        {"precision": "int8", "effort": "auto"},
+        encoder=False,
+    ),
+    Contestant(
+        "ours-fast",
+        "ours",
+        "authorid, n-grams only (effort fast)",
+        {"precision": "int8", "effort": "fast"},
+        encoder=False,
     ),
     Contestant("keras", "keras", "Keras model.predict (TensorFlow)", {}, "fp32", threaded=False),
     Contestant("torch-fp32", "torch", "transformers pipeline (torch fp32)", {"dtype": "float32"}, "fp32"),

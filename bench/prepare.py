@@ -87,7 +87,8 @@ def _from_run(path: Path, corpus: Path | None, bundle: Path | None, out: Path) -
     if bundle is not None:
         shutil.copytree(bundle, out / "bundle")
     else:
-        export_run(path, out / "bundle", ExportOptions(quantize=True, corpus=corpus, verify_documents=60))
+        options = ExportOptions(quantize=True, openvino=True, corpus=corpus, verify_documents=100, force=True)
+        export_run(path, out / "bundle", options)
 
 
 def _random(geometry: str, tokenizer: Path | None, out: Path) -> None:

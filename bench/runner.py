@@ -283,7 +283,7 @@ class Match:
                 best = min(runs[1:], key=lambda answer: float(answer["seconds"]))
                 rate = round(best["tokens"] / best["seconds"], 1)
                 tried.append({"sessions": sessions, "threads": threads, "batch": batch, "rate": rate})
-        first = {"sessions": shapes[-1][0], "threads": shapes[-1][1], "batch": self.plan.batches[0], "rate": 0.0}
+        first = {"sessions": shapes[0][0], "threads": shapes[0][1], "batch": self.plan.batches[0], "rate": 0.0}
         chosen = max(tried, key=lambda trial: float(trial["rate"]), default=first)
         row["sessions"], row["threads"], row["batch_windows"] = chosen["sessions"], chosen["threads"], chosen["batch"]
         row["sweep_windows"] = tried

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +18,29 @@ def make() -> Peer:
 
 
 class Ours(Peer):
-    """`settings`: ``precision`` and ``provider``. A batch of n windows means a budget of n windows' tokens."""
+    """`settings`: ``precision``, ``provider`` and ``effort``. A batch of n windows means a budget of n windows' tokens.
+
+    Without an ``effort``, only the encoder answers, as with everybody else; with one, the bundle's experts do.
+    """
 
     packages = ("authorid", "numpy", "onnxruntime", "tokenizers")
 
     def prepare(self, model: Prepared, settings: dict[str, Any]) -> None:
-        """Refuse early what this release cannot do."""
+        """Refuse early what this release or this model cannot do."""
+        from authorid.bundle import load_bundle
+
         _options(settings, 1, 1, 128)
+        if "effort" in settings and load_bundle(model.path / "bundle").ngrams is None:
+            raise ValueError("these weights have no n-grams beside them")
 
     def load(self, model: Prepared, settings: dict[str, Any], sessions: int, threads: int) -> None:
         """Open the bundle."""
-        from authorid.bundle import load_bundle
+        from authorid.bundle import Decision, load_bundle
         from authorid.pipeline import Scorer
 
         self._bundle = load_bundle(model.path / "bundle")
+        if "effort" not in settings and self._bundle.ngrams is not None:
+            self._bundle = replace(self._bundle, ngrams=None, decision=Decision())
         self._shape = (sessions, threads)
         self._scorers: dict[int, Scorer] = {}
         self._engine = self._scorer(8).engine
@@ -42,7 +51,8 @@ class Ours(Peer):
         if batch not in self._scorers:
             self._scorers.clear()
             budget = batch * self._bundle.window.length
-            self._scorers[batch] = Scorer(self._bundle, _options(self.settings, *self._shape, budget))
+            options = _options(self.settings, *self._shape, budget)
+            self._scorers[batch] = Scorer(self._bundle, options, effort=self.settings.get("effort", "full"))
         return self._scorers[batch]
 
     def forward(self, session: int, ids: Ints, mask: Ints) -> Floats:
