@@ -6,61 +6,63 @@ one output, ``logits`` float32 [batch, authors]. All windows of a batch must hav
 `MIN_LENGTH` tokens: there is no mask anywhere.
 
 **Two promises** of ``onnxruntime-cpu``. *Batch invariance*: the logits of a window are the same to the last bit
-whatever its neighbours, whatever the batch size and the number of intra-op threads. Two ops of onnxruntime do not keep
-it by themselves, and are handled where they occur: a ReduceMean over the tokens of a single window takes another code
-path than that of several (so the mean is always taken of at least two), and a float32 matrix product with a single row
-may (so the head always sees two rows or more). *No surprises in the optimizer*: additions are written ``Sum``, not
-``Add``, because at its default level onnxruntime fuses Add + LayerNormalization into SkipLayerNormalization and Add +
-Gelu into BiasGelu, which are four and twice as slow as the parts.
+whatever its neighbours, whatever the batch size and the number of intra-op threads. A float32 matrix product with a
+single row may take another code path than one with several, so the head always sees two rows or more. *No surprises in
+the optimizer*: additions are written ``Sum``, not ``Add``, because at its default level onnxruntime fuses Add +
+LayerNormalization into SkipLayerNormalization and Add + Gelu into BiasGelu, which are four and twice as slow as the
+parts.
 
-What one layer costs in nodes: see `LAYER_NODES`. Everything else is in `EMBEDDING_NODES` and `HEAD_NODES`.
+What one layer costs in nodes: see `layer_nodes`. Everything else is in `EMBEDDING_NODES` and `HEAD_NODES`.
 
 **INT8** means, for ``onnxruntime-cpu``: every matmul of the encoder is U8 x S8 -> float32 in one MatMulIntegerToFloat
 (bias inside), activations quantized with one static scale each (from `authorid.export.calibrate`), weights with one
 scale a column (see `quantize_columns`); the token table is int8 with one scale a row. Norms, GELU, attention and the
 head stay float32.
 
+**What stays in the cache is fast.** Tokens come first, states are [s, b, width], so that attention is two FusedMatMul
+that read their heads where the projections wrote them: nothing is transposed but the context, and that in 8 bits. The
+inner layer of the feed-forward part goes strip by strip (`STRIP` neurons: matmul, GELU, quantization), so that what is
+float32 of it never leaves the core's L2.
+
 **OpenVINO** gets the same numbers in other words: attention as MatMul, Softmax, MatMul, and INT8 as MatMul of an
 activation that went through QuantizeLinear and DequantizeLinear and of dequantized weights, which OpenVINO computes in
 integers. Weights, scales and zero points are the same to the bit, so the two dialects can share one file
-(`authorid.export.sharing`). The zero points of activations cost nothing, OpenVINO folds them into the bias; ranges
-symmetric around zero would waste nearly half of the steps behind GELU and double the error. Nothing is promised about
-batches: OpenVINO picks its kernels by shape, so authorid hands it single windows.
+(`authorid.export.sharing`); the strips are put together again by a Concat of constants, which OpenVINO does once, when
+it loads the graph. The zero points of activations cost nothing, OpenVINO folds them into the bias; ranges symmetric
+around zero would waste nearly half of the steps behind GELU and double the error. Nothing is promised about batches:
+OpenVINO picks its kernels by shape, so the engine tries whether they change a bit before it hands over any.
 
-Why these ops and not others (onnxruntime 1.32, one thread, Zen 4 with AVX512-VNNI, MiniLM-L6; ratios of medians): three
-projections and the attention that follows take 0.95 of the time of one wide projection, Split and attention; with
-MultiHeadAttention they take 0.92 to 0.97 of their time with opset-23 Attention in batches of full windows (1.04 for a
-single window of 128, 1.09 for windows of 32) and 0.92 to 0.95 of that with MatMul, Softmax, MatMul; Gelu equals
-FastGelu, and a bias inside FastGelu costs 1.1; Add + LayerNormalization take 0.19 of SkipLayerNormalization. For a
-``first`` pooling, computing only two tokens in the last layer saves 8 to 17 % of the whole.
+Measurements behind these choices: docs/performance.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from authorid.errors import ExportError, require
-from authorid.export.weights import Dense, EncoderWeights, Floats, Norm
+from authorid.export.weights import Dense, EncoderWeights, Floats, GeluKind, Norm
 
 __all__ = [
     "CPU",
     "EMBEDDING_NODES",
     "HEAD_NODES",
-    "LAYER_NODES",
     "METADATA_DIALECT",
     "MIN_LENGTH",
     "OPENVINO",
+    "STRIP",
     "Dialect",
     "Precision",
     "Range",
     "Ranges",
     "activation_scale",
     "emit",
+    "layer_nodes",
     "quantize_columns",
     "quantize_rows",
     "sites",
@@ -96,36 +98,54 @@ METADATA_DIALECT = "authorid.dialect"
 MIN_LENGTH = 2
 """Fewest tokens in a window. ``[CLS] token [SEP]`` has three."""
 
-EMBEDDING_NODES: Mapping[Precision, Mapping[str, int]] = {
-    "fp32": {"Gather": 1, "Shape": 1, "Slice": 1, "Sum": 1, "LayerNormalization": 1},
-    "int8": {"Gather": 2, "Cast": 1, "Mul": 1, "Shape": 1, "Slice": 1, "Sum": 1, "LayerNormalization": 1},
-}
-"""Nodes before the first layer, in both dialects: the int8 table needs its row scales gathered and multiplied in."""
+STRIP = 384
+"""Neurons of the inner layer that are computed together in INT8: 512 tokens of them are 0.8 MB in float32."""
 
-_PLAIN = {"LayerNormalization": 2, "Gelu": 1}
-_PLAIN_ATTENTION = {"Reshape": 4, "Transpose": 4, "Mul": 1, "Softmax": 1}
+_EMBEDDING = {"Shape": 1, "Slice": 1, "Sum": 1, "LayerNormalization": 1}
+_TABLE: Mapping[Precision, Mapping[str, int]] = {"fp32": {"Gather": 1}, "int8": {"Gather": 2, "Cast": 1, "Mul": 1}}
 
-LAYER_NODES: Mapping[tuple[Dialect, Precision], Mapping[str, int]] = {
-    (CPU, "fp32"): {"MatMul": 6, "Sum": 8, "MultiHeadAttention": 1, **_PLAIN},
-    (CPU, "int8"): {"QuantizeLinear": 4, "MatMulIntegerToFloat": 6, "Sum": 2, "MultiHeadAttention": 1, **_PLAIN},
-    (OPENVINO, "fp32"): {"MatMul": 8, "Sum": 8, **_PLAIN_ATTENTION, **_PLAIN},
-    (OPENVINO, "int8"): {
-        "QuantizeLinear": 4,
-        "DequantizeLinear": 10,
-        "MatMul": 8,
-        "Sum": 8,
-        **_PLAIN_ATTENTION,
-        **_PLAIN,
-    },
+EMBEDDING_NODES: Mapping[tuple[Dialect, Precision], Mapping[str, int]] = {
+    (CPU, "fp32"): {"Transpose": 1, **_TABLE["fp32"], **_EMBEDDING},
+    (CPU, "int8"): {"Transpose": 1, **_TABLE["int8"], **_EMBEDDING},
+    (OPENVINO, "fp32"): {**_TABLE["fp32"], **_EMBEDDING},
+    (OPENVINO, "int8"): {**_TABLE["int8"], **_EMBEDDING},
 }
-"""Nodes of one layer, and one Mul for each range with a divisor. The last layer of a ``first`` pooling has one Gather
-more (two in INT8): from there on only the first two tokens are computed."""
+"""Nodes before the first layer: the int8 table needs its row scales gathered and multiplied in. What is transposed are
+the ids."""
 
 HEAD_NODES: Mapping[str, Mapping[str, int]] = {
-    "mean": {"Concat": 1, "ReduceMean": 1, "MatMul": 1, "Sum": 1, "Split": 1},
+    "mean": {"ReduceMean": 1, "Concat": 1, "MatMul": 1, "Sum": 1, "Split": 1},
     "first": {"MatMul": 1, "Sum": 1, "Gather": 1},
 }
 """Nodes after the last layer, by pooling. A hidden layer adds a MatMul, a Sum and its activation."""
+
+
+def layer_nodes(dialect: Dialect, precision: Precision, inner: int) -> dict[str, int]:
+    """Nodes of one layer with `inner` neurons between its feed-forward matmuls.
+
+    One Mul more for each range with a divisor. The last layer of a ``first`` pooling has one Gather more (two in INT8):
+    from there on only the first two tokens are computed.
+    """
+    nodes = {"LayerNormalization": 2, "Softmax": 1, "Gelu": 1, "Sum": 2}
+    strips = len(_strips(inner)) if precision == "int8" else 1
+    if dialect == CPU:
+        nodes |= {"Reshape": 4, "FusedMatMul": 2, "Transpose": 1}
+    else:
+        nodes |= {"Reshape": 4, "Transpose": 4, "Mul": 1, "MatMul": 8, "Sum": 8}
+    if precision == "fp32":
+        return nodes | {"MatMul": nodes.get("MatMul", 6), "Sum": 8}
+    if dialect == OPENVINO:
+        nodes |= {"QuantizeLinear": 4, "DequantizeLinear": 10}
+    else:
+        nodes |= {"QuantizeLinear": 3 + strips, "MatMulIntegerToFloat": 5 + strips, "Gelu": strips}
+    return nodes | ({"Concat": 1} if strips > 1 else {})
+
+
+def _strips(inner: int) -> list[slice]:
+    """The neurons of an inner layer, `STRIP` by `STRIP`; the last strip has what is left."""
+    edges = [STRIP * number for number in range(max(1, inner // STRIP))] + [inner]
+    return [slice(start, stop) for start, stop in pairwise(edges)]
+
 
 _MICROSOFT = "com.microsoft"
 _OPSET = 20
@@ -184,7 +204,7 @@ def emit(
 
     `ranges` gives, for INT8, the range of every matmul input (`sites`); zero is always made part of it. With `observe`
     (float32 only) the graph has one more output for each site, named after it: the matmul input itself, float32
-    [b, s, channels]. That is how ranges are found. Raises `ExportError` when ranges are missing or not finite.
+    [s, b, channels]. That is how ranges are found. Raises `ExportError` when ranges are missing or not finite.
     """
     if precision == "int8":
         if observe:
@@ -214,6 +234,7 @@ class _Graph:
 
     dialect: ClassVar[Dialect] = CPU
     opsets: ClassVar[Mapping[str, int]] = {"": _OPSET, _MICROSOFT: 1}
+    token_axis: ClassVar[int] = 0
 
     precision: Precision
     ranges: Ranges
@@ -236,6 +257,10 @@ class _Graph:
             self.constants[name] = numpy_helper.from_array(array.reshape(np.shape(value)), name)
         return name
 
+    def ids(self) -> str:
+        """The token ids, with tokens on `token_axis`."""
+        return self.op("Transpose", ["input_ids"], "tokens_first", perm=[1, 0])
+
     def matmul_input(self, x: str, site: str) -> str:
         """Make float32 `x` ready to enter the matmuls of `site`."""
         if self.observe:
@@ -245,25 +270,45 @@ class _Graph:
         divisor = self.ranges[site].divisor
         if divisor is not None:
             x = self.op("Mul", [x, self.const(f"{site}/factor", 1 / divisor)], f"{site}/divided")
-        return self.quantized(x, site)
+        return self.quantized(x, site, f"{site}/quantized")
 
     def linear(self, x: str, dense: Dense, name: str, site: str = "") -> str:
         """``x @ kernel + bias`` for an `x` from `matmul_input` of `site`; in float32 when no site is given."""
         if self.precision == "fp32" or not site:
             return self.product(x, self.const(f"{name}/kernel", dense.kernel), dense, name)
-        divisor = self.ranges[site].divisor
-        kernel, scales = quantize_columns(dense.kernel if divisor is None else dense.kernel * divisor[:, None])
+        kernel, scales = self.integers(dense, site)
         weights = self.const(f"{name}/kernel", kernel, np.int8), self.const(f"{name}/scales", scales)
         return self.quantized_product(x, *weights, dense, name, site)
+
+    def integers(self, dense: Dense, site: str) -> tuple[npt.NDArray[np.int8], Floats]:
+        """The kernel that meets the matmul input of `site` in INT8: `quantize_columns` of it, divisor multiplied in."""
+        divisor = self.ranges[site].divisor
+        return quantize_columns(dense.kernel if divisor is None else dense.kernel * divisor[:, None])
+
+    def hidden(self, x: str, dense: Dense, gelu: GeluKind, name: str, sites: tuple[str, str]) -> str:
+        """GELU of ``x @ kernel + bias``: from the matmul input of the first of two `sites` to that of the second."""
+        if self.precision == "fp32":
+            return self.matmul_input(self.gelu(self.linear(x, dense, name, sites[0]), gelu, f"{name}/gelu"), sites[1])
+        parts = []
+        for number, columns in enumerate(strips := _strips(dense.kernel.shape[1])):
+            strip = Dense(dense.kernel[:, columns], dense.bias[columns])
+            own = f"{name}/{number}" if len(strips) > 1 else name
+            y = self.gelu(self.linear(x, strip, own, sites[0]), gelu, f"{own}/gelu")
+            parts.append(self.quantized(y, sites[1], f"{own}/quantized"))
+        return parts[0] if len(parts) == 1 else self.op("Concat", parts, f"{name}/quantized", axis=-1)
+
+    def gelu(self, x: str, kind: GeluKind, name: str) -> str:
+        """The activation."""
+        return self.op("Gelu", [x], name, approximate="tanh" if kind == "tanh" else "none")
 
     def product(self, x: str, kernel: str, dense: Dense, name: str) -> str:
         """``x @ kernel + bias`` in float32."""
         product = self.op("MatMul", [x, kernel], f"{name}/product")
         return self.op("Sum", [product, self.const(f"{name}/bias", dense.bias)], name)
 
-    def quantized(self, x: str, site: str) -> str:
+    def quantized(self, x: str, site: str, name: str) -> str:
         """Quantize the float32 matmul input `x`."""
-        return self.op("QuantizeLinear", [x, *self._scale(site)], f"{site}/quantized")
+        return self.op("QuantizeLinear", [x, *self._scale(site)], name)
 
     def quantized_product(self, x: str, kernel: str, scales: str, dense: Dense, name: str, site: str) -> str:
         """``x @ kernel + bias`` for an `x` from `quantized`; float32 again."""
@@ -271,9 +316,24 @@ class _Graph:
         operands = [x, kernel, scale, scales, zero, "", self.const(f"{name}/bias", dense.bias)]
         return self.op("MatMulIntegerToFloat", operands, name, domain=_MICROSOFT)
 
-    def attention(self, queries: str, keys: str, values: str, heads: int, width: int, name: str) -> str:
-        """Attention without a mask: queries [b, t, width], keys and values [b, s, width] -> [b, t, width]."""
-        return self.op("MultiHeadAttention", [queries, keys, values], name, domain=_MICROSOFT, num_heads=heads)
+    def attention(self, queries: str, keys: str, values: str, heads: int, width: int, name: str, site: str) -> str:
+        """Attention without a mask: queries [t, b, width], keys and values [s, b, width] -> matmul input of `site`."""
+        split = self.const("split_heads", [0, 0, heads, width // heads], np.int64)
+        parts = {"q": queries, "k": keys, "v": values}
+        q, k, v = (self.op("Reshape", [x, split], f"{name}/{part}") for part, x in parts.items())
+        # [t, b, heads, d] and [s, b, heads, d], read as [b, heads, t, d] and [b, heads, d, s]
+        flags = {"transBatchA": 1, "transBatchB": 1, "transB": 1, "alpha": (width // heads) ** -0.5}
+        scores = self.op("FusedMatMul", [q, k], f"{name}/scores", domain=_MICROSOFT, **flags)
+        shares = self.op("Softmax", [scores], f"{name}/shares", axis=-1)
+        mixed = self.op("FusedMatMul", [shares, v], f"{name}/mixed", domain=_MICROSOFT, transBatchB=1)
+        if self.precision == "int8" and self.ranges[site].divisor is None:
+            return self._join(self.quantized(mixed, site, f"{site}/quantized"), width, name)
+        return self.matmul_input(self._join(mixed, width, name), site)
+
+    def _join(self, x: str, width: int, name: str) -> str:
+        """[b, heads, t, d] -> [t, b, width]."""
+        joined = self.op("Transpose", [x], f"{name}/joined", perm=[2, 0, 1, 3])
+        return self.op("Reshape", [joined, self.const("join_heads", [0, 0, width], np.int64)], name)
 
     def norm(self, x: str, norm: Norm, name: str, epsilon: float) -> str:
         """Layer normalisation over the last axis."""
@@ -307,18 +367,38 @@ class _OpenVINOGraph(_Graph):
 
     dialect: ClassVar[Dialect] = OPENVINO
     opsets: ClassVar[Mapping[str, int]] = {"": _OPSET}
+    token_axis: ClassVar[int] = 1
 
-    def quantized(self, x: str, site: str) -> str:
+    def ids(self) -> str:
+        """As they come."""
+        return "input_ids"
+
+    def quantized(self, x: str, site: str, name: str) -> str:
         """Quantize and dequantize `x`: OpenVINO moves the two to where they cost least."""
-        return self.op("DequantizeLinear", [super().quantized(x, site), *self._scale(site)], f"{site}/dequantized")
+        return self.op("DequantizeLinear", [super().quantized(x, site, name), *self._scale(site)], f"{name}/float")
 
     def quantized_product(self, x: str, kernel: str, scales: str, dense: Dense, name: str, site: str) -> str:
         """The float32 product of two dequantized matrices, which OpenVINO computes in integers."""
         dequantized = self.op("DequantizeLinear", [kernel, scales], f"{name}/dequantized", axis=1)
         return self.product(x, dequantized, dense, name)
 
-    def attention(self, queries: str, keys: str, values: str, heads: int, width: int, name: str) -> str:
-        """The parts that OpenVINO fuses again."""
+    def hidden(self, x: str, dense: Dense, gelu: GeluKind, name: str, sites: tuple[str, str]) -> str:
+        """In one piece; only its integers come as strips, to be the same tensors as in the other dialect."""
+        strips = _strips(dense.kernel.shape[1])
+        if self.precision == "fp32" or len(strips) == 1:
+            y = self.linear(x, dense, name, sites[0])
+        else:
+            integers, scales = self.integers(dense, sites[0])
+            stored = [
+                self.const(f"{name}/{number}/kernel", integers[:, columns], np.int8)
+                for number, columns in enumerate(strips)
+            ]
+            kernel = self.op("Concat", stored, f"{name}/kernel", axis=1)
+            y = self.quantized_product(x, kernel, self.const(f"{name}/scales", scales), dense, name, sites[0])
+        return self.matmul_input(self.gelu(y, gelu, f"{name}/gelu"), sites[1])
+
+    def attention(self, queries: str, keys: str, values: str, heads: int, width: int, name: str, site: str) -> str:
+        """The parts that OpenVINO fuses again; tokens are on axis 1."""
         split = self.const("split_heads", [0, 0, heads, width // heads], np.int64)
 
         def by_head(x: str, part: str, *order: int) -> str:
@@ -331,48 +411,48 @@ class _OpenVINOGraph(_Graph):
         shares = self.op("Softmax", [self.op("Mul", [scores, scale], f"{name}/scaled")], f"{name}/shares", axis=-1)
         mixed = self.op("MatMul", [shares, by_head(values, "v", 0, 2, 1, 3)], f"{name}/mixed")
         joined = self.op("Transpose", [mixed], f"{name}/joined", perm=[0, 2, 1, 3])
-        return self.op("Reshape", [joined, self.const("join_heads", [0, 0, width], np.int64)], name)
+        joined = self.op("Reshape", [joined, self.const("join_heads", [0, 0, width], np.int64)], name)
+        return self.matmul_input(joined, site)
 
 
 def _embeddings(graph: _Graph, weights: EncoderWeights) -> str:
-    """Token ids -> states float32 [b, s, h]."""
+    """Token ids -> states float32 [s, b, h], or [b, s, h] where tokens are on axis 1."""
+    ids = graph.ids()
     if graph.precision == "fp32":
-        tokens = graph.op("Gather", [graph.const("tokens/table", weights.token_embedding), "input_ids"], "tokens")
+        tokens = graph.op("Gather", [graph.const("tokens/table", weights.token_embedding), ids], "tokens")
     else:
         table, scales = quantize_rows(weights.token_embedding)
-        rows = graph.op("Gather", [graph.const("tokens/table", table, np.int8), "input_ids"], "tokens/rows")
-        scale = graph.op("Gather", [graph.const("tokens/scales", scales[:, None]), "input_ids"], "tokens/scale")
+        rows = graph.op("Gather", [graph.const("tokens/table", table, np.int8), ids], "tokens/rows")
+        scale = graph.op("Gather", [graph.const("tokens/scales", scales[:, None]), ids], "tokens/scale")
         tokens = graph.op("Mul", [graph.op("Cast", [rows], "tokens/float", to=1), scale], "tokens")
     length = graph.op("Shape", ["input_ids"], "length", start=1, end=2)
-    places = graph.const("positions/table", weights.position_embedding[None])
-    zero, one = graph.const("zero", [0], np.int64), graph.const("one", [1], np.int64)
-    positions = graph.op("Slice", [places, zero, length, one], "positions")
+    axis = graph.token_axis
+    places = graph.const("positions/table", np.expand_dims(weights.position_embedding, 1 - axis))
+    zero, along = graph.const("zero", [0], np.int64), graph.const("token_axis", [axis], np.int64)
+    positions = graph.op("Slice", [places, zero, length, along], "positions")
     summed = graph.op("Sum", [tokens, positions], "embeddings/sum")
     return graph.norm(summed, weights.embedding_norm, "embeddings/norm", weights.epsilon)
 
 
 def _layer(graph: _Graph, weights: EncoderWeights, index: int, x: str) -> str:
-    """One transformer layer: [b, s, h] -> [b, s, h], or [b, 2, h] from the last layer when only those are used."""
+    """One transformer layer: states of all tokens, or of two from the last layer when only those are used."""
     layer, name = weights.layers[index], f"layer_{index}"
     states = graph.matmul_input(x, f"{name}/input")
     keys = graph.linear(states, layer.k, f"{name}/k", f"{name}/input")
     values = graph.linear(states, layer.v, f"{name}/v", f"{name}/input")
     if index == len(weights.layers) - 1 and weights.head.pooling == "first":
-        two = graph.const("first_two", [0, 1], np.int64)
-        rows = graph.op("Gather", [x, two], f"{name}/first_rows", axis=1)
+        two, axis = graph.const("first_two", [0, 1], np.int64), graph.token_axis
+        rows = graph.op("Gather", [x, two], f"{name}/first_rows", axis=axis)
         quantized = states != x
-        states = graph.op("Gather", [states, two], f"{name}/input/first_rows", axis=1) if quantized else rows
+        states = graph.op("Gather", [states, two], f"{name}/input/first_rows", axis=axis) if quantized else rows
         x = rows
     queries = graph.linear(states, layer.q, f"{name}/q", f"{name}/input")
-    context = graph.attention(queries, keys, values, weights.heads, weights.width, f"{name}/context")
-    y = graph.matmul_input(context, f"{name}/attention")
+    y = graph.attention(queries, keys, values, weights.heads, weights.width, f"{name}/context", f"{name}/attention")
     y = graph.linear(y, layer.attention_output, f"{name}/attention_output", f"{name}/attention")
     y = graph.op("Sum", [x, y], f"{name}/attention_residual")
     x = graph.norm(y, layer.attention_norm, f"{name}/attention_norm", weights.epsilon)
     y = graph.matmul_input(x, f"{name}/ffn_input")
-    y = graph.linear(y, layer.ffn_inner, f"{name}/ffn", f"{name}/ffn_input")
-    y = graph.op("Gelu", [y], f"{name}/gelu", approximate="tanh" if weights.gelu == "tanh" else "none")
-    y = graph.matmul_input(y, f"{name}/ffn_inner")
+    y = graph.hidden(y, layer.ffn_inner, weights.gelu, f"{name}/ffn", (f"{name}/ffn_input", f"{name}/ffn_inner"))
     y = graph.linear(y, layer.ffn_output, f"{name}/ffn_output", f"{name}/ffn_inner")
     y = graph.op("Sum", [x, y], f"{name}/ffn_residual")
     return graph.norm(y, layer.ffn_norm, f"{name}/ffn_norm", weights.epsilon)
@@ -380,10 +460,10 @@ def _layer(graph: _Graph, weights: EncoderWeights, index: int, x: str) -> str:
 
 def _head(graph: _Graph, weights: EncoderWeights, x: str) -> None:
     """States -> logits [b, authors]. Between them are always two rows or more, of which the first half counts."""
-    head = weights.head
+    head, axis = weights.head, graph.token_axis
     if head.pooling == "mean":
-        twice = graph.op("Concat", [x, x], "pooling/twice", axis=0)
-        x = graph.op("ReduceMean", [twice, graph.const("one", [1], np.int64)], "pooling", keepdims=0)
+        mean = graph.op("ReduceMean", [x, graph.const("token_axis", [axis], np.int64)], "pooling", keepdims=0)
+        x = graph.op("Concat", [mean, mean], "pooling/twice", axis=0)
     if head.hidden is not None:
         x = graph.linear(x, head.hidden, "head_hidden")
         x = graph.op("Relu" if head.activation == "relu" else "Tanh", [x], "head_hidden/activation")
@@ -394,4 +474,4 @@ def _head(graph: _Graph, weights: EncoderWeights, x: str) -> None:
             helper.make_node("Split", [x], ["logits", "logits/again"], name="logits", axis=0, num_outputs=2)
         )
     else:
-        graph.op("Gather", [x, graph.const("first", 0, np.int64)], "logits", axis=1)
+        graph.op("Gather", [x, graph.const("first", 0, np.int64)], "logits", axis=axis)

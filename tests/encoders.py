@@ -14,6 +14,7 @@ SHAPES = {
     # name: family, layers, heads, width, inner width, pooling, hidden activation
     "bert-mean": ("bert", 3, 5, 40, 72, "mean", None),
     "bert-first": ("bert", 2, 3, 48, 96, "first", "tanh"),
+    "bert-strips": ("bert", 2, 4, 32, 2 * 384 + 13, "mean", None),
     "bert-odd": ("bert", 1, 5, 35, 51, "mean", "tanh"),
     "distilbert-mean": ("distilbert", 1, 2, 32, 64, "mean", "relu"),
     "distilbert-first": ("distilbert", 3, 5, 40, 77, "first", "relu"),

@@ -31,10 +31,10 @@ def nodes(graph):
 
 
 def expected_nodes(weights, precision, dialect=emitter.CPU):
-    head, layers = weights.head, len(weights.layers)
-    total = Counter(emitter.EMBEDDING_NODES[precision])
-    for _ in range(layers):
-        total += Counter(emitter.LAYER_NODES[dialect, precision])
+    head = weights.head
+    total = Counter(emitter.EMBEDDING_NODES[dialect, precision])
+    for layer in weights.layers:
+        total += Counter(emitter.layer_nodes(dialect, precision, len(layer.ffn_inner.bias)))
     total += Counter(emitter.HEAD_NODES[head.pooling])
     if head.pooling == "first":
         total["Gather"] += 2 if precision == "int8" else 1
@@ -127,8 +127,10 @@ def test_onnxruntime_does_not_refuse_into_slow_ops(precision, disabled, weights,
         graph, options, providers=["CPUExecutionProvider"], disabled_optimizers=disabled or None
     )
     optimized = Counter(node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node)
-    assert not optimized.keys() & {"SkipLayerNormalization", "BiasGelu", "FastGelu", "DequantizeLinear", "Transpose"}
+    assert not optimized.keys() & {"SkipLayerNormalization", "BiasGelu", "FastGelu", "DequantizeLinear"}
     assert optimized["Gelu"] == len(chosen.layers)
+    assert optimized["FusedMatMul"] == 2 * len(chosen.layers)
+    assert optimized["Transpose"] <= 1 + len(chosen.layers)  # the ids, and the context of each layer
 
 
 def test_emission_is_reproducible(weights):

@@ -108,7 +108,8 @@ import sys
 from pathlib import Path
 from authorid.training import TrainingOptions, train
 corpus, out, base, epochs = sys.argv[1:5]
-options = TrainingOptions(base_model=base, epochs=int(epochs), batch=8, window=32, learning_rate=1e-3, topic_dropout=1.0)
+given = {"batch": 8, "window": 32, "learning_rate": 1e-3, "topic_dropout": 1.0}
+options = TrainingOptions(base_model=base, epochs=int(epochs), **given)
 def report(progress):
     print(progress.epoch, progress.step, progress.message or "", flush=True)
     if progress.epoch == 3 and progress.step == 2:
