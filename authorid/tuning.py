@@ -59,8 +59,9 @@ def tune(
             continue
         try:
             for workers, threads in _shapes(name):
-                engine = Engine(bundle, EngineOptions(chosen, workers, threads, provider=name))
-                for budget in _budgets(name, length):
+                engine = Engine(bundle, EngineOptions(chosen, workers, threads, BUDGETS[-1], name))
+                # An engine that takes windows one by one is measured so.
+                for budget in _budgets(length) if engine.budget > 1 else [length]:
                     engines[EngineOptions(chosen, workers, threads, budget, name)] = engine
         except AuthoridError as error:
             if provider == name or name == "cpu":
@@ -131,15 +132,14 @@ def _shapes(provider: Provider) -> list[tuple[int, int]]:
     return [(cores // threads, threads) for threads in range(1, cores + 1) if cores % threads == 0]
 
 
-def _budgets(provider: Provider, length: int) -> list[int]:
-    """Sizes of a batch in tokens, each a full window or more; OpenVINO gets single windows."""
-    return [length] if provider == "openvino" else [budget for budget in BUDGETS if budget >= length]
+def _budgets(length: int) -> list[int]:
+    """Sizes of a batch in tokens, each a full window or more."""
+    return [budget for budget in BUDGETS if budget >= length]
 
 
 def _is_default(options: EngineOptions) -> bool:
     """Whether this is what runs without tuning: it gets the benefit of the doubt."""
-    shape = options.workers, options.threads
-    return shape == (available_cores(), 1) and (options.provider == "openvino" or options.budget == DEFAULTS.budget)
+    return (options.workers, options.threads, options.budget) == (available_cores(), 1, DEFAULTS.budget)
 
 
 def _remember(bundle: Bundle, precision: Precision, trials: Sequence[Trial]) -> None:

@@ -7,6 +7,7 @@ import json
 import sys
 import types
 
+import numpy as np
 import onnx
 import onnxruntime
 import pytest
@@ -116,11 +117,30 @@ def test_a_plugin_that_cannot_be_loaded_is_a_clear_error(both, plugin, amx, monk
     assert Engine(both).provider == "cpu"
 
 
-def test_openvino_gets_single_windows_on_single_threads(both, plugin, amx):
+def test_openvino_gets_batches_on_single_threads(both, plugin, amx):
     engine = Engine(both, EngineOptions(workers=3, threads=2, budget=512, provider="openvino"))
-    assert (engine.provider, engine.workers, engine.threads, engine.budget) == ("openvino", 3, 1, 1)
+    assert (engine.provider, engine.workers, engine.threads, engine.budget) == ("openvino", 3, 1, 512)
     config = {"INFERENCE_PRECISION_HINT": "bf16", "INFERENCE_NUM_THREADS": "3", "NUM_STREAMS": "3"}
     assert plugin.options == [config]
+
+
+def test_kernels_that_answer_otherwise_in_batches_get_single_windows(both, plugin, amx, monkeypatch):
+    run, calls = Engine.run, []
+
+    def drifting(self, ids):
+        calls.append(len(ids))
+        return run(self, ids) + np.float32(1e-6) * (self.provider == "openvino" and len(ids) > 2)
+
+    monkeypatch.setattr(Engine, "run", drifting)
+    assert Engine(both, OPENVINO).budget == 1
+    assert max(calls) > 2
+    calls.clear()
+    assert Engine(both, OPENVINO).budget == 1  # known from now on
+    assert not calls
+    assert Engine(both, EngineOptions(provider="cpu")).budget > 1
+    rows = list(Scorer(both, OPENVINO).score_texts(["the engine of the loom", "river boat oar"] * 3))
+    assert [row.author for row in rows] == ["Ada", "Ben"] * 3
+    assert set(calls) == {1}
 
 
 def test_bfloat16_only_where_there_is_amx(both, plugin, no_amx):

@@ -12,6 +12,6 @@ def make() -> Peer:
 
 
 class OursOnOpenVINO(Ours):
-    """Its engine takes windows one by one, whatever the size of a batch."""
+    """A batch has one thread, whatever was asked for."""
 
     packages = (*Ours.packages, "onnxruntime-ep-openvino")
