@@ -6,7 +6,9 @@ onnxruntime works in the calling thread. Small batches on separate cores beat on
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,8 +51,8 @@ class EngineOptions:
     """How to run a graph; 0 and ``auto`` leave the choice to tuning, or to defaults where nothing was tuned.
 
     `precision` is ``auto``, ``int8`` or ``fp32``. `workers` batches are in flight at once, each on `threads` intra-op
-    threads. `budget` is the size of a batch in tokens. `provider` is ``auto``, ``cpu`` or ``openvino``; with OpenVINO
-    a batch has always one thread. Precision and provider change answers a little, the others do not.
+    threads. `budget` is the size of a batch in tokens. `provider` is ``auto``, ``cpu`` or ``openvino``. Precision
+    and provider change answers a little, the others do not.
     """
 
     precision: str = "auto"
@@ -148,8 +150,6 @@ class Engine:
     def _open(self, bundle: Bundle, precision: Precision, provider: Provider, options: EngineOptions) -> None:
         self.precision, self.provider = precision, provider
         about = {"model": bundle.name, "provider": provider}
-        if provider != "cpu":
-            options = replace(options, threads=min(options.threads, 1))
         chosen = options.resolved(recall("tuning", tuning_key(bundle, precision, provider)))
         self.workers, self.threads = chosen.workers, chosen.threads
         path = bundle.graph(precision, provider)
@@ -168,16 +168,19 @@ class Engine:
         if recall("checked", machine_key(*checked)) is None:
             self._check_golden(bundle)
             remember("checked", machine_key(*checked), {**about, "precision": precision})
-        # Only graphs that we emitted promise that a window's logits are the same in any batch; on other kernels than
-        # those they were made for, that is tried. All else is kept so by running windows one by one.
+        # Only graphs that we emitted promise that a window's logits are the same in any batch and on any number of
+        # threads; on other kernels than those they were made for, that is tried. All else runs windows one by one.
         self.budget = chosen.budget if _DIALECT in self._session.get_modelmeta().custom_metadata_map else 1
-        if provider != "cpu" and self.budget > 1:
-            key = machine_key(*checked, str(self.budget))
+        if provider != "cpu" and (self.budget > 1 or self.threads > 1):
+            key = machine_key(*checked, f"{self.budget} tokens on {self.threads} threads")
             note = recall("batches", key)
             if note is None:
-                note = {**about, "same": self._same_in_batches(bundle)}
+                note = {**about, "same": self._same_in_batches(bundle, path)}
                 remember("batches", key, note)
-            self.budget = self.budget if note.get("same") is True else 1
+            if note.get("same") is not True:
+                self.budget = 1
+                if self.threads > 1:
+                    return self._open(bundle, precision, provider, replace(options, workers=self.workers, threads=1))
 
     def run(self, ids: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
         """Logits float32 [b, authors] of the windows `ids` int32 [b, s], all of one length."""
@@ -191,20 +194,24 @@ class Engine:
         logits: npt.NDArray[np.float32] = self._session.run(["logits"], feeds)[0]
         return logits
 
-    def _same_in_batches(self, bundle: Bundle) -> bool:
-        """Whether windows get the same logits, to the bit, alone and in batches of up to `budget` tokens.
+    def _same_in_batches(self, bundle: Bundle, path: Path) -> bool:
+        """Whether windows get the same logits, to the bit, alone on one thread and in batches of `budget` tokens.
 
         Tried with random ids from the golden windows, at lengths down to a sixteenth of a whole window, in the largest
         batch and in smaller ones, in two orders.
         """
+        single = self
+        if self.threads > 1:
+            single = copy(self)
+            single._session = open_session(path, self.provider, self.precision, workers=1, threads=1)
         pool = np.array([token for golden in bundle.golden for token in golden.ids], dtype=np.int32)
         rng = np.random.default_rng(0)
         for part in (16, 12, 9, 5, 2, 1) if len(pool) else ():
             length = max(3, bundle.window.length * part // 16)
             count = max(1, min(self.budget // length, _BATCH_TRIED))
             ids = rng.choice(pool, (count, length)).astype(np.int32)
-            alone = np.concatenate([self.run(row[None]) for row in ids])
-            for size in {size for size in (len(ids), len(ids) - 1, 3, 2) if 1 < size <= len(ids)}:
+            alone = np.concatenate([single.run(row[None]) for row in ids])
+            for size in {size for size in (count, count - 1, 3, 2, 1) if 1 <= size <= count}:
                 for order in (slice(None), slice(None, None, -1)):
                     if not np.array_equal(self.run(ids[order][:size]), alone[order][:size]):
                         return False

@@ -131,8 +131,8 @@ def open_session(
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Spinning threads would steal the cores that the other workers run on.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Threads that spin while they wait for work make a lone worker quick, and would steal the cores of others.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0" if workers > 1 else "1")
     options.log_severity_level = 3
     if provider == "cpu":
         return onnxruntime.InferenceSession(

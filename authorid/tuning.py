@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from authorid.bundle import Bundle, Precision, Provider
+from authorid.bundle import Bundle, Precision
 from authorid.cache import remember
 from authorid.engine import DEFAULTS, Engine, EngineOptions, tuning_key
 from authorid.errors import AuthoridError
@@ -58,7 +58,7 @@ def tune(
         if provider not in ("auto", name):
             continue
         try:
-            for workers, threads in _shapes(name):
+            for workers, threads in _shapes():
                 engine = Engine(bundle, EngineOptions(chosen, workers, threads, BUDGETS[-1], name))
                 # An engine that takes windows one by one is measured so.
                 for budget in _budgets(length) if engine.budget > 1 else [length]:
@@ -121,14 +121,9 @@ def random_windows(batch: int, length: int, vocabulary: int) -> npt.NDArray[np.i
     return np.random.default_rng(0).integers(0, vocabulary, (batch, length), dtype=np.int32)
 
 
-def _shapes(provider: Provider) -> list[tuple[int, int]]:
-    """(workers, threads): every way between one wide worker and many narrow ones that uses all cores.
-
-    OpenVINO's workers have one thread each; fewer of them may be faster where two cores are one.
-    """
+def _shapes() -> list[tuple[int, int]]:
+    """(workers, threads): every way between one wide worker and many narrow ones that uses all cores."""
     cores = available_cores()
-    if provider == "openvino":
-        return sorted({(cores, 1), (max(1, cores // 2), 1)}, reverse=True)
     return [(cores // threads, threads) for threads in range(1, cores + 1) if cores % threads == 0]
 
 

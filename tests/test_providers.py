@@ -117,11 +117,37 @@ def test_a_plugin_that_cannot_be_loaded_is_a_clear_error(both, plugin, amx, monk
     assert Engine(both).provider == "cpu"
 
 
-def test_openvino_gets_batches_on_single_threads(both, plugin, amx):
+def test_openvino_gets_batches_and_threads(both, plugin, amx):
     engine = Engine(both, EngineOptions(workers=3, threads=2, budget=512, provider="openvino"))
-    assert (engine.provider, engine.workers, engine.threads, engine.budget) == ("openvino", 3, 1, 512)
-    config = {"INFERENCE_PRECISION_HINT": "bf16", "INFERENCE_NUM_THREADS": "3", "NUM_STREAMS": "3"}
-    assert plugin.options == [config]
+    assert (engine.provider, engine.workers, engine.threads, engine.budget) == ("openvino", 3, 2, 512)
+    config = {"INFERENCE_PRECISION_HINT": "bf16", "INFERENCE_NUM_THREADS": "6", "NUM_STREAMS": "3"}
+    alone = config | {"INFERENCE_NUM_THREADS": "1", "NUM_STREAMS": "1"}
+    assert plugin.options == [config, alone]  # what one thread says is what all must say
+
+
+def test_kernels_that_answer_otherwise_on_two_threads_get_one(both, plugin, amx, monkeypatch):
+    opened = []
+    session = onnxruntime.InferenceSession
+
+    class Drifting:
+        """Answers a little otherwise where it was given more than one thread."""
+
+        def __init__(self, path, options, **keywords):
+            self._session = session(path, options, **keywords)
+            self._drift = np.float32(1e-6) * (options.intra_op_num_threads > 1)
+            opened.append(options.intra_op_num_threads)
+
+        def __getattr__(self, name):
+            return getattr(self._session, name)
+
+        def run(self, *arguments):
+            return [self._session.run(*arguments)[0] + self._drift]
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Drifting)
+    engine = Engine(both, EngineOptions(workers=1, threads=2, provider="openvino"))
+    assert (engine.workers, engine.threads) == (1, 1)
+    assert engine.budget > 1
+    assert opened == [2, 1, 1]
 
 
 def test_kernels_that_answer_otherwise_in_batches_get_single_windows(both, plugin, amx, monkeypatch):
@@ -221,7 +247,7 @@ def test_tuning_one_provider_leaves_the_choice_of_provider_alone(both, plugin, n
     trials = tune(both, provider="openvino", seconds=0.1)
     assert {trial.options.provider for trial in trials} == {"openvino"}
     assert recall("fastest", tuning_key(both, "int8")) is None
-    assert recall("tuning", tuning_key(both, "int8", "openvino"))["threads"] == 1
+    assert recall("tuning", tuning_key(both, "int8", "openvino"))["threads"] == trials[0].options.threads
 
 
 def test_tuning_says_what_it_could_not_measure(wrong, both, missing, plugin, monkeypatch):

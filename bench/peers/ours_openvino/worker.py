@@ -12,6 +12,6 @@ def make() -> Peer:
 
 
 class OursOnOpenVINO(Ours):
-    """A batch has one thread, whatever was asked for."""
+    """Whether it gets batches is up to authorid's engine, which tries whether they change a bit."""
 
     packages = (*Ours.packages, "onnxruntime-ep-openvino")
