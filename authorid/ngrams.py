@@ -96,21 +96,95 @@ _SPACE[[9, 10, 11, 12, 13, 32]] = True
 
 _POWERS = np.cumprod(np.full(_LONGEST, _GOLDEN, dtype=np.uint64))
 
+_PROBES = 64
+"""Words in `_CommonWords` are found after one or two; so many are never needed unless somebody means harm."""
+
 
 class _Words:
-    """The words of a text: `starts` and `lengths` [words] in bytes, case-folded `hashes` [words]."""
+    """The words of a text: `starts` and `lengths` [words] in bytes, case-folded `hashes` [words].
+
+    `firsts` are their first bytes, `kinds` the class of these, and `places` the words that are not white space.
+    """
 
     def __init__(self, text: Bytes) -> None:
-        kind = _CLASS[text]
+        kind = _CLASS.take(text)
         first = kind == 0
         first[0] = True
         first[1:] |= kind[1:] != kind[:-1]
         self.starts = np.flatnonzero(first)
-        self.lengths = np.diff(self.starts, append=len(text))
-        offsets = np.arange(len(text)) - np.repeat(self.starts, self.lengths)
-        np.minimum(offsets, _LONGEST - 1, out=offsets)
-        self.hashes: Keys = np.add.reduceat(_FOLDED[text] * _POWERS[offsets], self.starts)
-        self.kinds = kind[self.starts]
+        self.lengths = _steps(self.starts, len(text))
+        places = np.arange(len(text)) - self.starts.repeat(self.lengths)
+        np.minimum(places, _LONGEST - 1, out=places)
+        self.hashes: Keys = np.add.reduceat(_FOLDED.take(text) * _POWERS.take(places), self.starts)
+        self.kinds = kind.take(self.starts)
+        self.firsts = text.take(self.starts)
+
+    @cached_property
+    def places(self) -> npt.NDArray[np.int64]:
+        return np.flatnonzero(~_SPACE.take(self.firsts))
+
+    @cached_property
+    def units(self) -> Keys:
+        """A number for every word and mark but white space: folded letters, and whether it begins with a capital."""
+        first = self.firsts.take(self.places)
+        capital = ((first >= 65) & (first <= 90)).astype(np.uint64)
+        capital *= np.uint64(0x9FB21C651E98DF25)
+        capital += self.hashes.take(self.places)
+        return capital
+
+    @cached_property
+    def shapes(self) -> Keys:
+        """What stands for every word and mark but white space where it is masked."""
+        return _SHAPE.take(self.firsts.take(self.places)).astype(np.uint64)
+
+
+class _CommonWords:
+    """The rank of a word by its hash: a table with open addressing, looked up for all words of a text at once."""
+
+    def __init__(self, hashes: Keys) -> None:
+        if len(np.unique(hashes)) < len(hashes):
+            raise ValueError("the same common word twice")
+        self._hashes = np.append(hashes, np.uint64(0))
+        bits = max(8, (8 * len(hashes)).bit_length())
+        self._shift = np.uint64(64 - bits)
+        self._table = np.full(1 << bits, -1, dtype=np.int32)
+        homeless = np.arange(len(hashes), dtype=np.int32)
+        for probe in range(_PROBES):
+            slots = self._slots(hashes.take(homeless), probe)
+            free = self._table.take(slots) < 0
+            taken, which = np.unique(slots[free], return_index=True)
+            self._table[taken] = homeless[free][which]
+            homeless = homeless[self._table.take(slots) != homeless]
+            if not len(homeless):
+                return
+        raise ValueError("the hashes of the common words are not spread")
+
+    def _slots(self, hashes: Keys, probe: int) -> npt.NDArray[np.int64]:
+        slots = (hashes >> self._shift).astype(np.int64)
+        return (slots + probe) & (len(self._table) - 1) if probe else slots
+
+    def ranks(self, hashes: Keys) -> npt.NDArray[np.int32]:
+        """Rank of each, the number of common words for one that is not among them."""
+        ranks = self._table.take(self._slots(hashes, 0))
+        lost = np.flatnonzero((self._hashes.take(ranks) != hashes) & (ranks >= 0))
+        for probe in range(1, _PROBES):
+            if not len(lost):
+                break
+            sought = hashes.take(lost)
+            found = self._table.take(self._slots(sought, probe))
+            ranks[lost] = found
+            lost = lost[(self._hashes.take(found) != sought) & (found >= 0)]
+        ranks[lost] = -1
+        ranks[ranks < 0] = len(self._hashes) - 1
+        return ranks
+
+
+def _steps(starts: npt.NDArray[np.int64], end: int) -> npt.NDArray[np.int64]:
+    """How far it is from each of `starts` to the next one, and from the last to the `end`."""
+    steps = np.empty_like(starts)
+    np.subtract(starts[1:], starts[:-1], out=steps[:-1])
+    steps[-1:] = end - starts[-1:]
+    return steps
 
 
 class Reader:
@@ -126,9 +200,7 @@ class Reader:
         self.views = tuple(views)
         self.common = common
         self.bits = bits
-        order = np.argsort(common, kind="stable")
-        self._sorted = common[order]
-        self._ranks = np.append(order, len(common))
+        self._common = _CommonWords(common)
 
     @staticmethod
     def word_hashes(text: str) -> Keys:
@@ -149,16 +221,9 @@ class Reader:
         masked: dict[tuple[int, str], Bytes] = {}
         return [self._view(number, data, words, ranks, masked) for number in range(len(self.views))]
 
-    def _rank(self, words: _Words) -> npt.NDArray[np.int64]:
-        """Rank of each word among the common ones, -1 for what is no word, a large number for uncommon ones."""
-        ranks = np.full(len(words.starts), -1, dtype=np.int64)
-        if len(self._sorted):
-            places = np.searchsorted(self._sorted, words.hashes)
-            np.minimum(places, len(self._sorted) - 1, out=places)
-            found = self._sorted[places] == words.hashes
-            ranks = np.where(found, self._ranks[places], len(self._sorted))
-        else:
-            ranks = np.zeros(len(words.starts), dtype=np.int64)
+    def _rank(self, words: _Words) -> npt.NDArray[np.int32]:
+        """Rank of each word among the common ones, -1 for what is no word, their number for uncommon ones."""
+        ranks = self._common.ranks(words.hashes)
         ranks[words.kinds == 0] = -1
         return ranks
 
@@ -167,12 +232,12 @@ class Reader:
         number: int,
         data: Bytes,
         words: _Words,
-        ranks: npt.NDArray[np.int64],
+        ranks: npt.NDArray[np.int32],
         masked: dict[tuple[int, str], Bytes],
     ) -> npt.NDArray[np.uint32]:
         view = self.views[number]
         if view.unit == "word":
-            units = _word_units(view, data, words, ranks)
+            units = _word_units(view, words, ranks)
             grams = [_word_grams(units, size) for size in view.sizes]
         else:
             text = data
@@ -184,16 +249,18 @@ class Reader:
             grams = _byte_grams(text, view.sizes)
         keys = np.concatenate(grams) if len(grams) > 1 else grams[0]
         # The view and, through it, the table of all views: the same bytes seen in two views are two features.
-        keys = (keys ^ np.uint64((number + 1) * 0xD6E8FEB86659FD93 & (1 << 64) - 1)) * np.uint64(_GOLDEN)
+        keys ^= np.uint64((number + 1) * 0xD6E8FEB86659FD93 & (1 << 64) - 1)
+        keys *= np.uint64(_GOLDEN)
         keys ^= keys >> np.uint64(32)
         keys *= np.uint64(_GOLDEN)
-        return (keys >> np.uint64(64 - self.bits)).astype(np.uint32)
+        keys >>= np.uint64(64 - self.bits)
+        return keys.astype(np.uint32)
 
 
 def _encode(text: str) -> Bytes:
     """UTF-8 bytes, with one space for two or more characters of ASCII white space in a row."""
     data = np.frombuffer(text.encode("utf-8", "replace"), dtype=np.uint8)
-    space = _SPACE[data]
+    space = _SPACE.take(data)
     again = space[1:] & space[:-1]
     if not again.any():
         return data
@@ -202,31 +269,29 @@ def _encode(text: str) -> Bytes:
     return data[np.concatenate(([True], ~again))]
 
 
-def _distort(view: View, data: Bytes, words: _Words, ranks: npt.NDArray[np.int64]) -> Bytes:
+def _distort(view: View, data: Bytes, words: _Words, ranks: npt.NDArray[np.int32]) -> Bytes:
     """The text as the view sees it: uncommon words masked."""
-    kept = np.repeat(ranks < (view.keep or 0), words.lengths)
-    shown: Bytes = np.where(kept, data, _SHAPE[data])
+    kept = (ranks < (view.keep or 0)).repeat(words.lengths)
+    shown: Bytes = np.where(kept, data, _SHAPE.take(data))
     if view.mask == "one":
         kept[words.starts] = True
         shown = shown[kept]
     return shown
 
 
-def _word_units(view: View, data: Bytes, words: _Words, ranks: npt.NDArray[np.int64]) -> Keys:
-    """A number for every word and mark: folded letters and whether it begins with a capital; white space left out."""
-    first = data[words.starts]
-    capital = (first >= 65) & (first <= 90)
-    units = words.hashes + capital * np.uint64(0x9FB21C651E98DF25)
-    if view.keep is not None:
-        units = np.where(ranks < view.keep, units, _SHAPE[first].astype(np.uint64))
-    return units[~_SPACE[first]]
+def _word_units(view: View, words: _Words, ranks: npt.NDArray[np.int32]) -> Keys:
+    """A number for every word and mark as the view sees it; white space left out."""
+    if view.keep is None:
+        return words.units
+    return np.where(ranks.take(words.places) < view.keep, words.units, words.shapes)
 
 
 def _word_grams(units: Keys, size: int) -> Keys:
     count = max(0, len(units) - size + 1)
     keys = units[:count] + np.uint64(size)
     for place in range(1, size):
-        keys = keys * np.uint64(_GOLDEN) + units[place : place + count]
+        keys *= np.uint64(_GOLDEN)
+        keys += units[place : place + count]
     return keys
 
 
@@ -235,7 +300,9 @@ def _byte_grams(text: Bytes, sizes: Sequence[int]) -> list[Keys]:
     if tuple(sizes) == (4,) and len(text) >= 4:
         # The commonest case: every four bytes, read where they lie.
         four = np.ndarray((len(text) - 3,), dtype="<u4", buffer=np.ascontiguousarray(text), strides=(1,))
-        return [four.byteswap().astype(np.uint64) ^ np.uint64(4 * 0xA24BAED4963EE407 & (1 << 64) - 1)]
+        keys = four.byteswap().astype(np.uint64)
+        keys ^= np.uint64(4 * 0xA24BAED4963EE407 & (1 << 64) - 1)
+        return [keys]
     wide = text.astype(np.uint64)
     keys = np.zeros(len(text) + 1, dtype=np.uint64)
     grams = {}
@@ -320,8 +387,11 @@ class NgramExpert:
         rows.sort()
         if not len(rows):
             return rows, np.zeros(0, dtype=np.int64)
-        first = np.flatnonzero(np.concatenate(([True], rows[1:] != rows[:-1])))
-        return rows[first], np.diff(first, append=len(rows))
+        new = np.empty(len(rows), dtype=bool)
+        new[0] = True
+        np.not_equal(rows[1:], rows[:-1], out=new[1:])
+        first = np.flatnonzero(new)
+        return rows.take(first), _steps(first, len(rows))
 
     def _rows(self, text: str) -> Rows:
         """The row of every n-gram of `text` that has one."""

@@ -7,7 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from authorid.ngrams import NgramExpert, Reader, View
+from authorid.ngrams import NgramExpert, Reader, View, _CommonWords
 from authorid.tensors import read_tensors, write_tensors
 
 pytest.importorskip("scipy")
@@ -153,3 +153,19 @@ def test_four_grams_are_the_same_however_they_are_read():
     for item in ["abc", "abcd", *texts(3)]:
         four = one.buckets(item)[0]
         assert (four == two.buckets(item)[0][: len(four)]).all()
+
+
+def test_common_words_are_found_by_their_hash_whatever_shares_its_slot():
+    rng = np.random.default_rng(0)
+    common = rng.integers(0, 1 << 64, 3000, dtype=np.uint64)
+    common[:20] = np.uint64(0xABCDEF << 40) + np.arange(20, dtype=np.uint64)  # one slot for all of these
+    found = _CommonWords(common)
+    others = np.concatenate([rng.integers(0, 1 << 64, 3000, dtype=np.uint64), common[:20] + np.uint64(100), [0]])
+    sought = np.concatenate([common, others.astype(np.uint64)])
+    expected = {int(hash): rank for rank, hash in enumerate(common)}
+    assert found.ranks(sought).tolist() == [expected.get(int(hash), 3000) for hash in sought]
+    assert _CommonWords(common[:0]).ranks(common[:5]).tolist() == [0] * 5
+    with pytest.raises(ValueError, match="twice"):
+        _CommonWords(common[[0, 1, 0]])
+    with pytest.raises(ValueError, match="not spread"):
+        _CommonWords(np.arange(1000, dtype=np.uint64))
