@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from authorid.attribution import log_softmax
-from authorid.export.emitter import Range, Ranges, emit, sites
+from authorid.export.emitter import Range, Ranges, activation_scale, emit, sites
 from authorid.export.outliers import smooth, split_outliers
-from authorid.export.scoring import GraphRunner, Ids, batched
+from authorid.export.scoring import GraphRunner, Ids, batched, document_scores
 from authorid.export.weights import EncoderWeights, Floats
 
-__all__ = ["Calibration", "calibrate", "fit_temperature"]
+__all__ = ["METHODS", "Calibration", "Method", "calibrate", "calibrations", "fit_temperature", "most_faithful"]
+
+Method = Literal["min-max", "percentile", "mse"]
+"""How the ends of a range are found: the smallest and largest value seen; those that leave the outermost
+`_CLIPPED` of the values outside; or those that give the values of a sample the smallest squared error."""
+
+METHODS: tuple[Method, ...] = get_args(Method)
+
+_CLIPPED = 1e-4
+_SHRUNK = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +32,8 @@ class Calibration:
     """What INT8 needs to know: `weights` to quantize and `ranges` of their matmul inputs.
 
     The weights are the trained ones, but for outlier neurons that were split (`split_outliers`): emit these, not the
-    trained ones, with these ranges. `windows` and `tokens` count what was looked at.
+    trained ones, with these ranges. `windows` and `tokens` count what was looked at. `tried` says how each method did
+    where there was a choice (`most_faithful`).
     """
 
     weights: EncoderWeights
@@ -31,7 +41,8 @@ class Calibration:
     windows: int
     tokens: int
     split: int
-    method: str = "min-max, smoothed, outliers split"
+    method: Method = "min-max"
+    tried: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """What provenance records; the ranges themselves are in the graph."""
@@ -42,16 +53,22 @@ class Calibration:
             "tokens": self.tokens,
             "smoothed_inputs": smoothed,
             "split_neurons": self.split,
+            **({"tried": {method: dict(figures) for method, figures in self.tried.items()}} if self.tried else {}),
         }
 
 
 def calibrate(weights: EncoderWeights, windows: Sequence[Ids], seed: int = 0) -> Calibration:
     """Run the float32 graph over `windows` (int32 [s] each) and find the range of every matmul input.
 
-    Ranges are from the smallest to the largest value seen, never clipped: an encoder's outliers carry meaning. They
-    are tamed instead, where they are and as cheaply as can be: outputs of layer normalisations by dividing channels
-    (`smooth`), outputs of GELU by splitting neurons (`split_outliers`).
+    Ranges are from the smallest to the largest value seen. Outliers are tamed where they are and as cheaply as can be:
+    outputs of layer normalisations by dividing channels (`smooth`), outputs of GELU by splitting neurons
+    (`split_outliers`).
     """
+    return calibrations(weights, windows, seed)[0]
+
+
+def calibrations(weights: EncoderWeights, windows: Sequence[Ids], seed: int = 0) -> list[Calibration]:
+    """The same by every one of `METHODS`, in their order."""
     if not windows:
         raise ValueError("no windows to calibrate on")
     seen = _observe(weights, windows, np.random.default_rng(seed))
@@ -64,7 +81,55 @@ def calibrate(weights: EncoderWeights, windows: Sequence[Ids], seed: int = 0) ->
         for site, kernel in ((f"{name}/input", attention), (f"{name}/ffn_input", layer.ffn_inner.kernel)):
             ranges[site] = smooth(kernel, seen[site].low, seen[site].high, seen[site].sample)
     before, after = (sum(len(layer.ffn_inner.bias) for layer in w.layers) for w in (weights, split))
-    return Calibration(split, ranges, len(windows), sum(len(ids) for ids in windows), after - before)
+    whole = Calibration(split, ranges, len(windows), sum(len(ids) for ids in windows), after - before)
+    samples = {site: values.sample for site, values in seen.items()}
+    return [
+        replace(whole, method=method, ranges={site: _narrowed(ranges[site], samples[site], method) for site in ranges})
+        for method in METHODS
+    ]
+
+
+def _narrowed(span: Range, sample: Floats, method: Method) -> Range:
+    """The range of a matmul input by that method, from the one that holds everything."""
+    if method == "min-max":
+        return span
+    values = np.clip(sample if span.divisor is None else sample / span.divisor, span.low, span.high).ravel()
+    if method == "percentile":
+        low, high = (float(end) for end in np.quantile(values, (_CLIPPED, 1 - _CLIPPED)))
+        return replace(span, low=max(span.low, low), high=min(span.high, high))
+    candidates = [replace(span, low=span.low * a, high=span.high * b) for a in _SHRUNK for b in _SHRUNK]
+    return min(candidates, key=lambda candidate: _rounding(values, candidate))
+
+
+def _rounding(values: Floats, span: Range) -> float:
+    """Mean squared error of quantized values."""
+    scale, zero = activation_scale(span.low, span.high)
+    steps = np.clip(np.rint(values / scale), -float(zero), 255 - float(zero))
+    return float(((steps * scale - values) ** 2).mean())
+
+
+def most_faithful(
+    found: Sequence[Calibration],
+    expected: npt.NDArray[np.float32],
+    windows: Sequence[Ids],
+    documents: Sequence[Sequence[Any]],
+) -> Calibration:
+    """The calibration whose INT8 graph gives most documents the author that float32 gives them.
+
+    `expected` [n, authors] are the float32 logits of all `windows` of the `documents`, none of which were calibrated
+    on. Where two do equally well, the one whose logits are nearer to these is taken.
+    """
+    tried: dict[str, dict[str, float]] = {}
+    theirs = document_scores(expected, documents).argmax(axis=1)
+    for calibration in found:
+        logits = GraphRunner(emit(calibration.weights, "int8", calibration.ranges)).logits(windows)
+        same = document_scores(logits, documents).argmax(axis=1) == theirs
+        tried[calibration.method] = {
+            "agreement": round(float(same.mean()), 5),
+            "mean_difference": round(float(np.abs(logits - expected).mean()), 5),
+        }
+    best = max(found, key=lambda c: (tried[c.method]["agreement"], -tried[c.method]["mean_difference"]))
+    return replace(best, tried=tried)
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from authorid.bundle import Bundle, Decision, Golden, WindowSpec, write_bundle
 from authorid.errors import CorpusError, ExportError, OutputError, require
-from authorid.export.calibrate import Calibration, calibrate, fit_temperature
+from authorid.export.calibrate import Calibration, calibrations, fit_temperature, most_faithful
 from authorid.export.card import model_card
 from authorid.export.emitter import emit
 from authorid.export.reference import reference_graph
@@ -163,12 +163,14 @@ def export_run(
     calibration = None
     if options.quantize:
         assert corpus is not None and held is not None  # _training_corpus saw to it
-        calibration = _calibration(run, corpus, windower, weights, options, rng, report)
+        found = _calibrations(run, corpus, windower, weights, options, rng, report)
+        report(f"choosing among {len(found)} ranges on {len(held.documents)} {held.source} documents")
+        expected = plain.logits(held.windows)
+        calibration = most_faithful(found, expected, held.windows, held.documents)
         graphs["int8"] = emit(calibration.weights, "int8", calibration.ranges)
         best = GraphRunner(graphs["int8"])
         checks.append(check_invariance("INT8: window alone = in a batch", best, probe))
-        report(f"comparing INT8 with float32 on {len(held.documents)} {held.source} documents")
-        expected = plain.logits(held.windows)
+        report(f"comparing INT8 ({calibration.method}) with float32 on these documents")
         checks += check_documents(best.logits(held.windows), expected, held.documents, held.labels)
         if options.openvino:
             report("comparing INT8 in OpenVINO's dialect with float32 on the same documents")
@@ -327,7 +329,7 @@ def _check_reference(truth: GraphRunner, model: Any, probe: Sequence[Ids], autho
     return check_logits("reference = Keras: largest difference", truth.logits(probe), expected, REFERENCE_TOLERANCE)
 
 
-def _calibration(
+def _calibrations(
     run: Run,
     corpus: Corpus,
     windower: Windower,
@@ -335,7 +337,7 @@ def _calibration(
     options: ExportOptions,
     rng: np.random.Generator,
     report: Callable[[str], None],
-) -> Calibration:
+) -> list[Calibration]:
     documents = _documents(corpus, run.training)
     chosen = [documents[i] for i in rng.permutation(len(documents))[: options.calibration_windows]]
     windows = [ids for own in _windows(windower, chosen) for ids in own]
@@ -343,7 +345,7 @@ def _calibration(
     if not picked:
         raise CorpusError(f"{corpus.root}: no training documents with any words to calibrate on")
     report(f"calibrating INT8 on {len(picked)} windows of {len(chosen)} training documents")
-    return calibrate(weights, picked, options.seed)
+    return calibrations(weights, picked, options.seed)
 
 
 def _temperature(

@@ -68,7 +68,10 @@ def test_a_run_becomes_a_bundle_that_answers_as_it_promises(run, corpus, tmp_pat
     assert (bundle.authors, bundle.name, bundle.graphs.keys()) == (AUTHORS, "letters", {"fp32", "int8"})
     assert (bundle.window.length, bundle.window.truncate) == (32, run.truncate)
     assert bundle.provenance["corpus"]["digest"] == run.corpus_digest
-    assert bundle.provenance["calibration"]["method"].startswith("min-max")
+    calibration = bundle.provenance["calibration"]
+    assert calibration["method"] in calibration["tried"].keys() == {"min-max", "percentile", "mse"}
+    best = max(figures["agreement"] for figures in calibration["tried"].values())
+    assert calibration["tried"][calibration["method"]]["agreement"] == best
     assert 0.02 <= bundle.decision.temperature <= 20
     lengths = [len(golden.ids) for golden in bundle.golden]
     assert min(lengths) <= 4 and max(lengths) == 32 and len(lengths) == 4
@@ -163,18 +166,18 @@ def absurd(weights, windows, seed):
     from authorid.export import Calibration, Range
     from authorid.export.emitter import sites
 
-    return Calibration(weights, dict.fromkeys(sites(weights), Range(-1e6, 1e6)), windows=1, tokens=1, split=0)
+    return [Calibration(weights, dict.fromkeys(sites(weights), Range(-1e6, 1e6)), windows=1, tokens=1, split=0)]
 
 
 def test_a_graph_that_answers_wrongly_is_refused_and_leaves_nothing_behind(run, corpus, tmp_path, monkeypatch):
-    monkeypatch.setattr(pipeline, "calibrate", absurd)
+    monkeypatch.setattr(pipeline, "calibrations", absurd)
     with pytest.raises(ParityError, match="same author"):
         exported(run, corpus, tmp_path / "bundle")
     assert not list(tmp_path.iterdir())
 
 
 def test_force_writes_it_and_says_so(run, corpus, tmp_path, monkeypatch):
-    monkeypatch.setattr(pipeline, "calibrate", absurd)
+    monkeypatch.setattr(pipeline, "calibrations", absurd)
     report = exported(run, corpus, tmp_path / "bundle", force=True)
     assert not report.ok
     assert any(row[3] == "FAILED" for row in report.rows)
