@@ -364,13 +364,13 @@ def train(
     ] = None,
     label_smoothing: Annotated[float, typer.Option(help="Share of the target given to all authors alike.")] = 0.0,
     topic_dropout: Annotated[
-        float | None, typer.Option(help="Highest rate at which a window loses its rare words.  [0.3; seed: 0]")
+        float | None, typer.Option(help="Highest rate at which a window loses its rare words.  [1; seed: 0]")
     ] = None,
     residual: Annotated[
         bool | None,
         typer.Option(
             "--residual/--no-residual",
-            help="Train the encoder on what the n-grams leave unexplained, or on its own.  [yes; seed: no]",
+            help="Train the encoder on what the n-grams leave unexplained, or on its own.  [no]",
         ),
     ] = None,
     train_embeddings: Annotated[

@@ -28,10 +28,10 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
                 "weight_decay": 0.01,
                 "warmup": 0.1,
                 "freeze_embeddings": True,
-                "topic_dropout": 0.3,
+                "topic_dropout": 1.0,
                 "dropout": 0.1,
                 "validation_how": "shifted",
-                "residual": True,
+                "residual": False,
             }
         ),
         # Plain fine-tuning as tutorials do it, kept to the letter so that figures can be compared.
@@ -65,9 +65,8 @@ class TrainingOptions:
     Options left at ``None`` take the recipe's value from `RECIPES`, so an instance never holds ``None``.
 
     - ``windows``: every window of every document is an example; mean pooling; AdamW with linear warm-up
-      (the share `warmup` of all steps) and linear decay to zero; document score = mean window log-softmax. The loss
-      is that of the n-grams' evidence and the encoder's together (`authorid.training.residual`), unless `residual`
-      is off.
+      (the share `warmup` of all steps) and linear decay to zero; document score = mean window log-softmax. With
+      `residual`, the loss is that of the n-grams' evidence and the encoder's together (`authorid.training.residual`).
     - ``seed``: the first `window` tokens of each document are the example; the family's own classification head
       on the first token; Adam at a constant rate; split by ``keras.utils.text_dataset_from_directory``.
 

@@ -15,7 +15,8 @@ from authorid.training import TrainingOptions
 def test_each_recipe_has_its_own_defaults():
     windows = TrainingOptions(base_model="m")
     assert (windows.recipe, windows.epochs, windows.batch, windows.window) == ("windows", 4, 32, 128)
-    assert (windows.stride, windows.topic_dropout, windows.freeze_embeddings) == (126, 0.3, True)
+    assert (windows.stride, windows.topic_dropout, windows.freeze_embeddings) == (126, 1.0, True)
+    assert (windows.validation_how, windows.residual) == ("shifted", False)
     seed = TrainingOptions(base_model="m", recipe="seed")
     assert (seed.epochs, seed.batch, seed.learning_rate, seed.seed) == (20, 2, 5e-5, 1000)
     assert (seed.window, seed.truncate, seed.pooling, seed.topic_dropout) == (512, True, "first", 0.0)

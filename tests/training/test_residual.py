@@ -87,7 +87,7 @@ def test_what_the_ngrams_explain_is_not_learnt_again(tmp_path, bases, corpus, mo
         return Evidence(*(50 * np.eye(3, dtype=np.float32)[labels[part]] for part in (training, validation)))
 
     monkeypatch.setattr("authorid.training.loop.leave_out", certain)
-    options = TrainingOptions(base_model=str(bases["bert"]), epochs=1, batch=8, window=32)
+    options = TrainingOptions(base_model=str(bases["bert"]), epochs=1, batch=8, window=32, residual=True)
     run = train(corpus, tmp_path / "run", options)
     history = json.loads((run.path / "history.json").read_text())
     assert history["loss"][0] < 1e-6
