@@ -92,6 +92,7 @@ def _match(match: Mapping[str, Any]) -> list[str]:
             text=2,
         ),
     ]
+    lines += _ratios(rows)
     quality = [
         (
             row["label"],
@@ -131,6 +132,25 @@ def _match(match: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _ratios(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How many times as fast as each peer our two INT8 contestants are, by medians; latency is theirs over ours."""
+    ours = {name: row for row in rows for name in ("ours-int8", "ours-openvino-int8") if row["contestant"] == name}
+    peers = [row for row in rows if not row["peer"].startswith("ours") and "windows" in row]
+    if not ours or not peers:
+        return []
+
+    def times(row: Mapping[str, Any], peer: Mapping[str, Any]) -> tuple[str, ...]:
+        pairs = [(_median(row, name), _median(peer, name)) for name in ("windows", "documents")]
+        latencies = [item.get("latency_ms", {}).get("p50", 0.0) for item in (peer, row)]
+        return tuple(f"{mine / other:.2f}" if mine and other else "" for mine, other in (*pairs, latencies))
+
+    columns = ["times as fast as"]
+    for row in ours.values():
+        columns += [f"{row['label']}: {what}" for what in ("windows", "whole documents, tokens/s", "one window")]
+    cells = [(peer["label"], *(cell for row in ours.values() for cell in times(row, peer))) for peer in peers]
+    return ["", *_table(columns, cells)]
+
+
 def _config(row: Mapping[str, Any], window: int) -> str:
     if "sessions" not in row:
         return ""
@@ -140,8 +160,8 @@ def _config(row: Mapping[str, Any], window: int) -> str:
     return f"{row['sessions']} x {row['threads']}, {batch}"
 
 
-def _median(row: Mapping[str, Any]) -> float:
-    return float(row.get("windows", {}).get("tokens_per_second", {}).get("median", 0.0))
+def _median(row: Mapping[str, Any], name: str = "windows") -> float:
+    return float(row.get(name, {}).get("tokens_per_second", {}).get("median", 0.0))
 
 
 def _spread(measured: Mapping[str, Any] | None, name: str = "tokens_per_second", digits: int = 0) -> str:

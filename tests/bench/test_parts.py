@@ -117,3 +117,18 @@ def test_the_report_names_what_is_missing(part):
     text = part("report").markdown(record)
     assert "Not measured: A: no wheel" in text
     assert "Not measured for want of time: grid" in text
+
+
+def test_the_report_has_the_ratios_of_medians(part):
+    def row(name, peer, rate, p50):
+        spread = {"median": rate, "min": rate, "max": rate}
+        return {
+            "contestant": name, "label": name.upper(), "peer": peer, "ok": True, "precision": None, "sessions": 2,
+            "threads": 1, "batch_windows": 4, "windows": {"tokens_per_second": spread},
+            "documents": {"tokens_per_second": spread, "documents_per_second": spread},
+            "latency_ms": {"p50": p50, "p99": p50},
+        }  # fmt: skip
+
+    rows = [row("ours-int8", "ours", 300.0, 2.0), row("slow", "torch", 100.0, 5.0)]
+    assert part("report")._ratios(rows)[-1] == "| SLOW | 3.00 | 3.00 | 2.50 |"
+    assert part("report")._ratios(rows[:1]) == []
