@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from authorid.stats import RunStats
 
 __version__ = "0.1.0"
+
+# onnxruntime 1.32 keeps a device id and reports to Microsoft, unless it finds this when it is imported.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 # Imported on first use: `authorid --help` and `import authorid` stay fast.
 _HOMES = {
