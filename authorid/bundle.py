@@ -97,6 +97,7 @@ class Decision:
         """Check the ranges; raises `ValueError`."""
         numbers = [self.temperature, self.ngram_weight, self.encoder_weight, self.half_length, self.spread, self.sure]
         numbers += [self.least_spread, self.least_familiar, *(number for pair in self.strangers for number in pair)]
+        numbers.append(self.unknown_threshold)
         if self.rule not in ("mean-log-softmax", "experts"):
             raise ValueError(f"unknown decision rule {self.rule!r}")
         if not self.temperature > 0 or not all(0 <= number < float("inf") for number in numbers):
@@ -213,9 +214,11 @@ def load_bundle(path: str | os.PathLike[str]) -> Bundle:
         elif not root.exists():
             hint = "; there is nothing at that path"
         raise BundleNotFoundError(f"{root}: not a model bundle (no {MANIFEST}){hint}")
+    if manifest.is_symlink():
+        raise BundleCorruptError(f"{manifest}: is a link, and could lead out of the bundle; copy the file itself")
     try:
         record = json.loads(manifest.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BundleCorruptError(f"{manifest}: unreadable ({error})") from None
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         version = record.get("format") if isinstance(record, dict) else None
@@ -225,7 +228,7 @@ def load_bundle(path: str | os.PathLike[str]) -> Bundle:
         )
     try:
         bundle = _parse(root, record)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise BundleCorruptError(f"{manifest}: not a valid bundle record ({error!r})") from None
     return bundle
 
@@ -265,7 +268,8 @@ def _parse(root: Path, record: dict[str, Any]) -> Bundle:
                 )
     window = WindowSpec(**record["window"])
     decision = Decision.from_json(record["decision"])
-    if not parts or not 0 < window.stride <= window.length - 2:
+    whole = isinstance(window.length, int) and isinstance(window.stride, int)
+    if not parts or not whole or not 0 < window.stride <= window.length - 2:
         raise BundleCorruptError(f"{root / MANIFEST}: neither graphs nor n-grams, or a window out of range")
     if (decision.rule == "experts") != (ngrams is not None):
         raise BundleCorruptError(f"{root / MANIFEST}: the decision rule does not fit the experts of this bundle")

@@ -31,6 +31,9 @@ _KEY, _VALUE = 1, 2
 _DEEPEST = 64
 """Messages within messages; protobuf itself stops at a hundred."""
 
+_LARGEST_TAG = 0xFFFFFFFF
+"""protobuf forgets what a tag has beyond 32 bits: what is another field here would be external data there."""
+
 
 def check_graph(path: Path, files: frozenset[str]) -> None:
     """Refuse a graph that would read a file other than `files`, the names with a digest in its bundle.
@@ -67,6 +70,8 @@ def _fields(data: memoryview, kind: str, depth: int) -> Iterator[tuple[str, int,
     place = 0
     while place < len(data):
         tag, place = _varint(data, place)
+        if tag > _LARGEST_TAG:
+            raise ValueError("not a tag")
         field, wire = tag >> 3, tag & 7
         if wire == 0:
             _, place = _varint(data, place)

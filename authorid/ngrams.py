@@ -453,7 +453,7 @@ class NgramExpert:
         """Read the file at `path`; raises `BundleCorruptError`."""
         try:
             return cls.from_bytes(path.read_bytes())
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, OverflowError, RecursionError) as error:
             raise BundleCorruptError(f"{path}: not a readable n-gram expert ({error})") from None
 
 

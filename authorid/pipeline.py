@@ -238,7 +238,7 @@ class Scorer:
     def _stream(self, items: Iterator[_Item], evidence: bool, stats: RunStats) -> Generator[Attribution, None, None]:
         experts = _Experts(self._expert, self.engine, self._windower, self.decision, self.effort)
         stream = _Stream(experts, items, stats)
-        decision, authors = self.decision, self.bundle.authors
+        authors = self.bundle.authors
         ready: dict[int, Attribution] = {}
         due = 0
         self._streams.add(stream)
@@ -253,16 +253,7 @@ class Scorer:
                         document = item.document
                         ready[document.index] = failed(Failure(document.index, document.path, item.error))
                     else:
-                        ready[item.document.index] = attribute(
-                            item.document,
-                            experts.posterior(item) if item.probabilities is None else item.probabilities,
-                            authors,
-                            decision,
-                            logits=item.evidence,
-                            tokens=item.tokens,
-                            familiarity=None if item.ngrams is None else float(item.ngrams.std()),
-                            evidence=evidence,
-                        )
+                        ready[item.document.index] = experts.answer(item, authors, evidence)
                         stats.latency(time.perf_counter() - item.started)
                     while due in ready:
                         attribution = ready.pop(due)
@@ -313,8 +304,26 @@ class _Experts:
         return pending
 
     def posterior(self, pending: _Pending) -> npt.NDArray[np.float64]:
-        """Probabilities [authors] by what was said so far."""
-        return posterior(pending.evidence, self.decision, pending.ngrams, pending.size)
+        """Probabilities [authors] by what was said so far; a bundle may carry weights that make them no numbers."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return posterior(pending.evidence, self.decision, pending.ngrams, pending.size)
+
+    def answer(self, pending: _Pending, authors: tuple[str, ...], evidence: bool) -> Attribution:
+        """The row of a document about which enough was said."""
+        document = pending.document
+        probabilities = self.posterior(pending) if pending.probabilities is None else pending.probabilities
+        if not np.isfinite(probabilities).all():
+            return failed(Failure(document.index, document.path, _NO_NUMBER))
+        return attribute(
+            document,
+            probabilities,
+            authors,
+            self.decision,
+            logits=pending.evidence,
+            tokens=pending.tokens,
+            familiarity=None if pending.ngrams is None else float(pending.ngrams.std()),
+            evidence=evidence,
+        )
 
     def ask(self, pending: _Pending, windows: list[Window]) -> list[Window]:
         """Prepare for the encoder's answer to `windows`; returns those that it should see first."""
@@ -503,11 +512,15 @@ class _Stream:
         if isinstance(ids, str):
             self._inbox.put(Failure(document.index, document.path, ids))
             return True
-        windows = self._experts.windower.windows(ids, document.index)
+        try:
+            windows = self._experts.windower.windows(ids, document.index)
+            first = self._experts.ask(item, windows)
+        except MemoryError:
+            self._inbox.put(Failure(document.index, document.path, "out of memory while cutting it into windows"))
+            return True
         if not windows:
             self._inbox.put(Failure(document.index, document.path, "no text (no tokens)"))
             return True
-        first = self._experts.ask(item, windows)
         self._inbox.put(item)
         return all(self._batcher.put(window) for window in first)
 

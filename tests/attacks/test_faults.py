@@ -329,6 +329,21 @@ def test_a_model_that_answers_with_no_number_is_a_row(bundle):
     assert (row.status, row.error) == ("failed", "the model failed on this document: its answer is not a number")
 
 
+def test_out_of_memory_while_cutting_a_document_is_its_row(bundle, monkeypatch):
+    scorer = Scorer(bundle)
+    inner = scorer._windower.windows
+
+    def greedy(ids, document):
+        if document == 1:
+            raise MemoryError
+        return inner(ids, document)
+
+    monkeypatch.setattr(scorer._windower, "windows", greedy)
+    rows = list(scorer.score_texts(["the engine", "the oar", "the market"]))
+    assert [row.status for row in rows] == ["scored", "failed", "scored"]
+    assert "out of memory" in rows[1].error
+
+
 def test_a_tokenizer_that_breaks_costs_only_its_document(bundle):
     scorer = Scorer(bundle)
     inner = scorer._windower.token_ids
