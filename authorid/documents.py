@@ -15,7 +15,18 @@ from dataclasses import dataclass
 
 from authorid.decoding import UndecodableError, decode, tidy
 from authorid.patience import ENDLESS, Patience
-from authorid.walk import DEFAULT_MAX_BYTES, DEFAULTS, Found, ReadOptions, listed_paths, problem_of, reason, walk
+from authorid.walk import (
+    DEFAULT_MAX_BYTES,
+    DEFAULTS,
+    Found,
+    ReadOptions,
+    is_long,
+    listed_paths,
+    problem_of,
+    reach,
+    reason,
+    walk,
+)
 
 __all__ = [
     "DEFAULT_MAX_BYTES",
@@ -131,7 +142,10 @@ def _open(found: Found) -> int:
         flags |= os.O_NOFOLLOW
     for pause in (0.01, 0.1, None):
         try:
-            return os.open(found.path, flags)
+            if not is_long(found.path):
+                return os.open(found.path, flags)
+            with reach(found.path) as (name, directory):
+                return os.open(name, flags, dir_fd=directory)
         except OSError as error:
             if error.errno == errno.ELOOP and not found.follow:
                 raise ValueError("became a symbolic link since it was found") from None

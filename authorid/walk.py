@@ -13,10 +13,11 @@ import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from authorid.errors import AuthoridError
 from authorid.ignore import IgnoreRules
@@ -28,8 +29,10 @@ __all__ = [
     "Found",
     "ReadOptions",
     "canonical",
+    "is_long",
     "listed_paths",
     "problem_of",
+    "reach",
     "reason",
     "walk",
 ]
@@ -133,7 +136,7 @@ class _Walker:
     def named(self, root: int, path: str) -> Iterator[Found]:
         """What a path on the command line stands for. It is followed when it is a link: someone asked for it."""
         try:
-            status = self.patience.call(lambda: os.stat(path))
+            status = self.patience.call(partial(_status, path, follow=True))
         except (OSError, ValueError) as error:
             yield Found(path, reason(error), root)
             return
@@ -166,10 +169,10 @@ class _Walker:
         path, below = os.path.join(level.path, name), level.below + name
         follow = self.options.follow_symlinks
         try:
-            status = self.patience.call(lambda: os.lstat(path))
+            status = self.patience.call(partial(_status, path, follow=False))
             is_link = stat.S_ISLNK(status.st_mode)
             if is_link and follow:
-                status = self.patience.call(lambda: os.stat(path))
+                status = self.patience.call(partial(_status, path, follow=True))
         except OSError as error:
             wanted = self.wanted(name, below, directory=False)
             return Found(path, reason(error), root, below, follow) if wanted else None
@@ -218,16 +221,73 @@ def _smallest(directory: str, after: bytes, most: int) -> tuple[list[bytes], int
     names: set[bytes] = set()  # a directory that changes while it is listed may show a name twice
     bound = None
     seen = 0
-    with os.scandir(os.fsencode(directory)) as listing:
-        for entry in listing:
+    with _listing(directory) as entries:
+        for entry in entries:
             seen += 1
-            name = entry.name
+            name = os.fsencode(entry.name)
             if name > after and (bound is None or name < bound):
                 names.add(name)
                 if len(names) >= 2 * most:
                     names = set(sorted(names)[:most])
                     bound = max(names)
     return sorted(names)[:most], seen
+
+
+_AT_ONCE = 4000
+"""Bytes of a path that any system call takes; Linux allows 4095."""
+
+_LONGEST_PATH = 3 * 4096
+"""Longer paths are refused: a walk takes time and memory quadratic in the depth of a tree."""
+
+
+def is_long(path: str) -> bool:
+    """Whether `path` is longer than a system call takes, but not longer than we do."""
+    # A character is four bytes at most: most paths need not be encoded to know.
+    return 4 * len(path) > _AT_ONCE and _AT_ONCE < len(os.fsencode(path)) <= _LONGEST_PATH
+
+
+@contextmanager
+def reach(path: str) -> Iterator[tuple[str, int]]:
+    """The end of a path that `is_long`, and the directory (`dir_fd`) that it is to be looked up in."""
+    rest = os.fsencode(path)
+    directory = None
+    try:
+        while len(rest) > _AT_ONCE:
+            cut = rest.rfind(b"/", 1, _AT_ONCE)
+            if cut < 0:
+                raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+            below = os.open(rest[:cut], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+            if directory is not None:
+                os.close(directory)
+            directory, rest = below, rest[cut:].lstrip(b"/") or b"."
+        if directory is None:
+            raise ValueError("not a long path")
+        yield os.fsdecode(rest), directory
+    finally:
+        if directory is not None:
+            os.close(directory)
+
+
+def _status(path: str, *, follow: bool) -> os.stat_result:
+    if not is_long(path):
+        return os.stat(path) if follow else os.lstat(path)
+    with reach(path) as (name, directory):
+        return os.stat(name, dir_fd=directory, follow_symlinks=follow)
+
+
+@contextmanager
+def _listing(path: str) -> Iterator[Iterator[os.DirEntry[Any]]]:
+    if not is_long(path):
+        with os.scandir(os.fsencode(path)) as entries:
+            yield entries
+        return
+    with reach(path) as (name, directory):
+        descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        with os.scandir(descriptor) as entries:
+            yield entries
+    finally:
+        os.close(descriptor)
 
 
 def canonical(path: str) -> str:

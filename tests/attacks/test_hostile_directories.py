@@ -1,7 +1,7 @@
 """What a directory may hold: every entry gets its row, nothing hangs, nothing is read that is no document."""
 
 # Paths that no Path object would make.
-# ruff: noqa: PTH102, PTH110, PTH114
+# ruff: noqa: PTH102, PTH110, PTH114, PTH123, PTH211
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from command import environment, run
 from tiny import prose
 
 from authorid import walk as walking
-from authorid.documents import Found, ReadOptions, read, read_documents, walk
+from authorid.documents import Found, ReadOptions, digest, read, read_documents, walk
 
 AS_ROOT = os.geteuid() == 0
 
@@ -174,11 +174,29 @@ def test_trees_deeper_than_the_stack_are_walked(deep, monkeypatch):
     assert found.below.count("/") == 1500
 
 
-def test_trees_deeper_than_a_path_may_be_long_are_rows(deep, monkeypatch):
+def dig(levels, name):
+    for _ in range(levels):
+        os.mkdir(name)
+        os.chdir(name)
+
+
+@pytest.mark.parametrize("name", ["d", "d" * 200])
+def test_trees_deeper_than_a_path_may_be_long_are_walked_and_read(deep, monkeypatch, name):
     monkeypatch.chdir(deep)
-    for _ in range(30):
-        os.mkdir("d" * 200)
-        os.chdir("d" * 200)
+    dig(5000 // len(name), name)
+    with open("file", "w") as stream:
+        stream.write("the river")
+    os.symlink("file", "link")
+    file, link = walk([deep], ReadOptions(follow_symlinks=True))
+    assert len(file.path) > 4096
+    assert read(file, 0).text == read(link, 0).text == "the river"
+    assert digest(file) == read(file, 0).sha256
+    assert [found.path for found in walk([file.path])] == [file.path]
+
+
+def test_trees_deeper_than_anyone_needs_are_rows(deep, monkeypatch):
+    monkeypatch.chdir(deep)
+    dig(80, "d" * 200)
     (found,) = walk([deep])
     assert "file name too long" in found.problem
 
