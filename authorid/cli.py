@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -21,6 +23,7 @@ import typer
 
 if TYPE_CHECKING:
     from authorid.console import Screen
+    from authorid.interrupts import Interrupts
     from authorid.results import Place
     from authorid.results.resume import Earlier
 
@@ -71,6 +74,10 @@ def main() -> None:
     """Entry point of the ``authorid`` command."""
     from authorid.errors import AuthoridError
 
+    _hold_standard_descriptors()
+    if threading.current_thread() is threading.main_thread():
+        # Until a run takes its signals itself (see Interrupts), and after it, SIGTERM unwinds as Ctrl-C does.
+        signal.signal(signal.SIGTERM, _leave)
     try:
         app()
     except AuthoridError as error:
@@ -78,12 +85,30 @@ def main() -> None:
 
         Screen().complain(f"error: {error}")
         sys.exit(EXIT_FATAL)
+    except MemoryError:
+        from authorid.console import Screen
+
+        Screen().complain("error: out of memory; what a run had finished is safe, and --resume goes on from there")
+        sys.exit(EXIT_FATAL)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:
         # Whoever read our output has gone; close standard output so that its flush at exit does not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_FATAL)
+
+
+def _leave(number: int, _: object) -> None:
+    sys.exit(128 + number)
+
+
+def _hold_standard_descriptors() -> None:
+    """Put /dev/null where a standard descriptor is closed: else the journal would get its number, and messages."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
 
 
 def _version(wanted: bool) -> None:
@@ -186,6 +211,8 @@ def score(
     _check_encoding(encoding)
     if resume and out in (None, "-"):
         raise typer.BadParameter("there is nothing to resume without --out FILE", param_hint="--resume")
+    if stats is not None and out not in (None, "-") and os.path.realpath(stats) == os.path.realpath(str(out)):
+        raise typer.BadParameter("the statistics would replace the results: name another file", param_hint="--stats")
     with reserve(out, resume=resume, force=force) as place, Patience(timeout) as patience:
         if place.complete:
             screen.say(f"{out} is there and nothing was interrupted: nothing to resume (--force scores again)")
@@ -222,7 +249,7 @@ def score(
             ) as output,
             screen.progress("Scoring") as advance,
             closing(
-                scorer.score(_named(paths), options, evidence=evidence, stats=run, recall=output.recall)
+                scorer.score(_named(paths, interrupts), options, evidence=evidence, stats=run, recall=output.recall)
             ) as attributions,
         ):
             try:
@@ -267,12 +294,18 @@ def score(
         raise typer.Exit(EXIT_SOME_FAILED)
 
 
-def _named(paths: list[str]) -> Iterator[str]:
+def _named(paths: list[str], interrupts: Interrupts) -> Iterator[str]:
     """The paths on the command line, and where one of them is ``-``, those listed on standard input."""
     from authorid.documents import listed_paths
+    from authorid.errors import AuthoridError
 
+    # A signal that came before there was a run to stop.
+    if interrupts.exit_code is not None:
+        return
     for path in paths:
         if path == "-":
+            if sys.stdin is None:
+                raise AuthoridError("standard input is closed: there is no list of paths to read")
             yield from listed_paths(sys.stdin.buffer)
         else:
             yield path

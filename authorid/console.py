@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +56,12 @@ class Screen:
 
     def _line(self, message: str, style: str) -> None:
         shown = "\n".join(_shown(line) for line in message.split("\n"))
-        self.console.print(Text(shown, style=style), soft_wrap=True)
+        self._print(Text(shown, style=style), soft_wrap=True)
+
+    def _print(self, what: Text | Table, *, soft_wrap: bool = False) -> None:
+        # A screen that takes no more (2>log on a full disk) changes nothing about the run and its exit code.
+        with suppress(OSError):
+            self.console.print(what, soft_wrap=soft_wrap)
 
     def table(self, title: str, columns: list[tuple[str, bool]], rows: list[tuple[Any, ...]]) -> None:
         """A table with `columns` of (name, is it a number) and `rows` of anything that has a text."""
@@ -81,7 +86,7 @@ class Screen:
             )
         for row in texts:
             table.add_row(*(Text(text) for text in row))
-        self.console.print(table)
+        self._print(table)
 
     def attributions(self, rows: list[Attribution], total: int) -> None:
         """The attribution table: the first rows of a run of `total`."""

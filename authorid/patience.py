@@ -25,7 +25,8 @@ class Patience:
     """
 
     def __init__(self, seconds: float | None = None, most: int = 16) -> None:
-        self._seconds = seconds
+        # More than a lock can wait for, such as infinity, is as long as it can.
+        self._seconds = None if seconds is None else min(seconds, threading.TIMEOUT_MAX)
         self._most = most
         self._helper: queue.SimpleQueue[Any] | None = None
         self._left: list[queue.SimpleQueue[Any]] = []

@@ -265,6 +265,75 @@ def test_an_interrupt_while_standard_input_is_silent(bundle, corpus, tmp_path):
     assert process.returncode == 130
 
 
+@pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+@pytest.mark.parametrize(
+    "moment", ["authorid.results.journal.Journal.__init__", "authorid.pipeline.Scorer.load", "authorid.cli._lines"]
+)
+def test_a_signal_before_there_is_a_run_to_stop(bundle, corpus, tmp_path, score, number, code, moment):
+    module, _, name = moment.rpartition(".")
+    holder = f"pkgutil.resolve_name({module!r})"
+    early = (
+        f"import os, signal, pkgutil; inner = {holder}.{name}\n"
+        f"def call(*a, **k): os.kill(os.getpid(), signal.{number}); return inner(*a, **k)\n"
+        f"setattr({holder}, {name!r}, call)"
+    )
+    out = tmp_path / "out.csv"
+    done = run("score", corpus, "--model", bundle.path, "--out", out, prelude=early, env=environment(tmp_path))
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    assert not out.exists()
+    if moment.endswith("__init__"):
+        assert "interrupted; 0 rows are safe. To go on: authorid score" in done.stderr
+    assert score(corpus, "--out", out, "--resume")[0] == 0
+    assert len(read_csv(out)) == 12
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_wait_for_a_fifos_reader(bundle, corpus, tmp_path, number):
+    os.mkfifo(tmp_path / "pipe")
+    process = subprocess.Popen(
+        command("score", corpus, "--model", bundle.path, "--out", tmp_path / "pipe"), env=environment(tmp_path)
+    )
+    time.sleep(2)
+    assert process.poll() is None
+    process.send_signal(number)
+    assert process.wait(20) == 128 + number
+
+
+@pytest.mark.parametrize(
+    ("arguments", "closed", "code", "hint"),
+    [
+        ("--out out.csv", "<&- >&- 2>&-", 0, ""),
+        ("--out out.csv", "2>/dev/full", 0, ""),
+        ("--out out.csv", "2</dev/null", 0, ""),
+        ("--out -", ">&-", 1, "standard output: cannot write there: it is closed"),
+        ("- --out out.csv", "<&-", 1, "standard input is closed"),
+    ],
+)
+def test_standard_streams_that_are_closed_or_full(bundle, corpus, tmp_path, arguments, closed, code, hint):
+    line = f"{sys.executable} -m authorid.cli score {corpus} --model {bundle.path} {arguments} {closed}"
+    done = subprocess.run(
+        ["bash", "-c", line], capture_output=True, text=True, timeout=60, cwd=tmp_path, env=environment(tmp_path)
+    )
+    assert done.returncode == code, done.stderr
+    assert hint in done.stderr
+    assert "Traceback" not in done.stderr
+    if code == 0:
+        assert len(read_csv(tmp_path / "out.csv")) == 12
+
+
+def test_statistics_do_not_replace_the_results(score, corpus, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = score(corpus, "--out", tmp_path / "out.csv", "--stats", "./out.csv")
+    assert code == 2
+    assert "would replace the results" in err
+
+
+@pytest.mark.parametrize("seconds", ["inf", "1e300"])
+def test_a_timeout_longer_than_time_itself(score, corpus, seconds):
+    assert score(corpus, "--timeout", seconds)[0] == 0
+
+
 def test_a_second_run_on_the_same_output_is_refused_while_the_first_goes_on(bundle, corpus, tmp_path, score):
     process = start(bundle, corpus, tmp_path, seconds=0.3)
     for flag in ("--force", "--resume"):

@@ -58,6 +58,7 @@ class Place:
     def __init__(self, out: str | None) -> None:
         self.out = out or ""
         self.target: Path | None = None
+        self.stream: BinaryIO | None = None
         self.resuming = self.complete = False
         if out is None or out == "-":
             return
@@ -93,11 +94,15 @@ class Place:
         if self.target is not None:
             with _refusing(self.out), contextlib.closing(_File(self, encode, top, settings, digest)) as output:
                 yield output
-        elif self.out in ("", "-"):
-            yield _Stream(self.out, sys.stdout.buffer if self.out else None, encode, top)
-        else:
-            with _refusing(self.out), Path(self.out).open("wb") as stream:
+        elif self.out == "-":
+            if sys.stdout is None:
+                raise OutputError("standard output: cannot write there: it is closed")
+            yield _Stream(self.out, sys.stdout.buffer, encode, top)
+        elif self.out:
+            with _refusing(self.out), self.stream or Path(self.out).open("wb") as stream:
                 yield _Stream(self.out, stream, encode, top)
+        else:
+            yield _Stream(self.out, None, encode, top)
 
 
 @contextmanager
@@ -112,7 +117,12 @@ def reserve(out: str | None, *, resume: bool = False, force: bool = False) -> It
     if place.target is None:
         if resume:
             raise OutputError("there is nothing to resume without a file: name the one to go on with as --out FILE")
-        yield place
+        with contextlib.ExitStack() as stack:
+            if place.out not in ("", "-"):
+                # Here and not later: a FIFO waits for its reader, and here Ctrl-C still ends that at once.
+                with _refusing(place.out):
+                    place.stream = stack.enter_context(_opened(Path(place.out)))
+            yield place
         return
     with exclusive(place.beside(".lock"), place.out):
         with _refusing(place.out):
@@ -165,6 +175,16 @@ def _check(place: Place, journal: Path, *, resume: bool, force: bool) -> None:
         )
     if place.target is not None and place.target.exists():
         raise OutputError(f"{place.out}: already exists; pass --force to replace it, or another name to --out")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    stream = path.open("wb")
+    try:
+        yield stream
+    finally:
+        with contextlib.suppress(OSError):  # what it could not take was an error before
+            stream.close()
 
 
 @contextmanager
