@@ -165,6 +165,16 @@ def test_a_damaged_line_ends_the_journal_and_is_never_believed(tmp_path_factory,
     assert read == written[: len(read)]
 
 
+def test_a_whole_line_that_is_no_row_ends_the_journal(tmp_path):
+    journal = Journal(tmp_path / "j", {}, ranked=2)
+    journal.append(0, "1", row("1"))
+    journal.sync()
+    journal.close()
+    content = (tmp_path / "j").read_bytes()
+    (tmp_path / "j").write_bytes(content + content)
+    assert list(entries(tmp_path / "j")) == [Entry(0, "1", row("1"))]
+
+
 def test_a_disk_that_zeroes_the_tail_loses_only_the_tail(tmp_path):
     path = tmp_path / "j"
     journal = Journal(path, {}, ranked=2)

@@ -118,7 +118,12 @@ def entries(path: Path) -> Iterator[Entry]:
     with path.open("rb") as stream:
         records = _records(stream)
         next(records, None)
-        yield from map(Entry.read, records)
+        for record in records:
+            try:
+                entry = Entry.read(record)
+            except (ValueError, TypeError, KeyError, struct.error):
+                return  # whole, but no row: what follows is not to be believed either
+            yield entry
 
 
 class Journal:

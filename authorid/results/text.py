@@ -51,7 +51,8 @@ def _escape(character: str) -> str:
 def cell(text: str) -> str:
     r"""`visible` text for a spreadsheet: what would be run as a formula gets an apostrophe in front.
 
-    So does text that begins with one. A semicolon before what would be a formula is written ``\x3b``.
+    White space before it hides nothing: some programs drop that. So does text that begins with an apostrophe. A
+    semicolon before what would be a formula is written ``\x3b``.
     """
     shown = _NEXT_CELL.sub(r"\\x3b", visible(text))
-    return f"'{shown}" if shown.startswith(_FORMULA) else shown
+    return f"'{shown}" if shown.lstrip().startswith(_FORMULA) else shown

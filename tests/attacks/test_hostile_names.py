@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from authorid.console import Screen
+from authorid.results.text import cell
 
 NAMES = [
     b"new\nline",
@@ -37,6 +38,8 @@ NAMES = [
     b"'apostrophe",
     b"-out=x",
     b" leading space",
+    b" =1+1",
+    "\u00a0\u3000=1".encode(),
     b"%s%n{0}",
     "\u2028line\u2029separators".encode(),
     b"\x7f\x08\x08",
@@ -85,6 +88,12 @@ def test_a_formula_as_a_whole_path_is_neutralised(bundle, directory, tmp_path):
     )
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
     assert [row["path"] for row in rows] == ["'=cmd|'!A1", "'+1", "'-1", "'@SUM(A1)", r"\x09=1"]
+
+
+@pytest.mark.parametrize("space", [" ", "   ", "\u00a0", "\u3000", "\u2003"])
+@pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\uff1d", "'"])
+def test_a_formula_behind_white_space_is_neutralised(space, sign):
+    assert cell(f"{space}{sign}1") == f"'{space}{sign}1"
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
