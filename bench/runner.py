@@ -52,6 +52,7 @@ def child_environment(threads: int, cache: Path) -> dict[str, str]:
         "TF_CPP_MIN_LOG_LEVEL": "2",
         "HF_HUB_OFFLINE": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
+        "ORT_DISABLE_TELEMETRY": "1",
         "TRANSFORMERS_VERBOSITY": "error",
         "AUTHORID_CACHE": str(cache / "authorid"),
         "PYTHONUNBUFFERED": "1",
