@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,20 @@ from tiny import make_bundle
 from authorid.bundle import Bundle
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+# Keras 3.15 hands TensorFlow variables to np.array, which numpy 2 frowns upon.
+KERAS_WARNING = "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
+NEEDED = ("tensorflow", "keras", "keras_hub", "tf2onnx", "onnx", "safetensors", "matplotlib")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    for item in items:
+        if item.get_closest_marker("train"):
+            item.add_marker(pytest.mark.filterwarnings(KERAS_WARNING))
+        if missing and item.get_closest_marker("train"):
+            item.add_marker(pytest.mark.skip(reason=f"not installed: {', '.join(missing)}"))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,19 +10,6 @@ from encoders import AUTHORS, POSITIONS, SHAPES, VOCABULARY
 
 if TYPE_CHECKING:
     from authorid.export import EncoderWeights
-
-# Keras 3.15 hands TensorFlow variables to np.array, which numpy 2 frowns upon.
-KERAS_WARNING = "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
-NEEDED = ("tensorflow", "keras", "keras_hub", "tf2onnx", "onnx", "safetensors", "matplotlib")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    missing = [name for name in NEEDED if find_spec(name) is None]
-    for item in items:
-        if item.get_closest_marker("train"):
-            item.add_marker(pytest.mark.filterwarnings(KERAS_WARNING))
-        if missing and item.get_closest_marker("train"):
-            item.add_marker(pytest.mark.skip(reason=f"not installed: {', '.join(missing)}"))
 
 
 @pytest.fixture(scope="session")
