@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from authorid.attribution import log_softmax
 from authorid.export.emitter import Range, Ranges, activation_scale, emit, sites
-from authorid.export.outliers import smooth, split_outliers
+from authorid.export.outliers import divide_values, smooth, split_outliers
 from authorid.export.scoring import GraphRunner, Ids, batched, document_scores
 from authorid.export.weights import EncoderWeights, Floats
 
@@ -61,8 +61,8 @@ def calibrate(weights: EncoderWeights, windows: Sequence[Ids], seed: int = 0) ->
     """Run the float32 graph over `windows` (int32 [s] each) and find the range of every matmul input.
 
     Ranges are from the smallest to the largest value seen. Outliers are tamed where they are and as cheaply as can be:
-    outputs of layer normalisations by dividing channels (`smooth`), outputs of GELU by splitting neurons
-    (`split_outliers`).
+    outputs of layer normalisations by dividing channels (`smooth`), those of attention too, by dividing the weights
+    that make them (`divide_values`), outputs of GELU by splitting neurons (`split_outliers`).
     """
     return calibrations(weights, windows, seed)[0]
 
@@ -80,9 +80,18 @@ def calibrations(weights: EncoderWeights, windows: Sequence[Ids], seed: int = 0)
         attention = np.hstack([layer.q.kernel, layer.k.kernel, layer.v.kernel])
         for site, kernel in ((f"{name}/input", attention), (f"{name}/ffn_input", layer.ffn_inner.kernel)):
             ranges[site] = smooth(kernel, seen[site].low, seen[site].high, seen[site].sample)
-    before, after = (sum(len(layer.ffn_inner.bias) for layer in w.layers) for w in (weights, split))
-    whole = Calibration(split, ranges, len(windows), sum(len(ids) for ids in windows), after - before)
     samples = {site: values.sample for site, values in seen.items()}
+    layers = []
+    for index, layer in enumerate(split.layers):
+        site = f"layer_{index}/attention"
+        span = smooth(layer.attention_output.kernel, seen[site].low, seen[site].high, seen[site].sample)
+        if span.divisor is not None:
+            layer, samples[site] = divide_values(layer, span.divisor), samples[site] / span.divisor
+        ranges[site] = replace(span, divisor=None)
+        layers.append(layer)
+    before, after = (sum(len(layer.ffn_inner.bias) for layer in w.layers) for w in (weights, split))
+    split = replace(split, layers=tuple(layers))
+    whole = Calibration(split, ranges, len(windows), sum(len(ids) for ids in windows), after - before)
     return [
         replace(whole, method=method, ranges={site: _narrowed(ranges[site], samples[site], method) for site in ranges})
         for method in METHODS
