@@ -47,7 +47,8 @@ class View:
     `unit` says what an n-gram is made of: ``byte`` or ``word`` (a run of letters, a run of digits, or any other single
     byte that is not white space). `sizes` are the lengths of its n-grams, at most 8 for bytes. `keep` None leaves the
     text alone; otherwise only the `keep` commonest words stay, and the letters of all others are masked: with `mask`
-    ``shape`` each by ``a``, ``A`` or ``0``, with ``one`` the whole word by one of these. `weight` scales the view.
+    ``shape`` each by ``a``, ``A`` or ``0``, with ``one`` the whole word by one of these. `weight` scales the view. With
+    `once` it does not matter how often an n-gram occurs, only whether it does.
     """
 
     name: str
@@ -56,6 +57,7 @@ class View:
     keep: int | None = None
     mask: Literal["shape", "one"] = "shape"
     weight: float = 1.0
+    once: bool = False
 
     def __post_init__(self) -> None:
         """Check the ranges; raises `ValueError`."""
@@ -366,8 +368,12 @@ class NgramExpert:
         rows, counts = self._counts(text)
         if not len(rows):
             return rows, np.zeros(0, dtype=np.float32)
-        values = _sublinear(counts) * self.idf.take(rows)
+        values = _sublinear(counts)
         edges = [0, *np.searchsorted(rows, self._starts).tolist(), len(rows)]
+        for view, start, stop in zip(self.reader.views, edges[:-1], edges[1:], strict=True):
+            if view.once:
+                values[start:stop] = 1.0
+        values *= self.idf.take(rows)
         for view, start, stop in zip(self.reader.views, edges[:-1], edges[1:], strict=True):
             if stop > start:
                 own = values[start:stop]

@@ -32,10 +32,12 @@ def expert(**changes) -> NgramExpert:
 def test_agrees_with_scikit_learn_where_nothing_collides():
     text = pytest.importorskip("sklearn.feature_extraction.text")
     linear = pytest.importorskip("sklearn.linear_model")
-    options = NgramOptions(views=(View("b", "byte", (3, 4)),), bits=24, weights="float32", ridge=0.3)
+    options = NgramOptions(views=(View("b", "byte", (3, 4)),), bits=24, weights="float32", ridge=0.3, min_documents=2)
     ours = fit(count(texts(), 3, options), LABELS, 3, options)
     vectorizer = text.TfidfVectorizer(analyzer="char", ngram_range=(3, 4), lowercase=False, sublinear_tf=True, min_df=2)
-    matrix = vectorizer.fit_transform([item.encode().decode("latin-1") for item in texts()]).toarray()
+    vectorizer.fit(own := [item.encode().decode("latin-1") for item in texts()])
+    vectorizer.idf_ = np.sqrt(vectorizer.idf_)
+    matrix = vectorizer.transform(own).toarray()
     assert ours.weights.shape[0] == matrix.shape[1]
     _, values = ours.features(texts()[3])
     np.testing.assert_allclose(np.sort(values), np.sort(matrix[3][matrix[3] > 0]), atol=1e-6)
@@ -169,3 +171,12 @@ def test_common_words_are_found_by_their_hash_whatever_shares_its_slot():
         _CommonWords(common[[0, 1, 0]])
     with pytest.raises(ValueError, match="not spread"):
         _CommonWords(np.arange(1000, dtype=np.uint64))
+
+
+def test_once_is_as_good_as_often():
+    """In a view with `once`, saying something twice says no more."""
+    words = expert(views=(View("w", "word", (1,), once=True),))
+    often = expert(views=(View("w", "word", (1,)),))
+    twice, single = "the river the boat the", "boat the river"
+    assert np.array_equal(words.features(twice)[1], words.features(single)[1])
+    assert not np.array_equal(often.features(twice)[1], often.features(single)[1])

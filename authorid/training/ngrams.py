@@ -28,8 +28,8 @@ DENSE_DOCUMENTS = 8000
 COMMON_WORDS = 3000
 
 VIEWS = (
-    View("bytes", "byte", (4,)),
-    View("manner", "byte", (4,), keep=300),
+    View("bytes", "byte", (4,), once=True),
+    View("manner", "byte", (4,), keep=300, once=True),
     View("phrases", "word", (2,), keep=1000, mask="one"),
     View("skeleton", "word", (3,), keep=300, mask="one", weight=2**0.5),
 )
@@ -47,7 +47,7 @@ class NgramOptions:
     views: tuple[View, ...] = VIEWS
     bits: int = 20
     ridge: float = 0.05
-    min_documents: int = 2
+    min_documents: int = 3
     megabytes: float = 11.5
     weights: str = "int8"
 
@@ -122,9 +122,12 @@ def _chosen_rows(
 
 
 def inverse_frequencies(counts: Counts, training: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    """Worth of each row, by how few of the documents `training` have it; 0 where none has."""
+    """Worth of each row, by how few of the documents `training` have it; 0 where none has.
+
+    The root of the usual inverse frequency: what is rare is mostly of one subject, and subjects change.
+    """
     documents = np.bincount(counts.matrix[training].indices, minlength=counts.matrix.shape[1])
-    idf = np.log((1 + len(training)) / (1 + documents)) + 1
+    idf = np.sqrt(np.log((1 + len(training)) / (1 + documents)) + 1)
     return np.where(documents > 0, idf, 0.0).astype(np.float32)
 
 
@@ -132,10 +135,13 @@ def weigh(counts: Counts, idf: npt.NDArray[np.float32]) -> Any:
     """tf-idf of all documents, sparse [documents, rows], as `NgramExpert.features` computes it."""
     sparse = require("scipy.sparse", "train")
     matrix = counts.matrix.astype(np.float64)
-    matrix.data = (1 + np.log(matrix.data)) * idf[matrix.indices]
+    matrix.data = 1 + np.log(matrix.data)
     blocks = []
     for view, start, stop in zip(counts.reader.views, counts.bounds[:-1], counts.bounds[1:], strict=True):
         block = matrix[:, start:stop]
+        if view.once:
+            block.data[:] = 1.0
+        block.data *= idf[start:stop][block.indices]
         norms = np.sqrt(np.asarray(block.multiply(block).sum(axis=1)).ravel())
         blocks.append(sparse.diags_array(view.weight / np.maximum(norms, 1e-12)) @ block)
     return sparse.hstack(blocks, format="csr")
