@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,10 +11,14 @@ import numpy.typing as npt
 
 from authorid.bundle import Decision
 from authorid.documents import Document, Failure
+from authorid.ngrams import Reading
 
-__all__ = ["Attribution", "Status", "attribute", "failed", "log_softmax", "ngram_evidence", "posterior"]
+__all__ = ["Attribution", "Status", "attribute", "failed", "familiarity", "log_softmax", "ngram_evidence", "posterior"]
 
 Status = Literal["scored", "unknown", "failed"]
+
+LEAST_SPREAD = 1e-4
+"""Scores that are less apart count as being so far apart, where their logarithm is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +27,8 @@ class Attribution:
 
     `ranking` holds every author with its probability, likeliest first; it is empty when `status` is ``failed``,
     and then `error` says why. `windows` and `tokens` count what went through the encoder, special tokens included.
-    `evidence` holds the winner's probability in every window alone, when it was asked for; `familiarity` is how far the
-    n-gram scores of the authors are apart, which is little for a text by somebody else.
+    `evidence` holds the winner's probability in every window alone, when it was asked for; `familiarity` says how
+    much the text looks as if a known author wrote it; it is low for a text by somebody else.
     """
 
     index: int
@@ -81,6 +86,19 @@ def ngram_evidence(
     spread = np.maximum(centred.std(axis=-1, keepdims=True), max(decision.least_spread, 1e-6)) ** decision.spread
     weighed: npt.NDArray[np.float64] = decision.ngram_weight * share * (centred / spread)
     return weighed
+
+
+def familiarity(reading: Reading, decision: Decision) -> float:
+    """How much a text looks as if a known author wrote it, by the rule that `Familiarity` states."""
+    rule = decision.familiarity
+    if rule is None:
+        return float(reading.scores.std())
+    best = int(reading.scores.argmax())
+    standing = (float(reading.scores[best]) - rule.usual[best]) / rule.deviation[best]
+    spread = math.log(max(float(reading.parts[list(rule.plain)].sum(axis=0).std()), LEAST_SPREAD))
+    share = float(reading.shares[rule.phrases])
+    evidence = rule.top * standing + rule.spread * spread + rule.share * share - rule.offset
+    return 0.5 + 0.5 * math.tanh(evidence / 2)
 
 
 def posterior(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import sys
@@ -63,6 +64,44 @@ class WindowSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Familiarity:
+    """How much a text looks as if one of the known authors wrote it, between 0 and 1.
+
+    It is the logistic function of ::
+
+        top * (s - usual) / deviation + spread * log(d) + share * f - offset
+
+    with s the highest n-gram score of an author; `usual` and `deviation` [authors] mean and standard deviation of what
+    that author's own documents get when they are left out; d the standard deviation over the authors of the part that
+    the `plain` views have in the scores; f the share of the text's n-grams in the view `phrases` that are widespread
+    among the training documents.
+    """
+
+    usual: tuple[float, ...]
+    deviation: tuple[float, ...]
+    plain: tuple[int, ...]
+    phrases: int
+    top: float
+    spread: float
+    share: float
+    offset: float
+
+    def __post_init__(self) -> None:
+        """Check the ranges; raises `ValueError`."""
+        numbers = (*self.usual, *self.deviation, self.top, self.spread, self.share, self.offset)
+        if not all(math.isfinite(number) for number in numbers) or not all(number > 0 for number in self.deviation):
+            raise ValueError("familiarity: a number that is not finite, or a deviation that is not positive")
+        if len(self.usual) != len(self.deviation) or min(self.phrases, *self.plain) < 0:
+            raise ValueError("familiarity: parts that do not fit together")
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Familiarity:
+        """Rebuild from `asdict`; raises `TypeError` and `ValueError`."""
+        lists = {name: tuple(float(number) for number in record[name]) for name in ("usual", "deviation")}
+        return cls(**{**record, **lists, "plain": tuple(int(view) for view in record["plain"])})
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """How the experts become one answer.
 
@@ -76,9 +115,10 @@ class Decision:
     the document, so that short texts get flat answers. With effort ``auto`` the n-grams answer alone from the
     probability `sure` on.
 
-    Below `unknown_threshold` the answer is "unknown". The standard deviation of the n-gram scores, the *familiarity*,
-    says whether the author is among the known ones: below `least_familiar` the answer is "unknown" too. `strangers` are
-    pairs (share, familiarity): with that as the least, that share of unknown authors' documents is still attributed.
+    Below `unknown_threshold` the answer is "unknown". The *familiarity* of a text, by `Familiarity` or, where that is
+    None, the standard deviation of its n-gram scores, says whether the author is among the known ones: below
+    `least_familiar` the answer is "unknown" too. `strangers` are pairs (share, familiarity): with that as the least,
+    that share of unknown authors' documents is still attributed.
     """
 
     rule: str = "mean-log-softmax"
@@ -92,6 +132,7 @@ class Decision:
     sure: float = 1.0
     least_familiar: float = 0.0
     strangers: tuple[tuple[float, float], ...] = ()
+    familiarity: Familiarity | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges; raises `ValueError`."""
@@ -107,7 +148,9 @@ class Decision:
     def from_json(cls, record: Mapping[str, Any]) -> Decision:
         """Rebuild from `asdict`; raises `TypeError` and `ValueError`."""
         pairs = tuple((float(share), float(threshold)) for share, threshold in record.get("strangers", ()))
-        return cls(**{**record, "strangers": pairs})
+        familiarity = record.get("familiarity")
+        familiar = None if familiarity is None else Familiarity.from_json(familiarity)
+        return cls(**{**record, "strangers": pairs, "familiarity": familiar})
 
     def with_false_attribution(self, share: float) -> Decision:
         """The same, so strict that at most `share` of unknown authors' documents is attributed.
@@ -191,6 +234,11 @@ class Bundle:
             raise BundleCorruptError(
                 f"{self.path / self.ngrams}: made for {len(expert.bias)} authors, not for {len(self.authors)}"
             )
+        familiar, views = self.decision.familiarity, len(expert.reader.views)
+        if familiar is not None and (
+            len(familiar.usual) != len(self.authors) or max(familiar.phrases, *familiar.plain) >= views
+        ):
+            raise BundleCorruptError(f"{self.path / MANIFEST}: the familiarity is not that of {self.ngrams}")
         return expert
 
     def windower(self) -> Windower:

@@ -13,9 +13,11 @@ layer make a score for each author. All of it is numpy on whole arrays; no Pytho
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +27,7 @@ import numpy.typing as npt
 from authorid.errors import BundleCorruptError
 from authorid.tensors import read_tensors, write_tensors
 
-__all__ = ["NgramExpert", "Reader", "View"]
+__all__ = ["WIDESPREAD", "NgramExpert", "Reader", "Reading", "View"]
 
 Bytes = npt.NDArray[np.uint8]
 Keys = npt.NDArray[np.uint64]
@@ -35,6 +37,12 @@ FORMAT = 1
 
 _GOLDEN = 0x9E3779B97F4A7C15
 """2**64 divided by the golden ratio, odd: multiplying by it spreads keys well (Knuth, TAOCP 6.4)."""
+
+WIDESPREAD = 0.0025
+"""An n-gram is widespread when this share of the training documents has it."""
+
+_LEAST_RARE = math.sqrt(1.0 - math.log(WIDESPREAD))
+"""What such an n-gram is worth (`authorid.training.ngrams.inverse_frequencies`); all that is worth less is commoner."""
 
 _LONGEST = 256
 """Letters after this many in one word share a factor in its hash."""
@@ -316,6 +324,19 @@ def _byte_grams(text: Bytes, sizes: Sequence[int]) -> list[Keys]:
     return [grams[size] for size in sizes]
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the expert finds in one text.
+
+    `scores` float64 [authors]; `parts` float64 [views, authors], what each view adds to them; `shares` float64 [views],
+    how many of the text's n-grams are `WIDESPREAD` among the training documents.
+    """
+
+    scores: npt.NDArray[np.float64]
+    parts: npt.NDArray[np.float64]
+    shares: npt.NDArray[np.float64]
+
+
 @dataclass(frozen=True)
 class NgramExpert:
     """A trained expert. Make one with `authorid.training.ngrams.fit`, or `NgramExpert.load`.
@@ -365,11 +386,17 @@ class NgramExpert:
 
     def features(self, text: str) -> tuple[Rows, npt.NDArray[np.float32]]:
         """Rows that occur in `text`, ascending, and their values float32: tf-idf of length `weight` in each view."""
-        rows, counts = self._counts(text)
+        rows, counts, _ = self._counts(text)
+        return rows, self._values(rows, counts, self._edges(rows))
+
+    def _edges(self, rows: Rows) -> list[int]:
+        """Where the rows of each view begin and end among ascending `rows`: [views + 1]."""
+        return [0, *np.searchsorted(rows, self._starts).tolist(), len(rows)]
+
+    def _values(self, rows: Rows, counts: npt.NDArray[np.int64], edges: list[int]) -> npt.NDArray[np.float32]:
         if not len(rows):
-            return rows, np.zeros(0, dtype=np.float32)
+            return np.zeros(0, dtype=np.float32)
         values = _sublinear(counts)
-        edges = [0, *np.searchsorted(rows, self._starts).tolist(), len(rows)]
         for view, start, stop in zip(self.reader.views, edges[:-1], edges[1:], strict=True):
             if view.once:
                 values[start:stop] = 1.0
@@ -379,42 +406,55 @@ class NgramExpert:
                 own = values[start:stop]
                 # einsum adds in one order, whatever the machine's BLAS and its threads; so answers do not change.
                 own *= view.weight / np.sqrt(np.einsum("i,i->", own, own))
-        return rows, values.astype(np.float32)
+        return values.astype(np.float32)
 
-    def _counts(self, text: str) -> tuple[Rows, npt.NDArray[np.int64]]:
-        """Rows that occur in `text`, ascending, and how often."""
+    def _counts(self, text: str) -> tuple[Rows, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Rows that occur in `text`, ascending, how often, and the number of n-grams in each view, [views]."""
         if len(text) > _PIECE:
-            total = np.zeros(len(self.buckets), dtype=np.int64)
+            total, totals = np.zeros(len(self.buckets), dtype=np.int64), np.zeros(len(self.reader.views), np.int64)
             for piece in _pieces(text):
-                total += np.bincount(self._rows(piece), minlength=len(total))
+                rows, sizes = self._rows(piece)
+                total += np.bincount(rows, minlength=len(total))
+                totals += sizes
             rows = np.flatnonzero(total).astype(np.int32)
-            return rows, total[rows]
-        rows = self._rows(text)
+            return rows, total[rows], totals
+        rows, totals = self._rows(text)
         rows.sort()
         if not len(rows):
-            return rows, np.zeros(0, dtype=np.int64)
+            return rows, np.zeros(0, dtype=np.int64), totals
         new = np.empty(len(rows), dtype=bool)
         new[0] = True
         np.not_equal(rows[1:], rows[:-1], out=new[1:])
         first = np.flatnonzero(new)
-        return rows.take(first), _steps(first, len(rows))
+        return rows.take(first), _steps(first, len(rows)), totals
 
-    def _rows(self, text: str) -> Rows:
-        """The row of every n-gram of `text` that has one."""
+    def _rows(self, text: str) -> tuple[Rows, npt.NDArray[np.int64]]:
+        """The row of every n-gram of `text` that has one, and the number of n-grams in each view, [views]."""
         size = 1 << self.reader.bits
-        places = [own + np.uint32(number * size) for number, own in enumerate(self.reader.buckets(text))]
+        buckets = self.reader.buckets(text)
+        places = [own + np.uint32(number * size) for number, own in enumerate(buckets)]
         rows: Rows = self._row_of.take(np.concatenate(places))
-        return rows[rows >= 0]
+        return rows[rows >= 0], np.array([len(own) for own in buckets], dtype=np.int64)
 
     def scores(self, text: str) -> npt.NDArray[np.float64]:
         """Score of each author, float64 [authors]; the same to the bit wherever and with whatever it is computed."""
-        rows, values = self.features(text)
-        total = self.bias.astype(np.float64)
-        for start in range(0, len(rows), _BLOCK):
-            part = slice(start, start + _BLOCK)
-            weights = self.weights.take(rows[part], axis=0).astype(np.float32)
-            total += np.einsum("i,ij->j", values[part] * self.scale.take(rows[part]), weights)
-        return total
+        return self.read(text).scores
+
+    def read(self, text: str) -> Reading:
+        """Scores, and what they are made of; the same to the bit wherever and with whatever it is computed."""
+        rows, counts, totals = self._counts(text)
+        edges = self._edges(rows)
+        values = self._values(rows, counts, edges)
+        parts = np.zeros((len(totals), len(self.bias)))
+        hits = np.zeros(len(totals))
+        widespread = counts * (self.idf.take(rows) <= _LEAST_RARE)
+        for view, (first, last) in enumerate(pairwise(edges)):
+            hits[view] = widespread[first:last].sum()
+            for start in range(first, last, _BLOCK):
+                part = slice(start, min(start + _BLOCK, last))
+                weights = self.weights.take(rows[part], axis=0).astype(np.float32)
+                parts[view] += np.einsum("i,ij->j", values[part] * self.scale.take(rows[part]), weights)
+        return Reading(self.bias + parts.sum(axis=0), parts, hits / np.maximum(totals, 1))
 
     def to_bytes(self) -> bytes:
         """The expert as a safetensors file; `from_bytes` reads it back."""

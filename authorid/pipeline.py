@@ -28,7 +28,7 @@ from typing import Any, Final, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from authorid.attribution import Attribution, attribute, failed, posterior
+from authorid.attribution import Attribution, attribute, failed, familiarity, posterior
 from authorid.batching import Batcher
 from authorid.bundle import Bundle, Decision, load_bundle
 from authorid.documents import Document, Failure, Found, ReadOptions, read, tidy, walk
@@ -86,6 +86,7 @@ class _Pending:
     started: float
     size: int
     ngrams: npt.NDArray[np.float64] | None
+    familiarity: float | None = None
     probabilities: npt.NDArray[np.float64] | None = None
     waiting: list[Window] = field(default_factory=list)
     logits: npt.NDArray[np.float32] | None = None
@@ -294,9 +295,11 @@ class _Experts:
     def begin(self, document: Document, started: float) -> _Pending:
         """Ask the n-gram expert. The probabilities are set where its answer is enough."""
         size = len(document.text.encode("utf-8", "replace")) if self.expert is not None else 0
-        ngrams = None if self.expert is None else self.expert.scores(document.text)
+        reading = None if self.expert is None else self.expert.read(document.text)
+        ngrams = None if reading is None else reading.scores
+        familiar = None if reading is None else familiarity(reading, self.decision)
         # The text is done with; what waits for its logits should not hold it.
-        pending = _Pending(replace(document, text=""), started, size, ngrams)
+        pending = _Pending(replace(document, text=""), started, size, ngrams, familiar)
         if ngrams is not None and (self.engine is None or self.effort == "auto"):
             probabilities = pending.last = self.posterior(pending)
             if self.engine is None or np.max(probabilities) >= self.decision.sure:
@@ -321,7 +324,7 @@ class _Experts:
             self.decision,
             logits=pending.evidence,
             tokens=pending.tokens,
-            familiarity=None if pending.ngrams is None else float(pending.ngrams.std()),
+            familiarity=pending.familiarity,
             evidence=evidence,
         )
 

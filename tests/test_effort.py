@@ -16,9 +16,10 @@ from authorid.pipeline import Scorer
 pytest.importorskip("scipy")
 from authorid.attribution import posterior
 from authorid.training.corpus import load_corpus
-from authorid.training.experts import auroc, learn, stack
+from authorid.training.experts import learn, stack
 from authorid.training.ngram_run import export_ngrams, train_ngrams
 from authorid.training.ngrams import NgramOptions
+from authorid.training.strangers import auroc
 
 
 def write_corpus(root, documents=5, words=80):

@@ -32,17 +32,15 @@ from authorid.training.ngrams import (
     weigh,
 )
 from authorid.training.shift import shifted_split
+from authorid.training.strangers import look_for_strangers
 
-__all__ = ["Experts", "Held", "auroc", "confidence", "learn", "stack"]
+__all__ = ["Experts", "Held", "confidence", "learn", "stack"]
 
 HELD_OUT = 0.4
 """Share of each author's documents that is held out to learn how far answers can be trusted."""
 
 SHORT = (60, 125, 250, 500, 1000)
 """Lengths in bytes to which held-out documents are cut, to learn what short texts are worth."""
-
-SHARES = (0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75)
-"""False-attribution rates whose thresholds are kept in the bundle."""
 
 OVERLOOKED = 0.02
 """Effort ``auto`` lets the n-grams answer alone where they are so sure that this share of the held-out documents, at
@@ -56,9 +54,6 @@ FLOOR = 0.05
 
 UNMEASURED = 0.0
 """Weight of an encoder for which nothing was held out: one that learnt this month's subjects does harm, so none."""
-
-FOLD = 10
-"""Authors left out at a time."""
 
 Scores = npt.NDArray[np.float64]
 
@@ -125,19 +120,22 @@ def learn(
     )
     decision = confidence(scores, sizes, truth, short, short_sizes, short_truth)
     probabilities = _probabilities(scores, sizes, decision)
-    strangers, report = _strangers(products, training, held, options)
-    decision = replace(decision, strangers=strangers, sure=_sure(probabilities, truth))
+    decision = replace(decision, sure=_sure(probabilities, truth))
+    own = replace(counts, matrix=counts.matrix[chosen], totals=counts.totals[chosen])
+    strangers = look_for_strangers(subset, own, matrix[chosen], products, training, held, options)
+    if strangers is not None:
+        decision = replace(decision, strangers=strangers.thresholds, familiarity=strangers.familiarity)
     if encoder is not None and everybody and len(encoder.validation):
         ngrams, _ = products.scores(encoder.training, encoder.validation, options.ridge)
         lengths = np.array([len(texts[i].encode("utf-8", "replace")) for i in encoder.validation])
         decision = stack(ngrams, encoder.scores, lengths, labels[encoder.validation], decision)
     elif encoder is not None:  # its weight stays `UNMEASURED`
         warnings.append("no held-out documents to weigh the encoder by: the n-grams answer without it")
-    if not strangers:
+    if strangers is None:
         warnings.append(
             "too few authors to learn what an unknown one looks like: --max-false-attribution will not work"
         )
-    report |= {
+    report = ({} if strangers is None else strangers.report) | {
         "split": how,
         "held_out": len(held),
         "accuracy": float((probabilities.argmax(axis=1) == truth).mean()),
@@ -223,45 +221,6 @@ def _sure(probabilities: Scores, truth: Labels) -> float:
     wrong = np.cumsum(probabilities.argmax(axis=1)[order] != truth[order])
     good = np.flatnonzero(wrong <= OVERLOOKED * len(truth))
     return float(top[order][good[-1]]) if len(good) else 1.0
-
-
-def _strangers(
-    products: Similarities,
-    training: Labels,
-    held: Labels,
-    options: NgramOptions,
-) -> tuple[tuple[tuple[float, float], ...], dict[str, Any]]:
-    """Leave authors out in turn, and compare how familiar their held-out documents look with those of the others."""
-    authors = np.random.default_rng(0).permutation(np.unique(products.labels))
-    fold = min(FOLD, len(authors) // 3)
-    if fold < 1:
-        return (), {}
-    known, unknown, whole = [], [], []
-    for start in range(0, len(authors), fold):
-        out = authors[start : start + fold]
-        inside = training[~np.isin(products.labels[training], out)]
-        scores, _ = products.scores(inside, held, options.ridge)
-        familiar = scores.std(axis=1)
-        strange = np.isin(products.labels[held], out)
-        known.append(familiar[~strange])
-        unknown.append(familiar[strange])
-        # For the thresholds, the model is as it will be: nothing of a stranger needs to be held back in time.
-        strange = np.isin(products.labels, out)
-        scores, _ = products.scores(np.flatnonzero(~strange), np.flatnonzero(strange), options.ridge)
-        whole.append(scores.std(axis=1))
-    inner, outer = np.concatenate(known), np.concatenate(unknown)
-    thresholds = [float(np.quantile(np.concatenate(whole), 1 - share)) for share in SHARES]
-    area = auroc(inner, outer)
-    return tuple(zip(SHARES, thresholds, strict=True)), {"strangers_auroc": area, "authors_left_out": int(fold)}
-
-
-def auroc(known: npt.NDArray[np.floating], unknown: npt.NDArray[np.floating]) -> float:
-    """Probability that a document of a known author gets a higher value than one of an unknown author."""
-    values = np.concatenate([known, unknown])
-    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[places]
-    own = float(ranks[: len(known)].sum()) - len(known) * (len(known) + 1) / 2
-    return own / (len(known) * len(unknown))
 
 
 def stack(ngrams: Scores, encoder: Scores, sizes: Labels, truth: Labels, decision: Decision) -> Decision:

@@ -20,7 +20,6 @@ from authorid.errors import CorpusError
 from authorid.evaluation import Metrics, evaluate_predictions
 from authorid.pipeline import Effort, Scorer
 from authorid.training.corpus import Corpus, load_corpus
-from authorid.training.experts import auroc
 from authorid.training.findings import (
     Findings,
     accuracy_by_length,
@@ -30,6 +29,7 @@ from authorid.training.findings import (
     worst_pairs,
 )
 from authorid.training.runs import Run
+from authorid.training.strangers import auroc
 
 __all__ = ["evaluate_model", "examine"]
 

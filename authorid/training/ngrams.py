@@ -51,15 +51,23 @@ class NgramOptions:
     megabytes: float = 11.5
     weights: str = "int8"
 
+    def least(self, documents: int) -> int:
+        """Of so many documents, how many must have an n-gram: fewer than `min_documents` where there are very few."""
+        return min(self.min_documents, max(1, documents // 4))
+
 
 @dataclass(frozen=True)
 class Counts:
-    """Documents as counts of rows: sparse [documents, rows], the buckets of the rows and where each view's begin."""
+    """Documents as counts of rows: sparse [documents, rows], the buckets of the rows and where each view's begin.
+
+    `totals` [documents, views] counts all n-grams, those without a row too.
+    """
 
     reader: Reader
     bounds: tuple[int, ...]
     buckets: npt.NDArray[np.uint32]
     matrix: Any
+    totals: npt.NDArray[np.int64]
 
 
 def count(texts: Sequence[str], authors: int, options: NgramOptions, training: Sequence[int] | None = None) -> Counts:
@@ -71,7 +79,8 @@ def count(texts: Sequence[str], authors: int, options: NgramOptions, training: S
     documents = np.bincount(matrix[list(chosen)].indices, minlength=matrix.shape[1])
     rows = _chosen_rows(documents, len(chosen), authors, options)
     bounds = np.searchsorted(rows, size * np.arange(len(options.views) + 1))
-    return Counts(reader, tuple(int(b) for b in bounds), (rows % size).astype(np.uint32), matrix[:, rows].tocsr())
+    buckets = (rows % size).astype(np.uint32)
+    return Counts(reader, tuple(int(b) for b in bounds), buckets, matrix[:, rows].tocsr(), _totals(reader, matrix))
 
 
 def count_more(counts: Counts, texts: Sequence[str]) -> Counts:
@@ -82,7 +91,8 @@ def count_more(counts: Counts, texts: Sequence[str]) -> Counts:
             for number, (start, stop) in enumerate(zip(counts.bounds[:-1], counts.bounds[1:], strict=True))
         ]
     )
-    return replace(counts, matrix=_matrix(counts.reader, texts)[:, rows].tocsr())
+    matrix = _matrix(counts.reader, texts)
+    return replace(counts, matrix=matrix[:, rows].tocsr(), totals=_totals(counts.reader, matrix))
 
 
 def _matrix(reader: Reader, texts: Sequence[str]) -> Any:
@@ -103,6 +113,13 @@ def _matrix(reader: Reader, texts: Sequence[str]) -> Any:
     )
 
 
+def _totals(reader: Reader, matrix: Any) -> npt.NDArray[np.int64]:
+    """Number of n-grams in each view, [texts, views], from the counts of all buckets."""
+    size = 1 << reader.bits
+    views = [matrix[:, number * size : (number + 1) * size].sum(axis=1) for number in range(len(reader.views))]
+    return np.stack([np.asarray(view).ravel() for view in views], axis=1).astype(np.int64)
+
+
 def _common_words(texts: Sequence[str]) -> npt.NDArray[np.uint64]:
     """Hashes of the commonest words, the commonest first."""
     words, counts = np.unique(np.concatenate([Reader.word_hashes(text) for text in texts]), return_counts=True)
@@ -113,7 +130,7 @@ def _chosen_rows(
     documents: npt.NDArray[np.int64], total: int, authors: int, options: NgramOptions
 ) -> npt.NDArray[np.int64]:
     """Columns to keep: those in enough documents, the most widespread first when not all fit, ascending."""
-    least = min(options.min_documents, max(1, total // 4))
+    least = options.least(total)
     most = max(1000, int(options.megabytes * 1e6 / (authors * np.dtype(options.weights).itemsize + 12)))
     rows = np.flatnonzero(documents >= least)
     if len(rows) > most:

@@ -1,0 +1,162 @@
+"""Texts by unknown authors: that they look less familiar than others, and that the rule is what it says."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+
+import numpy as np
+import pytest
+
+from authorid.attribution import familiarity
+from authorid.bundle import BundleCorruptError, Decision, Familiarity, load_bundle
+from authorid.ngrams import Reading
+from authorid.pipeline import Scorer
+
+pytest.importorskip("scipy")
+from authorid.training.corpus import load_corpus
+from authorid.training.experts import learn
+from authorid.training.ngram_run import train_ngrams
+from authorid.training.ngrams import NgramOptions, count, fit, inverse_frequencies, similarities, weigh
+from authorid.training.strangers import _Corpus, auroc
+
+RULE = Familiarity(
+    usual=(0.2, -0.1), deviation=(0.5, 0.25), plain=(0, 1), phrases=2, top=2.0, spread=1.0, share=3.0, offset=0.5
+)
+COMMON = (
+    "the",
+    "of",
+    "and",
+    "a",
+    "to",
+    "in",
+    "is",
+    "was",
+    "that",
+    "it",
+    "for",
+    "on",
+    "as",
+    "with",
+    "by",
+    "at",
+    "from",
+    "his",
+)
+
+
+def article(author: int, number: int, words: int = 150) -> str:
+    """Four subjects are shared by everybody; each author has habits, and a few words that nobody else has."""
+    rng = np.random.default_rng(1000 * author + number)
+    taste = np.random.default_rng(author).dirichlet(np.full(len(COMMON), 0.5))
+    own = [f"word{author}x{i}" for i in range(15)]
+    subject = [f"topic{(author + number) % 4}x{i}" for i in range(25)]
+    kinds = rng.choice(3, words, p=[0.6, 0.1, 0.3])
+    return " ".join(
+        str(rng.choice(COMMON, p=taste) if kind == 0 else rng.choice(own if kind == 1 else subject)) for kind in kinds
+    )
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    root = tmp_path_factory.mktemp("strangers") / "corpus"
+    for author in range(9):
+        (root / f"author{author}").mkdir(parents=True)
+        for number in range(12):
+            (root / f"author{author}" / f"{number}.txt").write_text(article(author, number))
+    return root
+
+
+@pytest.fixture(scope="module")
+def bundle(corpus):
+    return train_ngrams(corpus, corpus.parent / "run", NgramOptions(bits=16))
+
+
+def test_the_rule_is_what_it_says():
+    reading = Reading(
+        scores=np.array([0.7, -0.9]),
+        parts=np.array([[0.3, -0.1], [0.2, -0.4], [0.2, -0.4]]),
+        shares=np.array([0.9, 0.8, 0.7]),
+    )
+    evidence = 2 * (0.7 - 0.2) / 0.5 + math.log(0.5) + 3 * 0.7 - 0.5
+    assert familiarity(reading, Decision("experts", familiarity=RULE)) == pytest.approx(1 / (1 + math.exp(-evidence)))
+
+
+def test_without_a_rule_it_is_the_standard_deviation():
+    reading = Reading(np.array([0.5, -0.5, 0.3]), np.zeros((1, 3)), np.zeros(1))
+    assert familiarity(reading, Decision("experts")) == np.array([0.5, -0.5, 0.3]).std()
+
+
+def test_strangers_look_less_familiar(bundle):
+    scorer = Scorer(bundle)
+    known = [row.familiarity for row in scorer.score_texts(article(i % 9, 20 + i) for i in range(45))]
+    strange = [row.familiarity for row in scorer.score_texts(article(20 + i % 9, i) for i in range(45))]
+    assert auroc(np.array(known), np.array(strange)) > 0.9
+
+
+def test_neighbours_change_nothing(bundle):
+    texts = ["x", *(article(i % 12, 30 + i, 10 + 10 * i) for i in range(12))]
+    scorer = Scorer(bundle)
+    together = [row.familiarity for row in scorer.score_texts(texts)]
+    assert together == [row.familiarity for text in texts for row in scorer.score_texts([text])]
+    assert all(value is not None and 0 <= value <= 1 for value in together)
+
+
+def test_scoring_and_training_mean_the_same(corpus, bundle):
+    """What the thresholds were learnt on is what a text is measured by."""
+    documents = load_corpus(corpus).documents
+    texts, labels = [item.text for item in documents], np.array([item.label for item in documents])
+    options = NgramOptions(bits=16, weights="float32")
+    counts = count(texts, 9, options)
+    everything = np.arange(len(texts))
+    matrix = weigh(counts, inverse_frequencies(counts, everything))
+    expert = fit(counts, labels, 9, options)
+    rule = bundle.decision.familiarity
+    columns = np.concatenate([np.arange(counts.bounds[view], counts.bounds[view + 1]) for view in rule.plain])
+    phrases = counts.matrix[:, counts.bounds[rule.phrases] : counts.bounds[rule.phrases + 1]]
+    whole = _Corpus(
+        [item.path for item in documents],
+        similarities(matrix, labels),
+        similarities(matrix[:, columns], labels),
+        phrases,
+        counts.totals[:, rule.phrases],
+        options,
+    )
+    usual, deviation = whole.usual(everything)
+    np.testing.assert_allclose(usual, rule.usual, atol=1e-6)
+    np.testing.assert_allclose(deviation, rule.deviation, atol=1e-6)
+    learnt = whole.traits(everything, everything).familiarity(rule)
+    decision = Decision("experts", familiarity=rule)
+    np.testing.assert_allclose([familiarity(expert.read(text), decision) for text in texts], learnt, atol=1e-3)
+
+
+def test_thresholds_are_shares_of_strangers(bundle):
+    thresholds = [least for _, least in bundle.decision.strangers]
+    assert thresholds == sorted(thresholds, reverse=True)
+    strict, lax = (Scorer(bundle, max_false_attribution=share) for share in (0.05, 0.5))
+    texts = [article(20 + i % 9, i) for i in range(45)]
+    attributed = [sum(row.status == "scored" for row in scorer.score_texts(texts)) for scorer in (strict, lax)]
+    assert attributed[0] <= attributed[1]
+    assert attributed[0] < 10
+
+
+def test_two_authors_are_too_few_to_learn_from(corpus, tmp_path):
+    for author in ("author0", "author1"):
+        shutil.copytree(corpus / author, tmp_path / "two" / author)
+    experts = learn(load_corpus(tmp_path / "two"), NgramOptions(bits=14))
+    assert experts.decision.familiarity is None
+    assert any("too few authors" in message for message in experts.warnings)
+
+
+def test_a_damaged_rule_is_refused(bundle, tmp_path):
+    rule = json.loads((bundle.path / "authorid.json").read_text())["decision"]["familiarity"]
+    few = {"usual": rule["usual"][1:], "deviation": rule["deviation"][1:]}
+    for number, change in enumerate(({"deviation": [0.0] * 9}, few, {"phrases": 99}, {"plain": [-1]}, {"top": None})):
+        copy = tmp_path / str(number)
+        shutil.copytree(bundle.path, copy)
+        record = json.loads((copy / "authorid.json").read_text())
+        record["decision"]["familiarity"] = {**rule, **change}
+        (copy / "authorid.json").write_text(json.dumps(record))
+        with pytest.raises(BundleCorruptError):
+            Scorer(load_bundle(copy))
