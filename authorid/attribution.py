@@ -112,11 +112,14 @@ def posterior(
     `logits` [windows, authors] are those of its windows, None where the encoder was not asked; `ngrams` [authors] the
     scores of the n-gram expert, None where there is none; `size` the length of the text in bytes.
     """
-    evidence = 0.0 if logits is None else log_softmax(logits).mean(axis=0)
+    evidence = None if logits is None else log_softmax(logits).mean(axis=0)
     if decision.rule == "experts":
         if ngrams is None:
             raise ValueError("the rule needs the scores of the n-gram expert")
-        evidence = decision.encoder_weight * evidence + ngram_evidence(ngrams, size, decision)
+        own = ngram_evidence(ngrams, size, decision)
+        if evidence is None:
+            return np.exp(log_softmax(own))
+        evidence = decision.encoder_weight * evidence + own
     return np.exp(log_softmax(np.asarray(evidence) / decision.temperature))
 
 

@@ -112,8 +112,9 @@ class Decision:
 
     with z the n-gram scores, less their mean and divided by their standard deviation (or `least_spread`, if that is
     more) to the power `spread`: what stands out among the authors counts, not what is high for all; and n the bytes of
-    the document, so that short texts get flat answers. With effort ``auto`` the n-grams answer alone from the
-    probability `sure` on.
+    the document, so that short texts get flat answers. Where the encoder was not asked, the n-grams answer alone,
+    without the temperature, which is that of both together; with effort ``auto`` they do so from the probability `sure`
+    on.
 
     Below `unknown_threshold` the answer is "unknown". The *familiarity* of a text, by `Familiarity` or, where that is
     None, the standard deviation of its n-gram scores, says whether the author is among the known ones: below

@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.attribution import log_softmax
-from authorid.export.emitter import Range, Ranges, activation_scale, emit, sites
-from authorid.export.outliers import divide_values, smooth, split_outliers
+from authorid.export.emitter import Range, Ranges, activation_scale, emit, sites, strips
+from authorid.export.outliers import by_strip, divide_values, smooth, split_outliers
+from authorid.export.rounding import round_to_inputs
 from authorid.export.scoring import GraphRunner, Ids, batched, document_scores
-from authorid.export.weights import EncoderWeights, Floats
+from authorid.export.weights import Dense, EncoderWeights, Floats, LayerWeights
 
 __all__ = ["METHODS", "Calibration", "Method", "calibrate", "calibrations", "fit_temperature", "most_faithful"]
 
@@ -31,9 +32,9 @@ _SHRUNK = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 class Calibration:
     """What INT8 needs to know: `weights` to quantize and `ranges` of their matmul inputs.
 
-    The weights are the trained ones, but for outlier neurons that were split (`split_outliers`): emit these, not the
-    trained ones, with these ranges. `windows` and `tokens` count what was looked at. `tried` says how each method did
-    where there was a choice (`most_faithful`).
+    The weights are the trained ones, rounded (`round_to_inputs`) after outliers were tamed: emit these, not the trained
+    ones, with these ranges, and in INT8 only. `windows` and `tokens` count what was looked at. `tried` says how each
+    method did where there was a choice (`most_faithful`).
     """
 
     weights: EncoderWeights
@@ -62,7 +63,8 @@ def calibrate(weights: EncoderWeights, windows: Sequence[Ids], seed: int = 0) ->
 
     Ranges are from the smallest to the largest value seen. Outliers are tamed where they are and as cheaply as can be:
     outputs of layer normalisations by dividing channels (`smooth`), those of attention too, by dividing the weights
-    that make them (`divide_values`), outputs of GELU by splitting neurons (`split_outliers`).
+    that make them (`divide_values`), outputs of GELU by splitting neurons (`split_outliers`) and by a scale for each
+    strip of them (`by_strip`). Weights are rounded so that what they give for these windows changes least.
     """
     return calibrations(weights, windows, seed)[0]
 
@@ -72,23 +74,27 @@ def calibrations(weights: EncoderWeights, windows: Sequence[Ids], seed: int = 0)
     if not windows:
         raise ValueError("no windows to calibrate on")
     seen = _observe(weights, windows, np.random.default_rng(seed))
-    split, caps = split_outliers(weights, [seen[f"layer_{i}/ffn_inner"].high for i in range(len(weights.layers))])
-    ranges = {site: Range(float(np.min(values.low)), float(np.max(values.high))) for site, values in seen.items()}
-    for index, (layer, cap) in enumerate(zip(weights.layers, caps, strict=True)):
+    split, neurons = split_outliers(weights, [seen[f"layer_{i}/ffn_inner"].high for i in range(len(weights.layers))])
+    ranges: dict[str, Range] = {}
+    samples = {site: values.sample for site, values in seen.items()}
+    for index, (layer, own) in enumerate(zip(weights.layers, neurons, strict=True)):
         name = f"layer_{index}"
-        ranges[f"{name}/ffn_inner"] = Range(ranges[f"{name}/ffn_inner"].low, cap)
+        site = f"{name}/ffn_inner"
+        low, divisor = float(np.min(seen[site].low)), by_strip(own, strips(len(own.source)))
+        ranges[site] = Range(low if divisor is None else low / float(divisor.min()), own.cap, divisor)
+        samples[site] = np.minimum(samples[site][:, own.source] - own.offset, own.cap)
         attention = np.hstack([layer.q.kernel, layer.k.kernel, layer.v.kernel])
         for site, kernel in ((f"{name}/input", attention), (f"{name}/ffn_input", layer.ffn_inner.kernel)):
             ranges[site] = smooth(kernel, seen[site].low, seen[site].high, seen[site].sample)
-    samples = {site: values.sample for site, values in seen.items()}
     layers = []
-    for index, layer in enumerate(split.layers):
+    for index, (layer, trained) in enumerate(zip(split.layers, weights.layers, strict=True)):
         site = f"layer_{index}/attention"
         span = smooth(layer.attention_output.kernel, seen[site].low, seen[site].high, seen[site].sample)
         if span.divisor is not None:
             layer, samples[site] = divide_values(layer, span.divisor), samples[site] / span.divisor
         ranges[site] = replace(span, divisor=None)
-        layers.append(layer)
+        exact = seen[f"layer_{index}/ffn_inner"].sample @ trained.ffn_output.kernel
+        layers.append(_rounded(layer, f"layer_{index}", ranges, samples, exact))
     before, after = (sum(len(layer.ffn_inner.bias) for layer in w.layers) for w in (weights, split))
     split = replace(split, layers=tuple(layers))
     whole = Calibration(split, ranges, len(windows), sum(len(ids) for ids in windows), after - before)
@@ -96,6 +102,27 @@ def calibrations(weights: EncoderWeights, windows: Sequence[Ids], seed: int = 0)
         replace(whole, method=method, ranges={site: _narrowed(ranges[site], samples[site], method) for site in ranges})
         for method in METHODS
     ]
+
+
+def _rounded(
+    layer: LayerWeights, name: str, ranges: Ranges, samples: Mapping[str, Floats], exact: Floats
+) -> LayerWeights:
+    """The layer with all its kernels rounded (`round_to_inputs`); `exact` [t, h] is what its last one should give."""
+
+    def rounded(dense: Dense, site: str, target: Floats | None = None) -> Dense:
+        site = f"{name}/{site}"
+        wanted = samples[site] @ dense.kernel if target is None else target
+        return round_to_inputs(dense, ranges[site], samples[site], wanted)
+
+    return replace(
+        layer,
+        q=rounded(layer.q, "input"),
+        k=rounded(layer.k, "input"),
+        v=rounded(layer.v, "input"),
+        attention_output=rounded(layer.attention_output, "attention"),
+        ffn_inner=rounded(layer.ffn_inner, "ffn_input"),
+        ffn_output=rounded(layer.ffn_output, "ffn_inner", exact),
+    )
 
 
 def _narrowed(span: Range, sample: Floats, method: Method) -> Range:

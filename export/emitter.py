@@ -66,6 +66,7 @@ __all__ = [
     "quantize_columns",
     "quantize_rows",
     "sites",
+    "strips",
 ]
 
 Precision = Literal["fp32", "int8"]
@@ -80,8 +81,9 @@ OPENVINO: Dialect = "openvino"
 class Range:
     """Values that a matmul input takes: `low` to `high`, after division by `divisor` [channels] if there is one.
 
-    A divisor costs one Mul node; the rows of the weights that meet the input are multiplied by it in turn. What lies
-    outside the range saturates.
+    A divisor costs one Mul node, or nothing where an input is quantized strip by strip and all channels of a strip are
+    divided alike; the rows of the weights that meet the input are multiplied by it in turn. What lies outside the range
+    saturates.
     """
 
     low: float
@@ -127,7 +129,7 @@ def layer_nodes(dialect: Dialect, precision: Precision, inner: int) -> dict[str,
     from there on only the first two tokens are computed.
     """
     nodes = {"LayerNormalization": 2, "Softmax": 1, "Gelu": 1, "Sum": 2}
-    strips = len(_strips(inner)) if precision == "int8" else 1
+    parts = len(strips(inner)) if precision == "int8" else 1
     if dialect == CPU:
         nodes |= {"Reshape": 4, "FusedMatMul": 2, "Transpose": 1}
     else:
@@ -137,11 +139,11 @@ def layer_nodes(dialect: Dialect, precision: Precision, inner: int) -> dict[str,
     if dialect == OPENVINO:
         nodes |= {"QuantizeLinear": 4, "DequantizeLinear": 10}
     else:
-        nodes |= {"QuantizeLinear": 3 + strips, "MatMulIntegerToFloat": 5 + strips, "Gelu": strips}
-    return nodes | ({"Concat": 1} if strips > 1 else {})
+        nodes |= {"QuantizeLinear": 3 + parts, "MatMulIntegerToFloat": 5 + parts, "Gelu": parts}
+    return nodes | ({"Concat": 1} if parts > 1 else {})
 
 
-def _strips(inner: int) -> list[slice]:
+def strips(inner: int) -> list[slice]:
     """The neurons of an inner layer, `STRIP` by `STRIP`; the last strip has what is left."""
     edges = [STRIP * number for number in range(max(1, inner // STRIP))] + [inner]
     return [slice(start, stop) for start, stop in pairwise(edges)]
@@ -281,20 +283,26 @@ class _Graph:
         return self.quantized_product(x, *weights, dense, name, site)
 
     def integers(self, dense: Dense, site: str) -> tuple[npt.NDArray[np.int8], Floats]:
-        """The kernel that meets the matmul input of `site` in INT8: `quantize_columns` of it, divisor multiplied in."""
+        """The kernel that meets the matmul input of `site` in INT8, divisor multiplied in: int8 [k, n], float32 [n]."""
         divisor = self.ranges[site].divisor
-        return quantize_columns(dense.kernel if divisor is None else dense.kernel * divisor[:, None])
+        kernel = dense.kernel if divisor is None else dense.kernel * divisor[:, None]
+        if dense.scales is None:
+            return quantize_columns(kernel)
+        return np.rint(kernel / dense.scales).astype(np.int8), dense.scales
 
     def hidden(self, x: str, dense: Dense, gelu: GeluKind, name: str, sites: tuple[str, str]) -> str:
         """GELU of ``x @ kernel + bias``: from the matmul input of the first of two `sites` to that of the second."""
         if self.precision == "fp32":
             return self.matmul_input(self.gelu(self.linear(x, dense, name, sites[0]), gelu, f"{name}/gelu"), sites[1])
         parts = []
-        for number, columns in enumerate(strips := _strips(dense.kernel.shape[1])):
-            strip = Dense(dense.kernel[:, columns], dense.bias[columns])
-            own = f"{name}/{number}" if len(strips) > 1 else name
-            y = self.gelu(self.linear(x, strip, own, sites[0]), gelu, f"{own}/gelu")
-            parts.append(self.quantized(y, sites[1], f"{own}/quantized"))
+        for number, columns in enumerate(cut := strips(dense.kernel.shape[1])):
+            own = f"{name}/{number}" if len(cut) > 1 else name
+            y = self.gelu(self.linear(x, dense.columns(columns), own, sites[0]), gelu, f"{own}/gelu")
+            divisor = self.ranges[sites[1]].divisor
+            share = 1.0 if divisor is None else float(divisor[columns][0])
+            if divisor is not None and (divisor[columns] != share).any():
+                y, share = self.op("Mul", [y, self.const(f"{own}/factor", 1 / divisor[columns])], f"{own}/divided"), 1.0
+            parts.append(self.quantized(y, sites[1], f"{own}/quantized", share))
         return parts[0] if len(parts) == 1 else self.op("Concat", parts, f"{name}/quantized", axis=-1)
 
     def gelu(self, x: str, kind: GeluKind, name: str) -> str:
@@ -306,9 +314,13 @@ class _Graph:
         product = self.op("MatMul", [x, kernel], f"{name}/product")
         return self.op("Sum", [product, self.const(f"{name}/bias", dense.bias)], name)
 
-    def quantized(self, x: str, site: str, name: str) -> str:
-        """Quantize the float32 matmul input `x`."""
-        return self.op("QuantizeLinear", [x, *self._scale(site)], name)
+    def quantized(self, x: str, site: str, name: str, share: float = 1.0) -> str:
+        """Quantize the float32 matmul input `x`, or a part of it that was to be divided by `share`."""
+        scale, zero = self._scale(site)
+        if share != 1:
+            full, _ = activation_scale(self.ranges[site].low, self.ranges[site].high)
+            scale = self.const(f"{name}/scale", full * np.float32(share))
+        return self.op("QuantizeLinear", [x, scale, zero], name)
 
     def quantized_product(self, x: str, kernel: str, scales: str, dense: Dense, name: str, site: str) -> str:
         """``x @ kernel + bias`` for an `x` from `quantized`; float32 again."""
@@ -373,9 +385,11 @@ class _OpenVINOGraph(_Graph):
         """As they come."""
         return "input_ids"
 
-    def quantized(self, x: str, site: str, name: str) -> str:
+    def quantized(self, x: str, site: str, name: str, share: float = 1.0) -> str:
         """Quantize and dequantize `x`: OpenVINO moves the two to where they cost least."""
-        return self.op("DequantizeLinear", [super().quantized(x, site, name), *self._scale(site)], f"{name}/float")
+        return self.op(
+            "DequantizeLinear", [super().quantized(x, site, name, share), *self._scale(site)], f"{name}/float"
+        )
 
     def quantized_product(self, x: str, kernel: str, scales: str, dense: Dense, name: str, site: str) -> str:
         """The float32 product of two dequantized matrices, which OpenVINO computes in integers."""
@@ -384,14 +398,14 @@ class _OpenVINOGraph(_Graph):
 
     def hidden(self, x: str, dense: Dense, gelu: GeluKind, name: str, sites: tuple[str, str]) -> str:
         """In one piece; only its integers come as strips, to be the same tensors as in the other dialect."""
-        strips = _strips(dense.kernel.shape[1])
-        if self.precision == "fp32" or len(strips) == 1:
+        cut = strips(dense.kernel.shape[1])
+        if self.precision == "fp32" or len(cut) == 1:
             y = self.linear(x, dense, name, sites[0])
         else:
             integers, scales = self.integers(dense, sites[0])
             stored = [
                 self.const(f"{name}/{number}/kernel", integers[:, columns], np.int8)
-                for number, columns in enumerate(strips)
+                for number, columns in enumerate(cut)
             ]
             kernel = self.op("Concat", stored, f"{name}/kernel", axis=1)
             y = self.quantized_product(x, kernel, self.const(f"{name}/scales", scales), dense, name, sites[0])

@@ -24,10 +24,20 @@ Pooling = Literal["mean", "first"]
 
 @dataclass(frozen=True, slots=True)
 class Dense:
-    """``x @ kernel + bias``: kernel [inputs, outputs], bias [outputs]."""
+    """``x @ kernel + bias``: kernel [inputs, outputs], bias [outputs].
+
+    Where `scales` [outputs] are given, the kernel has been rounded: times the divisor of its input (`Range`), it is a
+    whole number of these.
+    """
 
     kernel: Floats
     bias: Floats
+    scales: Floats | None = None
+
+    def columns(self, chosen: slice) -> Dense:
+        """Some of the outputs."""
+        scales = None if self.scales is None else self.scales[chosen]
+        return Dense(self.kernel[:, chosen], self.bias[chosen], scales)
 
 
 @dataclass(frozen=True, slots=True)

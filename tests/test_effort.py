@@ -14,7 +14,7 @@ from authorid.errors import BundleNotFoundError
 from authorid.pipeline import Scorer
 
 pytest.importorskip("scipy")
-from authorid.attribution import posterior
+from authorid.attribution import log_softmax, posterior
 from authorid.training.corpus import load_corpus
 from authorid.training.experts import learn, stack
 from authorid.training.ngram_run import export_ngrams, train_ngrams
@@ -129,6 +129,8 @@ def test_the_rule_is_what_it_says():
     expected = np.exp((3.0 * 300 / 400 * centred + 0.5 * logs) / 2)
     np.testing.assert_allclose(posterior(logits, decision, scores, 300), expected / expected.sum())
     np.testing.assert_allclose(posterior(None, decision, scores, 0), 1 / 3)
+    alone = np.exp(3.0 * 300 / 400 * centred)  # the temperature is that of both together
+    np.testing.assert_allclose(posterior(None, decision, scores, 300), alone / alone.sum())
 
 
 def test_a_manifest_that_does_not_fit_is_refused(both, tmp_path):
@@ -160,6 +162,31 @@ def test_stacking_gives_noise_no_weight():
     sizes = np.full(400, 3000)
     assert stack(good, noise, sizes, truth, base).encoder_weight <= 0.05
     assert stack(good, 2 * np.eye(5)[truth] + noise, sizes, truth, base).encoder_weight > 0.3
+
+
+def test_an_encoder_that_costs_right_answers_is_not_listened_to():
+    truth = np.arange(300) % 5
+    right = np.where(np.arange(300) % 10 < 8, truth, (truth + 1) % 5)  # 80 %, with little between the two
+    ngrams = 3 * np.eye(5)[truth] + 3.2 * np.eye(5)[right]
+    doubtful = 0.5 * np.eye(5)[truth] + 4 * np.eye(5)[(truth + 1) % 5] * (np.arange(300) % 3 == 0)[:, None]
+    found = stack(ngrams, doubtful, np.full(300, 3000), truth, Decision("experts", ngram_weight=1.0))
+    assert found.encoder_weight == 0
+
+
+def test_auto_asks_where_the_encoder_changes_answers():
+    rng = np.random.default_rng(1)
+    truth = rng.integers(0, 5, 500)
+    ngrams = np.eye(5)[truth] + rng.normal(0, 0.7, (500, 5))
+    encoder = np.eye(5)[truth] + rng.normal(0, 0.7, (500, 5))
+    base = Decision("experts", ngram_weight=2.0)
+    found = stack(ngrams, encoder, np.full(500, 3000), truth, base)
+    assert found.encoder_weight > 0.3
+    logits = encoder[:, None, :]
+    alone = np.array([posterior(None, found, row, 3000) for row in ngrams])
+    both = np.array([posterior(log_softmax(one), found, row, 3000) for one, row in zip(logits, ngrams, strict=True)])
+    unasked = alone.max(axis=1) >= found.sure
+    assert 0.05 < unasked.mean() < 1
+    assert (both.argmax(axis=1) != alone.argmax(axis=1))[unasked].sum() <= 1
 
 
 def test_auroc_counts_ties_half():

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from encoders import random_windows
+from encoders import random_weights, random_windows
 
 from authorid.export import calibrate, emit
-from authorid.export.emitter import Range, activation_scale
+from authorid.export.emitter import CPU, OPENVINO, Range, activation_scale
 from authorid.export.outliers import smooth, split_outliers
 from authorid.export.scoring import GraphRunner
 from authorid.export.weights import Dense
@@ -78,8 +78,32 @@ def test_a_neuron_that_dwarfs_the_others_is_split(massive):
 @pytest.mark.train
 def test_neurons_alike_are_not_split(weights):
     chosen = weights["bert-mean"]
-    same, caps = split_outliers(chosen, [np.full(72, 2.5, np.float32) for _ in chosen.layers])
-    assert caps == [2.5] * len(chosen.layers)
+    same, neurons = split_outliers(chosen, [np.full(72, 2.5, np.float32) for _ in chosen.layers])
+    assert [own.cap for own in neurons] == [2.5] * len(chosen.layers)
     assert all(
         a.ffn_inner.bias.shape == b.ffn_inner.bias.shape for a, b in zip(same.layers, chosen.layers, strict=True)
     )
+
+
+@pytest.mark.train
+def test_strips_of_neurons_that_reach_less_far_get_finer_steps():
+    weights = random_weights("bert-strips")
+    layers = []
+    for layer in weights.layers:  # every other neuron hardly speaks
+        quiet = np.where(np.arange(781) % 2, 1.0, 0.05).astype(np.float32)
+        inner = Dense(layer.ffn_inner.kernel * quiet, layer.ffn_inner.bias * quiet)
+        layers.append(replace(layer, ffn_inner=inner))
+    weights = replace(weights, layers=tuple(layers))
+    windows = random_windows([20] * 60)
+    found = calibrate(weights, windows)
+    span = found.ranges["layer_0/ffn_inner"]
+    assert span.divisor is not None and sorted(set(span.divisor.tolist())) == [0.25, 1.0]
+    alike = {site: replace(r, low=r.low / 4, divisor=None) if site.endswith("ffn_inner") else r
+             for site, r in found.ranges.items()}  # fmt: skip
+    exact = GraphRunner(emit(weights)).logits(windows)
+    errors = [
+        np.abs(GraphRunner(emit(found.weights, "int8", ranges, dialect=dialect)).logits(windows) - exact).mean()
+        for dialect in (CPU, OPENVINO)
+        for ranges in (found.ranges, alike)
+    ]
+    assert errors[0] < errors[1] and errors[2] < errors[3]
