@@ -89,7 +89,7 @@ class Worker:
             self._answers.put(line)
         self._answers.put("")
 
-    def ask(self, operation: str, timeout: float = 600.0, **request: Any) -> dict[str, Any]:
+    def ask(self, operation: str, timeout: float = 180.0, **request: Any) -> dict[str, Any]:
         """Have the worker do something and return its answer; raises `Refused`."""
         assert self._process.stdin is not None
         try:

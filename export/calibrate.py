@@ -82,7 +82,7 @@ def calibrations(weights: EncoderWeights, windows: Sequence[Ids], seed: int = 0)
         site = f"{name}/ffn_inner"
         low, divisor = float(np.min(seen[site].low)), by_strip(own, strips(len(own.source)))
         ranges[site] = Range(low if divisor is None else low / float(divisor.min()), own.cap, divisor)
-        samples[site] = np.minimum(samples[site][:, own.source] - own.offset, own.cap)
+        samples[site] = own.outputs(samples[site])
         attention = np.hstack([layer.q.kernel, layer.k.kernel, layer.v.kernel])
         for site, kernel in ((f"{name}/input", attention), (f"{name}/ffn_input", layer.ffn_inner.kernel)):
             ranges[site] = smooth(kernel, seen[site].low, seen[site].high, seen[site].sample)

@@ -91,6 +91,12 @@ class Neurons:
     reach: Floats
     cap: float
 
+    def outputs(self, sample: Floats) -> Floats:
+        """What they give [t, n], saturated, where the neurons as they were trained give `sample` [t, inner width]."""
+        own: Floats = sample[:, self.source] - self.offset
+        # A copy whose turn has not come is off: GELU is nearly 0 there.
+        return np.minimum(np.where(self.offset > 0, np.maximum(own, 0), own), self.cap)
+
 
 def split_outliers(weights: EncoderWeights, highs: Sequence[Floats]) -> tuple[EncoderWeights, list[Neurons]]:
     """Split the GELU neurons that reach far beyond all others, and put those together that reach equally far.
