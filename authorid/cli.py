@@ -169,7 +169,7 @@ def score(
     ] = PrecisionChoice.auto,
     provider: Annotated[
         ProviderChoice,
-        typer.Option(help="Whose kernels run it; auto: as tuned, or by the CPU's flags. openvino is an extra."),
+        typer.Option(help="Whose kernels run it; auto: as tuned, else cpu. openvino is an extra."),
     ] = ProviderChoice.auto,
     workers: Annotated[int, typer.Option(min=0, help="Batches in flight at once; 0: as tuned, or one a core.")] = 0,
     threads: Annotated[int, typer.Option(min=0, help="Intra-op threads for each batch; 0: as tuned, or 1.")] = 0,

@@ -24,7 +24,6 @@ from authorid.providers import (
     arithmetic,
     available,
     identity,
-    likely_fastest,
     open_session,
     require_provider,
 )
@@ -101,7 +100,7 @@ def tuning_key(bundle: Bundle, precision: Precision, provider: Provider = "cpu")
 
 
 def choose_provider(bundle: Bundle, options: EngineOptions) -> Provider:
-    """The provider that was asked for; with ``auto`` the one that was fastest when tuned, or that should be.
+    """The provider that was asked for; with ``auto`` the one that was fastest when tuned, or onnxruntime's own.
 
     ``auto`` chooses only what is installed, runs on this processor and has a graph in the bundle. Raises
     `MissingExtraError` and `EngineError` when what was asked for is not there, and `BundleNotFoundError` when there is
@@ -112,7 +111,7 @@ def choose_provider(bundle: Bundle, options: EngineOptions) -> Provider:
             require_provider(provider)
             return provider
     precision = bundle.precision(options.precision)
-    fastest = (recall("fastest", tuning_key(bundle, precision)) or {}).get("provider", likely_fastest())
+    fastest = (recall("fastest", tuning_key(bundle, precision)) or {}).get("provider", "cpu")
     runs = fastest == "openvino" and graph_key(precision, "openvino") in bundle.graphs and available("openvino")
     return "openvino" if runs else "cpu"
 

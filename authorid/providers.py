@@ -27,7 +27,6 @@ __all__ = [
     "arithmetic",
     "available",
     "identity",
-    "likely_fastest",
     "open_session",
     "openvino_devices",
     "require_provider",
@@ -40,16 +39,14 @@ PROVIDERS: tuple[Provider, ...] = get_args(Provider)
 _FUSIONS_THAT_COST = ["SkipLayerNormFusion", "BiasGeluFusion"]
 """onnxruntime's fused CPU kernels for these are slower than the parts (docs/performance.md)."""
 
+_SHAPES_KEPT = "300"
+"""OpenVINO keeps what it compiled for every shape of an op, 5000 of them by default: gigabytes, where lengths vary."""
+
 _PLUGIN = "onnxruntime_ep_openvino"
 
 _AMX = frozenset(("amx_tile", "amx_int8", "amx_bf16"))
 
 _registering = threading.Lock()
-
-
-def likely_fastest() -> Provider:
-    """What to try first where nothing was measured: OpenVINO where the processor has AMX, else onnxruntime itself."""
-    return "openvino" if cpu_flags() >= _AMX else "cpu"
 
 
 def available(provider: Provider) -> bool:
@@ -142,6 +139,7 @@ def open_session(
     config = {
         "INFERENCE_PRECISION_HINT": arithmetic(provider, precision),
         "INFERENCE_NUM_THREADS": str(workers * threads),
+        "CPU_RUNTIME_CACHE_CAPACITY": _SHAPES_KEPT,
         "NUM_STREAMS": str(workers),
     }
     options.add_provider_for_devices(openvino_devices(), {"load_config": json.dumps({"CPU": config})})

@@ -120,7 +120,12 @@ def test_a_plugin_that_cannot_be_loaded_is_a_clear_error(both, plugin, amx, monk
 def test_openvino_gets_batches_and_threads(both, plugin, amx):
     engine = Engine(both, EngineOptions(workers=3, threads=2, budget=512, provider="openvino"))
     assert (engine.provider, engine.workers, engine.threads, engine.budget) == ("openvino", 3, 2, 512)
-    config = {"INFERENCE_PRECISION_HINT": "bf16", "INFERENCE_NUM_THREADS": "6", "NUM_STREAMS": "3"}
+    config = {
+        "INFERENCE_PRECISION_HINT": "bf16",
+        "INFERENCE_NUM_THREADS": "6",
+        "NUM_STREAMS": "3",
+        "CPU_RUNTIME_CACHE_CAPACITY": "300",
+    }
     alone = config | {"INFERENCE_NUM_THREADS": "1", "NUM_STREAMS": "1"}
     assert plugin.options == [config, alone]  # what one thread says is what all must say
 
@@ -174,10 +179,10 @@ def test_bfloat16_only_where_there_is_amx(both, plugin, no_amx):
     assert plugin.options[0]["INFERENCE_PRECISION_HINT"] == "f32"
 
 
-def test_auto_goes_by_the_flags_where_nothing_was_tuned(both, plugin, amx, monkeypatch):
-    assert Engine(both).provider == "openvino"
-    monkeypatch.setattr(providers, "cpu_flags", frozenset)
+def test_auto_is_onnxruntimes_own_where_nothing_was_tuned(both, plugin, amx):
     assert Engine(both).provider == "cpu"
+    remember("fastest", tuning_key(both, "int8"), {"provider": "openvino"})
+    assert Engine(both).provider == "openvino"
 
 
 def test_a_bundle_without_a_graph_for_openvino(bundle, plugin, amx):
@@ -191,6 +196,7 @@ def test_a_bundle_without_a_graph_for_openvino(bundle, plugin, amx):
 def test_wrong_kernels_are_refused_loudly(wrong, plugin, amx):
     with pytest.raises(EngineError, match=r"OpenVINO gives logits that are off by .* Try --provider cpu"):
         Engine(wrong, OPENVINO)
+    remember("fastest", tuning_key(wrong, "int8"), {"provider": "openvino"})
     for _ in range(2):  # every time
         engine = Engine(wrong)
         assert engine.provider == "cpu"
@@ -209,6 +215,7 @@ def test_a_graph_that_openvino_refuses_is_a_notice_too(both, plugin, amx, monkey
         return session(path, *arguments, **keywords)
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", picky)
+    remember("fastest", tuning_key(both, "int8"), {"provider": "openvino"})
     engine = Engine(both)
     assert engine.provider == "cpu"
     assert engine.notices[0].endswith("cannot load this graph: no such op. Using onnxruntime's own kernels instead.")
