@@ -10,8 +10,16 @@ from encoders import random_windows
 
 from authorid.attribution import log_softmax
 from authorid.errors import ParityError
-from authorid.export.calibrate import METHODS, calibrate, calibrations, fit_temperature, most_faithful
-from authorid.export.emitter import emit, sites
+from authorid.export.calibrate import (
+    METHODS,
+    _narrowed,
+    _rounding,
+    calibrate,
+    calibrations,
+    fit_temperature,
+    most_faithful,
+)
+from authorid.export.emitter import Range, emit, sites
 from authorid.export.scoring import BATCH_TOKENS, GraphRunner, batched, document_scores
 from authorid.export.verify import Check, check_documents, check_invariance, check_logits, require_all
 
@@ -44,7 +52,16 @@ def test_every_method_gives_ranges_inside_the_widest(weights):
             assert span.low <= other.low <= other.high <= span.high
             assert (other.divisor is None) == (span.divisor is None)
     assert any(clipped[site].high < span.high for site, span in widest.items())
-    assert any(nearest[site].high < span.high for site, span in widest.items())
+
+
+def test_the_smallest_squared_error_gives_up_what_is_rare():
+    sample = np.random.default_rng(0).normal(size=(1000, 40)).astype(np.float32)
+    sample[7, 3] = 12.0
+    span = Range(float(sample.min()), 12.0)
+    nearest = _narrowed(span, sample, "mse")
+    assert sample.max() > nearest.high > 4 and nearest.low >= span.low
+    assert _rounding(sample.ravel(), nearest) < 0.95 * _rounding(sample.ravel(), span)
+    assert _narrowed(span, sample, "min-max") == span
 
 
 @pytest.mark.train
