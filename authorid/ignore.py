@@ -51,13 +51,13 @@ def _parse(line: str) -> _Rule | None:
     try:
         pattern = re.compile(("" if anchored else "(?:.*/)?") + _regex(line.removeprefix("/")), re.DOTALL)
     except re.error:
-        return None  # such as [z-a]: it matches nothing
+        return None  # such as [z-a], or [a without an end: it matches nothing
     return _Rule(pattern, keep, only_directories)
 
 
 _TOKEN = re.compile(
     r"(?P<above>^\*\*/)|(?P<between>/\*\*(?=/))|(?P<below>/\*\*$)|(?P<star>\*+)|(?P<any>\?)"
-    r"|\[(?P<not>[!^]?)(?P<set>\]?(?:\\.|[^\]\\])*)\]|\\(?P<escaped>.)|(?P<literal>.)",
+    r"|\[(?P<not>[!^]?)(?P<set>(?:\]|\\.|[^\]\\])(?:\\.|[^\]\\])*)\]|\\(?P<escaped>.)|(?P<open>\[)|(?P<literal>.)",
     re.DOTALL,
 )
 
@@ -79,6 +79,8 @@ def _regex(glob: str) -> str:
             case "set":
                 members = re.sub(r"([\[&~|]|^\])", r"\\\1", token["set"])
                 parts.append(f"(?!/)[{'^' if token['not'] else ''}{members}]")
+            case "open":
+                raise re.error("a set without an end")
             case kind:
                 parts.append(re.escape(token[kind or "literal"]))
     return "".join(parts)

@@ -9,7 +9,7 @@ import time
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from authorid import walk as walking
@@ -103,9 +103,12 @@ GIT_PATTERNS = st.text(st.sampled_from("ab*?/!#\\[]-."), max_size=7)
 
 @settings(deadline=None, max_examples=25)
 @given(patterns=st.lists(GIT_PATTERNS, min_size=1, max_size=4))
+@example(patterns=["[]*?"])
+@example(patterns=["[a", "[]a-b]"])
+@example(patterns=["[", "![", "[!]", "*[]"])
 def test_ignore_rules_are_those_of_git(tmp_path_factory, patterns):
     root = tmp_path_factory.mktemp("git")
-    paths = ["a", "b", "ab", "a.b", "d/a", "d/b/a", "d/ab", "b-a/b", "#a", "!b"]
+    paths = ["a", "b", "ab", "a.b", "d/a", "d/b/a", "d/ab", "b-a/b", "#a", "!b", "[a", "]"]
     touch(root, *paths)
     (root / "rules").write_text("\n".join(patterns) + "\n")
     asked = subprocess.run(
