@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -88,29 +87,29 @@ def ngram_evidence(
     return weighed
 
 
-def familiarity(reading: Reading, decision: Decision) -> float:
-    """How much a text looks as if a known author wrote it, by the rule that `Familiarity` states."""
+def familiarity(reading: Reading, decision: Decision) -> npt.NDArray[np.float64]:
+    """How much each text looks as if a known author wrote it, [texts], by the rule that `Familiarity` states."""
     rule = decision.familiarity
     if rule is None:
-        return float(reading.scores.std())
-    best = int(reading.scores.argmax())
-    standing = (float(reading.scores[best]) - rule.usual[best]) / rule.deviation[best]
-    spread = math.log(max(float(reading.parts[list(rule.plain)].sum(axis=0).std()), LEAST_SPREAD))
-    share = float(reading.shares[rule.phrases])
-    evidence = rule.top * standing + rule.spread * spread + rule.share * share - rule.offset
-    return 0.5 + 0.5 * math.tanh(evidence / 2)
+        return np.asarray(reading.scores.std(axis=-1))
+    best = reading.scores.argmax(axis=-1)
+    standing = (reading.scores.max(axis=-1) - np.take(rule.usual, best)) / np.take(rule.deviation, best)
+    spread = np.log(np.maximum(reading.parts[:, list(rule.plain)].sum(axis=1).std(axis=-1), LEAST_SPREAD))
+    evidence = rule.top * standing + rule.spread * spread + rule.share * reading.shares[:, rule.phrases] - rule.offset
+    return np.asarray(0.5 + 0.5 * np.tanh(evidence / 2))
 
 
 def posterior(
     logits: npt.NDArray[np.floating] | None,
     decision: Decision,
     ngrams: npt.NDArray[np.float64] | None = None,
-    size: int = 0,
+    size: npt.ArrayLike = 0,
 ) -> npt.NDArray[np.float64]:
     """Probabilities [authors] of one document, by the rule that `Decision` states.
 
     `logits` [windows, authors] are those of its windows, None where the encoder was not asked; `ngrams` [authors] the
-    scores of the n-gram expert, None where there is none; `size` the length of the text in bytes.
+    scores of the n-gram expert, None where there is none; `size` the length of the text in bytes. Where the encoder was
+    not asked, there may be several documents: `ngrams` [documents, authors] and `size` [documents] give as many rows.
     """
     evidence = None if logits is None else log_softmax(logits).mean(axis=0)
     if decision.rule == "experts":

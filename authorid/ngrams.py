@@ -7,7 +7,10 @@ layer make a score for each author. All of it is numpy on whole arrays; no Pytho
 
 ::
 
-    text -> UTF-8 bytes -> words -> keys uint64 of every n-gram -> buckets -> rows -> tf-idf -> scores [authors]
+    texts -> UTF-8 bytes -> words -> keys uint64 of every n-gram -> buckets -> rows -> tf-idf -> scores [authors]
+
+Short texts are looked at together, laid end to end: most of what a short one costs is the calls, not the numbers. What
+an n-gram or a sum is made of never crosses from one text to the next, so answers do not depend on who is a neighbour.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ __all__ = ["WIDESPREAD", "NgramExpert", "Reader", "Reading", "View"]
 Bytes = npt.NDArray[np.uint8]
 Keys = npt.NDArray[np.uint64]
 Rows = npt.NDArray[np.int32]
+Places = npt.NDArray[np.int64]
 
 FORMAT = 1
 
@@ -43,9 +47,6 @@ WIDESPREAD = 0.0025
 
 _LEAST_RARE = math.sqrt(1.0 - math.log(WIDESPREAD))
 """What such an n-gram is worth (`authorid.training.ngrams.inverse_frequencies`); all that is worth less is commoner."""
-
-_LONGEST = 256
-"""Letters after this many in one word share a factor in its hash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +84,14 @@ class View:
         return cls(**{**record, "sizes": tuple(int(size) for size in record["sizes"])})
 
 
-def _table(letters: int, digits: int, other: int, dtype: type) -> npt.NDArray[Any]:
-    table: npt.NDArray[Any] = np.full(256, other, dtype=dtype)
+def _table(letters: int, digits: int, other: int) -> npt.NDArray[np.uint8]:
+    table = np.full(256, other, dtype=np.uint8)
     table[65:91] = table[97:123] = table[128:] = letters
     table[48:58] = digits
     return table
 
 
-_CLASS = _table(1, 2, 0, np.uint8)
+_CLASS = _table(1, 2, 0).tobytes()
 """Letters (every byte of a character outside ASCII counts as one), digits, the rest."""
 
 _SHAPE = np.arange(256, dtype=np.uint8)
@@ -98,39 +99,53 @@ _SHAPE[97:123] = _SHAPE[128:] = ord("a")
 _SHAPE[65:91] = ord("A")
 _SHAPE[48:58] = ord("0")
 
-_FOLDED = np.arange(1, 257, dtype=np.uint64)
-_FOLDED[65:91] += 32
-
 _SPACE = np.zeros(256, dtype=bool)
 _SPACE[[9, 10, 11, 12, 13, 32]] = True
-
-_POWERS = np.cumprod(np.full(_LONGEST, _GOLDEN, dtype=np.uint64))
 
 _PROBES = 64
 """Words in `_CommonWords` are found after one or two; so many are never needed unless somebody means harm."""
 
 
-class _Words:
-    """The words of a text: `starts` and `lengths` [words] in bytes, case-folded `hashes` [words].
+@dataclass(frozen=True, slots=True)
+class _Joined:
+    """Texts laid end to end: their bytes, and the `edges` [texts + 1] between them."""
 
-    `firsts` are their first bytes, `kinds` the class of these, and `places` the words that are not white space.
+    bytes: Bytes
+    edges: Places
+
+
+class _Words:
+    """The words of joined texts: `starts` and `lengths` [words] in bytes, case-folded `hashes` [words].
+
+    `firsts` are their first bytes, `kinds` the class of these, `places` the words that are not white space, and `edges`
+    [texts + 1] says where the places of each text begin.
     """
 
-    def __init__(self, text: Bytes) -> None:
-        kind = _CLASS.take(text)
+    def __init__(self, joined: _Joined) -> None:
+        text, edges = joined.bytes, joined.edges
+        kind = np.frombuffer(text.tobytes().translate(_CLASS), dtype=np.uint8)
         first = kind == 0
-        first[0] = True
         first[1:] |= kind[1:] != kind[:-1]
+        first[edges[edges < len(text)]] = True
         self.starts = np.flatnonzero(first)
         self.lengths = _steps(self.starts, len(text))
-        places = np.arange(len(text)) - self.starts.repeat(self.lengths)
-        np.minimum(places, _LONGEST - 1, out=places)
-        self.hashes: Keys = np.add.reduceat(_FOLDED.take(text) * _POWERS.take(places), self.starts)
+        # The sum of byte * power ** (place in the word), by way of the place in the text: one is a power off the other.
+        powers, inverse = _powers(len(text))
+        folded = np.frombuffer(text.tobytes().lower(), dtype=np.uint8).astype(np.uint64)
+        folded += np.uint64(1)
+        folded *= powers
+        self.hashes: Keys = np.add.reduceat(folded, self.starts)
+        self.hashes *= inverse.take(self.starts)
         self.kinds = kind.take(self.starts)
         self.firsts = text.take(self.starts)
+        self._edges = edges
 
     @cached_property
-    def places(self) -> npt.NDArray[np.int64]:
+    def edges(self) -> Places:
+        return np.searchsorted(self.starts.take(self.places), self._edges)
+
+    @cached_property
+    def places(self) -> Places:
         return np.flatnonzero(~_SPACE.take(self.firsts))
 
     @cached_property
@@ -189,6 +204,23 @@ class _CommonWords:
         return ranks
 
 
+def _powers(count: int) -> tuple[Keys, Keys]:
+    """`_GOLDEN` to the power 1, 2, ... `count`, and its inverse to the power 0, 1, ..., modulo 2**64."""
+    global _known_powers
+    powers, inverse = _known_powers
+    if len(powers) < count:
+        size = 1 << (count - 1).bit_length()
+        powers = np.full(size, _GOLDEN, dtype=np.uint64)
+        inverse = np.full(size, pow(_GOLDEN, -1, 1 << 64), dtype=np.uint64)
+        inverse[0] = 1
+        _known_powers = np.multiply.accumulate(powers), np.multiply.accumulate(inverse)
+        powers, inverse = _known_powers
+    return powers[:count], inverse
+
+
+_known_powers: tuple[Keys, Keys] = (np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=np.uint64))
+
+
 def _steps(starts: npt.NDArray[np.int64], end: int) -> npt.NDArray[np.int64]:
     """How far it is from each of `starts` to the next one, and from the last to the `end`."""
     steps = np.empty_like(starts)
@@ -215,23 +247,28 @@ class Reader:
     @staticmethod
     def word_hashes(text: str) -> Keys:
         """Hashes of the words (letters and digits, case-folded in ASCII) of `text`, in their order."""
-        data = _encode(text)
-        if not len(data):
+        joined = _join([text])
+        if not len(joined.bytes):
             return np.zeros(0, dtype=np.uint64)
-        words = _Words(data)
+        words = _Words(joined)
         return words.hashes[words.kinds > 0]
 
     def buckets(self, text: str) -> list[npt.NDArray[np.uint32]]:
         """For each view, the bucket of every n-gram of `text`, repeated as often as it occurs."""
-        data = _encode(text)
-        if not len(data):
-            return [np.zeros(0, dtype=np.uint32) for _ in self.views]
-        words = _Words(data)
-        ranks = self._rank(words)
-        masked: dict[tuple[int, str], Bytes] = {}
-        return [self._view(number, data, words, ranks, masked) for number in range(len(self.views))]
+        return [np.concatenate([grams.buckets for grams in view]) for view in self.grams([text])]
 
-    def _rank(self, words: _Words) -> npt.NDArray[np.int32]:
+    def grams(self, texts: Sequence[str]) -> list[list[Grams]]:
+        """For each view, the n-grams of all `texts`, once for every size."""
+        joined = _join(texts)
+        if not len(joined.bytes):
+            nothing = np.zeros(0, dtype=np.uint32)
+            return [[Grams(nothing, joined.edges, size) for size in view.sizes] for view in self.views]
+        words = _Words(joined)
+        ranks = self._rank(words)
+        masked: dict[tuple[int, str], _Joined] = {}
+        return [self._view(number, joined, words, ranks, masked) for number in range(len(self.views))]
+
+    def _rank(self, words: _Words) -> Rows:
         """Rank of each word among the common ones, -1 for what is no word, their number for uncommon ones."""
         ranks = self._common.ranks(words.hashes)
         ranks[words.kinds == 0] = -1
@@ -240,24 +277,25 @@ class Reader:
     def _view(
         self,
         number: int,
-        data: Bytes,
+        joined: _Joined,
         words: _Words,
-        ranks: npt.NDArray[np.int32],
-        masked: dict[tuple[int, str], Bytes],
-    ) -> npt.NDArray[np.uint32]:
+        ranks: Rows,
+        masked: dict[tuple[int, str], _Joined],
+    ) -> list[Grams]:
         view = self.views[number]
         if view.unit == "word":
             units = _word_units(view, words, ranks)
-            grams = [_word_grams(units, size) for size in view.sizes]
+            edges, keys = words.edges, [_word_grams(units, size) for size in view.sizes]
         else:
-            text = data
             if view.keep is not None:
                 key = (view.keep, view.mask)
                 if key not in masked:
-                    masked[key] = _distort(view, data, words, ranks)
-                text = masked[key]
-            grams = _byte_grams(text, view.sizes)
-        keys = np.concatenate(grams) if len(grams) > 1 else grams[0]
+                    masked[key] = _distort(view, joined, words, ranks)
+                joined = masked[key]
+            edges, keys = joined.edges, _byte_grams(joined.bytes, view.sizes)
+        return [Grams(self._hash(number, own), edges, size) for own, size in zip(keys, view.sizes, strict=True)]
+
+    def _hash(self, number: int, keys: Keys) -> npt.NDArray[np.uint32]:
         # The view and, through it, the table of all views: the same bytes seen in two views are two features.
         keys ^= np.uint64((number + 1) * 0xD6E8FEB86659FD93 & (1 << 64) - 1)
         keys *= np.uint64(_GOLDEN)
@@ -267,29 +305,65 @@ class Reader:
         return keys.astype(np.uint32)
 
 
-def _encode(text: str) -> Bytes:
+@dataclass(frozen=True, slots=True)
+class Grams:
+    """The n-grams of one size in texts laid end to end: one at every unit, but for the last `size` - 1 of them all.
+
+    `buckets` uint32 [n-grams]; `edges` [texts + 1] says at which unit each text begins. `crossing` are those that begin
+    in one text and end in another, so they are no n-grams of anything.
+    """
+
+    buckets: npt.NDArray[np.uint32]
+    edges: Places
+    size: int
+
+    @property
+    def crossing(self) -> Places:
+        inner = self.edges[1:-1]
+        crossing: Places = (inner[:, None] - np.arange(1, self.size)).ravel()
+        return crossing[(crossing >= 0) & (crossing < len(self.buckets))]
+
+    @property
+    def begun(self) -> Places:
+        """How many begin in each text, [texts]: all its own, and those that are `crossing` to the next."""
+        return np.diff(np.minimum(self.edges, len(self.buckets)))
+
+    @property
+    def totals(self) -> Places:
+        """How many each text has, [texts]."""
+        return np.maximum(np.diff(self.edges) - (self.size - 1), 0)
+
+
+def _join(texts: Sequence[str]) -> _Joined:
     """UTF-8 bytes, with one space for two or more characters of ASCII white space in a row."""
-    data = np.frombuffer(text.encode("utf-8", "replace"), dtype=np.uint8)
-    space = _SPACE.take(data)
-    again = space[1:] & space[:-1]
-    if not again.any():
-        return data
+    encoded = [text.encode("utf-8", "replace") for text in texts]
+    data: Bytes = np.frombuffer(b"".join(encoded), dtype=np.uint8)
+    edges = np.cumsum([0, *map(len, encoded)])
+    space = np.frombuffer(data.tobytes().translate(_SPACE.tobytes()), dtype=bool)
+    again = np.zeros(len(data), dtype=bool)
+    again[1:] = space[1:] & space[:-1]
+    again[edges[edges < len(data)]] = False
+    places = np.flatnonzero(again)
+    if not len(places):
+        return _Joined(data, edges)
     data = data.copy()
-    data[:-1][again] = 32
-    return data[np.concatenate(([True], ~again))]
+    data[places - 1] = 32
+    return _Joined(data[~again], edges - np.searchsorted(places, edges))
 
 
-def _distort(view: View, data: Bytes, words: _Words, ranks: npt.NDArray[np.int32]) -> Bytes:
-    """The text as the view sees it: uncommon words masked."""
+def _distort(view: View, joined: _Joined, words: _Words, ranks: Rows) -> _Joined:
+    """The texts as the view sees them: uncommon words masked."""
     kept = (ranks < (view.keep or 0)).repeat(words.lengths)
-    shown: Bytes = np.where(kept, data, _SHAPE.take(data))
-    if view.mask == "one":
-        kept[words.starts] = True
-        shown = shown[kept]
-    return shown
+    shown: Bytes = np.frombuffer(joined.bytes.tobytes().translate(_SHAPE.tobytes()), dtype=np.uint8).copy()
+    # Where a byte is kept, its own bits; all in whole arrays of bytes, which is faster than to choose one by one.
+    shown ^= (shown ^ joined.bytes) & -kept.view(np.uint8)
+    if view.mask == "shape":
+        return _Joined(shown, joined.edges)
+    kept[words.starts] = True
+    return _Joined(shown[kept], np.searchsorted(np.flatnonzero(kept), joined.edges))
 
 
-def _word_units(view: View, words: _Words, ranks: npt.NDArray[np.int32]) -> Keys:
+def _word_units(view: View, words: _Words, ranks: Rows) -> Keys:
     """A number for every word and mark as the view sees it; white space left out."""
     if view.keep is None:
         return words.units
@@ -326,15 +400,38 @@ def _byte_grams(text: Bytes, sizes: Sequence[int]) -> list[Keys]:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the expert finds in one text.
+    """What the expert finds in some texts.
 
-    `scores` float64 [authors]; `parts` float64 [views, authors], what each view adds to them; `shares` float64 [views],
-    how many of the text's n-grams are `WIDESPREAD` among the training documents.
+    `scores` float64 [texts, authors]; `parts` float64 [texts, views, authors], what each view adds to them; `shares`
+    float64 [texts, views], how many of a text's n-grams are `WIDESPREAD` among the training documents.
     """
 
     scores: npt.NDArray[np.float64]
     parts: npt.NDArray[np.float64]
     shares: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """What occurs in some texts: `rows`, ascending within a text, and how often, `counts` int64; both [rows].
+
+    `edges` [texts * views + 1] says where those of a view of a text begin; `totals` [texts, views] counts its n-grams,
+    those without a row too.
+    """
+
+    rows: Rows
+    counts: npt.NDArray[np.int64]
+    edges: Places
+    totals: npt.NDArray[np.int64]
+
+
+def _sums(values: npt.NDArray[Any], edges: Places) -> npt.NDArray[Any]:
+    """Sums of the stretches of `values` between the `edges`, some of which may be empty."""
+    filled = np.flatnonzero(edges[1:] > edges[:-1])
+    sums = np.zeros(len(edges) - 1, dtype=values.dtype)
+    if len(filled):
+        sums[filled] = np.add.reduceat(values, edges[filled])
+    return sums
 
 
 @dataclass(frozen=True)
@@ -373,88 +470,116 @@ class NgramExpert:
 
     @cached_property
     def _row_of(self) -> Rows:
-        """Row of each bucket of each view, -1 where it has none."""
-        size = 1 << self.reader.bits
-        table = np.full(len(self.reader.views) * size, -1, dtype=np.int32)
-        for number, (start, stop) in enumerate(zip(self.bounds[:-1], self.bounds[1:], strict=True)):
-            table[number * size + self.buckets[start:stop].astype(np.int64)] = np.arange(start, stop)
+        """Row of each bucket, [views, buckets]; -1 where it has none."""
+        table = np.full((len(self.reader.views), 1 << self.reader.bits), -1, dtype=np.int32)
+        for own, start, stop in zip(table, self.bounds[:-1], self.bounds[1:], strict=True):
+            own[self.buckets[start:stop].astype(np.int64)] = np.arange(start, stop)
         return table
-
-    @cached_property
-    def _starts(self) -> npt.NDArray[np.int64]:
-        return np.array(self.bounds[1:-1], dtype=np.int64)
 
     def features(self, text: str) -> tuple[Rows, npt.NDArray[np.float32]]:
         """Rows that occur in `text`, ascending, and their values float32: tf-idf of length `weight` in each view."""
-        rows, counts, _ = self._counts(text)
-        return rows, self._values(rows, counts, self._edges(rows))
-
-    def _edges(self, rows: Rows) -> list[int]:
-        """Where the rows of each view begin and end among ascending `rows`: [views + 1]."""
-        return [0, *np.searchsorted(rows, self._starts).tolist(), len(rows)]
-
-    def _values(self, rows: Rows, counts: npt.NDArray[np.int64], edges: list[int]) -> npt.NDArray[np.float32]:
-        if not len(rows):
-            return np.zeros(0, dtype=np.float32)
-        values = _sublinear(counts)
-        for view, start, stop in zip(self.reader.views, edges[:-1], edges[1:], strict=True):
-            if view.once:
-                values[start:stop] = 1.0
-        values *= self.idf.take(rows)
-        for view, start, stop in zip(self.reader.views, edges[:-1], edges[1:], strict=True):
-            if stop > start:
-                own = values[start:stop]
-                # einsum adds in one order, whatever the machine's BLAS and its threads; so answers do not change.
-                own *= view.weight / np.sqrt(np.einsum("i,i->", own, own))
-        return values.astype(np.float32)
-
-    def _counts(self, text: str) -> tuple[Rows, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Rows that occur in `text`, ascending, how often, and the number of n-grams in each view, [views]."""
-        if len(text) > _PIECE:
-            total, totals = np.zeros(len(self.buckets), dtype=np.int64), np.zeros(len(self.reader.views), np.int64)
-            for piece in _pieces(text):
-                rows, sizes = self._rows(piece)
-                total += np.bincount(rows, minlength=len(total))
-                totals += sizes
-            rows = np.flatnonzero(total).astype(np.int32)
-            return rows, total[rows], totals
-        rows, totals = self._rows(text)
-        rows.sort()
-        if not len(rows):
-            return rows, np.zeros(0, dtype=np.int64), totals
-        new = np.empty(len(rows), dtype=bool)
-        new[0] = True
-        np.not_equal(rows[1:], rows[:-1], out=new[1:])
-        first = np.flatnonzero(new)
-        return rows.take(first), _steps(first, len(rows)), totals
-
-    def _rows(self, text: str) -> tuple[Rows, npt.NDArray[np.int64]]:
-        """The row of every n-gram of `text` that has one, and the number of n-grams in each view, [views]."""
-        size = 1 << self.reader.bits
-        buckets = self.reader.buckets(text)
-        places = [own + np.uint32(number * size) for number, own in enumerate(buckets)]
-        rows: Rows = self._row_of.take(np.concatenate(places))
-        return rows[rows >= 0], np.array([len(own) for own in buckets], dtype=np.int64)
+        counts = next(self._counts([text]))
+        return counts.rows, self._values(counts, self.idf.take(counts.rows))
 
     def scores(self, text: str) -> npt.NDArray[np.float64]:
         """Score of each author, float64 [authors]; the same to the bit wherever and with whatever it is computed."""
-        return self.read(text).scores
+        scores: npt.NDArray[np.float64] = self.read([text]).scores[0]
+        return scores
 
-    def read(self, text: str) -> Reading:
-        """Scores, and what they are made of; the same to the bit wherever and with whatever it is computed."""
-        rows, counts, totals = self._counts(text)
-        edges = self._edges(rows)
-        values = self._values(rows, counts, edges)
-        parts = np.zeros((len(totals), len(self.bias)))
-        hits = np.zeros(len(totals))
-        widespread = counts * (self.idf.take(rows) <= _LEAST_RARE)
-        for view, (first, last) in enumerate(pairwise(edges)):
-            hits[view] = widespread[first:last].sum()
-            for start in range(first, last, _BLOCK):
-                part = slice(start, min(start + _BLOCK, last))
-                weights = self.weights.take(rows[part], axis=0).astype(np.float32)
-                parts[view] += np.einsum("i,ij->j", values[part] * self.scale.take(rows[part]), weights)
-        return Reading(self.bias + parts.sum(axis=0), parts, hits / np.maximum(totals, 1))
+    def read(self, texts: Sequence[str]) -> Reading:
+        """Scores, and what they are made of; the same to the bit wherever and with whatever they are computed."""
+        views = len(self.reader.views)
+        parts, shares = np.zeros((len(texts), views, len(self.bias))), np.zeros((len(texts), views))
+        done = 0
+        for counts in self._counts(texts):
+            own = slice(done, done := done + len(counts.totals))
+            self._add_up(counts, parts[own], shares[own])
+        return Reading(self.bias + parts.sum(axis=1), parts, shares)
+
+    def _counts(self, texts: Sequence[str]) -> Iterator[_Counts]:
+        """The n-grams of all `texts`, of as many together as memory is spared for."""
+        most = max(1, min(_TOGETHER, np.iinfo(np.int32).max // max(1, len(self.buckets))))
+        group: list[str] = []
+        room = _PIECE
+        for text in texts:
+            if group and (len(group) == most or len(text) > room):
+                yield self._together(group)
+                group, room = [], _PIECE
+            if len(text) > _PIECE:
+                yield self._piece_by_piece(text)
+            else:
+                group.append(text)
+                room -= len(text)
+        if group:
+            yield self._together(group)
+
+    def _together(self, texts: Sequence[str]) -> _Counts:
+        """The rows of all `texts`, by text and row."""
+        step = len(self.buckets)
+        offsets = np.arange(len(texts), dtype=np.int32) * np.int32(step)
+        found, totals = [], np.zeros((len(texts), len(self.reader.views)), dtype=np.int64)
+        for number, view in enumerate(self.reader.grams(texts)):
+            for grams in view:
+                rows = self._row_of[number].take(grams.buckets)
+                rows[grams.crossing] = -1
+                places = np.flatnonzero(rows >= 0)
+                rows += offsets.repeat(grams.begun)
+                found.append(rows.take(places))
+                totals[:, number] += grams.totals
+        rows = np.concatenate(found)
+        rows.sort()
+        first = np.empty(len(rows), dtype=bool)
+        first[:1] = True
+        np.not_equal(rows[1:], rows[:-1], out=first[1:])
+        firsts = np.flatnonzero(first)
+        rows, counts = rows.take(firsts), _steps(firsts, len(rows))
+        edges = np.searchsorted(rows, (offsets[:, None] + np.array(self.bounds[:-1], dtype=np.int32)).ravel())
+        edges = np.append(edges, len(rows))
+        rows -= offsets.repeat(np.diff(edges[:: len(self.reader.views)]))
+        return _Counts(rows, counts, edges, totals)
+
+    def _piece_by_piece(self, text: str) -> _Counts:
+        total, totals = np.zeros(len(self.buckets), dtype=np.int64), np.zeros((1, len(self.reader.views)), np.int64)
+        for piece in _pieces(text):
+            counts = self._together([piece])
+            total[counts.rows] += counts.counts
+            totals += counts.totals
+        rows = np.flatnonzero(total).astype(np.int32)
+        return _Counts(rows, total[rows], np.append(np.searchsorted(rows, self.bounds[:-1]), len(rows)), totals)
+
+    def _values(self, counts: _Counts, idf: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """tf-idf of length `weight` in each view of each text, float32 [rows]."""
+        views = self.reader.views
+        values = _sublinear(counts.counts)
+        sizes = np.diff(counts.edges)
+        for view in (number for number, view in enumerate(views) if view.once):
+            for start, size in zip(counts.edges[view :: len(views)].tolist(), sizes[view :: len(views)], strict=False):
+                values[start : start + size] = 1.0
+        values *= idf
+        lengths = np.sqrt(_sums(values * values, counts.edges))
+        weights = np.tile([view.weight for view in views], len(counts.totals))
+        values *= (weights / np.where(lengths > 0, lengths, 1.0)).repeat(sizes)
+        return values.astype(np.float32)
+
+    def _add_up(self, counts: _Counts, parts: npt.NDArray[np.float64], shares: npt.NDArray[np.float64]) -> None:
+        """Fill in `parts` and `shares` of `Reading` for the texts of `counts`."""
+        views = len(self.reader.views)
+        idf = self.idf.take(counts.rows)
+        values = self._values(counts, idf) * self.scale.take(counts.rows)
+        hits = _sums(counts.counts * (idf <= _LEAST_RARE), counts.edges).reshape(-1, views)
+        np.divide(hits, np.maximum(counts.totals, 1), out=shares)
+        edges = counts.edges.tolist()
+        for text, part in enumerate(parts):
+            own = edges[text * views : (text + 1) * views + 1]
+            for first in range(own[0], own[-1], _BLOCK):
+                weights = self.weights.take(counts.rows[first : min(first + _BLOCK, own[-1])], axis=0)
+                weights = weights.astype(np.float32)
+                last = first + len(weights)
+                for view, (start, stop) in enumerate(pairwise(own)):
+                    start, stop = max(start, first), min(stop, last)
+                    if start < stop:
+                        # einsum adds in one order, whatever the machine's BLAS and its threads; answers do not change.
+                        part[view] += np.einsum("i,ij->j", values[start:stop], weights[start - first : stop - first])
 
     def to_bytes(self) -> bytes:
         """The expert as a safetensors file; `from_bytes` reads it back."""
@@ -508,6 +633,9 @@ _KINDS = {"common": "<u8", "buckets": "<u4", "idf": "<f4", "scale": "<f4", "bias
 _BLOCK = 1 << 16
 """Rows whose weights are taken at once: a long document needs no more memory than a short one."""
 
+_TOGETHER = 16
+"""Short texts that are looked at together, at most: what they need then still lies in a core's cache."""
+
 _PIECE = 1 << 18
 """Characters that are looked at together: more of them are counted piece by piece, in bounded memory. The few n-grams
 that lie across the edge of two pieces are not counted."""
@@ -530,7 +658,7 @@ _LOGS = np.concatenate(([0.0], 1.0 + np.log(np.arange(1, 4096))))
 
 def _sublinear(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """1 + log(count), looked up where it can be."""
-    if np.max(counts) < len(_LOGS):
+    if np.max(counts, initial=0) < len(_LOGS):
         return _LOGS.take(counts)
     logs: npt.NDArray[np.float64] = 1.0 + np.log(counts)
     return logs

@@ -20,7 +20,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
@@ -42,7 +42,7 @@ from authorid.windows import Window, Windower
 
 __all__ = ["Effort", "Scorer"]
 
-_CHUNK = 8
+_CHUNK = 16
 """Documents that are read and tokenized together, unless they are big."""
 
 _CHUNK_CHARACTERS = 1 << 20
@@ -84,8 +84,8 @@ class _Pending:
 
     document: Document
     started: float
-    size: int
-    ngrams: npt.NDArray[np.float64] | None
+    size: int = 0
+    ngrams: npt.NDArray[np.float64] | None = None
     familiarity: float | None = None
     probabilities: npt.NDArray[np.float64] | None = None
     waiting: list[Window] = field(default_factory=list)
@@ -292,19 +292,27 @@ class _Experts:
     decision: Decision
     effort: Effort
 
-    def begin(self, document: Document, started: float) -> _Pending:
-        """Ask the n-gram expert. The probabilities are set where its answer is enough."""
-        size = len(document.text.encode("utf-8", "replace")) if self.expert is not None else 0
-        reading = None if self.expert is None else self.expert.read(document.text)
-        ngrams = None if reading is None else reading.scores
-        familiar = None if reading is None else familiarity(reading, self.decision)
+    def begin(self, documents: Sequence[Document], started: float) -> list[_Pending]:
+        """Ask the n-gram expert about `documents`. The probabilities are set where its answer is enough."""
+        if self.expert is None:
+            return [_Pending(replace(document, text=""), started) for document in documents]
+        reading = self.expert.read([document.text for document in documents])
+        familiar = familiarity(reading, self.decision).tolist()
+        sizes = [len(document.text.encode("utf-8", "replace")) for document in documents]
         # The text is done with; what waits for its logits should not hold it.
-        pending = _Pending(replace(document, text=""), started, size, ngrams, familiar)
-        if ngrams is not None and (self.engine is None or self.effort == "auto"):
-            probabilities = pending.last = self.posterior(pending)
-            if self.engine is None or np.max(probabilities) >= self.decision.sure:
-                pending.probabilities = probabilities
-        return pending
+        begun = [
+            _Pending(replace(document, text=""), started, *its)
+            for document, *its in zip(documents, sizes, reading.scores, familiar, strict=True)
+        ]
+        if self.engine is None or self.effort == "auto":
+            with np.errstate(over="ignore", invalid="ignore"):
+                probabilities = posterior(None, self.decision, reading.scores, sizes)
+            sure = probabilities.max(axis=-1) >= self.decision.sure
+            for pending, own, enough in zip(begun, probabilities, sure.tolist(), strict=True):
+                pending.last = own
+                if self.engine is None or enough:
+                    pending.probabilities = own
+        return begun
 
     def posterior(self, pending: _Pending) -> npt.NDArray[np.float64]:
         """Probabilities [authors] by what was said so far; a bundle may carry weights that make them no numbers."""
@@ -463,7 +471,7 @@ class _Stream:
             if not chunk:
                 break
             clock.add("read", time.perf_counter() - started)
-            items = [self._begin(item, started) for item in chunk]
+            items = self._begin(chunk, started)
             with clock.stage("tokenize"):
                 token_ids = iter(self._tokenize([text for _, text in items if text is not None]))
             for item, text in items:
@@ -472,17 +480,30 @@ class _Stream:
         # Windows of later rounds come without the feeder; the batcher is closed when nobody waits for one.
         self._batcher.hurry(True)
 
-    def _begin(self, item: _Item, started: float) -> tuple[Failure | Attribution | _Pending, str | None]:
-        """Ask the n-gram expert about a document; the text comes along when the encoder is to be asked too."""
-        if not isinstance(item, Document):
-            return item, None
-        began = time.perf_counter()
+    def _begin(
+        self, chunk: Sequence[_Item], started: float
+    ) -> list[tuple[Failure | Attribution | _Pending, str | None]]:
+        """Ask the n-gram expert about the documents; texts come along when the encoder is to be asked too."""
+        with self._stats.stages.stage("infer"):
+            begun = iter(self._ask_ngrams([item for item in chunk if isinstance(item, Document)], started))
+        items: list[tuple[Failure | Attribution | _Pending, str | None]] = []
+        for item in chunk:
+            if not isinstance(item, Document):
+                items.append((item, None))
+                continue
+            pending = next(begun)
+            asks = isinstance(pending, _Pending) and pending.probabilities is None
+            items.append((pending, item.text if asks else None))
+        return items
+
+    def _ask_ngrams(self, documents: Sequence[Document], started: float) -> Sequence[_Pending | Failure]:
         try:
-            pending = self._experts.begin(item, started)
-        except Exception as error:  # running out of memory costs only this document
-            return Failure(item.index, item.path, f"the n-grams failed on this document: {first_line(error)}"), None
-        self._stats.stages.add("infer", time.perf_counter() - began)
-        return pending, item.text if pending.probabilities is None else None
+            return self._experts.begin(documents, started)
+        except Exception as error:  # running out of memory costs only one document
+            if len(documents) > 1:
+                return [result for document in documents for result in self._ask_ngrams([document], started)]
+            failed = f"the n-grams failed on this document: {first_line(error)}"
+            return [Failure(document.index, document.path, failed) for document in documents]
 
     def _chunk(self) -> list[_Item]:
         chunk: list[_Item] = []

@@ -11,6 +11,7 @@ from tiny import AUTHORS, make_bundle, prose
 
 from authorid.bundle import BundleCorruptError, Decision, load_bundle
 from authorid.errors import BundleNotFoundError
+from authorid.ngrams import NgramExpert
 from authorid.pipeline import Scorer
 
 pytest.importorskip("scipy")
@@ -58,6 +59,23 @@ def test_a_run_without_encoder_is_a_bundle(tmp_path, documents):
     assert all(row.windows == 0 for row in rows)
     again = train_ngrams(write_corpus(tmp_path / "c2"), tmp_path / "run", NgramOptions(bits=14), force=True)
     assert bits(Scorer(again).score_texts(documents)) == bits(rows)
+
+
+@pytest.mark.parametrize("effort", ["fast", "auto", "full"])
+def test_out_of_memory_in_the_ngrams_costs_one_document(both, documents, effort, monkeypatch):
+    scorer = Scorer(both, effort=effort)
+    expected = list(scorer.score_texts(documents))
+    read = NgramExpert.read
+
+    def greedy(self, texts):
+        if documents[4] in texts:
+            raise MemoryError("no room")
+        return read(self, texts)
+
+    monkeypatch.setattr(NgramExpert, "read", greedy)
+    rows = list(scorer.score_texts(documents))
+    assert rows[4].error == "the n-grams failed on this document: no room"
+    assert bits(rows[:4] + rows[5:]) == bits(expected[:4] + expected[5:])
 
 
 @pytest.mark.parametrize("effort", ["fast", "auto", "full"])

@@ -6,6 +6,8 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from authorid.ngrams import NgramExpert, Reader, View, _CommonWords
 from authorid.tensors import read_tensors, write_tensors
@@ -94,6 +96,41 @@ def test_masking_leaves_the_common_words():
 @pytest.mark.parametrize("text", ["", "x", "\n", "é", "\ud800", "\0\0\0\0\0", " " * 50, "日" * 5])
 def test_every_text_has_finite_scores(text):
     assert np.isfinite(expert().scores(text)).all()
+
+
+EVERY_KIND = (
+    View("b", "byte", (1, 4)),
+    View("shape", "byte", (4,), keep=3, once=True),
+    View("one", "byte", (3, 5), keep=2, mask="one"),
+    View("w", "word", (1, 3)),
+    View("masked", "word", (2,), keep=3, mask="one", once=True),
+)
+OF_EVERY_KIND = expert(views=EVERY_KIND, min_documents=1)
+
+pieces = st.sampled_from([*WORDS, " ", "  ", "\n\n", "", "x" * 300, "\ud800", "E\u0301"])
+many_texts = st.lists(st.lists(pieces, max_size=12).map(" ".join), max_size=40)
+
+
+@given(many_texts, st.sampled_from([60, 1 << 18]))
+def test_a_text_is_read_the_same_in_any_company(company, piece):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("authorid.ngrams._PIECE", piece)
+        together = OF_EVERY_KIND.read(company)
+        assert together.scores.shape == (len(company), 3)
+        for text, *row in zip(company, together.scores, together.parts, together.shares, strict=True):
+            alone = OF_EVERY_KIND.read([text])
+            assert all(map(np.array_equal, row, (alone.scores[0], alone.parts[0], alone.shares[0])))
+
+
+@given(many_texts)
+def test_ngrams_stay_within_their_text(company):
+    reader = OF_EVERY_KIND.reader
+    for number, view in enumerate(reader.grams(company)):
+        for kind, grams in enumerate(view):
+            alone = [reader.grams([text])[number][kind] for text in company]
+            own = np.delete(grams.buckets, grams.crossing)
+            assert np.array_equal(own, np.concatenate([one.buckets for one in alone] or [own]))
+            assert grams.totals.tolist() == [len(one.buckets) for one in alone]
 
 
 def test_scores_do_not_depend_on_history():

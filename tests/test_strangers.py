@@ -75,16 +75,17 @@ def bundle(corpus):
 
 def test_the_rule_is_what_it_says():
     reading = Reading(
-        scores=np.array([0.7, -0.9]),
-        parts=np.array([[0.3, -0.1], [0.2, -0.4], [0.2, -0.4]]),
-        shares=np.array([0.9, 0.8, 0.7]),
+        scores=np.array([[0.7, -0.9]]),
+        parts=np.array([[[0.3, -0.1], [0.2, -0.4], [0.2, -0.4]]]),
+        shares=np.array([[0.9, 0.8, 0.7]]),
     )
     evidence = 2 * (0.7 - 0.2) / 0.5 + math.log(0.5) + 3 * 0.7 - 0.5
-    assert familiarity(reading, Decision("experts", familiarity=RULE)) == pytest.approx(1 / (1 + math.exp(-evidence)))
+    (value,) = familiarity(reading, Decision("experts", familiarity=RULE))
+    assert value == pytest.approx(1 / (1 + math.exp(-evidence)))
 
 
 def test_without_a_rule_it_is_the_standard_deviation():
-    reading = Reading(np.array([0.5, -0.5, 0.3]), np.zeros((1, 3)), np.zeros(1))
+    reading = Reading(np.array([[0.5, -0.5, 0.3]]), np.zeros((1, 1, 3)), np.zeros((1, 1)))
     assert familiarity(reading, Decision("experts")) == np.array([0.5, -0.5, 0.3]).std()
 
 
@@ -128,7 +129,7 @@ def test_scoring_and_training_mean_the_same(corpus, bundle):
     np.testing.assert_allclose(deviation, rule.deviation, atol=1e-6)
     learnt = whole.traits(everything, everything).familiarity(rule)
     decision = Decision("experts", familiarity=rule)
-    np.testing.assert_allclose([familiarity(expert.read(text), decision) for text in texts], learnt, atol=1e-3)
+    np.testing.assert_allclose(familiarity(expert.read(texts), decision), learnt, atol=1e-3)
 
 
 def test_thresholds_are_shares_of_strangers(bundle):
