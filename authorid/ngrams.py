@@ -326,7 +326,8 @@ class Grams:
     @property
     def begun(self) -> Places:
         """How many begin in each text, [texts]: all its own, and those that are `crossing` to the next."""
-        return np.diff(np.minimum(self.edges, len(self.buckets)))
+        begun: Places = np.diff(np.minimum(self.edges, len(self.buckets)))
+        return begun
 
     @property
     def totals(self) -> Places:
