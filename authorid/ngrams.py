@@ -332,7 +332,8 @@ class Grams:
     @property
     def totals(self) -> Places:
         """How many each text has, [texts]."""
-        return np.maximum(np.diff(self.edges) - (self.size - 1), 0)
+        totals: Places = np.maximum(np.diff(self.edges) - (self.size - 1), 0)
+        return totals
 
 
 def _join(texts: Sequence[str]) -> _Joined:
