@@ -6,9 +6,11 @@ onnxruntime works in the calling thread. Small batches on separate cores beat on
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -28,7 +30,7 @@ from authorid.providers import (
     require_provider,
 )
 
-__all__ = ["DEFAULTS", "Engine", "EngineOptions", "choose_provider", "tuning_key"]
+__all__ = ["BUDGETS", "Engine", "EngineOptions", "choose_provider", "tuning_key"]
 
 _DIALECT = "authorid.dialect"
 """Metadata key of graphs that `authorid.export` emitted."""
@@ -65,28 +67,28 @@ class EngineOptions:
         if self.provider not in ("auto", *PROVIDERS):
             raise ValueError(f"unknown provider {self.provider!r}; there are: auto, {', '.join(PROVIDERS)}")
 
-    def resolved(self, tuned: dict[str, Any] | None = None) -> EngineOptions:
-        """The same with every choice made: what was asked for, else what was `tuned`, else the defaults."""
+    def resolved(self, tuned: dict[str, Any] | None = None, provider: Provider = "cpu") -> EngineOptions:
+        """The same with every choice made: what was asked for, else what was `tuned`, else the provider's defaults."""
         if self.workers or self.threads:
             # Tuned threads suit tuned workers: who sets one of the two gets the other by arithmetic.
             threads = self.threads or max(1, available_cores() // self.workers)
             workers = self.workers or max(1, available_cores() // threads)
         else:
-            threads = _count(tuned, "threads") or DEFAULTS.threads
+            threads = _count(tuned, "threads") or 1
             workers = _count(tuned, "workers") or max(1, available_cores() // threads)
         return replace(
             self,
             workers=workers,
             threads=threads,
-            budget=self.budget or _count(tuned, "budget") or DEFAULTS.budget,
+            budget=self.budget or _count(tuned, "budget") or BUDGETS[provider],
         )
 
 
 _BATCH_TRIED = 32
 """So many windows in a batch are tried, at most; more of them share the kernels of these."""
 
-DEFAULTS = EngineOptions(threads=1, budget=512)
-"""What to use where nothing was asked for or tuned: one single-threaded worker a core, batches that fit its L2."""
+BUDGETS: Mapping[Provider, int] = MappingProxyType({"cpu": 256, "openvino": 1024})
+"""Tokens in a batch where nothing was asked for or tuned: little, so that activations stay in a core's L2."""
 
 
 def _count(note: dict[str, Any] | None, name: str) -> int:
@@ -149,7 +151,7 @@ class Engine:
     def _open(self, bundle: Bundle, precision: Precision, provider: Provider, options: EngineOptions) -> None:
         self.precision, self.provider = precision, provider
         about = {"model": bundle.name, "provider": provider}
-        chosen = options.resolved(recall("tuning", tuning_key(bundle, precision, provider)))
+        chosen = options.resolved(recall("tuning", tuning_key(bundle, precision, provider)), provider)
         self.workers, self.threads = chosen.workers, chosen.threads
         path = bundle.graph(precision, provider)
         try:

@@ -18,14 +18,14 @@ import numpy.typing as npt
 
 from authorid.bundle import Bundle, Precision
 from authorid.cache import remember
-from authorid.engine import DEFAULTS, Engine, EngineOptions, tuning_key
+from authorid.engine import BUDGETS, Engine, EngineOptions, tuning_key
 from authorid.errors import AuthoridError
 from authorid.machine import available_cores
 from authorid.providers import PROVIDERS
 
 __all__ = ["Trial", "random_windows", "throughput", "tune"]
 
-BUDGETS = (128, 256, 512, 1024, 2048, 4096)
+_TRIED = (128, 256, 512, 1024, 2048, 4096)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def tune(
             continue
         try:
             for workers, threads in _shapes():
-                engine = Engine(bundle, EngineOptions(chosen, workers, threads, BUDGETS[-1], name))
+                engine = Engine(bundle, EngineOptions(chosen, workers, threads, _TRIED[-1], name))
                 # An engine that takes windows one by one is measured so.
                 for budget in _budgets(length) if engine.budget > 1 else [length]:
                     engines[EngineOptions(chosen, workers, threads, budget, name)] = engine
@@ -129,12 +129,13 @@ def _shapes() -> list[tuple[int, int]]:
 
 def _budgets(length: int) -> list[int]:
     """Sizes of a batch in tokens, each a full window or more."""
-    return [budget for budget in BUDGETS if budget >= length]
+    return [budget for budget in _TRIED if budget >= length]
 
 
 def _is_default(options: EngineOptions) -> bool:
     """Whether this is what runs without tuning: it gets the benefit of the doubt."""
-    return (options.workers, options.threads, options.budget) == (available_cores(), 1, DEFAULTS.budget)
+    budget = BUDGETS["openvino" if options.provider == "openvino" else "cpu"]
+    return (options.workers, options.threads, options.budget) == (available_cores(), 1, budget)
 
 
 def _remember(bundle: Bundle, precision: Precision, trials: Sequence[Trial]) -> None:

@@ -134,7 +134,7 @@ class Plan:
 
     rounds: int = 3
     patience: float = 30.0
-    batches: tuple[int, ...] = (8, 4, 16, 1, 32)
+    batches: tuple[int, ...] = (8, 4, 2, 16, 1, 32)
     sweep_windows: int = 64
     sweep_documents: int = 16
     sweep_patience: float = 16.0

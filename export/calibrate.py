@@ -33,8 +33,8 @@ class Calibration:
     """What INT8 needs to know: `weights` to quantize and `ranges` of their matmul inputs.
 
     The weights are the trained ones, rounded (`round_to_inputs`) after outliers were tamed: emit these, not the trained
-    ones, with these ranges, and in INT8 only. `windows` and `tokens` count what was looked at. `tried` says how each
-    method did where there was a choice (`most_faithful`).
+    ones, with these ranges, and in INT8 only. `windows` and `tokens` count what was looked at, the `draw`-th choice of
+    windows. `tried` says how each did where there was a choice (`most_faithful`).
     """
 
     weights: EncoderWeights
@@ -43,13 +43,19 @@ class Calibration:
     tokens: int
     split: int
     method: Method = "min-max"
+    draw: int = 0
     tried: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Tells it from others of one export."""
+        return self.method if not self.draw else f"{self.method}, draw {self.draw + 1}"
 
     def to_json(self) -> dict[str, Any]:
         """What provenance records; the ranges themselves are in the graph."""
         smoothed = sum(span.divisor is not None for span in self.ranges.values())
         return {
-            "method": self.method,
+            "method": self.name,
             "windows": self.windows,
             "tokens": self.tokens,
             "smoothed_inputs": smoothed,
@@ -160,11 +166,11 @@ def most_faithful(
     for calibration in found:
         logits = GraphRunner(emit(calibration.weights, "int8", calibration.ranges)).logits(windows)
         same = document_scores(logits, documents).argmax(axis=1) == theirs
-        tried[calibration.method] = {
+        tried[calibration.name] = {
             "agreement": round(float(same.mean()), 5),
             "mean_difference": round(float(np.abs(logits - expected).mean()), 5),
         }
-    best = max(found, key=lambda c: (tried[c.method]["agreement"], -tried[c.method]["mean_difference"]))
+    best = max(found, key=lambda c: (tried[c.name]["agreement"], -tried[c.name]["mean_difference"]))
     return replace(best, tried=tried)
 
 
@@ -177,7 +183,7 @@ class _Seen:
     sample: Floats
 
 
-_SAMPLE = 1024
+_SAMPLE = 4096
 """Tokens in a sample, about."""
 
 

@@ -97,7 +97,7 @@ def test_without_the_extra_the_message_has_the_line_to_install_it(both, missing,
 
 
 def test_a_processor_that_the_plugin_leaves_alone_is_named(both, plugin, amx):
-    plugin.name = "OpenVINOExecutionProvider"  # of which there is no device
+    plugin.name = "DevicelessExecutionProvider"
     for _ in range(2):
         with pytest.raises(EngineError, match="offers no device on this processor") as caught:
             Engine(both, OPENVINO)

@@ -83,6 +83,15 @@ def test_a_run_becomes_a_bundle_that_answers_as_it_promises(run, corpus, tmp_pat
             np.testing.assert_allclose(logits, golden.logits[precision], atol=1e-5)
 
 
+def test_int8_is_calibrated_on_several_draws_where_there_are_more_windows_than_it_looks_at(run, corpus, tmp_path):
+    exported(run, corpus, tmp_path / "bundle", calibration_windows=8, force=True)
+    calibration = load_bundle(tmp_path / "bundle").provenance["calibration"]
+    draws = {"min-max"} | {f"min-max, draw {draw}" for draw in (2, 3, 4)}
+    assert calibration["tried"].keys() == draws | {"percentile", "mse"}
+    chosen = calibration["tried"].pop(calibration["method"])
+    assert all(chosen["agreement"] >= other["agreement"] for other in calibration["tried"].values())
+
+
 def test_the_bundle_tells_the_authors_apart(run, corpus, tmp_path):
     from authorid import Scorer
 
