@@ -95,7 +95,7 @@ def familiarity(reading: Reading, decision: Decision) -> npt.NDArray[np.float64]
     best = reading.scores.argmax(axis=-1)
     standing = (reading.scores.max(axis=-1) - np.take(rule.usual, best)) / np.take(rule.deviation, best)
     spread = np.log(np.maximum(reading.parts[:, list(rule.plain)].sum(axis=1).std(axis=-1), LEAST_SPREAD))
-    evidence = rule.top * standing + rule.spread * spread + rule.share * reading.shares[:, rule.phrases] - rule.offset
+    evidence = rule.top * standing + rule.spread * spread - rule.offset
     return np.asarray(0.5 + 0.5 * np.tanh(evidence / 2))
 
 

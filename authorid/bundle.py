@@ -69,29 +69,26 @@ class Familiarity:
 
     It is the logistic function of ::
 
-        top * (s - usual) / deviation + spread * log(d) + share * f - offset
+        top * (s - usual) / deviation + spread * log(d) - offset
 
     with s the highest n-gram score of an author; `usual` and `deviation` [authors] mean and standard deviation of what
     that author's own documents get when they are left out; d the standard deviation over the authors of the part that
-    the `plain` views have in the scores; f the share of the text's n-grams in the view `phrases` that are widespread
-    among the training documents.
+    the `plain` views have in the scores.
     """
 
     usual: tuple[float, ...]
     deviation: tuple[float, ...]
     plain: tuple[int, ...]
-    phrases: int
     top: float
     spread: float
-    share: float
     offset: float
 
     def __post_init__(self) -> None:
         """Check the ranges; raises `ValueError`."""
-        numbers = (*self.usual, *self.deviation, self.top, self.spread, self.share, self.offset)
+        numbers = (*self.usual, *self.deviation, self.top, self.spread, self.offset)
         if not all(math.isfinite(number) for number in numbers) or not all(number > 0 for number in self.deviation):
             raise ValueError("familiarity: a number that is not finite, or a deviation that is not positive")
-        if len(self.usual) != len(self.deviation) or min(self.phrases, *self.plain) < 0:
+        if len(self.usual) != len(self.deviation) or min(self.plain, default=-1) < 0:
             raise ValueError("familiarity: parts that do not fit together")
 
     @classmethod
@@ -236,9 +233,7 @@ class Bundle:
                 f"{self.path / self.ngrams}: made for {len(expert.bias)} authors, not for {len(self.authors)}"
             )
         familiar, views = self.decision.familiarity, len(expert.reader.views)
-        if familiar is not None and (
-            len(familiar.usual) != len(self.authors) or max(familiar.phrases, *familiar.plain) >= views
-        ):
+        if familiar is not None and (len(familiar.usual) != len(self.authors) or max(familiar.plain) >= views):
             raise BundleCorruptError(f"{self.path / MANIFEST}: the familiarity is not that of {self.ngrams}")
         return expert
 

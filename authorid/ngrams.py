@@ -16,7 +16,6 @@ an n-gram or a sum is made of never crosses from one text to the next, so answer
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -30,7 +29,7 @@ import numpy.typing as npt
 from authorid.errors import BundleCorruptError
 from authorid.tensors import read_tensors, write_tensors
 
-__all__ = ["WIDESPREAD", "NgramExpert", "Reader", "Reading", "View"]
+__all__ = ["NgramExpert", "Reader", "Reading", "View"]
 
 Bytes = npt.NDArray[np.uint8]
 Keys = npt.NDArray[np.uint64]
@@ -41,12 +40,6 @@ FORMAT = 1
 
 _GOLDEN = 0x9E3779B97F4A7C15
 """2**64 divided by the golden ratio, odd: multiplying by it spreads keys well (Knuth, TAOCP 6.4)."""
-
-WIDESPREAD = 0.0025
-"""An n-gram is widespread when this share of the training documents has it."""
-
-_LEAST_RARE = math.sqrt(1.0 - math.log(WIDESPREAD))
-"""What such an n-gram is worth (`authorid.training.ngrams.inverse_frequencies`); all that is worth less is commoner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,12 +322,6 @@ class Grams:
         begun: Places = np.diff(np.minimum(self.edges, len(self.buckets)))
         return begun
 
-    @property
-    def totals(self) -> Places:
-        """How many each text has, [texts]."""
-        totals: Places = np.maximum(np.diff(self.edges) - (self.size - 1), 0)
-        return totals
-
 
 def _join(texts: Sequence[str]) -> _Joined:
     """UTF-8 bytes, with one space for two or more characters of ASCII white space in a row."""
@@ -404,27 +391,23 @@ def _byte_grams(text: Bytes, sizes: Sequence[int]) -> list[Keys]:
 class Reading:
     """What the expert finds in some texts.
 
-    `scores` float64 [texts, authors]; `parts` float64 [texts, views, authors], what each view adds to them; `shares`
-    float64 [texts, views], how many of a text's n-grams are `WIDESPREAD` among the training documents.
+    `scores` float64 [texts, authors]; `parts` float64 [texts, views, authors], what each view adds to them.
     """
 
     scores: npt.NDArray[np.float64]
     parts: npt.NDArray[np.float64]
-    shares: npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class _Counts:
     """What occurs in some texts: `rows`, ascending within a text, and how often, `counts` int64; both [rows].
 
-    `edges` [texts * views + 1] says where those of a view of a text begin; `totals` [texts, views] counts its n-grams,
-    those without a row too.
+    `edges` [texts * views + 1] says where those of a view of a text begin.
     """
 
     rows: Rows
     counts: npt.NDArray[np.int64]
     edges: Places
-    totals: npt.NDArray[np.int64]
 
 
 def _sums(values: npt.NDArray[Any], edges: Places) -> npt.NDArray[Any]:
@@ -481,7 +464,7 @@ class NgramExpert:
     def features(self, text: str) -> tuple[Rows, npt.NDArray[np.float32]]:
         """Rows that occur in `text`, ascending, and their values float32: tf-idf of length `weight` in each view."""
         counts = next(self._counts([text]))
-        return counts.rows, self._values(counts, self.idf.take(counts.rows))
+        return counts.rows, self._values(counts)
 
     def scores(self, text: str) -> npt.NDArray[np.float64]:
         """Score of each author, float64 [authors]; the same to the bit wherever and with whatever it is computed."""
@@ -491,12 +474,13 @@ class NgramExpert:
     def read(self, texts: Sequence[str]) -> Reading:
         """Scores, and what they are made of; the same to the bit wherever and with whatever they are computed."""
         views = len(self.reader.views)
-        parts, shares = np.zeros((len(texts), views, len(self.bias))), np.zeros((len(texts), views))
+        parts = np.zeros((len(texts), views, len(self.bias)))
         done = 0
         for counts in self._counts(texts):
-            own = slice(done, done := done + len(counts.totals))
-            self._add_up(counts, parts[own], shares[own])
-        return Reading(self.bias + parts.sum(axis=1), parts, shares)
+            own = parts[done : done + len(counts.edges) // views]
+            self._add_up(counts, own)
+            done += len(own)
+        return Reading(self.bias + parts.sum(axis=1), parts)
 
     def _counts(self, texts: Sequence[str]) -> Iterator[_Counts]:
         """The n-grams of all `texts`, of as many together as memory is spared for."""
@@ -519,7 +503,7 @@ class NgramExpert:
         """The rows of all `texts`, by text and row."""
         step = len(self.buckets)
         offsets = np.arange(len(texts), dtype=np.int32) * np.int32(step)
-        found, totals = [], np.zeros((len(texts), len(self.reader.views)), dtype=np.int64)
+        found = []
         for number, view in enumerate(self.reader.grams(texts)):
             for grams in view:
                 rows = self._row_of[number].take(grams.buckets)
@@ -527,7 +511,6 @@ class NgramExpert:
                 places = np.flatnonzero(rows >= 0)
                 rows += offsets.repeat(grams.begun)
                 found.append(rows.take(places))
-                totals[:, number] += grams.totals
         rows = np.concatenate(found)
         rows.sort()
         first = np.empty(len(rows), dtype=bool)
@@ -538,18 +521,17 @@ class NgramExpert:
         edges = np.searchsorted(rows, (offsets[:, None] + np.array(self.bounds[:-1], dtype=np.int32)).ravel())
         edges = np.append(edges, len(rows))
         rows -= offsets.repeat(np.diff(edges[:: len(self.reader.views)]))
-        return _Counts(rows, counts, edges, totals)
+        return _Counts(rows, counts, edges)
 
     def _piece_by_piece(self, text: str) -> _Counts:
-        total, totals = np.zeros(len(self.buckets), dtype=np.int64), np.zeros((1, len(self.reader.views)), np.int64)
+        total = np.zeros(len(self.buckets), dtype=np.int64)
         for piece in _pieces(text):
             counts = self._together([piece])
             total[counts.rows] += counts.counts
-            totals += counts.totals
         rows = np.flatnonzero(total).astype(np.int32)
-        return _Counts(rows, total[rows], np.append(np.searchsorted(rows, self.bounds[:-1]), len(rows)), totals)
+        return _Counts(rows, total[rows], np.append(np.searchsorted(rows, self.bounds[:-1]), len(rows)))
 
-    def _values(self, counts: _Counts, idf: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def _values(self, counts: _Counts) -> npt.NDArray[np.float32]:
         """tf-idf of length `weight` in each view of each text, float32 [rows]."""
         views = self.reader.views
         values = _sublinear(counts.counts)
@@ -557,19 +539,16 @@ class NgramExpert:
         for view in (number for number, view in enumerate(views) if view.once):
             for start, size in zip(counts.edges[view :: len(views)].tolist(), sizes[view :: len(views)], strict=False):
                 values[start : start + size] = 1.0
-        values *= idf
+        values *= self.idf.take(counts.rows)
         lengths = np.sqrt(_sums(values * values, counts.edges))
-        weights = np.tile([view.weight for view in views], len(counts.totals))
+        weights = np.tile([view.weight for view in views], len(sizes) // len(views))
         values *= (weights / np.where(lengths > 0, lengths, 1.0)).repeat(sizes)
         return values.astype(np.float32)
 
-    def _add_up(self, counts: _Counts, parts: npt.NDArray[np.float64], shares: npt.NDArray[np.float64]) -> None:
-        """Fill in `parts` and `shares` of `Reading` for the texts of `counts`."""
+    def _add_up(self, counts: _Counts, parts: npt.NDArray[np.float64]) -> None:
+        """Fill in `parts` [texts, views, authors] for the texts of `counts`."""
         views = len(self.reader.views)
-        idf = self.idf.take(counts.rows)
-        values = self._values(counts, idf) * self.scale.take(counts.rows)
-        hits = _sums(counts.counts * (idf <= _LEAST_RARE), counts.edges).reshape(-1, views)
-        np.divide(hits, np.maximum(counts.totals, 1), out=shares)
+        values = self._values(counts) * self.scale.take(counts.rows)
         edges = counts.edges.tolist()
         for text, part in enumerate(parts):
             own = edges[text * views : (text + 1) * views + 1]

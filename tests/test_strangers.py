@@ -15,15 +15,14 @@ from authorid.ngrams import Reading
 from authorid.pipeline import Scorer
 
 pytest.importorskip("scipy")
+from authorid.training import strangers
 from authorid.training.corpus import load_corpus
 from authorid.training.experts import learn
 from authorid.training.ngram_run import train_ngrams
-from authorid.training.ngrams import NgramOptions, count, fit, inverse_frequencies, similarities, weigh
-from authorid.training.strangers import _Corpus, auroc
+from authorid.training.ngrams import NgramOptions, count, fit
+from authorid.training.strangers import _Corpus, _usual, auroc
 
-RULE = Familiarity(
-    usual=(0.2, -0.1), deviation=(0.5, 0.25), plain=(0, 1), phrases=2, top=2.0, spread=1.0, share=3.0, offset=0.5
-)
+RULE = Familiarity(usual=(0.2, -0.1), deviation=(0.5, 0.25), plain=(0, 1), top=2.0, spread=1.0, offset=0.5)
 COMMON = (
     "the",
     "of",
@@ -77,15 +76,14 @@ def test_the_rule_is_what_it_says():
     reading = Reading(
         scores=np.array([[0.7, -0.9]]),
         parts=np.array([[[0.3, -0.1], [0.2, -0.4], [0.2, -0.4]]]),
-        shares=np.array([[0.9, 0.8, 0.7]]),
     )
-    evidence = 2 * (0.7 - 0.2) / 0.5 + math.log(0.5) + 3 * 0.7 - 0.5
+    evidence = 2 * (0.7 - 0.2) / 0.5 + math.log(0.5) - 0.5
     (value,) = familiarity(reading, Decision("experts", familiarity=RULE))
     assert value == pytest.approx(1 / (1 + math.exp(-evidence)))
 
 
 def test_without_a_rule_it_is_the_standard_deviation():
-    reading = Reading(np.array([[0.5, -0.5, 0.3]]), np.zeros((1, 1, 3)), np.zeros((1, 1)))
+    reading = Reading(np.array([[0.5, -0.5, 0.3]]), np.zeros((1, 1, 3)))
     assert familiarity(reading, Decision("experts")) == np.array([0.5, -0.5, 0.3]).std()
 
 
@@ -109,27 +107,30 @@ def test_scoring_and_training_mean_the_same(corpus, bundle):
     documents = load_corpus(corpus).documents
     texts, labels = [item.text for item in documents], np.array([item.label for item in documents])
     options = NgramOptions(bits=16, weights="float32")
-    counts = count(texts, 9, options)
     everything = np.arange(len(texts))
-    matrix = weigh(counts, inverse_frequencies(counts, everything))
-    expert = fit(counts, labels, 9, options)
+    whole = _Corpus.counted([item.path for item in documents], texts, labels, everything, options)
+    expert = fit(count(texts, 9, options), labels, 9, options)
     rule = bundle.decision.familiarity
-    columns = np.concatenate([np.arange(counts.bounds[view], counts.bounds[view + 1]) for view in rule.plain])
-    phrases = counts.matrix[:, counts.bounds[rule.phrases] : counts.bounds[rule.phrases + 1]]
-    whole = _Corpus(
-        [item.path for item in documents],
-        similarities(matrix, labels),
-        similarities(matrix[:, columns], labels),
-        phrases,
-        counts.totals[:, rule.phrases],
-        options,
-    )
-    usual, deviation = whole.usual(everything)
+    usual, deviation = _usual(whole.paths, whole.products, everything, options)
     np.testing.assert_allclose(usual, rule.usual, atol=1e-6)
     np.testing.assert_allclose(deviation, rule.deviation, atol=1e-6)
     learnt = whole.traits(everything, everything).familiarity(rule)
     decision = Decision("experts", familiarity=rule)
     np.testing.assert_allclose(familiarity(expert.read(texts), decision), learnt, atol=1e-3)
+
+
+def test_nothing_is_learnt_from_strangers(corpus, monkeypatch):
+    """Which n-grams there are, and which words are common, strangers must not have had a say in."""
+    known = []
+
+    def spy(texts, authors, options, training):
+        known.append({word.split("x")[0] for i in training for word in texts[i].split() if word.startswith("word")})
+        return count(texts, authors, options, training)
+
+    monkeypatch.setattr(strangers, "count", spy)
+    learn(load_corpus(corpus), NgramOptions(bits=16))
+    assert [len(names) for names in known] == [6] * 6
+    assert len(set.union(*known)) == 9
 
 
 def test_thresholds_are_shares_of_strangers(bundle):
@@ -153,7 +154,9 @@ def test_two_authors_are_too_few_to_learn_from(corpus, tmp_path):
 def test_a_damaged_rule_is_refused(bundle, tmp_path):
     rule = json.loads((bundle.path / "authorid.json").read_text())["decision"]["familiarity"]
     few = {"usual": rule["usual"][1:], "deviation": rule["deviation"][1:]}
-    for number, change in enumerate(({"deviation": [0.0] * 9}, few, {"phrases": 99}, {"plain": [-1]}, {"top": None})):
+    for number, change in enumerate(
+        ({"deviation": [0.0] * 9}, few, {"plain": [99]}, {"plain": []}, {"plain": [-1]}, {"top": None})
+    ):
         copy = tmp_path / str(number)
         shutil.copytree(bundle.path, copy)
         record = json.loads((copy / "authorid.json").read_text())

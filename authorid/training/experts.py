@@ -123,8 +123,7 @@ def learn(
     )
     decision = confidence(scores, sizes, truth, short, short_sizes, short_truth)
     probabilities = _probabilities(scores, sizes, decision)
-    own = replace(counts, matrix=counts.matrix[chosen], totals=counts.totals[chosen])
-    strangers = look_for_strangers(subset, own, matrix[chosen], products, training, held, options)
+    strangers = look_for_strangers(subset, [texts[index] for index in chosen], products, training, held, options)
     if strangers is not None:
         decision = replace(decision, strangers=strangers.thresholds, familiarity=strangers.familiarity)
     if encoder is not None and everybody and len(encoder.validation):

@@ -58,16 +58,12 @@ class NgramOptions:
 
 @dataclass(frozen=True)
 class Counts:
-    """Documents as counts of rows: sparse [documents, rows], the buckets of the rows and where each view's begin.
-
-    `totals` [documents, views] counts all n-grams, those without a row too.
-    """
+    """Documents as counts of rows: sparse [documents, rows], the buckets of the rows and where each view's begin."""
 
     reader: Reader
     bounds: tuple[int, ...]
     buckets: npt.NDArray[np.uint32]
     matrix: Any
-    totals: npt.NDArray[np.int64]
 
 
 def count(texts: Sequence[str], authors: int, options: NgramOptions, training: Sequence[int] | None = None) -> Counts:
@@ -80,7 +76,7 @@ def count(texts: Sequence[str], authors: int, options: NgramOptions, training: S
     rows = _chosen_rows(documents, len(chosen), authors, options)
     bounds = np.searchsorted(rows, size * np.arange(len(options.views) + 1))
     buckets = (rows % size).astype(np.uint32)
-    return Counts(reader, tuple(int(b) for b in bounds), buckets, matrix[:, rows].tocsr(), _totals(reader, matrix))
+    return Counts(reader, tuple(int(b) for b in bounds), buckets, matrix[:, rows].tocsr())
 
 
 def count_more(counts: Counts, texts: Sequence[str]) -> Counts:
@@ -92,7 +88,7 @@ def count_more(counts: Counts, texts: Sequence[str]) -> Counts:
         ]
     )
     matrix = _matrix(counts.reader, texts)
-    return replace(counts, matrix=matrix[:, rows].tocsr(), totals=_totals(counts.reader, matrix))
+    return replace(counts, matrix=matrix[:, rows].tocsr())
 
 
 def _matrix(reader: Reader, texts: Sequence[str]) -> Any:
@@ -111,13 +107,6 @@ def _matrix(reader: Reader, texts: Sequence[str]) -> Any:
         (np.concatenate(values).astype(np.float32), np.concatenate(columns), np.array(starts)),
         shape=(len(texts), len(reader.views) << reader.bits),
     )
-
-
-def _totals(reader: Reader, matrix: Any) -> npt.NDArray[np.int64]:
-    """Number of n-grams in each view, [texts, views], from the counts of all buckets."""
-    size = 1 << reader.bits
-    views = [matrix[:, number * size : (number + 1) * size].sum(axis=1) for number in range(len(reader.views))]
-    return np.stack([np.asarray(view).ravel() for view in views], axis=1).astype(np.int64)
 
 
 def _common_words(texts: Sequence[str]) -> npt.NDArray[np.uint64]:

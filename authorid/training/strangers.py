@@ -1,15 +1,17 @@
 """Learn what a text by an unknown author looks like: authors are left out in turn, and play the strangers.
 
-Three things are looked at (`authorid.bundle.Familiarity`). How the best score compares with what its author's own
+Two things are looked at (`authorid.bundle.Familiarity`). How the best score compares with what its author's own
 documents get when they are left out: colleagues on one beat divide the scores among them, so what is high differs from
-author to author. How far the authors are apart in the views of the plain text, which say whether the subject is known.
-And how many of the text's phrases are widespread among the training documents.
+author to author. And how far the authors are apart in the views of the plain text, which say whether the subject is
+known. Whatever is learnt of n-grams (which there are, which words are common, how much they are worth) is learnt anew
+without the authors that are left out; else their own words would make strangers of nobody.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,8 +19,16 @@ import numpy.typing as npt
 
 from authorid.attribution import LEAST_SPREAD
 from authorid.bundle import Familiarity
-from authorid.ngrams import WIDESPREAD, View
-from authorid.training.ngrams import Counts, Labels, NgramOptions, Similarities, similarities
+from authorid.ngrams import View
+from authorid.training.ngrams import (
+    Labels,
+    NgramOptions,
+    Similarities,
+    count,
+    inverse_frequencies,
+    similarities,
+    weigh,
+)
 from authorid.training.shift import blocks
 
 __all__ = ["Strangers", "auroc", "look_for_strangers"]
@@ -32,8 +42,8 @@ FOLD = 10
 BLOCKS = 5
 """Blocks of time, left out in turn to see what scores an author's own documents get."""
 
-WEIGHTS = (2.0, 1.0, 1.0)
-"""Of standing, spread and share, each divided by its standard deviation (docs/accuracy.md)."""
+WEIGHTS = (2.0, 1.0)
+"""Of standing and spread, each divided by its standard deviation (docs/accuracy.md)."""
 
 CAUTION = 15.0
 """What is usual for an author is believed as if so many documents by an average one were among the author's own."""
@@ -56,72 +66,75 @@ class _Traits:
 
     standing: Scores
     spread: Scores
-    share: Scores
 
     def familiarity(self, rule: Familiarity) -> Scores:
-        evidence = rule.top * self.standing + rule.spread * self.spread + rule.share * self.share - rule.offset
+        evidence = rule.top * self.standing + rule.spread * self.spread - rule.offset
         return np.asarray(0.5 + 0.5 * np.tanh(evidence / 2))
 
 
 @dataclass(frozen=True)
 class _Corpus:
-    """Documents, and all that fits to any subset of them need.
-
-    Similarities by all views, and by the plain ones alone; counts of the phrases, sparse [documents, rows]; how many
-    phrases there are, with a row or without, [documents].
-    """
+    """Documents, and all that fits to any subset of them need: similarities by all views, and by the plain ones."""
 
     paths: Sequence[str]
     products: Similarities
     plain: Similarities
-    phrases: Any
-    sizes: Scores
     options: NgramOptions
 
-    def usual(self, training: Labels) -> tuple[Scores, Scores]:
-        """Mean and standard deviation [authors] of the authors' scores for their own documents, when left out."""
-        labels = self.products.labels
-        known, places = np.unique(labels[training], return_inverse=True)
-        names = [self.paths[index] for index in training]
-        own = np.full(len(training), np.nan)
-        for block in blocks(names, labels[training], lambda some: self.products.near(training[some]), BLOCKS):
-            rest = np.delete(training, block)
-            if not len(block) or len(np.unique(labels[rest])) < 2:
-                continue
-            scores, left = self.products.scores(rest, training[block], self.options.ridge)
-            found = np.isin(labels[training[block]], left)
-            column = np.searchsorted(left, labels[training[block]][found])
-            own[block[found]] = scores[found, column]
-        measured = [own[(places == author) & ~np.isnan(own)] for author in range(len(known))]
-        trust = np.array([len(some) / (len(some) + CAUTION) for some in measured])
-        means = np.array([some.mean() if len(some) else np.nan for some in measured])
-        deviations = np.array([some.std() if len(some) else np.nan for some in measured])
-        mean, deviation = (float(np.nanmean(some)) if trust.any() else 1.0 for some in (means, deviations))
-        means = np.where(trust > 0, trust * np.nan_to_num(means) + (1 - trust) * mean, mean)
-        deviations = np.where(trust > 0, trust * np.nan_to_num(deviations) + (1 - trust) * deviation, deviation)
-        return means, np.maximum(deviations, 0.01)
+    @classmethod
+    def counted(
+        cls, paths: Sequence[str], texts: Sequence[str], labels: Labels, training: Labels, options: NgramOptions
+    ) -> _Corpus:
+        """Count the n-grams of `texts` as far as the documents `training` know them."""
+        counts = count(texts, len(np.unique(labels[training])), options, training.tolist())
+        matrix = weigh(counts, inverse_frequencies(counts, training))
+        columns = np.concatenate(
+            [np.arange(counts.bounds[view], counts.bounds[view + 1]) for view in _plain(options.views)]
+        )
+        return cls(paths, similarities(matrix, labels), similarities(matrix[:, columns], labels), options)
 
     def traits(self, training: Labels, others: Labels) -> _Traits:
         """Those of the documents `others`, by a fit to the documents `training`."""
         dual, _ = self.products.solve(training, self.options.ridge)
         scores = (self.products.matrix[np.ix_(others, training)] + 1.0) @ dual
         part = self.plain.matrix[np.ix_(others, training)] @ dual
-        usual, deviation = self.usual(training)
+        usual, deviation = _usual(self.paths, self.products, training, self.options)
         best = scores.argmax(axis=1)
-        documents = np.bincount(self.phrases[training].indices, minlength=self.phrases.shape[1])
-        widespread = (1 + documents >= WIDESPREAD * (1 + len(training))) & (documents > 0)
-        hits = self.phrases[others] @ widespread.astype(np.float64)
         return _Traits(
             (scores.max(axis=1) - usual[best]) / deviation[best],
             np.log(np.maximum(part.std(axis=1), LEAST_SPREAD)),
-            hits / np.maximum(self.sizes[others], 1),
         )
+
+
+def _usual(
+    paths: Sequence[str], products: Similarities, training: Labels, options: NgramOptions
+) -> tuple[Scores, Scores]:
+    """Mean and standard deviation [authors] of the authors' scores for their own documents, when left out."""
+    labels = products.labels
+    known, places = np.unique(labels[training], return_inverse=True)
+    names = [paths[index] for index in training]
+    own = np.full(len(training), np.nan)
+    for block in blocks(names, labels[training], lambda some: products.near(training[some]), BLOCKS):
+        rest = np.delete(training, block)
+        if not len(block) or len(np.unique(labels[rest])) < 2:
+            continue
+        scores, left = products.scores(rest, training[block], options.ridge)
+        found = np.isin(labels[training[block]], left)
+        column = np.searchsorted(left, labels[training[block]][found])
+        own[block[found]] = scores[found, column]
+    measured = [own[(places == author) & ~np.isnan(own)] for author in range(len(known))]
+    trust = np.array([len(some) / (len(some) + CAUTION) for some in measured])
+    means = np.array([some.mean() if len(some) else np.nan for some in measured])
+    deviations = np.array([some.std() if len(some) else np.nan for some in measured])
+    mean, deviation = (float(np.nanmean(some)) if trust.any() else 1.0 for some in (means, deviations))
+    means = np.where(trust > 0, trust * np.nan_to_num(means) + (1 - trust) * mean, mean)
+    deviations = np.where(trust > 0, trust * np.nan_to_num(deviations) + (1 - trust) * deviation, deviation)
+    return means, np.maximum(deviations, 0.01)
 
 
 def look_for_strangers(
     paths: Sequence[str],
-    counts: Counts,
-    matrix: Any,
+    texts: Sequence[str],
     products: Similarities,
     training: Labels,
     held: Labels,
@@ -129,37 +142,42 @@ def look_for_strangers(
 ) -> Strangers | None:
     """Leave authors out in turn, and compare how familiar their documents look with those of the others.
 
-    `counts`, the tf-idf `matrix` and `products` are of the documents at `paths`, whose labels `products` has;
-    `training` and `held` are a shifted split of them. None where there are too few authors.
+    `products` are of the documents at `paths` with these `texts`, by a count of them all; `training` and `held` are a
+    shifted split of them. None where there are too few authors.
     """
     labels = products.labels
     authors = np.random.default_rng(0).permutation(np.unique(labels))
     fold = max(min(FOLD, len(authors) // 3), len(authors) // 8)
     if fold < 1 or not len(held):
         return None
-    plain, phrases = _plain(counts.reader.views), _phrases(counts.reader.views)
-    columns = np.concatenate([np.arange(counts.bounds[view], counts.bounds[view + 1]) for view in plain])
-    subjects = similarities(matrix[:, columns], labels)
-    own = counts.matrix[:, counts.bounds[phrases] : counts.bounds[phrases + 1]]
-    corpus = _Corpus(paths, products, subjects, own, counts.totals[:, phrases].astype(np.float64), options)
-    left_out = [authors[start : start + fold] for start in range(0, len(authors), fold)]
+
+    def traits(inside: Labels, *others: Labels) -> list[_Traits]:
+        """Those of `others` by a fit to the documents `inside`, and by nothing else that is known of any document."""
+        chosen = np.concatenate([inside, *others])
+        own = np.arange(len(inside))
+        corpus = _Corpus.counted(
+            [paths[index] for index in chosen], [texts[index] for index in chosen], labels[chosen], own, options
+        )
+        edges = np.cumsum([len(inside), *map(len, others)])
+        return [corpus.traits(own, np.arange(start, stop)) for start, stop in pairwise(edges)]
+
     known, strange, whole = [], [], []
-    for out in left_out:
-        inside = training[~np.isin(labels[training], out)]
+    for start in range(0, len(authors), fold):
+        out = authors[start : start + fold]
         strangers = np.isin(labels[held], out)
-        known.append(corpus.traits(inside, held[~strangers]))
-        strange.append(corpus.traits(inside, held[strangers]))
+        one, other = traits(training[~np.isin(labels[training], out)], held[~strangers], held[strangers])
+        known.append(one)
+        strange.append(other)
         # For the thresholds, the model is as it will be: nothing of a stranger needs to be held back in time.
         strangers = np.isin(labels, out)
-        whole.append(corpus.traits(np.flatnonzero(~strangers), np.flatnonzero(strangers)))
+        whole += traits(np.flatnonzero(~strangers), np.flatnonzero(strangers))
     inner, outer = _together(known), _together(strange)
-    usual, deviation = corpus.usual(np.arange(len(labels)))
+    usual, deviation = _usual(paths, products, np.arange(len(labels)), options)
     rule = replace(
         _weigh(inner, outer),
         usual=tuple(usual.tolist()),
         deviation=tuple(deviation.tolist()),
-        plain=plain,
-        phrases=phrases,
+        plain=_plain(options.views),
     )
     # The stricter of two: strangers' documents of the same time, or later ones.
     familiar = [_together(whole).familiarity(rule), outer.familiarity(rule)]
@@ -174,12 +192,12 @@ def _weigh(known: _Traits, strange: _Traits) -> Familiarity:
     for weight, one, other in zip(WEIGHTS, _list(known), _list(strange), strict=True):
         weights.append(weight / max(float(np.concatenate([one, other]).std()), 1e-6))
         middle += weights[-1] * float(one.mean() + other.mean()) / 2
-    top, spread, share = weights
-    return Familiarity((), (), (0,), 0, top, spread, share, middle)
+    top, spread = weights
+    return Familiarity((), (), (0,), top, spread, middle)
 
 
-def _list(traits: _Traits) -> tuple[Scores, Scores, Scores]:
-    return traits.standing, traits.spread, traits.share
+def _list(traits: _Traits) -> tuple[Scores, Scores]:
+    return traits.standing, traits.spread
 
 
 def _together(traits: Sequence[_Traits]) -> _Traits:
@@ -190,14 +208,6 @@ def _plain(views: Sequence[View]) -> tuple[int, ...]:
     """The views that show subjects best: those that mask nothing, or least."""
     most = max(map(_kept, views))
     return tuple(number for number, view in enumerate(views) if _kept(view) == most)
-
-
-def _phrases(views: Sequence[View]) -> int:
-    """The view that shows turns of phrase: words in a row, masked where there is such a view, the most kept."""
-    return min(
-        range(len(views)),
-        key=lambda view: (views[view].unit != "word", views[view].keep is None, -_kept(views[view])),
-    )
 
 
 def _kept(view: View) -> float:
