@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from authorid.bundle import Bundle
@@ -11,11 +11,27 @@ from authorid.export.verify import Check
 
 __all__ = ["model_card"]
 
-_NAMES = {"fp32": "float32, with a padding mask; the reference", "int8": "INT8; the one that is meant to run"}
+_FILES = {
+    "model.onnx": "float32, with a padding mask; the reference",
+    "model_int8.onnx": "INT8; the one that is meant to run",
+    "model_int8_openvino.onnx": "INT8 for OpenVINO",
+    "model_int8.onnx.data": "the weights of both INT8 graphs",
+    "ngrams.safetensors": "the n-gram expert",
+    "config.json": "family, size and authors, as in any Hugging Face directory",
+    "tokenizer.json": "the tokenizer",
+    "authorid.json": "window length, decision rule, golden answers, provenance, SHA-256 of every file",
+}
+"""What a bundle's files are, in the order in which a card lists them."""
 
 
-def model_card(bundle: Bundle, record: Mapping[str, Any], checks: Sequence[Check], license_name: str = "other") -> str:
-    """Write the card of `bundle`, made from a run whose run.json is `record`, with parity `checks`.
+def model_card(
+    bundle: Bundle,
+    files: Collection[str],
+    record: Mapping[str, Any],
+    checks: Sequence[Check],
+    license_name: str = "other",
+) -> str:
+    """Write the card of `bundle`: its `files`, the `record` of the run it was made from (run.json), and parity `checks`.
 
     `license_name` is an SPDX or hub identifier for the weights; ``other``: it follows from base model and data.
     """
@@ -30,8 +46,7 @@ def model_card(bundle: Bundle, record: Mapping[str, Any], checks: Sequence[Check
         "## Files",
         _table(
             ("file", "what"),
-            [(name, _NAMES.get(precision, precision)) for precision, name in sorted(bundle.graphs.items())]
-            + [("authorid.json", "window length, decision rule, golden answers, provenance, SHA-256 of every file")],
+            [(name, what) for name, what in _FILES.items() if name in files or name == "authorid.json"],
         ),
         "## Data",
         f"Fine-tuned from `{base.get('name', 'unknown')}` on {corpus.get('documents', '?')} documents by "

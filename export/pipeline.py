@@ -214,7 +214,7 @@ def export_run(
             "checks": [check.to_json() for check in checks],
         },
     )
-    files["README.md"] = model_card(bundle, run.record, checks, options.license_name)
+    files["README.md"] = model_card(bundle, files, run.record, checks, options.license_name)
     return ExportReport(write_bundle(bundle, files, overwrite=options.force), tuple(checks))
 
 
