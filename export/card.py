@@ -31,7 +31,7 @@ def model_card(
     checks: Sequence[Check],
     license_name: str = "other",
 ) -> str:
-    """Write the card of `bundle`: its `files`, the `record` of the run it was made from (run.json), and parity `checks`.
+    """Write the card of `bundle`: its `files`, the `record` of its run (run.json) and parity `checks`.
 
     `license_name` is an SPDX or hub identifier for the weights; ``other``: it follows from base model and data.
     """
