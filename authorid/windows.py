@@ -1,13 +1,11 @@
 """Documents become windows of token ids.
 
-A document of *n* tokens is cut into the fewest windows that fit, all of nearly the same length, so that no
-window is a stub of three words and windows of equal length can share a batch without padding. A window is
-``[CLS] tokens [SEP]``; its length counts both.
+A document of *n* tokens is cut into the fewest windows that fit, all of the same length, so that no window is a stub of
+three words and windows can share a batch without padding. A window is ``[CLS] tokens [SEP]``; its length counts both.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +20,10 @@ __all__ = ["SPECIAL_TOKENS", "Window", "Windower", "cut"]
 
 SPECIAL_TOKENS = 2
 """Tokens that every window carries besides its share of the document: ``[CLS]`` and ``[SEP]``."""
+
+
+GRAIN = 16
+"""The length of a document's windows is a multiple of this where it can be: kernels work on so many tokens at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +41,9 @@ class Window:
 def cut(tokens: int, length: int, stride: int) -> list[tuple[int, int]]:
     """Spans ``(start, stop)`` that cover `tokens` tokens with windows of at most `length` tokens.
 
-    Windows start at most `stride` tokens apart. With ``stride == length`` they partition the document into
-    nearly equal parts (lengths differ by at most one); with a smaller stride they all have `length` tokens and
-    overlap evenly. A document that fits into one window gets one window; an empty one gets none.
+    Windows start at most `stride` tokens apart and have one length: `length`, but with ``stride == length`` the least
+    that is enough for the fewest windows, rounded up to `GRAIN` together with the special tokens. They overlap evenly by
+    what is too much. A document that fits into one window gets one window; an empty one gets none.
     """
     if not 0 < stride <= length:
         raise ValueError(f"need 0 < stride <= length, got stride {stride} and length {length}")
@@ -51,8 +53,8 @@ def cut(tokens: int, length: int, stride: int) -> list[tuple[int, int]]:
         return [(0, tokens)]
     count = 1 + -(-(tokens - length) // stride)
     if stride == length:
-        edges = [tokens * i // count for i in range(count + 1)]
-        return list(itertools.pairwise(edges))
+        needed = -(-tokens // count) + SPECIAL_TOKENS
+        length = min(length, -(-needed // GRAIN) * GRAIN - SPECIAL_TOKENS)
     starts = [(tokens - length) * i // (count - 1) for i in range(count)]
     return [(start, start + length) for start in starts]
 
