@@ -42,8 +42,8 @@ def cut(tokens: int, length: int, stride: int) -> list[tuple[int, int]]:
     """Spans ``(start, stop)`` that cover `tokens` tokens with windows of at most `length` tokens.
 
     Windows start at most `stride` tokens apart and have one length: `length`, but with ``stride == length`` the least
-    that is enough for the fewest windows, rounded up to `GRAIN` together with the special tokens. They overlap evenly by
-    what is too much. A document that fits into one window gets one window; an empty one gets none.
+    that is enough for the fewest windows, rounded up to `GRAIN` together with the special tokens. What is too much
+    overlaps, evenly. A document that fits into one window gets one window; an empty one gets none.
     """
     if not 0 < stride <= length:
         raise ValueError(f"need 0 < stride <= length, got stride {stride} and length {length}")
