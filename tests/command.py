@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-PLAIN = "from authorid.cli import main; main()"
+PLAIN = "from authorid.__main__ import main; main()"
 
 
 def command(*arguments: object, prelude: str = "") -> list[str]:

@@ -265,6 +265,21 @@ def test_an_interrupt_while_standard_input_is_silent(bundle, corpus, tmp_path):
     assert process.returncode == 130
 
 
+def test_an_interrupt_during_the_imports_is_no_traceback():
+    impatient = """
+import sys
+
+class Impatient:
+    def find_spec(self, name, path, target=None):
+        if name == "typer":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Impatient())
+"""
+    done = run("--version", prelude=impatient)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 @pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
 @pytest.mark.parametrize(
     "moment", ["authorid.results.journal.Journal.__init__", "authorid.pipeline.Scorer.load", "authorid.cli._lines"]
