@@ -35,7 +35,7 @@ FORMAT = 2
 _FLUSH_SECONDS = 0.05
 """Rows that come faster than this leave the process in groups: a kill costs at most the rows of this time."""
 
-_GROUP = 64
+_GROUP = 128
 """Rows that may wait for one another: few enough to be bounded, and not to set off the garbage collector."""
 
 _SYNC_SECONDS = 1.0
