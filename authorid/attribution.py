@@ -92,10 +92,9 @@ def familiarity(reading: Reading, decision: Decision) -> npt.NDArray[np.float64]
     rule = decision.familiarity
     if rule is None:
         return np.asarray(reading.scores.std(axis=-1))
-    best = reading.scores.argmax(axis=-1)
-    standing = (reading.scores.max(axis=-1) - np.take(rule.usual, best)) / np.take(rule.deviation, best)
+    standing = ((reading.scores - np.array(rule.usual)) / np.array(rule.deviation)).max(axis=-1)
     spread = np.log(np.maximum(reading.parts[:, list(rule.plain)].sum(axis=1).std(axis=-1), LEAST_SPREAD))
-    evidence = rule.top * standing + rule.spread * spread - rule.offset
+    evidence = rule.standing * standing + rule.spread * spread - rule.offset
     return np.asarray(0.5 + 0.5 * np.tanh(evidence / 2))
 
 

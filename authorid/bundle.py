@@ -69,23 +69,23 @@ class Familiarity:
 
     It is the logistic function of ::
 
-        top * (s - usual) / deviation + spread * log(d) - offset
+        standing * max((s - usual) / deviation) + spread * log(d) - offset
 
-    with s the highest n-gram score of an author; `usual` and `deviation` [authors] mean and standard deviation of what
-    that author's own documents get when they are left out; d the standard deviation over the authors of the part that
-    the `plain` views have in the scores.
+    with s [authors] the n-gram scores; `usual` and `deviation` [authors] mean and standard deviation of what an author's
+    own documents get when they are left out; d the standard deviation over the authors of the part that the `plain`
+    views have in the scores.
     """
 
     usual: tuple[float, ...]
     deviation: tuple[float, ...]
     plain: tuple[int, ...]
-    top: float
+    standing: float
     spread: float
     offset: float
 
     def __post_init__(self) -> None:
         """Check the ranges; raises `ValueError`."""
-        numbers = (*self.usual, *self.deviation, self.top, self.spread, self.offset)
+        numbers = (*self.usual, *self.deviation, self.standing, self.spread, self.offset)
         if not all(math.isfinite(number) for number in numbers) or not all(number > 0 for number in self.deviation):
             raise ValueError("familiarity: a number that is not finite, or a deviation that is not positive")
         if len(self.usual) != len(self.deviation) or min(self.plain, default=-1) < 0:

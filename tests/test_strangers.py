@@ -22,7 +22,7 @@ from authorid.training.ngram_run import train_ngrams
 from authorid.training.ngrams import NgramOptions, count, fit
 from authorid.training.strangers import _Corpus, _usual, auroc
 
-RULE = Familiarity(usual=(0.2, -0.1), deviation=(0.5, 0.25), plain=(0, 1), top=2.0, spread=1.0, offset=0.5)
+RULE = Familiarity(usual=(0.2, -0.1), deviation=(0.5, 0.25), plain=(0, 1), standing=2.0, spread=1.0, offset=0.5)
 COMMON = (
     "the",
     "of",
@@ -74,12 +74,13 @@ def bundle(corpus):
 
 def test_the_rule_is_what_it_says():
     reading = Reading(
-        scores=np.array([[0.7, -0.9]]),
-        parts=np.array([[[0.3, -0.1], [0.2, -0.4], [0.2, -0.4]]]),
+        scores=np.array([[0.7, -0.9], [0.3, 0.2]]),
+        parts=np.array([[[0.3, -0.1], [0.2, -0.4], [0.2, -0.4]], [[0.0, 0.0], [0.1, 0.3], [0.2, -0.1]]]),
     )
-    evidence = 2 * (0.7 - 0.2) / 0.5 + math.log(0.5) - 0.5
-    (value,) = familiarity(reading, Decision("experts", familiarity=RULE))
-    assert value == pytest.approx(1 / (1 + math.exp(-evidence)))
+    # Of the second text, the first author has the higher score, and the second one what is high for that author.
+    evidence = np.array([2 * (0.7 - 0.2) / 0.5 + math.log(0.5), 2 * (0.2 + 0.1) / 0.25 + math.log(0.1)]) - 0.5
+    values = familiarity(reading, Decision("experts", familiarity=RULE))
+    assert values == pytest.approx(1 / (1 + np.exp(-evidence)))
 
 
 def test_without_a_rule_it_is_the_standard_deviation():
@@ -164,3 +165,22 @@ def test_a_damaged_rule_is_refused(bundle, tmp_path):
         (copy / "authorid.json").write_text(json.dumps(record))
         with pytest.raises(BundleCorruptError):
             Scorer(load_bundle(copy))
+
+
+def test_later_documents_say_more_about_what_is_usual(corpus):
+    """Who has changed is measured by how it is now."""
+    documents = load_corpus(corpus).documents
+    texts, labels = [item.text for item in documents], np.array([item.label for item in documents])
+    paths = [item.path for item in documents]
+    options = NgramOptions(bits=16)
+    everything = np.arange(len(texts))
+    # The first author's last two or first two of twelve documents are another's: unlike the rest.
+    found = {}
+    for where in ("first", "last"):
+        own = sorted(np.flatnonzero(labels == 0), key=lambda index: int(paths[index].split("/")[1][:-4]))
+        changed = list(texts)
+        for index in own[:2] if where == "first" else own[-2:]:
+            changed[index] = article(30, int(index))
+        whole = _Corpus.counted(paths, changed, labels, everything, options)
+        found[where] = _usual(paths, whole.products, everything, options)[0][0]
+    assert found["last"] < found["first"]

@@ -237,7 +237,7 @@ def _strangers(
     if own:
         warn(f"warning: {place}: {len(own)} directories of authors that the model knows are left out")
     strange = []
-    for row in scorer.score([place], ReadOptions(exclude=tuple(own))):
+    for row in scorer.score([place], ReadOptions(exclude=tuple(own), follow_symlinks=True)):
         advance(1)
         if row.ranking:
             strange.append(row)

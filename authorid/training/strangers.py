@@ -1,8 +1,8 @@
 """Learn what a text by an unknown author looks like: authors are left out in turn, and play the strangers.
 
-Two things are looked at (`authorid.bundle.Familiarity`). How the best score compares with what its author's own
-documents get when they are left out: colleagues on one beat divide the scores among them, so what is high differs from
-author to author. And how far the authors are apart in the views of the plain text, which say whether the subject is
+Two things are looked at (`authorid.bundle.Familiarity`). How the scores compare with what the authors' own documents
+get when they are left out: colleagues on one beat divide the scores among them, so what is high differs from author to
+author. And how far the authors are apart in the views of the plain text, which say whether the subject is
 known. Whatever is learnt of n-grams (which there are, which words are common, how much they are worth) is learnt anew
 without the authors that are left out; else their own words would make strangers of nobody.
 """
@@ -42,11 +42,14 @@ FOLD = 10
 BLOCKS = 5
 """Blocks of time, left out in turn to see what scores an author's own documents get."""
 
-WEIGHTS = (2.0, 1.0)
+LATEST = 4.0
+"""Every document of the last block counts as so many: those to come will be later too."""
+
+WEIGHTS = (5.0, 1.0)
 """Of standing and spread, each divided by its standard deviation (docs/accuracy.md)."""
 
 CAUTION = 15.0
-"""What is usual for an author is believed as if so many documents by an average one were among the author's own."""
+"""What is usual for an author is drawn to what is usual for all, as by so many more documents of an average author."""
 
 Scores = npt.NDArray[np.float64]
 
@@ -68,7 +71,7 @@ class _Traits:
     spread: Scores
 
     def familiarity(self, rule: Familiarity) -> Scores:
-        evidence = rule.top * self.standing + rule.spread * self.spread - rule.offset
+        evidence = rule.standing * self.standing + rule.spread * self.spread - rule.offset
         return np.asarray(0.5 + 0.5 * np.tanh(evidence / 2))
 
 
@@ -99,9 +102,8 @@ class _Corpus:
         scores = (self.products.matrix[np.ix_(others, training)] + 1.0) @ dual
         part = self.plain.matrix[np.ix_(others, training)] @ dual
         usual, deviation = _usual(self.paths, self.products, training, self.options)
-        best = scores.argmax(axis=1)
         return _Traits(
-            (scores.max(axis=1) - usual[best]) / deviation[best],
+            ((scores - usual) / deviation).max(axis=1),
             np.log(np.maximum(part.std(axis=1), LEAST_SPREAD)),
         )
 
@@ -114,7 +116,10 @@ def _usual(
     known, places = np.unique(labels[training], return_inverse=True)
     names = [paths[index] for index in training]
     own = np.full(len(training), np.nan)
-    for block in blocks(names, labels[training], lambda some: products.near(training[some]), BLOCKS):
+    worth = np.ones(len(training))
+    in_time = blocks(names, labels[training], lambda some: products.near(training[some]), BLOCKS)
+    worth[in_time[-1]] = LATEST
+    for block in in_time:
         rest = np.delete(training, block)
         if not len(block) or len(np.unique(labels[rest])) < 2:
             continue
@@ -122,10 +127,16 @@ def _usual(
         found = np.isin(labels[training[block]], left)
         column = np.searchsorted(left, labels[training[block]][found])
         own[block[found]] = scores[found, column]
-    measured = [own[(places == author) & ~np.isnan(own)] for author in range(len(known))]
-    trust = np.array([len(some) / (len(some) + CAUTION) for some in measured])
-    means = np.array([some.mean() if len(some) else np.nan for some in measured])
-    deviations = np.array([some.std() if len(some) else np.nan for some in measured])
+    means, deviations, trust = np.full((3, len(known)), np.nan)
+    for author in range(len(known)):
+        some = (places == author) & ~np.isnan(own)
+        weights = worth[some]
+        # As many documents of equal worth would say as much.
+        number = weights.sum() ** 2 / max(float((weights**2).sum()), 1.0)
+        trust[author] = number / (number + CAUTION)
+        if len(weights):
+            means[author] = np.average(own[some], weights=weights)
+            deviations[author] = np.sqrt(np.average((own[some] - means[author]) ** 2, weights=weights))
     mean, deviation = (float(np.nanmean(some)) if trust.any() else 1.0 for some in (means, deviations))
     means = np.where(trust > 0, trust * np.nan_to_num(means) + (1 - trust) * mean, mean)
     deviations = np.where(trust > 0, trust * np.nan_to_num(deviations) + (1 - trust) * deviation, deviation)
@@ -192,8 +203,8 @@ def _weigh(known: _Traits, strange: _Traits) -> Familiarity:
     for weight, one, other in zip(WEIGHTS, _list(known), _list(strange), strict=True):
         weights.append(weight / max(float(np.concatenate([one, other]).std()), 1e-6))
         middle += weights[-1] * float(one.mean() + other.mean()) / 2
-    top, spread = weights
-    return Familiarity((), (), (0,), top, spread, middle)
+    standing, spread = weights
+    return Familiarity((), (), (0,), standing, spread, middle)
 
 
 def _list(traits: _Traits) -> tuple[Scores, Scores]:
