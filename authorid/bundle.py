@@ -71,9 +71,9 @@ class Familiarity:
 
         standing * max((s - usual) / deviation) + spread * log(d) - offset
 
-    with s [authors] the n-gram scores; `usual` and `deviation` [authors] mean and standard deviation of what an author's
-    own documents get when they are left out; d the standard deviation over the authors of the part that the `plain`
-    views have in the scores.
+    with s [authors] the n-gram scores; `usual` and `deviation` [authors] mean and standard deviation of what their own
+    documents get when they are left out; d the standard deviation over the authors of the part that the `plain` views
+    have in the scores.
     """
 
     usual: tuple[float, ...]

@@ -16,7 +16,7 @@ from authorid.bundle import Bundle, Decision, Golden, WindowSpec, write_bundle
 from authorid.errors import CorpusError, ExportError, OutputError, require
 from authorid.export.calibrate import Calibration, calibrations, fit_temperature, most_faithful
 from authorid.export.card import model_card
-from authorid.export.emitter import emit
+from authorid.export.emitter import CPU, OPENVINO, emit
 from authorid.export.reference import reference_graph
 from authorid.export.scoring import GraphRunner, Ids, document_scores
 from authorid.export.sharing import share_weights
@@ -157,7 +157,7 @@ def export_run(
     graphs: dict[str, bytes] = {"fp32": reference} if options.keep_fp32 else {}
     best = plain
     if options.openvino:
-        spoken = GraphRunner(emit(weights, dialect="openvino")).logits(probe)
+        spoken = GraphRunner(emit(weights, dialect=OPENVINO)).logits(probe)
         name = "float32 in OpenVINO's dialect = reference: largest difference"
         checks.append(check_logits(name, spoken, truth.logits(probe), EMITTED_TOLERANCE))
     calibration = None
@@ -166,7 +166,8 @@ def export_run(
         found = _calibrations(run, corpus, windower, weights, options, rng, report)
         report(f"choosing among {len(found)} ranges on {len(held.documents)} {held.source} documents")
         expected = plain.logits(held.windows)
-        calibration = most_faithful(found, expected, held.windows, held.documents)
+        dialects = (CPU, OPENVINO) if options.openvino else (CPU,)
+        calibration = most_faithful(found, expected, held.windows, held.documents, dialects)
         graphs["int8"] = emit(calibration.weights, "int8", calibration.ranges)
         best = GraphRunner(graphs["int8"])
         checks.append(check_invariance("INT8: window alone = in a batch", best, probe))
@@ -174,7 +175,7 @@ def export_run(
         checks += check_documents(best.logits(held.windows), expected, held.documents, held.labels)
         if options.openvino:
             report("comparing INT8 in OpenVINO's dialect with float32 on the same documents")
-            graphs["openvino-int8"] = emit(calibration.weights, "int8", calibration.ranges, dialect="openvino")
+            graphs["openvino-int8"] = emit(calibration.weights, "int8", calibration.ranges, dialect=OPENVINO)
             actual = GraphRunner(graphs["openvino-int8"]).logits(held.windows)
             checks += check_documents(actual, expected, held.documents, held.labels, "INT8 in OpenVINO's dialect")
     if not options.force:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib import import_module
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from authorid.export.calibrate import (
     fit_temperature,
     most_faithful,
 )
-from authorid.export.emitter import Range, emit, sites
+from authorid.export.emitter import CPU, OPENVINO, Range, emit, sites
 from authorid.export.scoring import BATCH_TOKENS, GraphRunner, batched, document_scores
 from authorid.export.verify import Check, check_documents, check_invariance, check_logits, require_all
 
@@ -78,6 +80,33 @@ def test_the_method_that_changes_fewest_answers_is_taken_and_all_are_on_record(w
         tried = best.to_json()["tried"]
         assert tried["min-max"]["agreement"] >= tried["mse"]["agreement"]
         assert tried["min-max"]["mean_difference"] < tried["mse"]["mean_difference"]
+
+
+@pytest.mark.train
+def test_a_calibration_is_as_good_as_the_worst_of_its_graphs(weights, monkeypatch):
+    module = import_module("authorid.export.calibrate")
+    chosen, windows = weights["bert-mean"], random_windows([20] * 40)
+    first = calibrate(chosen, windows)
+    second = replace(first, draw=1, ranges=dict(first.ranges))
+    documents = [windows[start : start + 2] for start in range(0, 40, 2)]
+    expected = GraphRunner(emit(chosen)).logits(windows)
+
+    def sabotaged(weights, precision, ranges, *, dialect):
+        """The second one answers other windows than it was asked for, but only in one dialect."""
+        runner = GraphRunner(emit(weights, precision, ranges, dialect=dialect))
+        if ranges is second.ranges and dialect == OPENVINO:
+            return SimpleNamespace(logits=lambda some: runner.logits(some)[::-1])
+        return runner
+
+    monkeypatch.setattr(module, "emit", sabotaged)
+    monkeypatch.setattr(module, "GraphRunner", lambda runner: runner)
+    for order in ([first, second], [second, first]):
+        best = most_faithful(order, expected, windows, documents, (CPU, OPENVINO))
+        assert best.ranges is first.ranges
+        assert best.tried["min-max, draw 2"]["agreement"] < best.tried["min-max"]["agreement"]
+    monkeypatch.setattr(module, "emit", lambda *given, dialect: sabotaged(*given, dialect=CPU))
+    one = most_faithful([first, second], expected, windows, documents)
+    assert one.tried["min-max, draw 2"] == one.tried["min-max"]
 
 
 def test_batches_hold_equal_lengths_and_every_window_once():
