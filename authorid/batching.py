@@ -27,7 +27,7 @@ class Batch:
 
 
 class Batcher:
-    """A bounded pool of windows between one producer and many consumers.
+    """A bounded pool of windows between many producers and many consumers.
 
     `budget` is the size of a batch in tokens (a window longer than it travels alone); `capacity` how many windows
     may wait; `patience` how many windows may overtake one that waits for company of its length.
@@ -40,7 +40,7 @@ class Batcher:
         self._buckets: dict[int, deque[tuple[int, Window]]] = {}
         self._waiting = 0
         self._added = 0
-        self._full = False
+        self._blocked = 0
         self._hurried = False
         self._closed = False
         self._changed = threading.Condition()
@@ -49,10 +49,10 @@ class Batcher:
         """Add a window, waiting while the pool is full. False when the pool was closed meanwhile."""
         with self._changed:
             while self._waiting >= self.capacity and not self._closed:
-                self._full = True
+                self._blocked += 1
                 self._changed.notify_all()
                 self._changed.wait()
-            self._full = False
+                self._blocked -= 1
             if self._closed:
                 return False
             self._buckets.setdefault(len(window.ids), deque()).append((self._added, window))
@@ -62,7 +62,7 @@ class Batcher:
             return True
 
     def hurry(self, hurried: bool) -> None:
-        """Say that the producer is waiting for results: until it goes on, batches need not be full."""
+        """Say that the producers are waiting for results: until they go on, batches need not be full."""
         with self._changed:
             self._hurried = hurried
             self._changed.notify_all()
@@ -92,7 +92,7 @@ class Batcher:
 
     def _due(self) -> int | None:
         """Length of the bucket to serve now: the one that waits longest among those that are due."""
-        anything = self._full or self._hurried or self._closed
+        anything = self._blocked > 0 or self._hurried or self._closed
         best, oldest = None, self._added
         for length, bucket in self._buckets.items():
             age = bucket[0][0]

@@ -614,8 +614,8 @@ _KINDS = {"common": "<u8", "buckets": "<u4", "idf": "<f4", "scale": "<f4", "bias
 _BLOCK = 1 << 16
 """Rows whose weights are taken at once: a long document needs no more memory than a short one."""
 
-_TOGETHER = 16
-"""Short texts that are looked at together, at most: what they need then still lies in a core's cache."""
+_TOGETHER = 32
+"""Short texts that are looked at together, at most."""
 
 _PIECE = 1 << 18
 """Characters that are looked at together: more of them are counted piece by piece, in bounded memory. The few n-grams

@@ -1,13 +1,14 @@
-"""The stream that joins the rooms: read -> tokenize -> batch -> infer -> attribute, in walk order.
+"""The stream that joins the rooms: read -> n-grams, tokenize -> batch -> infer -> attribute, in walk order.
 
 ::
 
-    feeder thread            worker threads (one a core)        caller's thread
-    walk, read, tokenize --> take a batch, run the graph  -->   pool, calibrate, put in order, yield
-             Batcher (bounded)               results queue (bounded by what is in flight)
+    feeder       starter threads (two)     worker threads (one a core)        caller's thread
+    walk, read   n-grams, tokenize   -->   take a batch, run the graph  -->   pool, calibrate, put in order, yield
+           chunks (bounded)     Batcher (bounded)                results queue (bounded by what is in flight)
 
-The feeder holds no more than a few hundred windows ahead of the workers, and no more than a few thousand inputs
-are between the walk and the caller; so memory does not grow with the corpus, whoever is the slowest.
+The feeder reads a few chunks ahead of the starters, they hold no more than a few hundred windows ahead of the workers,
+and no more than a few thousand inputs are between the walk and the caller; so memory does not grow with the corpus,
+whoever is the slowest.
 
 What goes wrong with one document becomes its row: it may be unreadable, untokenizable, too much for the model, or
 make it answer with something that is no number. What goes wrong with the run itself (an error in a thread) ends it
@@ -34,6 +35,7 @@ from authorid.bundle import Bundle, Decision, load_bundle
 from authorid.documents import Document, Failure, Found, ReadOptions, read, tidy, walk
 from authorid.engine import Engine, EngineOptions
 from authorid.errors import BundleNotFoundError, first_line
+from authorid.machine import available_cores
 from authorid.ngrams import NgramExpert
 from authorid.patience import Patience
 from authorid.providers import require_provider
@@ -42,15 +44,24 @@ from authorid.windows import Window, Windower
 
 __all__ = ["Effort", "Scorer"]
 
-_CHUNK = 16
-"""Documents that are read and tokenized together, unless they are big."""
+_CHUNK = 32
+"""Documents that the n-grams look at and that are tokenized together, unless they are big: the more there are, the more
+seldom threads wait for one another, for Python's lock."""
+
+_CHUNK_SECONDS = 0.1
+"""A chunk ends with the document that was read after so long: where reading is slow, rows do not wait for others."""
 
 _CHUNK_CHARACTERS = 1 << 20
 """A chunk ends with the document that brings it to this size."""
 
+_STARTERS = 2
+"""Threads that look at n-grams and tokenize, at most: more of them would wait for one another, for Python's lock."""
+
+_AHEAD = 1
+"""Chunks that are read before one of them has time."""
+
 _IN_FLIGHT = 4096
 """Inputs between the walk and the caller."""
-
 
 _FAREWELL = 2.0
 """Seconds to wait for the reading thread at the end of a run that was cut short."""
@@ -137,6 +148,7 @@ class Scorer:
         # Whoever names a provider that is not there should hear of it, even where the n-grams need none.
         require_provider(options.provider)
         self.engine = Engine(bundle, options) if encoder else None
+        self._starters = min(_STARTERS, self.engine.workers if self.engine else options.workers or available_cores())
         self._windower = bundle.windower() if encoder else None
         self._streams: set[_Stream] = set()
 
@@ -176,7 +188,7 @@ class Scorer:
             return {
                 "provider": "cpu",
                 "precision": "ngrams",
-                "workers": 1,
+                "workers": self._starters,
                 "threads": 1,
                 "batch_tokens": 0,
                 **about,
@@ -237,7 +249,7 @@ class Scorer:
             stream.stop()
 
     def _stream(self, items: Iterator[_Item], evidence: bool, stats: RunStats) -> Generator[Attribution, None, None]:
-        experts = _Experts(self._expert, self.engine, self._windower, self.decision, self.effort)
+        experts = _Experts(self._expert, self.engine, self._windower, self.decision, self.effort, self._starters)
         stream = _Stream(experts, items, stats)
         authors = self.bundle.authors
         ready: dict[int, Attribution] = {}
@@ -291,6 +303,7 @@ class _Experts:
     windower: Windower | None
     decision: Decision
     effort: Effort
+    starters: int
 
     def begin(self, documents: Sequence[Document], started: float) -> list[_Pending]:
         """Ask the n-gram expert about `documents`. The probabilities are set where its answer is enough."""
@@ -380,16 +393,20 @@ class _Stream:
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._room = threading.Semaphore(_IN_FLIGHT)
         self._stopped = threading.Event()
-        self._feeder = threading.Thread(target=self._guard, args=(self._feed,), name="authorid-feeder", daemon=True)
+        self._chunks: queue.SimpleQueue[tuple[list[_Item], float] | None] = queue.SimpleQueue()
+        self._ahead = threading.Semaphore(experts.starters + _AHEAD)
+        self._feeder = self._thread("feeder", self._feed)
+        self._starters = [self._thread(f"starter-{i}", self._start) for i in range(experts.starters)]
         self._workers = [
-            threading.Thread(
-                target=self._guard, args=(self._infer, experts.engine), name=f"authorid-worker-{i}", daemon=True
-            )
+            self._thread(f"worker-{i}", self._infer, experts.engine)
             for i in range(experts.engine.workers if experts.engine is not None else 0)
         ]
 
+    def _thread(self, name: str, work: Callable[..., None], *arguments: Any) -> threading.Thread:
+        return threading.Thread(target=self._guard, args=(work, *arguments), name=f"authorid-{name}", daemon=True)
+
     def __enter__(self) -> _Stream:
-        for thread in (self._feeder, *self._workers):
+        for thread in (self._feeder, *self._starters, *self._workers):
             thread.start()
         return self
 
@@ -397,8 +414,11 @@ class _Stream:
         self._halt()
         for worker in self._workers:
             worker.join()
-        # The feeder may hang in a read that nothing can interrupt; then it is left behind.
-        self._feeder.join(timeout=_FAREWELL)
+        # The feeder may hang in a read that nothing can interrupt, and a starter be busy with a very long text; then
+        # they are left behind.
+        deadline = time.monotonic() + _FAREWELL
+        for thread in (self._feeder, *self._starters):
+            thread.join(timeout=max(0.0, deadline - time.monotonic()))
 
     def stop(self) -> None:
         """Ask the stream to end early. Only leaves a message, so that a signal handler may do it."""
@@ -408,6 +428,13 @@ class _Stream:
         self._stopped.set()
         self._batcher.close(discard=True)
         self._room.release(_IN_FLIGHT)
+        self._ahead.release()
+        self._dismiss()
+
+    def _dismiss(self) -> None:
+        """Let the starters go home when they have done what is there."""
+        for _ in self._starters:
+            self._chunks.put(None)
 
     def release(self) -> None:
         """Say that one input has left the stream."""
@@ -416,13 +443,16 @@ class _Stream:
     def results(self) -> Iterator[Failure | Attribution | _Pending]:
         """Finished documents, failures and known rows, in the order in which they are finished."""
         pending: dict[int, _Pending] = {}
-        working = {self._feeder, *self._workers}
-        fed = False
+        feeding = {self._feeder, *self._starters}
+        working = {*feeding, *self._workers}
         while working:
             message = self._inbox.get()
             if isinstance(message, threading.Thread):
                 working.discard(message)
-                fed |= message is self._feeder
+                feeding.discard(message)
+                if not feeding:
+                    # Windows of later rounds come without them; the batcher is closed when nobody waits for one.
+                    self._batcher.hurry(True)
             elif message is _STOP:
                 self._halt()
                 working.discard(self._feeder)
@@ -453,7 +483,7 @@ class _Stream:
                     # The workers go on meanwhile, so there will be room.
                     elif not all(self._batcher.put(window) for window in more):
                         del pending[index]
-            if fed and not pending:
+            if not feeding and not pending:
                 self._batcher.close()
 
     def _guard(self, work: Callable[..., None], *arguments: Any) -> None:
@@ -464,21 +494,32 @@ class _Stream:
             self._inbox.put(error)
 
     def _feed(self) -> None:
-        clock = self._stats.stages
-        while not self._stopped.is_set():
+        while self._ahead.acquire() and not self._stopped.is_set():
             started = time.perf_counter()
             chunk = self._chunk()
             if not chunk:
                 break
-            clock.add("read", time.perf_counter() - started)
-            items = self._begin(chunk, started)
-            with clock.stage("tokenize"):
-                token_ids = iter(self._tokenize([text for _, text in items if text is not None]))
-            for item, text in items:
-                if not self._send(item, None if text is None else next(token_ids)):
-                    return
-        # Windows of later rounds come without the feeder; the batcher is closed when nobody waits for one.
-        self._batcher.hurry(True)
+            self._stats.stages.add("read", time.perf_counter() - started)
+            # In walk order, and before anybody works on them: whatever waits for room later cannot be overtaken by
+            # inputs that have it and wait for their turn.
+            for _ in chunk:
+                self._admit()
+            self._chunks.put((chunk, started))
+        self._dismiss()
+
+    def _start(self) -> None:
+        while (message := self._chunks.get()) is not None:
+            if not self._stopped.is_set():
+                self._start_chunk(*message)
+            self._ahead.release()
+
+    def _start_chunk(self, chunk: Sequence[_Item], started: float) -> None:
+        items = self._begin(chunk, started)
+        with self._stats.stages.stage("tokenize"):
+            token_ids = iter(self._tokenize([text for _, text in items if text is not None]))
+        for item, text in items:
+            if not self._send(item, None if text is None else next(token_ids)):
+                return
 
     def _begin(
         self, chunk: Sequence[_Item], started: float
@@ -508,10 +549,11 @@ class _Stream:
     def _chunk(self) -> list[_Item]:
         chunk: list[_Item] = []
         characters = 0
+        until = time.perf_counter() + _CHUNK_SECONDS
         for item in self._items:
             chunk.append(item)
             characters += len(item.text) if isinstance(item, Document) else 0
-            if len(chunk) == _CHUNK or characters >= _CHUNK_CHARACTERS:
+            if len(chunk) == _CHUNK or characters >= _CHUNK_CHARACTERS or time.perf_counter() > until:
                 break
         return chunk
 
@@ -527,8 +569,7 @@ class _Stream:
             return [ids for text in texts for ids in self._tokenize([text])]
 
     def _send(self, item: Failure | Attribution | _Pending, ids: npt.NDArray[np.int32] | str | None) -> bool:
-        """Pass one input on, waiting for room. False when the run was stopped meanwhile."""
-        self._admit()
+        """Pass one input on, waiting for the encoder. False when the run was stopped meanwhile."""
         if not isinstance(item, _Pending) or ids is None or self._experts.windower is None:
             self._inbox.put(item)
             return True
@@ -549,6 +590,7 @@ class _Stream:
         return all(self._batcher.put(window) for window in first)
 
     def _admit(self) -> None:
+        """Wait for room for one more input."""
         if not self._room.acquire(blocking=False):
             self._batcher.hurry(True)
             self._room.acquire()

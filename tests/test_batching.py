@@ -74,3 +74,37 @@ def test_closing_frees_a_producer_that_waits():
     thread.join(5)
     assert outcome == [False]
     assert batcher.get() is None
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    producers=st.integers(1, 4),
+    consumers=st.integers(1, 3),
+    capacity=st.integers(1, 6),
+    lengths=st.lists(st.integers(1, 5), min_size=1, max_size=30),
+)
+def test_many_producers_and_consumers_never_wait_for_one_another_for_ever(producers, consumers, capacity, lengths):
+    """Nothing is ever due by size or by age here: only that somebody waits for room moves it on."""
+    batcher = Batcher(budget=10_000, capacity=capacity, patience=10_000)
+    found: list[list[Batch]] = [[] for _ in range(consumers)]
+
+    def produce(number: int) -> None:
+        for position, length in enumerate(lengths):
+            assert batcher.put(Window(number, position, np.zeros(length, dtype=np.int32)))
+
+    def consume(own: list[Batch]) -> None:
+        own.extend(drain(batcher))
+
+    makers = [threading.Thread(target=produce, args=(number,), daemon=True) for number in range(producers)]
+    takers = [threading.Thread(target=consume, args=(own,), daemon=True) for own in found]
+    for thread in (*takers, *makers):
+        thread.start()
+    for thread in makers:
+        thread.join(timeout=20)
+        assert not thread.is_alive()
+    batcher.close()
+    for thread in takers:
+        thread.join(timeout=20)
+        assert not thread.is_alive()
+    owners = sorted(owner for own in found for batch in own for owner in batch.owners)
+    assert owners == sorted((number, position) for number in range(producers) for position in range(len(lengths)))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -10,9 +12,10 @@ import pytest
 from tiny import AUTHORS, make_bundle, prose
 
 from authorid.bundle import BundleCorruptError, Decision, load_bundle
+from authorid.engine import EngineOptions
 from authorid.errors import BundleNotFoundError
 from authorid.ngrams import NgramExpert
-from authorid.pipeline import Scorer
+from authorid.pipeline import Scorer, _Stream
 
 pytest.importorskip("scipy")
 from authorid.attribution import log_softmax, posterior
@@ -225,3 +228,37 @@ def test_the_tiniest_corpora_warn_and_work(tmp_path, documents):
     experts = learn(load_corpus(write_corpus(tmp_path / "corpus", documents=documents)), NgramOptions(bits=14))
     assert experts.warnings
     assert int(experts.expert.scores(prose("Cyd", 90, seed=9)).argmax()) == 2
+
+
+@pytest.mark.parametrize("effort", ["fast", "auto", "full"])
+def test_answers_do_not_depend_on_how_many_look_at_them(both, documents, effort):
+    one, two = (Scorer(both, EngineOptions(workers=workers), effort=effort) for workers in (1, 2))
+    texts = documents * 9  # several chunks for everybody
+    assert bits(one.score_texts(texts)) == bits(two.score_texts(texts))
+    if effort == "fast":
+        assert [scorer.describe()["workers"] for scorer in (one, two)] == [1, 2]
+
+
+def test_where_texts_come_slowly_rows_do_not_wait_for_more_of_them(both):
+    asked = []
+
+    def slowly():
+        for number in range(12):
+            asked.append(number)
+            yield prose(AUTHORS[number % 3], 20, seed=number)
+            time.sleep(0.15)
+
+    rows = Scorer(both, effort="fast").score_texts(slowly())
+    next(rows)
+    assert len(asked) < 8
+    assert len(list(rows)) == 11
+
+
+def test_what_breaks_while_documents_are_looked_at_reaches_the_caller(both, documents, monkeypatch):
+    def broken(self, chunk, started):
+        raise RuntimeError("out of order")
+
+    monkeypatch.setattr(_Stream, "_begin", broken)
+    with pytest.raises(RuntimeError, match="out of order"):
+        list(Scorer(both, effort="fast").score_texts(documents * 9))
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("authorid-")]
