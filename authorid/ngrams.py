@@ -614,7 +614,7 @@ _KINDS = {"common": "<u8", "buckets": "<u4", "idf": "<f4", "scale": "<f4", "bias
 _BLOCK = 1 << 16
 """Rows whose weights are taken at once: a long document needs no more memory than a short one."""
 
-_TOGETHER = 32
+_TOGETHER = 128
 """Short texts that are looked at together, at most."""
 
 _PIECE = 1 << 18

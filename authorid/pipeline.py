@@ -44,9 +44,10 @@ from authorid.windows import Window, Windower
 
 __all__ = ["Effort", "Scorer"]
 
-_CHUNK = 32
-"""Documents that the n-grams look at and that are tokenized together, unless they are big: the more there are, the more
-seldom threads wait for one another, for Python's lock."""
+_CHUNKS = (16, 128)
+"""Documents that the n-grams look at and that are tokenized together, unless they are big: in the first chunk, and at
+most. The more there are, the more seldom threads wait for one another, for Python's lock; but the first answers should
+not wait for many others. So every chunk is twice the one before."""
 
 _CHUNK_SECONDS = 0.1
 """A chunk ends with the document that was read after so long: where reading is slow, rows do not wait for others."""
@@ -494,9 +495,11 @@ class _Stream:
             self._inbox.put(error)
 
     def _feed(self) -> None:
+        most, limit = _CHUNKS
         while self._ahead.acquire() and not self._stopped.is_set():
             started = time.perf_counter()
-            chunk = self._chunk()
+            chunk = self._chunk(most)
+            most = min(2 * most, limit)
             if not chunk:
                 break
             self._stats.stages.add("read", time.perf_counter() - started)
@@ -546,14 +549,14 @@ class _Stream:
             failed = f"the n-grams failed on this document: {first_line(error)}"
             return [Failure(document.index, document.path, failed) for document in documents]
 
-    def _chunk(self) -> list[_Item]:
+    def _chunk(self, most: int) -> list[_Item]:
         chunk: list[_Item] = []
         characters = 0
         until = time.perf_counter() + _CHUNK_SECONDS
         for item in self._items:
             chunk.append(item)
             characters += len(item.text) if isinstance(item, Document) else 0
-            if len(chunk) == _CHUNK or characters >= _CHUNK_CHARACTERS or time.perf_counter() > until:
+            if len(chunk) == most or characters >= _CHUNK_CHARACTERS or time.perf_counter() > until:
                 break
         return chunk
 
