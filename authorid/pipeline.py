@@ -59,13 +59,13 @@ _STARTERS = 2
 """Threads that look at n-grams and tokenize, at most: more of them would wait for one another, for Python's lock."""
 
 _AHEAD = 1
-"""Chunks that are read before one of them has time."""
+"""Chunks that are read while all of them are busy."""
 
 _IN_FLIGHT = 4096
 """Inputs between the walk and the caller."""
 
 _FAREWELL = 2.0
-"""Seconds to wait for the reading thread at the end of a run that was cut short."""
+"""Seconds to wait for the reading and starting threads at the end of a run that was cut short."""
 
 _NO_NUMBER = "the model failed on this document: its answer is not a number"
 
@@ -250,8 +250,8 @@ class Scorer:
             stream.stop()
 
     def _stream(self, items: Iterator[_Item], evidence: bool, stats: RunStats) -> Generator[Attribution, None, None]:
-        experts = _Experts(self._expert, self.engine, self._windower, self.decision, self.effort, self._starters)
-        stream = _Stream(experts, items, stats)
+        experts = _Experts(self._expert, self.engine, self._windower, self.decision, self.effort)
+        stream = _Stream(experts, items, stats, self._starters)
         authors = self.bundle.authors
         ready: dict[int, Attribution] = {}
         due = 0
@@ -304,7 +304,6 @@ class _Experts:
     windower: Windower | None
     decision: Decision
     effort: Effort
-    starters: int
 
     def begin(self, documents: Sequence[Document], started: float) -> list[_Pending]:
         """Ask the n-gram expert about `documents`. The probabilities are set where its answer is enough."""
@@ -386,7 +385,7 @@ class _Experts:
 class _Stream:
     """Threads and queues of one run. A context manager: leaving it stops and joins the threads."""
 
-    def __init__(self, experts: _Experts, items: Iterator[_Item], stats: RunStats) -> None:
+    def __init__(self, experts: _Experts, items: Iterator[_Item], stats: RunStats, starters: int) -> None:
         self._experts = experts
         self._items = items
         self._stats = stats
@@ -395,9 +394,9 @@ class _Stream:
         self._room = threading.Semaphore(_IN_FLIGHT)
         self._stopped = threading.Event()
         self._chunks: queue.SimpleQueue[tuple[list[_Item], float] | None] = queue.SimpleQueue()
-        self._ahead = threading.Semaphore(experts.starters + _AHEAD)
+        self._ahead = threading.Semaphore(starters + _AHEAD)
         self._feeder = self._thread("feeder", self._feed)
-        self._starters = [self._thread(f"starter-{i}", self._start) for i in range(experts.starters)]
+        self._starters = [self._thread(f"starter-{i}", self._start) for i in range(starters)]
         self._workers = [
             self._thread(f"worker-{i}", self._infer, experts.engine)
             for i in range(experts.engine.workers if experts.engine is not None else 0)
@@ -452,7 +451,7 @@ class _Stream:
                 working.discard(message)
                 feeding.discard(message)
                 if not feeding:
-                    # Windows of later rounds come without them; the batcher is closed when nobody waits for one.
+                    # Windows of later rounds come from here; the batcher is closed when nobody waits for one.
                     self._batcher.hurry(True)
             elif message is _STOP:
                 self._halt()

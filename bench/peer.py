@@ -9,6 +9,7 @@ import csv
 import json
 import sys
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -60,7 +61,7 @@ class Prepared:
             return _split(arrays["ids"], arrays["lengths"]), arrays["logits"]
 
 
-class Peer:
+class Peer(ABC):
     """A contestant. Subclasses load a model and run batches; the measuring is the same for all.
 
     `sessions` batches are in flight at once, each on `threads` threads.
@@ -73,16 +74,16 @@ class Peer:
     settings: dict[str, Any]
     sessions = 1
 
-    def prepare(self, model: Prepared, settings: dict[str, Any]) -> None:
+    def prepare(self, model: Prepared, settings: dict[str, Any]) -> None:  # noqa: B027 - most need nothing
         """Make files that `load` needs (export, quantize, fit) beside the model, unless they are there."""
 
+    @abstractmethod
     def load(self, model: Prepared, settings: dict[str, Any], sessions: int, threads: int) -> None:
         """Load the model and be ready to run."""
-        raise NotImplementedError
 
+    @abstractmethod
     def forward(self, session: int, ids: Ints, mask: Ints) -> Floats:
         """Logits [b, authors] of windows `ids` [b, s] with `mask` [b, s] (1 = token); `session` < `sessions`."""
-        raise NotImplementedError
 
     def plan(self, rows: Rows, batch: int) -> list[list[int]]:
         """Which rows share a batch: neighbours by length."""
