@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Literal
 
 import numpy as np
@@ -136,20 +137,19 @@ def attribute(
 
     `logits` [windows, authors] and `tokens` are what went through the encoder, if anything did.
     """
-    order = np.argsort(-probabilities, kind="stable").tolist()
-    best = order[0]
-    values = probabilities.tolist()
+    # Authors that are equally likely stay in their order; of so few numbers Python makes shorter work than numpy.
+    ranking = tuple(sorted(zip(authors, probabilities.tolist(), strict=True), key=itemgetter(1), reverse=True))
     stranger = familiarity is not None and familiarity < decision.least_familiar
     return Attribution(
         index=document.index,
         path=document.path,
-        status="unknown" if values[best] < decision.unknown_threshold or stranger else "scored",
-        ranking=tuple((authors[i], values[i]) for i in order),
+        status="unknown" if ranking[0][1] < decision.unknown_threshold or stranger else "scored",
+        ranking=ranking,
         windows=0 if logits is None else len(logits),
         tokens=tokens,
         encoding=document.encoding,
         sha256=document.sha256,
-        evidence=_window_evidence(logits, best) if evidence else (),
+        evidence=_window_evidence(logits, int(np.argmax(probabilities))) if evidence else (),
         familiarity=familiarity,
     )
 

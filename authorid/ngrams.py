@@ -246,7 +246,7 @@ class Reader:
         words = _Words(joined)
         return words.hashes[words.kinds > 0]
 
-    def buckets(self, text: str) -> list[npt.NDArray[np.uint32]]:
+    def buckets(self, text: str) -> list[Places]:
         """For each view, the bucket of every n-gram of `text`, repeated as often as it occurs."""
         return [np.concatenate([grams.buckets for grams in view]) for view in self.grams([text])]
 
@@ -254,7 +254,7 @@ class Reader:
         """For each view, the n-grams of all `texts`, once for every size."""
         joined = _join(texts)
         if not len(joined.bytes):
-            nothing = np.zeros(0, dtype=np.uint32)
+            nothing = np.zeros(0, dtype=np.int64)
             return [[Grams(nothing, joined.edges, size) for size in view.sizes] for view in self.views]
         words = _Words(joined)
         ranks = self._rank(words)
@@ -288,25 +288,25 @@ class Reader:
             edges, keys = joined.edges, _byte_grams(joined.bytes, view.sizes)
         return [Grams(self._hash(number, own), edges, size) for own, size in zip(keys, view.sizes, strict=True)]
 
-    def _hash(self, number: int, keys: Keys) -> npt.NDArray[np.uint32]:
+    def _hash(self, number: int, keys: Keys) -> Places:
         # The view and, through it, the table of all views: the same bytes seen in two views are two features.
         keys ^= np.uint64((number + 1) * 0xD6E8FEB86659FD93 & (1 << 64) - 1)
         keys *= np.uint64(_GOLDEN)
         keys ^= keys >> np.uint64(32)
         keys *= np.uint64(_GOLDEN)
         keys >>= np.uint64(64 - self.bits)
-        return keys.astype(np.uint32)
+        return keys.view(np.int64)  # what numpy takes places by, so that it need not make a copy to look them up
 
 
 @dataclass(frozen=True, slots=True)
 class Grams:
     """The n-grams of one size in texts laid end to end: one at every unit, but for the last `size` - 1 of them all.
 
-    `buckets` uint32 [n-grams]; `edges` [texts + 1] says at which unit each text begins. `crossing` are those that begin
+    `buckets` int64 [n-grams]; `edges` [texts + 1] says at which unit each text begins. `crossing` are those that begin
     in one text and end in another, so they are no n-grams of anything.
     """
 
-    buckets: npt.NDArray[np.uint32]
+    buckets: Places
     edges: Places
     size: int
 
@@ -508,9 +508,9 @@ class NgramExpert:
             for grams in view:
                 rows = self._row_of[number].take(grams.buckets)
                 rows[grams.crossing] = -1
-                places = np.flatnonzero(rows >= 0)
+                known = rows >= 0
                 rows += offsets.repeat(grams.begun)
-                found.append(rows.take(places))
+                found.append(rows[known])
         rows = np.concatenate(found)
         rows.sort()
         first = np.empty(len(rows), dtype=bool)
@@ -550,12 +550,17 @@ class NgramExpert:
         views = len(self.reader.views)
         values = self._values(counts) * self.scale.take(counts.rows)
         edges = counts.edges.tolist()
+        # Room for the weights of one text, or of one block of it, again and again: it stays in the cache.
+        most = min(_BLOCK, int(np.diff(counts.edges[::views]).max(initial=0)))
+        stored = np.empty((most, len(self.bias)), dtype=self.weights.dtype)
+        floats = np.empty((most, len(self.bias)), dtype=np.float32)
         for text, part in enumerate(parts):
             own = edges[text * views : (text + 1) * views + 1]
             for first in range(own[0], own[-1], _BLOCK):
-                weights = self.weights.take(counts.rows[first : min(first + _BLOCK, own[-1])], axis=0)
-                weights = weights.astype(np.float32)
-                last = first + len(weights)
+                last = min(first + _BLOCK, own[-1])
+                self.weights.take(counts.rows[first:last], axis=0, out=stored[: last - first], mode="clip")
+                weights = floats[: last - first]
+                np.copyto(weights, stored[: last - first])
                 for view, (start, stop) in enumerate(pairwise(own)):
                     start, stop = max(start, first), min(stop, last)
                     if start < stop:

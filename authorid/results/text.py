@@ -54,5 +54,7 @@ def cell(text: str) -> str:
     White space before it hides nothing: some programs drop that. So does text that begins with an apostrophe. A
     semicolon before what would be a formula is written ``\x3b``.
     """
+    if text.isascii() and text.isalnum():
+        return text  # as most are: names, digests
     shown = _NEXT_CELL.sub(r"\\x3b", visible(text))
     return f"'{shown}" if shown.lstrip().startswith(_FORMULA) else shown
