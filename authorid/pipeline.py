@@ -22,25 +22,24 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from authorid.attribution import Attribution, attribute, failed, familiarity, posterior
+from authorid.attribution import Attribution, failed
 from authorid.batching import Batcher
-from authorid.bundle import Bundle, Decision, load_bundle
+from authorid.bundle import Bundle, load_bundle
 from authorid.documents import Document, Failure, Found, ReadOptions, read, tidy, walk
+from authorid.effort import NO_NUMBER, Effort, Experts, Pending
 from authorid.engine import Engine, EngineOptions
 from authorid.errors import BundleNotFoundError, first_line
 from authorid.machine import available_cores
-from authorid.ngrams import NgramExpert
 from authorid.patience import Patience
 from authorid.providers import require_provider
 from authorid.stats import RunStats
-from authorid.windows import Window, Windower
 
 __all__ = ["Effort", "Scorer"]
 
@@ -67,51 +66,11 @@ _IN_FLIGHT = 4096
 _FAREWELL = 2.0
 """Seconds to wait for the reading and starting threads at the end of a run that was cut short."""
 
-_NO_NUMBER = "the model failed on this document: its answer is not a number"
-
 _STOP: Final = object()
 """The message that asks a stream to end early."""
 
 Recall = Callable[[Found], Attribution | None]
 """Gives the row of an input that was scored before and has not changed since, or None."""
-
-
-_FIRST_ROUND = 2
-"""Windows that the encoder sees of a document before its posterior is looked at; later rounds double the number."""
-
-_SETTLED = 0.02
-"""A posterior that a round moves by less than this, the author being the same, is settled."""
-
-Effort = Literal["fast", "full", "auto"]
-"""Which experts to ask: the n-grams; all; or the n-grams first, and the encoder only where they are not sure."""
-
-
-@dataclass(slots=True)
-class _Pending:
-    """A document that experts are busy with: what they said, and the windows that the encoder has not seen.
-
-    `logits` has a row for every window; `seen` says which of them are filled in, `missing` how many are on their way.
-    `last` are the probabilities after the round before.
-    """
-
-    document: Document
-    started: float
-    size: int = 0
-    ngrams: npt.NDArray[np.float64] | None = None
-    familiarity: float | None = None
-    probabilities: npt.NDArray[np.float64] | None = None
-    waiting: list[Window] = field(default_factory=list)
-    logits: npt.NDArray[np.float32] | None = None
-    seen: npt.NDArray[np.bool_] | None = None
-    last: npt.NDArray[np.float64] | None = None
-    missing: int = 0
-    tokens: int = 0
-    error: str | None = None
-
-    @property
-    def evidence(self) -> npt.NDArray[np.float32] | None:
-        """Logits of the windows that the encoder has seen, in their order in the document."""
-        return None if self.logits is None or self.seen is None else self.logits[self.seen]
 
 
 class Scorer:
@@ -250,7 +209,7 @@ class Scorer:
             stream.stop()
 
     def _stream(self, items: Iterator[_Item], evidence: bool, stats: RunStats) -> Generator[Attribution, None, None]:
-        experts = _Experts(self._expert, self.engine, self._windower, self.decision, self.effort)
+        experts = Experts(self._expert, self.engine, self._windower, self.decision, self.effort)
         stream = _Stream(experts, items, stats, self._starters)
         authors = self.bundle.authors
         ready: dict[int, Attribution] = {}
@@ -295,97 +254,10 @@ def _remember_nothing(_: Found) -> None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Experts:
-    """Who is asked about a document, and when they have said enough."""
-
-    expert: NgramExpert | None
-    engine: Engine | None
-    windower: Windower | None
-    decision: Decision
-    effort: Effort
-
-    def begin(self, documents: Sequence[Document], started: float) -> list[_Pending]:
-        """Ask the n-gram expert about `documents`. The probabilities are set where its answer is enough."""
-        if self.expert is None:
-            return [_Pending(replace(document, text=""), started) for document in documents]
-        reading = self.expert.read([document.text for document in documents])
-        familiar = familiarity(reading, self.decision).tolist()
-        sizes = [len(document.text.encode("utf-8", "replace")) for document in documents]
-        # The text is done with; what waits for its logits should not hold it.
-        begun = [
-            _Pending(replace(document, text=""), started, *its)
-            for document, *its in zip(documents, sizes, reading.scores, familiar, strict=True)
-        ]
-        if self.engine is None or self.effort == "auto":
-            with np.errstate(over="ignore", invalid="ignore"):
-                probabilities = posterior(None, self.decision, reading.scores, sizes)
-            sure = probabilities.max(axis=-1) >= self.decision.sure
-            for pending, own, enough in zip(begun, probabilities, sure.tolist(), strict=True):
-                pending.last = own
-                if self.engine is None or enough:
-                    pending.probabilities = own
-        return begun
-
-    def posterior(self, pending: _Pending) -> npt.NDArray[np.float64]:
-        """Probabilities [authors] by what was said so far; a bundle may carry weights that make them no numbers."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            return posterior(pending.evidence, self.decision, pending.ngrams, pending.size)
-
-    def answer(self, pending: _Pending, authors: tuple[str, ...], evidence: bool) -> Attribution:
-        """The row of a document about which enough was said."""
-        document = pending.document
-        probabilities = self.posterior(pending) if pending.probabilities is None else pending.probabilities
-        if not np.isfinite(probabilities).all():
-            return failed(Failure(document.index, document.path, _NO_NUMBER))
-        return attribute(
-            document,
-            probabilities,
-            authors,
-            self.decision,
-            logits=pending.evidence,
-            tokens=pending.tokens,
-            familiarity=pending.familiarity,
-            evidence=evidence,
-        )
-
-    def ask(self, pending: _Pending, windows: list[Window]) -> list[Window]:
-        """Prepare for the encoder's answer to `windows`; returns those that it should see first."""
-        authors = self.engine.authors if self.engine is not None else 0
-        pending.logits = np.empty((len(windows), authors), dtype=np.float32)
-        pending.seen = np.zeros(len(windows), dtype=bool)
-        count = len(windows)
-        if pending.ngrams is not None and self.effort == "auto":
-            # Far apart from one another, whatever their number: multiples of the golden ratio.
-            windows = [windows[i] for i in np.argsort(np.arange(count) * 0.6180339887498949 % 1.0, kind="stable")]
-            count = _FIRST_ROUND
-        pending.waiting = windows
-        return self._next(pending, count)
-
-    def ask_more(self, pending: _Pending) -> list[Window]:
-        """The windows of the next round: none when the posterior has settled, or there are none left."""
-        if not pending.waiting or pending.error is not None or pending.seen is None:
-            return []
-        before = pending.last
-        now = pending.last = self.posterior(pending)
-        best = int(np.argmax(now))
-        if now[best] >= self.decision.sure:
-            return []
-        if before is not None and np.argmax(before) == best and abs(now[best] - before[best]) < _SETTLED:
-            return []
-        return self._next(pending, int(pending.seen.sum()))
-
-    def _next(self, pending: _Pending, count: int) -> list[Window]:
-        windows, pending.waiting = pending.waiting[:count], pending.waiting[count:]
-        pending.missing = len(windows)
-        pending.tokens += sum(len(window.ids) for window in windows)
-        return windows
-
-
 class _Stream:
     """Threads and queues of one run. A context manager: leaving it stops and joins the threads."""
 
-    def __init__(self, experts: _Experts, items: Iterator[_Item], stats: RunStats, starters: int) -> None:
+    def __init__(self, experts: Experts, items: Iterator[_Item], stats: RunStats, starters: int) -> None:
         self._experts = experts
         self._items = items
         self._stats = stats
@@ -440,9 +312,9 @@ class _Stream:
         """Say that one input has left the stream."""
         self._room.release()
 
-    def results(self) -> Iterator[Failure | Attribution | _Pending]:
+    def results(self) -> Iterator[Failure | Attribution | Pending]:
         """Finished documents, failures and known rows, in the order in which they are finished."""
-        pending: dict[int, _Pending] = {}
+        pending: dict[int, Pending] = {}
         feeding = {self._feeder, *self._starters}
         working = {*feeding, *self._workers}
         while working:
@@ -458,9 +330,9 @@ class _Stream:
                 working.discard(self._feeder)
             elif isinstance(message, BaseException):
                 raise message
-            elif not isinstance(message, tuple | _Pending) or (isinstance(message, _Pending) and not message.missing):
+            elif not isinstance(message, tuple | Pending) or (isinstance(message, Pending) and not message.missing):
                 yield message
-            elif isinstance(message, _Pending):
+            elif isinstance(message, Pending):
                 pending[message.document.index] = message
             else:
                 owners, logits, error = message
@@ -476,7 +348,7 @@ class _Stream:
                         continue
                     evidence = entry.evidence
                     if entry.error is None and evidence is not None and not np.isfinite(evidence).all():
-                        entry.error = _NO_NUMBER
+                        entry.error = NO_NUMBER
                     more = self._experts.ask_more(entry)
                     if not more:
                         yield pending.pop(index)
@@ -525,21 +397,21 @@ class _Stream:
 
     def _begin(
         self, chunk: Sequence[_Item], started: float
-    ) -> list[tuple[Failure | Attribution | _Pending, str | None]]:
+    ) -> list[tuple[Failure | Attribution | Pending, str | None]]:
         """Ask the n-gram expert about the documents; texts come along when the encoder is to be asked too."""
         with self._stats.stages.stage("infer"):
             begun = iter(self._ask_ngrams([item for item in chunk if isinstance(item, Document)], started))
-        items: list[tuple[Failure | Attribution | _Pending, str | None]] = []
+        items: list[tuple[Failure | Attribution | Pending, str | None]] = []
         for item in chunk:
             if not isinstance(item, Document):
                 items.append((item, None))
                 continue
             pending = next(begun)
-            asks = isinstance(pending, _Pending) and pending.probabilities is None
+            asks = isinstance(pending, Pending) and pending.probabilities is None
             items.append((pending, item.text if asks else None))
         return items
 
-    def _ask_ngrams(self, documents: Sequence[Document], started: float) -> Sequence[_Pending | Failure]:
+    def _ask_ngrams(self, documents: Sequence[Document], started: float) -> Sequence[Pending | Failure]:
         try:
             return self._experts.begin(documents, started)
         except Exception as error:  # running out of memory costs only one document
@@ -570,9 +442,9 @@ class _Stream:
                 return [f"the tokenizer failed on this document: {first_line(error)}"]
             return [ids for text in texts for ids in self._tokenize([text])]
 
-    def _send(self, item: Failure | Attribution | _Pending, ids: npt.NDArray[np.int32] | str | None) -> bool:
+    def _send(self, item: Failure | Attribution | Pending, ids: npt.NDArray[np.int32] | str | None) -> bool:
         """Pass one input on, waiting for the encoder. False when the run was stopped meanwhile."""
-        if not isinstance(item, _Pending) or ids is None or self._experts.windower is None:
+        if not isinstance(item, Pending) or ids is None or self._experts.windower is None:
             self._inbox.put(item)
             return True
         document = item.document

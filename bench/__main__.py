@@ -26,7 +26,7 @@ from bench.workloads import Workload, c50, cut, find_c50, generated
 
 SCHEMA = 1
 
-_GRID = tuple(Cell(batch, length) for length in (64, 128, 256, 512) for batch in (1, 4, 8, 32))
+_GRID = tuple(Cell(batch, length) for length in (64, 128, 256, 512) for batch in (1, 2, 4, 8, 32))
 _SMALL_GRID = tuple(Cell(batch, length) for length in (128, 512) for batch in (1, 8))
 _COUNTS = (100, 1_000, 2_000, 20_000, 100_000)
 

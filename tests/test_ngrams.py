@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authorid.ngrams import NgramExpert, Reader, View, _CommonWords
+from authorid.grams import Reader, View, _CommonWords
+from authorid.ngrams import NgramExpert
 from authorid.tensors import read_tensors, write_tensors
 
 pytest.importorskip("scipy")

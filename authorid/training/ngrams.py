@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.errors import require
-from authorid.ngrams import NgramExpert, Reader, View
+from authorid.grams import Reader, View
+from authorid.ngrams import NgramExpert
 
 Labels = npt.NDArray[np.int64]
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from authorid.attribution import LEAST_SPREAD
 from authorid.bundle import Familiarity
-from authorid.ngrams import View
+from authorid.grams import View
 from authorid.training.ngrams import (
     Labels,
     NgramOptions,
