@@ -8,12 +8,16 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from tiny import make_bundle
 
 from authorid.bundle import Bundle
 
 ROOT = Path(__file__).resolve().parents[1]
 
+# How long an example takes says how busy the machine is, not whether the code is right.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 # Keras 3.15 hands TensorFlow variables to np.array, which numpy 2 frowns upon.
 KERAS_WARNING = "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"

@@ -21,7 +21,6 @@ def drain(batcher: Batcher) -> list[Batch]:
     return batches
 
 
-@settings(deadline=None)
 @given(lengths=st.lists(st.integers(1, 30), max_size=80), budget=st.integers(1, 100))
 def test_every_window_travels_once_within_the_budget_and_unpadded(lengths, budget):
     batcher = Batcher(budget, capacity=1000)
@@ -76,7 +75,7 @@ def test_closing_frees_a_producer_that_waits():
     assert batcher.get() is None
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     producers=st.integers(1, 4),
     consumers=st.integers(1, 3),

@@ -81,7 +81,7 @@ def test_a_directory_bigger_than_a_block_comes_whole_and_in_order(tmp_path, monk
     assert names(tmp_path) == [f"{number:03}" for number in range(100)]
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     entries=st.lists(st.binary(min_size=1, max_size=6).filter(lambda b: not set(b) & set(b"\0/.")), max_size=60),
     block=st.integers(1, 9),
@@ -101,7 +101,7 @@ def test_names_are_sorted_whatever_they_are(tmp_path_factory, entries, block):
 GIT_PATTERNS = st.text(st.sampled_from("ab*?/!#\\[]-."), max_size=7)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(patterns=st.lists(GIT_PATTERNS, min_size=1, max_size=4))
 @example(patterns=["[]*?"])
 @example(patterns=["[a", "[]a-b]"])
@@ -176,7 +176,6 @@ def test_a_mark_says_which_encoding_it_is(text, encoding):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # unicode_escape has opinions on backslashes
 @given(st.binary(max_size=400), st.sampled_from([None, "latin-1", "shift_jis", "unicode_escape", "utf-7", "idna"]))
-@settings(deadline=None)
 def test_any_bytes_are_text_or_refused_and_never_hold_what_cannot_be_written(data, declared):
     try:
         text, encoding = decode(data, declared)
@@ -217,7 +216,6 @@ def test_tidying_makes_line_endings_and_normal_forms_one(text):
 
 
 @given(st.randoms(use_true_random=False), st.integers(100, 900))
-@settings(deadline=None)
 def test_tidying_in_stretches_is_tidying_at_once(random, size):
     text = "".join(random.choices("a é각\u0301\u0316\u1161\u11a8ক\u09be\n", k=size))
     longest = max(len(run) for run in "".join(c if unicodedata.category(c)[0] == "M" else " " for c in text).split(" "))

@@ -66,7 +66,7 @@ def test_an_empty_directory_gives_no_rows(scorer, tmp_path):
     assert list(scorer.score([tmp_path])) == []
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     lengths=st.lists(st.integers(0, 120), min_size=1, max_size=30),
     workers=st.integers(1, 3),

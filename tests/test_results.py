@@ -108,7 +108,7 @@ def test_the_format_follows_the_name_unless_told():
 # Journal ---------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(rows=st.lists(ROWS | FAILURES, max_size=8))
 def test_a_journal_gives_back_what_was_written(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("journal") / "j"
@@ -148,7 +148,6 @@ def test_wherever_a_journal_is_cut_its_whole_lines_are_read(tmp_path):
 
 
 @given(st.data())
-@settings(deadline=None)
 def test_a_damaged_line_ends_the_journal_and_is_never_believed(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("journal") / "j"
     journal = Journal(path, {}, ranked=2)

@@ -96,7 +96,7 @@ def test_a_formula_behind_white_space_is_neutralised(space, sign):
     assert cell(f"{space}{sign}1") == f"'{space}{sign}1"
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(max_size=60))
 def test_nothing_steers_the_screen(capfd, text):
     screen = Screen()

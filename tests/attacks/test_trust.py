@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import pytest
 from command import command, environment, run
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from tiny import AUTHORS, make_bundle, make_graph, make_tokenizer, prose
@@ -90,7 +90,6 @@ def test_a_tag_that_is_another_field_for_protobuf_is_refused(tmp_path):
         list(external_files(tmp_path / "g.onnx"))
 
 
-@settings(deadline=None)
 @given(data=st.binary(max_size=300))
 def test_any_bytes_are_a_graph_or_refused(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("graph") / "g.onnx"

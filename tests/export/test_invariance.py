@@ -30,7 +30,7 @@ def runners(weights):
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 @pytest.mark.parametrize("name", SHAPES)
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(length=st.integers(3, POSITIONS), batch=st.sampled_from([2, 3, 7, 16, 32, 33]), seed=st.integers(0, 2**32 - 1))
 def test_a_window_scores_the_same_in_any_company(name, precision, runners, length, batch, seed):
     single, double = runners[name, precision]
