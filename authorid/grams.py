@@ -118,7 +118,10 @@ class _Words:
         folded = np.frombuffer(text.tobytes().lower(), dtype=np.uint8).astype(np.uint64)
         folded += np.uint64(1)
         folded *= powers
-        self.hashes: Keys = np.add.reduceat(folded, self.starts)
+        np.cumsum(folded, out=folded)
+        ends = folded.take(self.starts[1:] - 1)
+        self.hashes: Keys = np.append(ends, folded[-1:])
+        self.hashes[1:] -= ends
         self.hashes *= inverse.take(self.starts)
         self.kinds = kind.take(self.starts)
         self.firsts = text.take(self.starts)
@@ -156,11 +159,11 @@ class _CommonWords:
         self._hashes = np.append(hashes, np.uint64(0))
         bits = max(8, (8 * len(hashes)).bit_length())
         self._shift = np.uint64(64 - bits)
-        self._table = np.full(1 << bits, -1, dtype=np.int32)
+        self._table = np.full(1 << bits, len(hashes), dtype=np.int32)  # nobody's: the rank of uncommon words
         homeless = np.arange(len(hashes), dtype=np.int32)
         for probe in range(_PROBES):
             slots = self._slots(hashes.take(homeless), probe)
-            free = self._table.take(slots) < 0
+            free = self._table.take(slots) == len(hashes)
             taken, which = np.unique(slots[free], return_index=True)
             self._table[taken] = homeless[free][which]
             homeless = homeless[self._table.take(slots) != homeless]
@@ -174,17 +177,17 @@ class _CommonWords:
 
     def ranks(self, hashes: Keys) -> _Ranks:
         """Rank of each, the number of common words for one that is not among them."""
+        uncommon = len(self._hashes) - 1
         ranks = self._table.take(self._slots(hashes, 0))
-        lost = np.flatnonzero((self._hashes.take(ranks) != hashes) & (ranks >= 0))
+        lost = np.flatnonzero((self._hashes.take(ranks) != hashes) & (ranks != uncommon))
         for probe in range(1, _PROBES):
             if not len(lost):
                 break
             sought = hashes.take(lost)
             found = self._table.take(self._slots(sought, probe))
             ranks[lost] = found
-            lost = lost[(self._hashes.take(found) != sought) & (found >= 0)]
-        ranks[lost] = -1
-        ranks[ranks < 0] = len(self._hashes) - 1
+            lost = lost[(self._hashes.take(found) != sought) & (found != uncommon)]
+        ranks[lost] = uncommon
         return ranks
 
 
