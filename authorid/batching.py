@@ -7,6 +7,7 @@ mask. So windows wait in buckets, one a length, and whoever has a free core take
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass
 
@@ -16,6 +17,9 @@ import numpy.typing as npt
 from authorid.windows import Window
 
 __all__ = ["Batch", "Batcher"]
+
+_COMPANY = 0.05
+"""Seconds that a window waits for others of its length while a core has nothing to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +34,15 @@ class Batcher:
     """A bounded pool of windows between many producers and many consumers.
 
     `budget` is the size of a batch in tokens (a window longer than it travels alone); `capacity` how many windows
-    may wait; `patience` how many windows may overtake one that waits for company of its length.
+    may wait; `patience` how many windows may overtake one that waits for company of its length. Where windows come
+    slowly, none waits longer than a moment for company.
     """
 
     def __init__(self, budget: int, capacity: int = 256, patience: int = 192) -> None:
         self.budget = budget
         self.capacity = capacity
         self.patience = patience
-        self._buckets: dict[int, deque[tuple[int, Window]]] = {}
+        self._buckets: dict[int, deque[tuple[int, float, Window]]] = {}
         self._waiting = 0
         self._added = 0
         self._blocked = 0
@@ -55,7 +60,8 @@ class Batcher:
                 self._blocked -= 1
             if self._closed:
                 return False
-            self._buckets.setdefault(len(window.ids), deque()).append((self._added, window))
+            entry = (self._added, time.monotonic(), window)
+            self._buckets.setdefault(len(window.ids), deque()).append(entry)
             self._added += 1
             self._waiting += 1
             self._changed.notify()
@@ -85,7 +91,7 @@ class Batcher:
                     return self._take(length)
                 if self._closed and not self._waiting:
                     return None
-                self._changed.wait()
+                self._changed.wait(_COMPANY if self._waiting else None)
 
     def _size(self, length: int) -> int:
         return max(1, self.budget // length)
@@ -93,17 +99,19 @@ class Batcher:
     def _due(self) -> int | None:
         """Length of the bucket to serve now: the one that waits longest among those that are due."""
         anything = self._blocked > 0 or self._hurried or self._closed
+        latest = time.monotonic() - _COMPANY
         best, oldest = None, self._added
         for length, bucket in self._buckets.items():
-            age = bucket[0][0]
-            due = anything or len(bucket) >= self._size(length) or self._added - age > self.patience
-            if due and age < oldest:
-                best, oldest = length, age
+            place, since, _ = bucket[0]
+            late = since <= latest or self._added - place > self.patience
+            due = anything or late or len(bucket) >= self._size(length)
+            if due and place < oldest:
+                best, oldest = length, place
         return best
 
     def _take(self, length: int) -> Batch:
         bucket = self._buckets[length]
-        windows = [bucket.popleft()[1] for _ in range(min(self._size(length), len(bucket)))]
+        windows = [bucket.popleft()[-1] for _ in range(min(self._size(length), len(bucket)))]
         if not bucket:
             del self._buckets[length]
         self._waiting -= len(windows)

@@ -68,17 +68,20 @@ class Experts:
     decision: Decision
     effort: Effort
 
-    def begin(self, documents: Sequence[Document], started: float) -> list[Pending]:
-        """Ask the n-gram expert about `documents`. The probabilities are set where its answer is enough."""
+    def begin(self, documents: Sequence[tuple[Document, float]]) -> list[Pending]:
+        """Ask the n-gram expert about documents, each with the time when it was begun.
+
+        The probabilities are set where its answer is enough.
+        """
         if self.expert is None:
-            return [Pending(replace(document, text=""), started) for document in documents]
-        reading = self.expert.read([document.text for document in documents])
+            return [Pending(replace(document, text=""), started) for document, started in documents]
+        reading = self.expert.read([document.text for document, _ in documents])
         familiar = familiarity(reading, self.decision).tolist()
-        sizes = [len(document.text.encode("utf-8", "replace")) for document in documents]
+        sizes = [len(document.text.encode("utf-8", "replace")) for document, _ in documents]
         # The text is done with; what waits for its logits should not hold it.
         begun = [
             Pending(replace(document, text=""), started, *its)
-            for document, *its in zip(documents, sizes, reading.scores, familiar, strict=True)
+            for (document, started), *its in zip(documents, sizes, reading.scores, familiar, strict=True)
         ]
         if self.engine is None or self.effort == "auto":
             with np.errstate(over="ignore", invalid="ignore"):

@@ -4,11 +4,12 @@
 
     feeder       starter threads (two)     worker threads (one a core)        caller's thread
     walk, read   n-grams, tokenize   -->   take a batch, run the graph  -->   pool, calibrate, put in order, yield
-           chunks (bounded)     Batcher (bounded)                results queue (bounded by what is in flight)
+           Intake (bounded)     Batcher (bounded)                results queue (bounded by what is in flight)
 
-The feeder reads a few chunks ahead of the starters, they hold no more than a few hundred windows ahead of the workers,
-and no more than a few thousand inputs are between the walk and the caller; so memory does not grow with the corpus,
-whoever is the slowest.
+The feeder reads a few hundred documents ahead of the starters, they hold no more than a few hundred windows ahead of
+the workers, and no more than a few thousand inputs are between the walk and the caller; so memory does not grow with
+the corpus, whoever is the slowest. Where inputs come slowly, whoever is free takes what there is: no row waits for the
+next input.
 
 What goes wrong with one document becomes its row: it may be unreadable, untokenizable, too much for the model, or
 make it answer with something that is no number. What goes wrong with the run itself (an error in a thread) ends it
@@ -36,6 +37,7 @@ from authorid.documents import Document, Failure, Found, ReadOptions, read, tidy
 from authorid.effort import NO_NUMBER, Effort, Experts, Pending
 from authorid.engine import Engine, EngineOptions
 from authorid.errors import BundleNotFoundError, first_line
+from authorid.intake import Intake
 from authorid.machine import available_cores
 from authorid.patience import Patience
 from authorid.providers import require_provider
@@ -43,22 +45,15 @@ from authorid.stats import RunStats
 
 __all__ = ["Effort", "Scorer"]
 
-_CHUNKS = (16, 128)
-"""Documents that the n-grams look at and that are tokenized together, unless they are big: in the first chunk, and at
-most. The more there are, the more seldom threads wait for one another, for Python's lock; but the first answers should
-not wait for many others. So every chunk is twice the one before."""
-
-_CHUNK_SECONDS = 0.1
-"""A chunk ends with the document that was read after so long: where reading is slow, rows do not wait for others."""
+_CHUNK = 128
+"""Documents that the n-grams look at and that are tokenized together, at most. The more there are, the more seldom
+threads wait for one another, for Python's lock."""
 
 _CHUNK_CHARACTERS = 1 << 20
-"""A chunk ends with the document that brings it to this size."""
+"""And so many characters, unless one document has more."""
 
 _STARTERS = 2
 """Threads that look at n-grams and tokenize, at most: more of them would wait for one another, for Python's lock."""
-
-_AHEAD = 1
-"""Chunks that are read while all of them are busy."""
 
 _IN_FLIGHT = 4096
 """Inputs between the walk and the caller."""
@@ -241,6 +236,9 @@ class Scorer:
 _Item = Document | Failure | Attribution
 """What comes out of reading: a text to score, a failure, or a row that is known already."""
 
+_Read = tuple[_Item, float]
+"""An item, and when the reading of it began."""
+
 
 def _items(
     paths: Iterable[str | os.PathLike[str]], options: ReadOptions, patience: Patience, recall: Recall
@@ -265,8 +263,7 @@ class _Stream:
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._room = threading.Semaphore(_IN_FLIGHT)
         self._stopped = threading.Event()
-        self._chunks: queue.SimpleQueue[tuple[list[_Item], float] | None] = queue.SimpleQueue()
-        self._ahead = threading.Semaphore(starters + _AHEAD)
+        self._intake: Intake[_Read] = Intake(starters, _CHUNK, _CHUNK_CHARACTERS)
         self._feeder = self._thread("feeder", self._feed)
         self._starters = [self._thread(f"starter-{i}", self._start) for i in range(starters)]
         self._workers = [
@@ -300,13 +297,7 @@ class _Stream:
         self._stopped.set()
         self._batcher.close(discard=True)
         self._room.release(_IN_FLIGHT)
-        self._ahead.release()
-        self._dismiss()
-
-    def _dismiss(self) -> None:
-        """Let the starters go home when they have done what is there."""
-        for _ in self._starters:
-            self._chunks.put(None)
+        self._intake.close(discard=True)
 
     def release(self) -> None:
         """Say that one input has left the stream."""
@@ -366,43 +357,37 @@ class _Stream:
             self._inbox.put(error)
 
     def _feed(self) -> None:
-        most, limit = _CHUNKS
-        while self._ahead.acquire() and not self._stopped.is_set():
+        while not self._stopped.is_set():
             started = time.perf_counter()
-            chunk = self._chunk(most)
-            most = min(2 * most, limit)
-            if not chunk:
-                break
+            item = next(self._items, None)
             self._stats.stages.add("read", time.perf_counter() - started)
-            # In walk order, and before anybody works on them: whatever waits for room later cannot be overtaken by
-            # inputs that have it and wait for their turn.
-            for _ in chunk:
-                self._admit()
-            self._chunks.put((chunk, started))
-        self._dismiss()
+            if item is None:
+                break
+            # In walk order, and before anybody works on it: whatever waits for room later cannot be overtaken by inputs
+            # that have it and wait for their turn.
+            self._admit()
+            if not self._intake.put((item, started), len(item.text) if isinstance(item, Document) else 0):
+                break
+        self._intake.close()
 
     def _start(self) -> None:
-        while (message := self._chunks.get()) is not None:
-            if not self._stopped.is_set():
-                self._start_chunk(*message)
-            self._ahead.release()
+        while chunk := self._intake.take():
+            self._start_chunk(chunk)
 
-    def _start_chunk(self, chunk: Sequence[_Item], started: float) -> None:
-        items = self._begin(chunk, started)
+    def _start_chunk(self, chunk: Sequence[_Read]) -> None:
+        items = self._begin(chunk)
         with self._stats.stages.stage("tokenize"):
             token_ids = iter(self._tokenize([text for _, text in items if text is not None]))
         for item, text in items:
             if not self._send(item, None if text is None else next(token_ids)):
                 return
 
-    def _begin(
-        self, chunk: Sequence[_Item], started: float
-    ) -> list[tuple[Failure | Attribution | Pending, str | None]]:
+    def _begin(self, chunk: Sequence[_Read]) -> list[tuple[Failure | Attribution | Pending, str | None]]:
         """Ask the n-gram expert about the documents; texts come along when the encoder is to be asked too."""
         with self._stats.stages.stage("infer"):
-            begun = iter(self._ask_ngrams([item for item in chunk if isinstance(item, Document)], started))
+            begun = iter(self._ask_ngrams([(item, at) for item, at in chunk if isinstance(item, Document)]))
         items: list[tuple[Failure | Attribution | Pending, str | None]] = []
-        for item in chunk:
+        for item, _ in chunk:
             if not isinstance(item, Document):
                 items.append((item, None))
                 continue
@@ -411,25 +396,14 @@ class _Stream:
             items.append((pending, item.text if asks else None))
         return items
 
-    def _ask_ngrams(self, documents: Sequence[Document], started: float) -> Sequence[Pending | Failure]:
+    def _ask_ngrams(self, documents: Sequence[tuple[Document, float]]) -> Sequence[Pending | Failure]:
         try:
-            return self._experts.begin(documents, started)
+            return self._experts.begin(documents)
         except Exception as error:  # running out of memory costs only one document
             if len(documents) > 1:
-                return [result for document in documents for result in self._ask_ngrams([document], started)]
+                return [result for document in documents for result in self._ask_ngrams([document])]
             failed = f"the n-grams failed on this document: {first_line(error)}"
-            return [Failure(document.index, document.path, failed) for document in documents]
-
-    def _chunk(self, most: int) -> list[_Item]:
-        chunk: list[_Item] = []
-        characters = 0
-        until = time.perf_counter() + _CHUNK_SECONDS
-        for item in self._items:
-            chunk.append(item)
-            characters += len(item.text) if isinstance(item, Document) else 0
-            if len(chunk) == most or characters >= _CHUNK_CHARACTERS or time.perf_counter() > until:
-                break
-        return chunk
+            return [Failure(document.index, document.path, failed) for document, _ in documents]
 
     def _tokenize(self, texts: list[str]) -> list[npt.NDArray[np.int32] | str]:
         """Token ids of each text; for one that the tokenizer fails on, why."""

@@ -45,6 +45,16 @@ def test_a_lonely_window_is_not_overtaken_for_ever():
     assert order[0] == 0
 
 
+def test_a_window_without_company_goes_after_a_moment():
+    batcher = Batcher(1000)
+    found: list[Batch | None] = []
+    thread = threading.Thread(target=lambda: found.append(batcher.get()), daemon=True)
+    thread.start()
+    batcher.put(window(3, 5))
+    thread.join(timeout=20)
+    assert [batch.owners for batch in found] == [((3, 0),)]
+
+
 def test_a_full_pool_holds_the_producer_until_someone_takes():
     batcher = Batcher(40, capacity=3)
     done = threading.Event()

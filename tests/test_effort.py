@@ -255,7 +255,7 @@ def test_where_texts_come_slowly_rows_do_not_wait_for_more_of_them(both):
 
 
 def test_what_breaks_while_documents_are_looked_at_reaches_the_caller(both, documents, monkeypatch):
-    def broken(self, chunk, started):
+    def broken(self, chunk):
         raise RuntimeError("out of order")
 
     monkeypatch.setattr(_Stream, "_begin", broken)

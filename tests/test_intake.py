@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import threading
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from authorid.intake import Intake
+
+
+def take_all(intake: Intake[int]) -> list[list[int]]:
+    shares = []
+    while share := intake.take():
+        shares.append(share)
+    return shares
+
+
+@given(weights=st.lists(st.integers(0, 12), max_size=40), takers=st.integers(1, 4), most=st.integers(1, 8))
+def test_every_item_is_taken_once_in_order_and_shares_have_bounds(weights, takers, most):
+    intake: Intake[int] = Intake(takers, most, weight=10)
+    shares: list[list[int]] = []
+    thread = threading.Thread(target=lambda: shares.extend(take_all(intake)), daemon=True)
+    thread.start()
+    assert all(intake.put(number, weight) for number, weight in enumerate(weights))
+    intake.close()
+    thread.join(timeout=20)
+    assert not thread.is_alive()
+    assert [number for share in shares for number in share] == list(range(len(weights)))
+    for share in shares:
+        assert len(share) <= most
+        assert len(share) == 1 or sum(weights[number] for number in share) <= 10
+
+
+def test_what_is_there_is_shared_out_among_the_takers():
+    intake: Intake[int] = Intake(2, most=100, weight=1000)
+    for number in range(12):
+        intake.put(number, 1)
+    intake.close()
+    assert [len(share) for share in take_all(intake)] == [6, 3, 2, 1]
+
+
+def test_one_item_does_not_wait_for_the_next():
+    intake: Intake[int] = Intake(2, most=128, weight=1000)
+    intake.put(7, 1)
+    assert intake.take() == [7]
+
+
+def held_up(intake: Intake[int], weight: int) -> tuple[threading.Thread, list[int]]:
+    """A reader that puts until it is told that nobody takes any more, and what it got rid of."""
+    put: list[int] = []
+
+    def read() -> None:
+        while len(put) < 1000 and intake.put(len(put), weight):
+            put.append(weight)
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    thread.join(timeout=0.2)
+    return thread, put
+
+
+@settings(max_examples=5)
+@given(weight=st.sampled_from([1, 30]))
+def test_a_reader_that_is_too_fast_is_held_up_by_number_and_by_weight(weight):
+    intake: Intake[int] = Intake(1, most=4, weight=40)
+    thread, put = held_up(intake, weight)
+    assert thread.is_alive()
+    assert len(put) == (8 if weight == 1 else 3)
+    assert intake.take()
+    thread.join(timeout=0.2)
+    assert len(put) > (8 if weight == 1 else 3)
+    intake.close(discard=True)
+    thread.join(timeout=20)
+    assert not thread.is_alive()
+
+
+def test_what_is_discarded_is_not_taken_and_nothing_more_is_let_in():
+    intake: Intake[int] = Intake(1, most=4, weight=40)
+    intake.put(1, 1)
+    intake.close(discard=True)
+    assert intake.take() == []
+    assert not intake.put(2, 1)
