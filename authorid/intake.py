@@ -1,8 +1,9 @@
-"""What was read and waits for whoever starts on it: taken as much at a time as there is."""
+"""What was read and waits for whoever starts on it: much at a time where there is much, and nothing for long."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from typing import Generic, TypeVar
 
@@ -10,20 +11,25 @@ __all__ = ["Intake"]
 
 _T = TypeVar("_T")
 
+_COMPANY = 0.05
+"""Seconds that an item waits for others while a taker has nothing to do."""
+
 
 class Intake(Generic[_T]):
-    """A bounded queue between a reader and several `takers`, each of which gets its share of what is there.
+    """A bounded queue between a reader and several `takers`, each of which gets a share at a time.
 
-    Where reading is fast, shares are big, up to `most` items or `weight` in all, and threads seldom wait for one
-    another; where it is slow, nothing waits for what comes next. A few such shares are held; a heavier item travels
-    alone.
+    A share has up to `most` items or `weight` in all; a heavier item travels alone. The first one goes when `first`
+    items are there, each of the next waits for twice as many, up to `most`: the bigger shares are, the more seldom
+    threads wait for one another, but the first answers should come soon. Where items come slowly, none waits longer
+    than a moment for company. No more than the next two are held.
     """
 
-    def __init__(self, takers: int, most: int, weight: int) -> None:
+    def __init__(self, takers: int, first: int, most: int, weight: int) -> None:
         self._takers = takers
+        self._wanted = first
         self._most = most
         self._weight = weight
-        self._held: deque[tuple[_T, int]] = deque()
+        self._held: deque[tuple[_T, int, float]] = deque()
         self._weighs = 0
         self._closed = False
         self._changed = threading.Condition()
@@ -35,25 +41,28 @@ class Intake(Generic[_T]):
                 self._changed.wait()
             if self._closed:
                 return False
-            self._held.append((item, weight))
+            self._held.append((item, weight, time.monotonic()))
             self._weighs += weight
-            self._changed.notify()
+            # A taker looks when there is one, to know how long that may wait, and when there is a share.
+            if len(self._held) == 1 or self._enough():
+                self._changed.notify()
             return True
 
     def take(self) -> list[_T]:
-        """A share of what is there, in its order, waiting while there is nothing; empty when nothing more will come."""
+        """A share, in order, waiting for one that is due; empty when nothing more will come."""
         with self._changed:
-            while not self._held and not self._closed:
-                self._changed.wait()
-            # Not all of it, or at the end one taker would have everything and the others nothing.
-            count = min(self._most, -(-len(self._held) // self._takers))
+            while not self._closed and not self._enough() and (left := self._patience()) != 0:
+                self._changed.wait(left)
+            # At the end everybody gets a part of what is left, or one taker would have it all and the others nothing.
+            count = -(-len(self._held) // self._takers) if self._closed else len(self._held)
             share: list[_T] = []
-            left = self._weight
-            while len(share) < count and (not share or self._held[0][1] <= left):
-                item, weight = self._held.popleft()
+            room = self._weight
+            while len(share) < min(count, self._wanted) and (not share or self._held[0][1] <= room):
+                item, weight, _ = self._held.popleft()
                 share.append(item)
-                left -= weight
+                room -= weight
                 self._weighs -= weight
+            self._wanted = min(2 * self._wanted, self._most)
             self._changed.notify_all()
             return share
 
@@ -66,6 +75,12 @@ class Intake(Generic[_T]):
                 self._weighs = 0
             self._changed.notify_all()
 
+    def _enough(self) -> bool:
+        return len(self._held) >= self._wanted or self._weighs >= self._weight
+
+    def _patience(self) -> float | None:
+        """Seconds that the oldest item may still wait; None when there is none."""
+        return max(0.0, self._held[0][2] + _COMPANY - time.monotonic()) if self._held else None
+
     def _full(self) -> bool:
-        shares = self._takers + 1  # those that are next, and one that is being read
-        return len(self._held) >= shares * self._most or self._weighs >= shares * self._weight
+        return len(self._held) >= 2 * self._most or self._weighs >= 2 * self._weight

@@ -8,8 +8,8 @@
 
 The feeder reads a few hundred documents ahead of the starters, they hold no more than a few hundred windows ahead of
 the workers, and no more than a few thousand inputs are between the walk and the caller; so memory does not grow with
-the corpus, whoever is the slowest. Where inputs come slowly, whoever is free takes what there is: no row waits for the
-next input.
+the corpus, whoever is the slowest. Where inputs come slowly, whoever is free takes what there is after a moment:
+no row waits for the next input.
 
 What goes wrong with one document becomes its row: it may be unreadable, untokenizable, too much for the model, or
 make it answer with something that is no number. What goes wrong with the run itself (an error in a thread) ends it
@@ -45,9 +45,9 @@ from authorid.stats import RunStats
 
 __all__ = ["Effort", "Scorer"]
 
-_CHUNK = 128
-"""Documents that the n-grams look at and that are tokenized together, at most. The more there are, the more seldom
-threads wait for one another, for Python's lock."""
+_CHUNKS = (16, 128)
+"""Documents that the n-grams look at and that are tokenized together: in the first chunk, and at most. The more there
+are, the more seldom threads wait for one another, for Python's lock."""
 
 _CHUNK_CHARACTERS = 1 << 20
 """And so many characters, unless one document has more."""
@@ -263,7 +263,7 @@ class _Stream:
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._room = threading.Semaphore(_IN_FLIGHT)
         self._stopped = threading.Event()
-        self._intake: Intake[_Read] = Intake(starters, _CHUNK, _CHUNK_CHARACTERS)
+        self._intake: Intake[_Read] = Intake(starters, *_CHUNKS, _CHUNK_CHARACTERS)
         self._feeder = self._thread("feeder", self._feed)
         self._starters = [self._thread(f"starter-{i}", self._start) for i in range(starters)]
         self._workers = [

@@ -15,9 +15,9 @@ def take_all(intake: Intake[int]) -> list[list[int]]:
     return shares
 
 
-@given(weights=st.lists(st.integers(0, 12), max_size=40), takers=st.integers(1, 4), most=st.integers(1, 8))
+@given(weights=st.lists(st.integers(0, 12), max_size=40), takers=st.integers(1, 4), most=st.integers(2, 8))
 def test_every_item_is_taken_once_in_order_and_shares_have_bounds(weights, takers, most):
-    intake: Intake[int] = Intake(takers, most, weight=10)
+    intake: Intake[int] = Intake(takers, 2, most, weight=10)
     shares: list[list[int]] = []
     thread = threading.Thread(target=lambda: shares.extend(take_all(intake)), daemon=True)
     thread.start()
@@ -31,17 +31,25 @@ def test_every_item_is_taken_once_in_order_and_shares_have_bounds(weights, taker
         assert len(share) == 1 or sum(weights[number] for number in share) <= 10
 
 
-def test_what_is_there_is_shared_out_among_the_takers():
-    intake: Intake[int] = Intake(2, most=100, weight=1000)
-    for number in range(12):
+def test_shares_grow_and_the_last_items_are_shared_out_among_the_takers():
+    intake: Intake[int] = Intake(2, 2, 20, weight=1000)
+    for number in range(20):
         intake.put(number, 1)
+    assert [len(intake.take()) for _ in range(2)] == [2, 4]
     intake.close()
-    assert [len(share) for share in take_all(intake)] == [6, 3, 2, 1]
+    assert [len(share) for share in take_all(intake)] == [7, 4, 2, 1]
 
 
 def test_one_item_does_not_wait_for_the_next():
-    intake: Intake[int] = Intake(2, most=128, weight=1000)
+    intake: Intake[int] = Intake(2, 16, 128, weight=1000)
     intake.put(7, 1)
+    assert intake.take() == [7]
+
+
+def test_what_is_heavy_enough_does_not_wait_at_all(monkeypatch):
+    monkeypatch.setattr("authorid.intake._COMPANY", 3600.0)
+    intake: Intake[int] = Intake(2, 16, 128, weight=1000)
+    intake.put(7, 1001)
     assert intake.take() == [7]
 
 
@@ -62,7 +70,7 @@ def held_up(intake: Intake[int], weight: int) -> tuple[threading.Thread, list[in
 @settings(max_examples=5)
 @given(weight=st.sampled_from([1, 30]))
 def test_a_reader_that_is_too_fast_is_held_up_by_number_and_by_weight(weight):
-    intake: Intake[int] = Intake(1, most=4, weight=40)
+    intake: Intake[int] = Intake(1, 4, 4, weight=40)
     thread, put = held_up(intake, weight)
     assert thread.is_alive()
     assert len(put) == (8 if weight == 1 else 3)
@@ -75,7 +83,7 @@ def test_a_reader_that_is_too_fast_is_held_up_by_number_and_by_weight(weight):
 
 
 def test_what_is_discarded_is_not_taken_and_nothing_more_is_let_in():
-    intake: Intake[int] = Intake(1, most=4, weight=40)
+    intake: Intake[int] = Intake(1, 4, 4, weight=40)
     intake.put(1, 1)
     intake.close(discard=True)
     assert intake.take() == []
