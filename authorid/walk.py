@@ -334,8 +334,9 @@ def listed_paths(stream: BinaryIO) -> Iterator[str]:
     Raises `AuthoridError` when the stream holds no separators and so is no list.
     """
     pending = b""
-    # A name may hold line breaks when NULs separate: look far enough ahead to see one.
-    while b"\0" not in pending and len(pending) < 8192 and (more := _some(stream)):
+    # A name may hold line breaks when NULs separate: look far enough ahead to see one. But whoever writes whole lines,
+    # one now and then, should not have to wait: what ends with a line break and has no NUL in it is a list of lines.
+    while b"\0" not in pending and not pending.endswith(b"\n") and len(pending) < 8192 and (more := _some(stream)):
         pending += more
     separator = b"\0" if b"\0" in pending else b"\n"
     while True:

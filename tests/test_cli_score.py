@@ -3,10 +3,12 @@ from __future__ import annotations
 import csv
 import json
 import os
+import queue
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -180,6 +182,27 @@ def test_paths_on_standard_input(bundle, corpus, tmp_path):
     done = run("score", "-", "--model", bundle.path, "--out", "-", stdin=listed, env=environment(tmp_path))
     assert done.returncode == 0
     assert len(done.stdout.splitlines()) == 13
+
+
+def test_a_row_comes_as_soon_as_its_path_does(bundle, corpus, tmp_path):
+    with subprocess.Popen(
+        command("score", "-", "--model", bundle.path, "--out", "-"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment(tmp_path),
+    ) as process:
+        rows: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        reader = threading.Thread(target=lambda: [rows.put(line) for line in process.stdout], daemon=True)
+        reader.start()
+        assert rows.get(timeout=60).startswith(b"path,")
+        for path in sorted(corpus.iterdir())[:3]:
+            process.stdin.write(os.fsencode(path) + b"\n")
+            process.stdin.flush()
+            assert rows.get(timeout=60).startswith(os.fsencode(path) + b",scored,")  # the next path comes only now
+        process.stdin.close()
+        assert process.wait(timeout=60) == 0
+        reader.join(timeout=60)
 
 
 # Signals ---------------------------------------------------------------------------------------------------------

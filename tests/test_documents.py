@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import queue
 import subprocess
 import threading
 import time
@@ -262,6 +263,23 @@ def test_a_list_is_read_as_it_comes():
         writer.write(b"".join(b"%04d\n" % n for n in range(2000)))
         paths = listed_paths(stream)
         assert next(paths) == "0000"
+
+
+@pytest.mark.parametrize(("parts", "paths"), [([b"a\n", b"b c\n"], ["a", "b c"]), ([b"a\nb", b"\0c\0"], ["a\nb", "c"])])
+def test_a_line_does_not_wait_for_the_next_one(parts, paths):
+    inbox, outbox = os.pipe()
+    found: queue.SimpleQueue[str] = queue.SimpleQueue()
+    with io.FileIO(inbox) as stream, io.FileIO(outbox, "w") as writer:
+        reader = threading.Thread(target=lambda: [found.put(path) for path in listed_paths(stream)], daemon=True)
+        reader.start()
+        for part in parts:
+            writer.write(part)
+            time.sleep(0.05)
+            if part.endswith(b"\n"):
+                assert found.get(timeout=20) == paths.pop(0)
+        writer.close()
+        reader.join(timeout=20)
+        assert [found.get(timeout=20) for _ in paths] == paths
 
 
 # Patience --------------------------------------------------------------------------------------------------------
