@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -232,8 +233,12 @@ def _percent(probability: float | None) -> str:
     return "" if probability is None else f"{probability:.1%}"
 
 
+_SILENCE = 60.0
+"""Seconds after which a log is told how far the training is."""
+
+
 class TrainingProgress:
-    """Shows a training as it goes: a bar on a terminal, a line an epoch otherwise. A context manager."""
+    """Shows a training as it goes: a bar on a terminal; otherwise, and so in a log, a line a minute. A context manager."""
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
@@ -248,6 +253,7 @@ class TrainingProgress:
             disable=screen.quiet or not screen.console.is_terminal,
         )
         self._task = self._bar.add_task("Training", total=None, left="-:--:--")
+        self._silent_since = time.monotonic()
 
     def __enter__(self) -> TrainingProgress:
         self._bar.start()
@@ -258,13 +264,16 @@ class TrainingProgress:
 
     def __call__(self, progress: TrainingStep) -> None:
         """Show one step."""
-        if progress.message is not None:
-            self._screen.say(progress.message)
         done = max(0, progress.epoch - 1) * progress.steps + progress.step
-        self._bar.update(
-            self._task,
-            completed=done,
-            total=progress.epochs * progress.steps or None,
-            description=f"epoch {progress.epoch}/{progress.epochs}  loss {progress.loss:.3f}",
-            left=str(timedelta(seconds=round(progress.seconds_left))),
-        )
+        total = progress.epochs * progress.steps
+        description = f"epoch {progress.epoch}/{progress.epochs}  loss {progress.loss:.3f}"
+        left = str(timedelta(seconds=round(progress.seconds_left)))
+        if progress.message is not None:
+            self._say(progress.message)
+        elif self._bar.disable and total and time.monotonic() - self._silent_since >= _SILENCE:
+            self._say(f"{description}  step {done}/{total}  {left} left")
+        self._bar.update(self._task, completed=done, total=total or None, description=description, left=left)
+
+    def _say(self, message: str) -> None:
+        self._screen.say(message)
+        self._silent_since = time.monotonic()
