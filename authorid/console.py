@@ -238,7 +238,7 @@ _SILENCE = 60.0
 
 
 class TrainingProgress:
-    """Shows a training as it goes: a bar on a terminal; otherwise, and so in a log, a line a minute. A context manager."""
+    """Shows a training as it goes: a bar on a terminal, a line a minute in a log. A context manager."""
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
