@@ -66,3 +66,11 @@ def test_every_help_text_fits_its_command():
     for name, command in COMMANDS.items():
         assert isinstance(command, typer.core.TyperCommand)
         assert command.help, f"authorid {name} has no help"
+
+
+def test_every_module_has_its_place_in_the_house():
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    rooms = ("authorid", "authorid/results", "authorid/training", "export", "bench")
+    modules = {path.name for room in rooms for path in (ROOT / room).glob("*.py")} - {"__init__.py"}
+    assert modules - {"__main__.py"} <= set(re.findall(r"`(\w+\.py)`", page))
+    assert set(re.findall(r"`(\w+\.py)`", page)) <= modules
