@@ -103,16 +103,15 @@ MIN_LENGTH = 2
 STRIP = 384
 """Neurons of the inner layer that are computed together in INT8: 512 tokens of them are 0.8 MB in float32."""
 
-_EMBEDDING = {"Shape": 1, "Slice": 1, "Sum": 1, "LayerNormalization": 1}
-_TABLE: Mapping[Precision, Mapping[str, int]] = {"fp32": {"Gather": 1}, "int8": {"Cast": 1, "Mul": 1, "Gather": 1}}
+_EMBEDDING = {"Gather": 1, "Shape": 1, "Slice": 1, "Sum": 1, "LayerNormalization": 1}
 
 EMBEDDING_NODES: Mapping[tuple[Dialect, Precision], Mapping[str, int]] = {
-    (CPU, "fp32"): {"Transpose": 1, **_TABLE["fp32"], **_EMBEDDING},
-    (CPU, "int8"): {"Transpose": 1, **_TABLE["int8"], **_EMBEDDING},
-    (OPENVINO, "fp32"): {**_TABLE["fp32"], **_EMBEDDING},
-    (OPENVINO, "int8"): {**_TABLE["int8"], **_EMBEDDING},
+    (CPU, "fp32"): {**_EMBEDDING, "Transpose": 1},
+    (CPU, "int8"): {**_EMBEDDING, "Transpose": 1, "Gather": 2, "Cast": 1, "Mul": 1},
+    (OPENVINO, "fp32"): _EMBEDDING,
+    (OPENVINO, "int8"): {**_EMBEDDING, "Cast": 1, "Mul": 1},
 }
-"""Nodes before the first layer. Cast and Mul make the int8 table float32, once; what is transposed are the ids."""
+"""Nodes before the first layer. Cast and Mul make int8 float32 (see `looked_up`); what is transposed are the ids."""
 
 HEAD_NODES: Mapping[str, Mapping[str, int]] = {
     "mean": {"ReduceMean": 1, "Concat": 1, "MatMul": 1, "Sum": 1, "Split": 1},
@@ -262,6 +261,14 @@ class _Graph:
         """The token ids, with tokens on `token_axis`."""
         return self.op("Transpose", ["input_ids"], "tokens_first", perm=[1, 0])
 
+    def looked_up(self, ids: str, table: str, scales: str) -> str:
+        """Rows float32 of the int8 `table` [v, h], which has `scales` [v, 1].
+
+        Row by row: made float32 as a whole, it would take four times the memory, and half of the time to load a graph.
+        """
+        rows = self.op("Cast", [self.op("Gather", [table, ids], "tokens/rows")], "tokens/floats", to=1)
+        return self.op("Mul", [rows, self.op("Gather", [scales, ids], "tokens/steps")], "tokens")
+
     def matmul_input(self, x: str, site: str) -> str:
         """Make float32 `x` ready to enter the matmuls of `site`."""
         if self.observe:
@@ -384,6 +391,11 @@ class _OpenVINOGraph(_Graph):
         """As they come."""
         return "input_ids"
 
+    def looked_up(self, ids: str, table: str, scales: str) -> str:
+        """From the whole table in float32, which OpenVINO makes when it loads the graph: its lookup of int8 is slow."""
+        rows = self.op("Cast", [table], "tokens/rows", to=1)
+        return self.op("Gather", [self.op("Mul", [rows, scales], "tokens/floats"), ids], "tokens")
+
     def quantized(self, x: str, site: str, name: str, share: float = 1.0) -> str:
         """Quantize and dequantize `x`: OpenVINO moves the two to where they cost least."""
         return self.op(
@@ -441,11 +453,9 @@ def _embeddings(graph: _Graph, weights: EncoderWeights) -> str:
     if graph.precision == "fp32":
         tokens = graph.op("Gather", [graph.const("tokens/table", weights.token_embedding), ids], "tokens")
     else:
-        table, scales = quantize_rows(weights.token_embedding)
-        # Constants, so runtimes make the table float32 when they load the graph; on disk it is a quarter of that.
-        rows = graph.op("Cast", [graph.const("tokens/table", table, np.int8)], "tokens/rows", to=1)
-        floats = graph.op("Mul", [rows, graph.const("tokens/scales", scales[:, None])], "tokens/floats")
-        tokens = graph.op("Gather", [floats, ids], "tokens")
+        integers, scales = quantize_rows(weights.token_embedding)
+        table = graph.const("tokens/table", integers, np.int8)
+        tokens = graph.looked_up(ids, table, graph.const("tokens/scales", scales[:, None]))
     length = graph.op("Shape", ["input_ids"], "length", start=1, end=2)
     axis = graph.token_axis
     places = graph.const("positions/table", np.expand_dims(weights.position_embedding, 1 - axis))
