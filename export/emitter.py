@@ -264,7 +264,7 @@ class _Graph:
     def looked_up(self, ids: str, table: str, scales: str) -> str:
         """Rows float32 of the int8 `table` [v, h], which has `scales` [v, 1].
 
-        Row by row: made float32 as a whole, it would take four times the memory, and half of the time to load a graph.
+        Row by row: made float32 as a whole, it would take four times the memory, and most of the time to load a graph.
         """
         rows = self.op("Cast", [self.op("Gather", [table, ids], "tokens/rows")], "tokens/floats", to=1)
         return self.op("Mul", [rows, self.op("Gather", [scales, ids], "tokens/steps")], "tokens")

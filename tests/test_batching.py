@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -94,7 +95,13 @@ def test_closing_frees_a_producer_that_waits():
 )
 def test_many_producers_and_consumers_never_wait_for_one_another_for_ever(producers, consumers, capacity, lengths):
     """Nothing is ever due by size or by age here: only that somebody waits for room moves it on."""
-    batcher = Batcher(budget=10_000, capacity=capacity, patience=10_000)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("authorid.batching._COMPANY", 3600.0)
+        move(Batcher(budget=10_000, capacity=capacity, patience=10_000), producers, consumers, lengths)
+
+
+def move(batcher: Batcher, producers: int, consumers: int, lengths: list[int]) -> None:
+    """Have the producers put a window of each of the `lengths`, and see that the consumers get them all."""
     found: list[list[Batch]] = [[] for _ in range(consumers)]
 
     def produce(number: int) -> None:

@@ -268,6 +268,7 @@ def test_a_list_is_read_as_it_comes():
 @pytest.mark.parametrize(("parts", "paths"), [([b"a\n", b"b c\n"], ["a", "b c"]), ([b"a\nb", b"\0c\0"], ["a\nb", "c"])])
 def test_a_line_does_not_wait_for_the_next_one(parts, paths):
     inbox, outbox = os.pipe()
+    left = list(paths)
     found: queue.SimpleQueue[str] = queue.SimpleQueue()
     with io.FileIO(inbox) as stream, io.FileIO(outbox, "w") as writer:
         reader = threading.Thread(target=lambda: [found.put(path) for path in listed_paths(stream)], daemon=True)
@@ -276,10 +277,10 @@ def test_a_line_does_not_wait_for_the_next_one(parts, paths):
             writer.write(part)
             time.sleep(0.05)
             if part.endswith(b"\n"):
-                assert found.get(timeout=20) == paths.pop(0)
+                assert found.get(timeout=20) == left.pop(0)
         writer.close()
         reader.join(timeout=20)
-        assert [found.get(timeout=20) for _ in paths] == paths
+        assert [found.get(timeout=20) for _ in left] == left
 
 
 # Patience --------------------------------------------------------------------------------------------------------

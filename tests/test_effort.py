@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -239,19 +238,21 @@ def test_answers_do_not_depend_on_how_many_look_at_them(both, documents, effort)
         assert [scorer.describe()["workers"] for scorer in (one, two)] == [1, 2]
 
 
-def test_where_texts_come_slowly_rows_do_not_wait_for_more_of_them(both):
-    asked = []
+@pytest.mark.parametrize("effort", ["fast", "auto", "full"])
+def test_a_row_does_not_wait_for_the_next_input(both, effort):
+    asked = threading.Event()
 
     def slowly():
-        for number in range(12):
-            asked.append(number)
-            yield prose(AUTHORS[number % 3], 20, seed=number)
-            time.sleep(0.15)
+        for number in range(3):
+            yield prose(AUTHORS[number], 60, seed=number)
+            assert asked.wait(timeout=20)
+            asked.clear()
 
-    rows = Scorer(both, effort="fast").score_texts(slowly())
-    next(rows)
-    assert len(asked) < 8
-    assert len(list(rows)) == 11
+    rows = Scorer(both, effort=effort).score_texts(slowly())
+    for number in range(3):
+        assert next(rows).index == number  # the next text comes only now
+        asked.set()
+    assert list(rows) == []
 
 
 def test_what_breaks_while_documents_are_looked_at_reaches_the_caller(both, documents, monkeypatch):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -53,8 +55,17 @@ def test_what_is_heavy_enough_does_not_wait_at_all(monkeypatch):
     assert intake.take() == [7]
 
 
-def held_up(intake: Intake[int], weight: int) -> tuple[threading.Thread, list[int]]:
-    """A reader that puts until it is told that nobody takes any more, and what it got rid of."""
+def eventually(condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 20
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    return condition()
+
+
+@settings(max_examples=5)
+@given(weight=st.sampled_from([1, 30]))
+def test_a_reader_that_is_too_fast_is_held_up_by_number_and_by_weight(weight):
+    intake: Intake[int] = Intake(1, 4, 4, weight=40)
     put: list[int] = []
 
     def read() -> None:
@@ -63,20 +74,13 @@ def held_up(intake: Intake[int], weight: int) -> tuple[threading.Thread, list[in
 
     thread = threading.Thread(target=read, daemon=True)
     thread.start()
-    thread.join(timeout=0.2)
-    return thread, put
-
-
-@settings(max_examples=5)
-@given(weight=st.sampled_from([1, 30]))
-def test_a_reader_that_is_too_fast_is_held_up_by_number_and_by_weight(weight):
-    intake: Intake[int] = Intake(1, 4, 4, weight=40)
-    thread, put = held_up(intake, weight)
+    held = 8 if weight == 1 else 3
+    assert eventually(lambda: len(put) == held)
+    thread.join(timeout=0.1)
     assert thread.is_alive()
-    assert len(put) == (8 if weight == 1 else 3)
-    assert intake.take()
-    thread.join(timeout=0.2)
-    assert len(put) > (8 if weight == 1 else 3)
+    assert len(put) == held
+    taken = len(intake.take())
+    assert eventually(lambda: len(put) == held + taken)
     intake.close(discard=True)
     thread.join(timeout=20)
     assert not thread.is_alive()

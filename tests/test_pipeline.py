@@ -124,22 +124,6 @@ def test_a_slow_reader_of_results_holds_the_run_back(scorer, corpus):
     rows.close()
 
 
-def test_a_row_does_not_wait_for_the_next_input(scorer):
-    asked = threading.Event()
-
-    def texts():
-        for number in range(3):
-            yield prose("Ada", 30, number)
-            assert asked.wait(timeout=20)
-            asked.clear()
-
-    rows = scorer.score_texts(texts())
-    for number in range(3):
-        assert next(rows).index == number  # the next text comes only now
-        asked.set()
-    assert list(rows) == []
-
-
 def test_an_error_in_a_thread_reaches_the_caller(scorer, corpus):
     def documents():
         yield str(corpus / "Ada")
