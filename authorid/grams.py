@@ -194,14 +194,15 @@ class _CommonWords:
 def _powers(count: int) -> tuple[Keys, Keys]:
     """`_GOLDEN` to the power 1, 2, ... `count`, and its inverse to the power 0, 1, ..., modulo 2**64."""
     global _known_powers
-    powers, inverse = _known_powers
-    if len(powers) < count:
+    known = _known_powers
+    if len(known[0]) < count:
         size = 1 << (count - 1).bit_length()
         powers = np.full(size, _GOLDEN, dtype=np.uint64)
         inverse = np.full(size, pow(_GOLDEN, -1, 1 << 64), dtype=np.uint64)
         inverse[0] = 1
-        _known_powers = np.multiply.accumulate(powers), np.multiply.accumulate(inverse)
-        powers, inverse = _known_powers
+        # Another thread may put in fewer of them meanwhile: each goes on with its own.
+        known = _known_powers = np.multiply.accumulate(powers), np.multiply.accumulate(inverse)
+    powers, inverse = known
     return powers[:count], inverse
 
 

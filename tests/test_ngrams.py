@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tracemalloc
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authorid.grams import Reader, View, _CommonWords
+from authorid.grams import Reader, View, _CommonWords, _powers
 from authorid.ngrams import NgramExpert
 from authorid.tensors import read_tensors, write_tensors
 
@@ -131,6 +132,26 @@ def test_ngrams_stay_within_their_text(company):
             alone = [reader.grams([text])[number][kind] for text in company]
             own = np.delete(grams.buckets, grams.crossing)
             assert np.array_equal(own, np.concatenate([one.buckets for one in alone] or [own]))
+
+
+def test_another_thread_may_want_fewer_powers_at_any_moment(monkeypatch):
+    few = (np.ones(10, dtype=np.uint64), np.ones(10, dtype=np.uint64))
+    monkeypatch.setattr("authorid.grams._known_powers", few)
+
+    def meanwhile(frame, event, _):
+        """Before every line, put in what that thread would have."""
+        if frame.f_code is _powers.__code__:
+            frame.f_globals["_known_powers"] = few
+            return meanwhile
+        return None
+
+    sys.settrace(meanwhile)
+    try:
+        powers, inverse = _powers(5000)
+    finally:
+        sys.settrace(None)
+    assert len(powers) == 5000 <= len(inverse)
+    assert (powers[1:] * inverse[1:5000] == powers[0]).all()
 
 
 def test_scores_do_not_depend_on_history():

@@ -38,11 +38,12 @@ class _Echo:
         return line
 
 
-_lines = csv.writer(_Echo(), lineterminator="\n")
+_ECHO = _Echo()
 
 
 def _csv_line(values: list[str]) -> bytes:
-    line: str = _lines.writerow(values)
+    # A writer of its own: one keeps its line while it works on it, and several runs may write at once.
+    line: str = csv.writer(_ECHO, lineterminator="\n").writerow(values)
     return line.encode("utf-8")
 
 
