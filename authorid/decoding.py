@@ -136,7 +136,8 @@ def _detected(data: bytes) -> tuple[str, str]:
     return str(best), best.encoding
 
 
-_NEWLINES = re.compile(r"\r\n?|\u0085|\u2028")
+_NEWLINES = ("\r\n", "\r", "\u0085", "\u2028")
+"""Ends of lines, the longer one before what it begins with."""
 
 _STRETCH = 128
 
@@ -149,8 +150,8 @@ def tidy(text: str) -> str:
 
     How a file ends its lines, and whether it writes é as one character or two, says which program wrote it.
     """
-    if "\r" in text or not text.isascii():
-        text = _NEWLINES.sub("\n", text)
+    for newline in _NEWLINES:
+        text = text.replace(newline, "\n")
     if text.isascii():
         return text
     # In stretches: normalising takes time quadratic in the number of combining marks that follow each other, and a

@@ -2,7 +2,8 @@
 
 A text is looked at through several `View`: its bytes, its words, and *distorted* texts in which all but the
 commonest words are masked, so that what is left is manner rather than subject (Stamatatos, "Authorship Attribution
-Using Text Distortion", 2017). All of it is numpy on whole arrays; no Python code runs per character or word.
+Using Text Distortion", 2017). All of it is numpy on whole arrays; no Python code runs per character or word. When
+scoring, `_native.c` does the same text by text (`authorid.rows`): what is changed here is changed there.
 
 ::
 
@@ -22,7 +23,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Grams", "Keys", "Places", "Reader", "View", "steps"]
+__all__ = ["Grams", "Keys", "Places", "Reader", "View", "encoded", "steps"]
 
 Bytes = npt.NDArray[np.uint8]
 Keys = npt.NDArray[np.uint64]
@@ -171,6 +172,11 @@ class _CommonWords:
                 return
         raise ValueError("the hashes of the common words are not spread")
 
+    @property
+    def slots(self) -> tuple[_Ranks, Keys, int]:
+        """The table of ranks, hash by rank, and by how much a hash is shifted to find its place in the table."""
+        return self._table, self._hashes, int(self._shift)
+
     def _slots(self, hashes: Keys, probe: int) -> npt.NDArray[np.int64]:
         slots = (hashes >> self._shift).astype(np.int64)
         return (slots + probe) & (len(self._table) - 1) if probe else slots
@@ -232,10 +238,15 @@ class Reader:
         self.bits = bits
         self._common = _CommonWords(common)
 
+    @property
+    def language(self) -> tuple[bytes, bytes, bytes, _Ranks, Keys, int]:
+        """What `authorid.native` has to know of bytes and words: class, shape and space; ranks, hashes and a shift."""
+        return _CLASS, _SHAPE.tobytes(), _SPACE.tobytes(), *self._common.slots
+
     @staticmethod
     def word_hashes(text: str) -> Keys:
         """Hashes of the words (letters and digits, case-folded in ASCII) of `text`, in their order."""
-        joined = _join([text])
+        joined = _joined(*encoded([text]))
         if not len(joined.bytes):
             return np.zeros(0, dtype=np.uint64)
         words = _Words(joined)
@@ -247,10 +258,10 @@ class Reader:
 
     def grams(self, texts: Sequence[str]) -> list[list[Grams]]:
         """For each view, the n-grams of all `texts`, once for every size."""
-        joined = _join(texts)
+        joined = _joined(*encoded(texts))
         if not len(joined.bytes):
             nothing = np.zeros(0, dtype=np.int64)
-            return [[Grams(nothing, joined.edges, size) for size in view.sizes] for view in self.views]
+            return [[Grams(nothing, joined.edges) for _ in view.sizes] for view in self.views]
         words = _Words(joined)
         ranks = self._rank(words)
         masked: dict[tuple[int, str], _Joined] = {}
@@ -281,7 +292,7 @@ class Reader:
                     masked[key] = _distort(view, joined, words, ranks)
                 joined = masked[key]
             edges, keys = joined.edges, _byte_grams(joined.bytes, view.sizes)
-        return [Grams(self._hash(number, own), edges, size) for own, size in zip(keys, view.sizes, strict=True)]
+        return [_within(self._hash(number, own), edges, size) for own, size in zip(keys, view.sizes, strict=True)]
 
     def _hash(self, number: int, keys: Keys) -> Places:
         # The view and, through it, the table of all views: the same bytes seen in two views are two features.
@@ -295,35 +306,36 @@ class Reader:
 
 @dataclass(frozen=True, slots=True)
 class Grams:
-    """The n-grams of one size in texts laid end to end: one at every unit, but for the last `size` - 1 of them all.
+    """The n-grams of one size in one view of some texts, one text after the other.
 
-    `buckets` int64 [n-grams]; `edges` [texts + 1] says at which unit each text begins.
+    `buckets` int64 [n-grams]; `edges` int64 [texts + 1] says where those of each text begin.
     """
 
     buckets: Places
     edges: Places
-    size: int
-
-    @property
-    def crossing(self) -> Places:
-        """Those that begin in one text and end in another, so they are no n-grams of anything."""
-        inner = self.edges[1:-1]
-        crossing: Places = (inner[:, None] - np.arange(1, self.size)).ravel()
-        return crossing[(crossing >= 0) & (crossing < len(self.buckets))]
-
-    @property
-    def begun(self) -> Places:
-        """How many begin in each text, [texts]: all its own, and those that are `crossing` to the next."""
-        begun: Places = np.diff(np.minimum(self.edges, len(self.buckets)))
-        return begun
 
 
-def _join(texts: Sequence[str]) -> _Joined:
-    """UTF-8 bytes, with one space for two or more characters of ASCII white space in a row."""
+def _within(buckets: Places, edges: Places, size: int) -> Grams:
+    """The n-grams that begin at each unit of texts laid end to end, but for those that end in the next text."""
+    inner = edges[1:-1]
+    crossing = (inner[:, None] - np.arange(1, size)).ravel()
+    kept = np.ones(len(buckets), dtype=bool)
+    kept[crossing[(crossing >= 0) & (crossing < len(buckets))]] = False
+    # How many are kept before each edge; the last n-grams of all begin before the end of the last text.
+    before = np.concatenate([[0], np.cumsum(kept)])
+    return Grams(buckets[kept], before[np.minimum(edges, len(buckets))])
+
+
+def encoded(texts: Sequence[str]) -> tuple[bytes, Places]:
+    """The UTF-8 bytes of all texts, and the edges [texts + 1] between them."""
     encoded = [text.encode("utf-8", "replace") for text in texts]
-    data: Bytes = np.frombuffer(b"".join(encoded), dtype=np.uint8)
-    edges = np.cumsum([0, *map(len, encoded)])
-    space = np.frombuffer(data.tobytes().translate(_SPACE.tobytes()), dtype=bool)
+    return b"".join(encoded), np.cumsum([0, *map(len, encoded)])
+
+
+def _joined(text: bytes, edges: Places) -> _Joined:
+    """One space for two or more characters of ASCII white space in a row."""
+    data: Bytes = np.frombuffer(text, dtype=np.uint8)
+    space = np.frombuffer(text.translate(_SPACE.tobytes()), dtype=bool)
     again = np.zeros(len(data), dtype=bool)
     again[1:] = space[1:] & space[:-1]
     again[edges[edges < len(data)]] = False

@@ -1,7 +1,7 @@
 """The n-gram expert: habits of spelling, punctuation and function words, at thousands of documents a second.
 
 Every `View` of a text counts n-grams (`authorid.grams`); tf-idf (sublinear, length 1 within a view) and one linear
-layer make a score for each author. All of it is numpy on whole arrays.
+layer make a score for each author. All of it is numpy on whole arrays, or compiled (`authorid.native`).
 
 ::
 
@@ -17,7 +17,6 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +24,11 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.errors import BundleCorruptError
-from authorid.grams import Places, Reader, View, steps
+from authorid.grams import Places, Reader, View
+from authorid.rows import Counts, RowIndex, Rows, add_up
 from authorid.tensors import read_tensors, write_tensors
 
 __all__ = ["NgramExpert", "Reading"]
-
-Rows = npt.NDArray[np.int32]
 
 FORMAT = 1
 
@@ -44,18 +42,6 @@ class Reading:
 
     scores: npt.NDArray[np.float64]
     parts: npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class _Counts:
-    """What occurs in some texts: `rows`, ascending within a text, and how often, `counts` int64; both [rows].
-
-    `edges` [texts * views + 1] says where those of a view of a text begin.
-    """
-
-    rows: Rows
-    counts: npt.NDArray[np.int64]
-    edges: Places
 
 
 def _sums(values: npt.NDArray[Any], edges: Places) -> npt.NDArray[Any]:
@@ -102,12 +88,8 @@ class NgramExpert:
             raise ValueError("numbers that are not finite")
 
     @cached_property
-    def _row_of(self) -> Rows:
-        """Row of each bucket, [views, buckets]; -1 where it has none."""
-        table = np.full((len(self.reader.views), 1 << self.reader.bits), -1, dtype=np.int32)
-        for own, start, stop in zip(table, self.bounds[:-1], self.bounds[1:], strict=True):
-            own[self.buckets[start:stop].astype(np.int64)] = np.arange(start, stop)
-        return table
+    def _index(self) -> RowIndex:
+        return RowIndex(self.reader, self.buckets, self.bounds)
 
     def features(self, text: str) -> tuple[Rows, npt.NDArray[np.float32]]:
         """Rows that occur in `text`, ascending, and their values float32: tf-idf of length `weight` in each view."""
@@ -126,18 +108,18 @@ class NgramExpert:
         done = 0
         for counts in self._counts(texts):
             own = parts[done : done + len(counts.edges) // views]
-            self._add_up(counts, own)
+            add_up(self.weights, counts, self._values(counts) * self.scale.take(counts.rows), own)
             done += len(own)
         return Reading(self.bias + parts.sum(axis=1), parts)
 
-    def _counts(self, texts: Sequence[str]) -> Iterator[_Counts]:
+    def _counts(self, texts: Sequence[str]) -> Iterator[Counts]:
         """The n-grams of all `texts`, of as many together as memory is spared for."""
         most = max(1, min(_TOGETHER, np.iinfo(np.int32).max // max(1, len(self.buckets))))
         group: list[str] = []
         room = _PIECE
         for text in texts:
             if group and (len(group) == most or len(text) > room):
-                yield self._together(group)
+                yield self._index.count(group)
                 group, room = [], _PIECE
             if len(text) > _PIECE:
                 yield self._piece_by_piece(text)
@@ -145,41 +127,17 @@ class NgramExpert:
                 group.append(text)
                 room -= len(text)
         if group:
-            yield self._together(group)
+            yield self._index.count(group)
 
-    def _together(self, texts: Sequence[str]) -> _Counts:
-        """The rows of all `texts`, by text and row."""
-        step = len(self.buckets)
-        offsets = np.arange(len(texts), dtype=np.int32) * np.int32(step)
-        found = []
-        for number, view in enumerate(self.reader.grams(texts)):
-            for grams in view:
-                rows = self._row_of[number].take(grams.buckets)
-                rows[grams.crossing] = -1
-                known = rows >= 0
-                rows += offsets.repeat(grams.begun)
-                found.append(rows[known])
-        rows = np.concatenate(found)
-        rows.sort()
-        first = np.empty(len(rows), dtype=bool)
-        first[:1] = True
-        np.not_equal(rows[1:], rows[:-1], out=first[1:])
-        firsts = np.flatnonzero(first)
-        rows, counts = rows.take(firsts), steps(firsts, len(rows))
-        edges = np.searchsorted(rows, (offsets[:, None] + np.array(self.bounds[:-1], dtype=np.int32)).ravel())
-        edges = np.append(edges, len(rows))
-        rows -= offsets.repeat(np.diff(edges[:: len(self.reader.views)]))
-        return _Counts(rows, counts, edges)
-
-    def _piece_by_piece(self, text: str) -> _Counts:
+    def _piece_by_piece(self, text: str) -> Counts:
         total = np.zeros(len(self.buckets), dtype=np.int64)
         for piece in _pieces(text):
-            counts = self._together([piece])
+            counts = self._index.count([piece])
             total[counts.rows] += counts.counts
         rows = np.flatnonzero(total).astype(np.int32)
-        return _Counts(rows, total[rows], np.append(np.searchsorted(rows, self.bounds[:-1]), len(rows)))
+        return Counts(rows, total[rows], np.append(np.searchsorted(rows, self.bounds[:-1]), len(rows)))
 
-    def _values(self, counts: _Counts) -> npt.NDArray[np.float32]:
+    def _values(self, counts: Counts) -> npt.NDArray[np.float32]:
         """tf-idf of length `weight` in each view of each text, float32 [rows]."""
         views = self.reader.views
         values = _sublinear(counts.counts)
@@ -192,28 +150,6 @@ class NgramExpert:
         weights = np.tile([view.weight for view in views], len(sizes) // len(views))
         values *= (weights / np.where(lengths > 0, lengths, 1.0)).repeat(sizes)
         return values.astype(np.float32)
-
-    def _add_up(self, counts: _Counts, parts: npt.NDArray[np.float64]) -> None:
-        """Fill in `parts` [texts, views, authors] for the texts of `counts`."""
-        views = len(self.reader.views)
-        values = self._values(counts) * self.scale.take(counts.rows)
-        edges = counts.edges.tolist()
-        # Room for the weights of one text, or of one block of it, again and again: it stays in the cache.
-        most = min(_BLOCK, int(np.diff(counts.edges[::views]).max(initial=0)))
-        stored = np.empty((most, len(self.bias)), dtype=self.weights.dtype)
-        floats = np.empty((most, len(self.bias)), dtype=np.float32)
-        for text, part in enumerate(parts):
-            own = edges[text * views : (text + 1) * views + 1]
-            for first in range(own[0], own[-1], _BLOCK):
-                last = min(first + _BLOCK, own[-1])
-                self.weights.take(counts.rows[first:last], axis=0, out=stored[: last - first], mode="clip")
-                weights = floats[: last - first]
-                np.copyto(weights, stored[: last - first])
-                for view, (start, stop) in enumerate(pairwise(own)):
-                    start, stop = max(start, first), min(stop, last)
-                    if start < stop:
-                        # einsum adds in one order, whatever the machine's BLAS and its threads; answers do not change.
-                        part[view] += np.einsum("i,ij->j", values[start:stop], weights[start - first : stop - first])
 
     def to_bytes(self) -> bytes:
         """The expert as a safetensors file; `from_bytes` reads it back."""
@@ -263,9 +199,6 @@ class NgramExpert:
 
 
 _KINDS = {"common": "<u8", "buckets": "<u4", "idf": "<f4", "scale": "<f4", "bias": "<f4"}
-
-_BLOCK = 1 << 16
-"""Rows whose weights are taken at once: a long document needs no more memory than a short one."""
 
 _TOGETHER = 128
 """Short texts that are looked at together, at most."""

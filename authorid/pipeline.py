@@ -30,6 +30,7 @@ from typing import Any, Final, get_args
 import numpy as np
 import numpy.typing as npt
 
+from authorid import native
 from authorid.attribution import Attribution, failed
 from authorid.batching import Batcher
 from authorid.bundle import Bundle, load_bundle
@@ -135,6 +136,7 @@ class Scorer:
         about: dict[str, Any] = {
             "effort": self.effort,
             "unknown_below": [self.decision.unknown_threshold, self.decision.least_familiar],
+            "ngrams": None if self._expert is None else "numpy" if native.module is None else "compiled",
             "model": self.bundle.name,
         }
         engine = self.engine

@@ -10,12 +10,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from authorid import native
 from authorid.grams import Reader, View, _CommonWords, _powers
 from authorid.ngrams import NgramExpert
 from authorid.tensors import read_tensors, write_tensors
 
 pytest.importorskip("scipy")
 from authorid.training.ngrams import NgramOptions, count, fit
+
+
+@pytest.fixture(scope="module", autouse=True, params=["compiled", "numpy"])
+def loops(request):
+    """Everything here holds for the compiled loops and for those in numpy."""
+    if request.param == "compiled" and native.module is None:
+        pytest.skip("this package was built without a C compiler")
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "numpy":
+            patch.setattr(native, "module", None)
+        yield
+
 
 WORDS = ["the", "The", "of", "river", "boat", "U.S.", "don't", "1996", "3.5", "Größe", "日本", "and", ",", ".", "a\nb"]
 
@@ -76,9 +89,9 @@ def test_memory_does_not_grow_with_the_text():
     words = expert()
     words.scores("warm up")
     peaks = []
-    for size in (1, 8):
+    for text in ["the river and the boat " * (20_000 * size) for size in (1, 8)]:
         tracemalloc.start()
-        words.scores("the river and the boat " * (20_000 * size))
+        words.scores(text)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.5 * peaks[0]
@@ -129,9 +142,10 @@ def test_ngrams_stay_within_their_text(company):
     reader = OF_EVERY_KIND.reader
     for number, view in enumerate(reader.grams(company)):
         for kind, grams in enumerate(view):
-            alone = [reader.grams([text])[number][kind] for text in company]
-            own = np.delete(grams.buckets, grams.crossing)
-            assert np.array_equal(own, np.concatenate([one.buckets for one in alone] or [own]))
+            assert grams.edges[0] == 0 and grams.edges[-1] == len(grams.buckets)
+            for text, start, stop in zip(company, grams.edges[:-1], grams.edges[1:], strict=True):
+                (alone,) = reader.grams([text])[number][kind : kind + 1]
+                assert np.array_equal(grams.buckets[start:stop], alone.buckets)
 
 
 def test_another_thread_may_want_fewer_powers_at_any_moment(monkeypatch):

@@ -1,0 +1,145 @@
+"""From n-grams to scores: which rows of the expert occur in texts and how often, and the sum of their weights.
+
+Compiled where that is possible (`authorid.native`). The answers are the same to the bit either way: counts are whole
+numbers, and the sums add in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from authorid import native
+from authorid.grams import Grams, Places, Reader, encoded, steps
+
+__all__ = ["Counts", "RowIndex", "Rows", "add_up"]
+
+Rows = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What occurs in some texts: `rows`, ascending within a text, and how often, `counts` int64; both [rows].
+
+    `edges` [texts * views + 1] says where those of a view of a text begin.
+    """
+
+    rows: Rows
+    counts: npt.NDArray[np.int64]
+    edges: Places
+
+
+class RowIndex:
+    """Finds the rows of texts: `buckets` [rows] in order of views, those of a view in ascending order.
+
+    `bounds` [views + 1] says where the rows of a view of the `reader` begin.
+    """
+
+    def __init__(self, reader: Reader, buckets: npt.NDArray[np.uint32], bounds: Sequence[int]) -> None:
+        self._reader = reader
+        self._buckets = [buckets[start:stop].astype(np.int64) for start, stop in pairwise(bounds)]
+        self._bounds = np.array(bounds, dtype=np.int64)
+        self._size = 1 << reader.bits
+
+    def count(self, texts: Sequence[str]) -> Counts:
+        """What occurs in `texts`."""
+        if native.module is None:
+            return self._sorted(self._reader.grams(texts), len(texts))
+        data, ends = encoded(texts)
+        # No text has more rows than n-grams, nor more than there are; memory that is not used is never touched.
+        room = min(len(data) * len(self._parts), len(texts) * int(self._bounds[-1]))
+        rows, counts = np.empty(room, dtype=np.int32), np.empty(room, dtype=np.int64)
+        edges = np.empty(len(texts) * len(self._buckets) + 1, dtype=np.int64)
+        reader = self._reader
+        found = native.module.count(
+            data, ends, reader.language, self._parts, reader.bits, self._bounds, rows, counts, edges
+        )
+        return Counts(rows[:found], counts[:found], edges)
+
+    @cached_property
+    def _parts(self) -> list[tuple[Any, ...]]:
+        """What the compiled loop knows of each size of each view.
+
+        Besides what the view is: a bit for each bucket, how many are set before every 64th, and its first row. The row
+        of a bucket is the number of bits set before it, found in a twentieth of the memory of a table of rows.
+        """
+        parts = []
+        for number, view in enumerate(self._reader.views):
+            has = np.zeros(self._size, dtype=bool)
+            has[self._buckets[number]] = True
+            marks = np.packbits(has, bitorder="little").view("<u8").astype(np.uint64)
+            ranks = np.searchsorted(self._buckets[number], np.arange(0, self._size, 64)).astype(np.uint32)
+            keep = -1 if view.keep is None else view.keep
+            about = number, view.unit == "word", keep, view.mask == "one"
+            parts += [(*about, size, marks, ranks, int(self._bounds[number])) for size in view.sizes]
+        return parts
+
+    @cached_property
+    def _row_of(self) -> Rows:
+        """Row of each bucket, [views, buckets]; -1 where it has none."""
+        table = np.full((len(self._buckets), self._size), -1, dtype=np.int32)
+        for own, buckets, start in zip(table, self._buckets, self._bounds.tolist(), strict=False):
+            own[buckets] = np.arange(start, start + len(buckets))
+        return table
+
+    def _sorted(self, grams: Sequence[Sequence[Grams]], texts: int) -> Counts:
+        views = len(self._buckets)
+        offsets = np.arange(texts, dtype=np.int32) * np.int32(self._bounds[-1])
+        found = []
+        for table, view in zip(self._row_of, grams, strict=True):
+            for own in view:
+                rows = table.take(own.buckets)
+                known = rows >= 0
+                rows += offsets.repeat(np.diff(own.edges))
+                found.append(rows[known])
+        rows = np.concatenate(found)
+        rows.sort()
+        first = np.empty(len(rows), dtype=bool)
+        first[:1] = True
+        np.not_equal(rows[1:], rows[:-1], out=first[1:])
+        firsts = np.flatnonzero(first)
+        rows, counts = rows.take(firsts), steps(firsts, len(rows))
+        edges = np.searchsorted(rows, (offsets[:, None] + self._bounds[:-1].astype(np.int32)).ravel())
+        edges = np.append(edges, len(rows))
+        rows -= offsets.repeat(np.diff(edges[::views]))
+        return Counts(rows, counts, edges)
+
+
+def add_up(
+    weights: npt.NDArray[Any], counts: Counts, values: npt.NDArray[np.float32], parts: npt.NDArray[np.float64]
+) -> None:
+    """Add to `parts` [texts, views, authors] the weights of what occurs, times its `values` float32 [rows].
+
+    `weights` [rows, authors] are int8, float16 or float32; only int8, as trained models have them, is compiled.
+    """
+    if native.module is not None and weights.dtype == np.int8 and weights.flags.c_contiguous:
+        native.module.add_up(weights, counts.rows, values, counts.edges, parts, parts.shape[1], _BLOCK)
+        return
+    views = parts.shape[1]
+    edges = counts.edges.tolist()
+    # Room for the weights of one text, or of one block of it, again and again: it stays in the cache.
+    most = min(_BLOCK, int(np.diff(counts.edges[::views]).max(initial=0)))
+    stored = np.empty((most, weights.shape[1]), dtype=weights.dtype)
+    floats = np.empty((most, weights.shape[1]), dtype=np.float32)
+    for text, part in enumerate(parts):
+        own = edges[text * views : (text + 1) * views + 1]
+        for first in range(own[0], own[-1], _BLOCK):
+            last = min(first + _BLOCK, own[-1])
+            weights.take(counts.rows[first:last], axis=0, out=stored[: last - first], mode="clip")
+            block = floats[: last - first]
+            np.copyto(block, stored[: last - first])
+            for view, (start, stop) in enumerate(pairwise(own)):
+                start, stop = max(start, first), min(stop, last)
+                if start < stop:
+                    # einsum adds in one order, whatever the machine's BLAS and its threads; answers do not change.
+                    part[view] += np.einsum("i,ij->j", values[start:stop], block[start - first : stop - first])
+
+
+_BLOCK = 1 << 16
+"""Rows whose weights are taken at once: a long document needs no more memory than a short one."""
