@@ -46,7 +46,7 @@ from authorid.stats import RunStats
 
 __all__ = ["Effort", "Scorer"]
 
-_CHUNKS = (16, 128)
+_CHUNKS = (16, 64)
 """Documents that the n-grams look at and that are tokenized together: in the first chunk, and at most. The more there
 are, the more seldom threads wait for one another, for Python's lock."""
 
@@ -238,6 +238,9 @@ class Scorer:
 _Item = Document | Failure | Attribution
 """What comes out of reading: a text to score, a failure, or a row that is known already."""
 
+_Finished = Failure | Attribution | Pending
+"""What leaves a stream: a document about which enough was said, or a row as it is."""
+
 _Read = tuple[_Item, float]
 """An item, and when the reading of it began."""
 
@@ -305,7 +308,7 @@ class _Stream:
         """Say that one input has left the stream."""
         self._room.release()
 
-    def results(self) -> Iterator[Failure | Attribution | Pending]:
+    def results(self) -> Iterator[_Finished]:
         """Finished documents, failures and known rows, in the order in which they are finished."""
         pending: dict[int, Pending] = {}
         feeding = {self._feeder, *self._starters}
@@ -323,8 +326,8 @@ class _Stream:
                 working.discard(self._feeder)
             elif isinstance(message, BaseException):
                 raise message
-            elif not isinstance(message, tuple | Pending) or (isinstance(message, Pending) and not message.missing):
-                yield message
+            elif isinstance(message, list):
+                yield from message
             elif isinstance(message, Pending):
                 pending[message.document.index] = message
             else:
@@ -377,26 +380,31 @@ class _Stream:
             self._start_chunk(chunk)
 
     def _start_chunk(self, chunk: Sequence[_Read]) -> None:
-        items = self._begin(chunk)
+        finished, asking = self._begin(chunk)
+        # All at once: if they were taken one by one, threads would hand Python's lock to and fro for each.
+        self._inbox.put(finished)
         with self._stats.stages.stage("tokenize"):
-            token_ids = iter(self._tokenize([text for _, text in items if text is not None]))
-        for item, text in items:
-            if not self._send(item, None if text is None else next(token_ids)):
+            token_ids = self._tokenize([text for _, text in asking])
+        for (item, _), ids in zip(asking, token_ids, strict=True):
+            if not self._send(item, ids):
                 return
 
-    def _begin(self, chunk: Sequence[_Read]) -> list[tuple[Failure | Attribution | Pending, str | None]]:
-        """Ask the n-gram expert about the documents; texts come along when the encoder is to be asked too."""
+    def _begin(self, chunk: Sequence[_Read]) -> tuple[list[_Finished], list[tuple[Pending, str]]]:
+        """Ask the n-gram expert about the documents: what is finished then, and what the encoder is to look at."""
         with self._stats.stages.stage("infer"):
             begun = iter(self._ask_ngrams([(item, at) for item, at in chunk if isinstance(item, Document)]))
-        items: list[tuple[Failure | Attribution | Pending, str | None]] = []
+        finished: list[_Finished] = []
+        asking = []
         for item, _ in chunk:
             if not isinstance(item, Document):
-                items.append((item, None))
+                finished.append(item)
                 continue
             pending = next(begun)
-            asks = isinstance(pending, Pending) and pending.probabilities is None
-            items.append((pending, item.text if asks else None))
-        return items
+            if isinstance(pending, Pending) and pending.probabilities is None:
+                asking.append((pending, item.text))
+            else:
+                finished.append(pending)
+        return finished, asking
 
     def _ask_ngrams(self, documents: Sequence[tuple[Document, float]]) -> Sequence[Pending | Failure]:
         try:
@@ -418,23 +426,20 @@ class _Stream:
                 return [f"the tokenizer failed on this document: {first_line(error)}"]
             return [ids for text in texts for ids in self._tokenize([text])]
 
-    def _send(self, item: Failure | Attribution | Pending, ids: npt.NDArray[np.int32] | str | None) -> bool:
-        """Pass one input on, waiting for the encoder. False when the run was stopped meanwhile."""
-        if not isinstance(item, Pending) or ids is None or self._experts.windower is None:
-            self._inbox.put(item)
-            return True
+    def _send(self, item: Pending, ids: npt.NDArray[np.int32] | str) -> bool:
+        """Pass one document on to the encoder, waiting for room. False when the run was stopped meanwhile."""
         document = item.document
-        if isinstance(ids, str):
-            self._inbox.put(Failure(document.index, document.path, ids))
+        if isinstance(ids, str) or self._experts.windower is None:
+            self._inbox.put([Failure(document.index, document.path, str(ids))])
             return True
         try:
             windows = self._experts.windower.windows(ids, document.index)
             first = self._experts.ask(item, windows)
         except MemoryError:
-            self._inbox.put(Failure(document.index, document.path, "out of memory while cutting it into windows"))
+            self._inbox.put([Failure(document.index, document.path, "out of memory while cutting it into windows")])
             return True
         if not windows:
-            self._inbox.put(Failure(document.index, document.path, "no text (no tokens)"))
+            self._inbox.put([Failure(document.index, document.path, "no text (no tokens)")])
             return True
         self._inbox.put(item)
         return all(self._batcher.put(window) for window in first)

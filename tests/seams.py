@@ -49,7 +49,7 @@ def killed(out: Path, versions: list[int], seam: int, log: Path, *, resume: bool
     """Run `attempt` in a child that dies at its `seam`-th seam. False when it came to its end before."""
     child = os.fork()
     if child == 0:
-        journals._SYNC_SECONDS, journals._SYNC_SHARE = 0.0, 1e9
+        journals._GROUP, journals._SYNC_SECONDS, journals._SYNC_SHARE = 1, 0.0, 1e9
         count = itertools.count()
         synced: dict[int, int] = {}
 

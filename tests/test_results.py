@@ -5,14 +5,13 @@ import csv
 import errno
 import io
 import json
-import math
 import os
 import stat
 import threading
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from authorid.attribution import Attribution
@@ -21,18 +20,19 @@ from authorid.errors import OutputError
 from authorid.results import FORMATS, durable, format_for, open_writer, reserve
 from authorid.results import journal as journals
 from authorid.results.journal import Entry, Journal, entries, header
-from authorid.results.resume import Earlier, differences, merge
-from authorid.results.text import cell, visible
+from authorid.results.resume import Earlier, Known, differences, merge
+from authorid.results.text import cell, exact, visible
 from authorid.results.writer import COLUMNS
 
 PATHS = st.binary(min_size=1, max_size=40).filter(lambda raw: b"\0" not in raw).map(os.fsdecode)
 PROBABILITIES = st.floats(0, 1)
+AUTHORS = st.text(min_size=1, max_size=10)
 ROWS = st.builds(
     Attribution,
     index=st.just(0),
     path=PATHS,
     status=st.sampled_from(["scored", "unknown"]),
-    ranking=st.tuples(st.tuples(st.text(max_size=10), PROBABILITIES), st.tuples(st.text(max_size=10), PROBABILITIES)),
+    ranking=st.tuples(st.tuples(AUTHORS, PROBABILITIES), st.tuples(AUTHORS, PROBABILITIES)),
     windows=st.integers(0, 10**9),
     tokens=st.integers(0, 10**9),
     encoding=st.sampled_from(["utf-8", "cp1252"]),
@@ -41,6 +41,13 @@ ROWS = st.builds(
     familiarity=st.none() | PROBABILITIES,
 )
 FAILURES = st.builds(Attribution, index=st.just(0), path=PATHS, status=st.just("failed"), error=st.text(max_size=20))
+
+
+LINES = st.one_of(*(st.builds(written.row, ROWS | FAILURES, st.just(5)) for written in FORMATS.values()))
+
+
+def line(path="a", status="scored", sha256="0" * 64):
+    return FORMATS["csv"].row(row(path, status, sha256), 5)
 
 
 def row(path="a", status="scored", sha256="0" * 64, probability=0.75):
@@ -53,27 +60,42 @@ def row(path="a", status="scored", sha256="0" * 64, probability=0.75):
 
 @given(ROWS | FAILURES)
 def test_a_csv_row_is_one_line_of_harmless_cells(attribution):
-    first, encode = FORMATS["csv"]
-    data = encode(attribution)
+    written = FORMATS["csv"]
+    data = written.row(attribution, 5)
     assert data.count(b"\n") == 1
     assert not any((byte < 0x20 and byte != 0x0A) or byte == 0x7F for byte in data)
     text = data.decode("utf-8")
-    (record,) = csv.DictReader(io.StringIO(first().decode() + text))
+    (record,) = csv.DictReader(io.StringIO(written.header().decode() + text))
     assert list(record) == list(COLUMNS)
     assert record["path"] == cell(attribution.path)
     for column in ("path", "author", "runner_up", "error"):
         assert not record[column].startswith(("=", "+", "-", "@", "\t", "\r"))
 
 
-@given(st.lists(PATHS, min_size=2, max_size=2, unique=True))
-def test_different_names_stay_different_in_a_csv(paths):
-    assert cell(paths[0]) != cell(paths[1])
+@given(PATHS | st.text())
+@example(" '=1;=2")
+@example("\\x41")
+def test_what_a_cell_shows_can_be_told_exactly(text):
+    """So different names stay different, too."""
+    assert exact(cell(text)) == text
+
+
+@given(ROWS | FAILURES, st.integers(1, 5))
+@pytest.mark.parametrize("form", sorted(FORMATS))
+def test_a_row_can_be_read_back(form, attribution, top):
+    line = FORMATS[form].row(attribution, top)
+    read = FORMATS[form].parse(line)
+    for field in ("path", "status", "windows", "tokens", "encoding", "sha256"):
+        assert getattr(read, field) == getattr(attribution, field)
+    assert (read.error or "") == (attribution.error or "")
+    for (name, probability), (wanted, exactly) in zip(read.ranking, attribution.ranking, strict=True):
+        assert name == wanted
+        assert abs(probability - exactly) <= (5.1e-7 if form == "csv" else 0)
 
 
 @given(ROWS | FAILURES)
 def test_a_jsonl_row_is_exact_and_plain_ascii(attribution):
-    _, encode = FORMATS["jsonl"]
-    line = encode(attribution, top=2)
+    line = FORMATS["jsonl"].row(attribution, 2)
     assert line.isascii()
     assert line.count(b"\n") == 1
     record = json.loads(line)
@@ -109,33 +131,24 @@ def test_the_format_follows_the_name_unless_told():
 
 
 @settings(max_examples=50)
-@given(rows=st.lists(ROWS | FAILURES, max_size=8))
+@given(st.lists(st.tuples(st.integers(0, 3), PATHS, LINES), max_size=8))
 def test_a_journal_gives_back_what_was_written(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("journal") / "j"
-    journal = Journal(path, {"top": 5}, ranked=2)
-    written = [Entry(0, f"{number}/é", item) for number, item in enumerate(rows)]
+    journal = Journal(path, {"top": 5})
+    written = [Entry(*item) for item in rows]
     for entry in written:
-        journal.append(entry.root, entry.below, entry.row)
+        journal.append(entry.root, entry.below, entry.line)
     journal.sync()
     journal.close()
     assert header(path) == {"top": 5}
     assert list(entries(path)) == written
 
 
-def test_numbers_come_back_to_the_last_bit(tmp_path):
-    journal = Journal(tmp_path / "j", {}, ranked=2)
-    journal.append(0, "a", row(probability=math.pi / 4))
-    journal.sync()
-    journal.close()
-    (entry,) = entries(tmp_path / "j")
-    assert entry.row.probability == math.pi / 4
-
-
 def test_wherever_a_journal_is_cut_its_whole_lines_are_read(tmp_path):
     path = tmp_path / "j"
-    journal = Journal(path, {"top": 5}, ranked=2)
+    journal = Journal(path, {"top": 5})
     for number in range(5):
-        journal.append(0, str(number), row(str(number)))
+        journal.append(0, str(number), line(str(number)))
     journal.sync()
     journal.close()
     data = path.read_bytes()
@@ -150,10 +163,10 @@ def test_wherever_a_journal_is_cut_its_whole_lines_are_read(tmp_path):
 @given(st.data())
 def test_a_damaged_line_ends_the_journal_and_is_never_believed(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("journal") / "j"
-    journal = Journal(path, {}, ranked=2)
-    written = [Entry(0, str(number), row(str(number))) for number in range(4)]
+    journal = Journal(path, {})
+    written = [Entry(0, str(number), line(str(number))) for number in range(4)]
     for entry in written:
-        journal.append(entry.root, entry.below, entry.row)
+        journal.append(entry.root, entry.below, entry.line)
     journal.sync()
     journal.close()
     content = bytearray(path.read_bytes())
@@ -164,25 +177,33 @@ def test_a_damaged_line_ends_the_journal_and_is_never_believed(tmp_path_factory,
     assert read == written[: len(read)]
 
 
-def test_a_whole_line_that_is_no_row_ends_the_journal(tmp_path):
-    journal = Journal(tmp_path / "j", {}, ranked=2)
-    journal.append(0, "1", row("1"))
+def test_a_whole_line_that_is_no_entry_ends_the_journal(tmp_path):
+    journal = Journal(tmp_path / "j", {})
+    journal.append(0, "1", line("1"))
     journal.sync()
     journal.close()
     content = (tmp_path / "j").read_bytes()
     (tmp_path / "j").write_bytes(content + content)
-    assert list(entries(tmp_path / "j")) == [Entry(0, "1", row("1"))]
+    assert list(entries(tmp_path / "j")) == [Entry(0, "1", line("1"))]
+
+
+@pytest.mark.parametrize(
+    "payload", [b"", b"x", b"0", b'0 "a"', b'0 "a"x', b"0 1 x", b'0 ["a"] x', b'x "a" y', b"0 \xff", b'0 "a\\u12" x']
+)
+def test_no_entry_is_made_of_nonsense(payload):
+    with pytest.raises(ValueError):
+        Entry.read(payload)
 
 
 def test_a_disk_that_zeroes_the_tail_loses_only_the_tail(tmp_path):
     path = tmp_path / "j"
-    journal = Journal(path, {}, ranked=2)
-    journal.append(0, "a", row("a"))
+    journal = Journal(path, {})
+    journal.append(0, "a", line("a"))
     journal.sync()
     journal.close()
     with path.open("ab") as stream:
         stream.write(bytes(4096))
-    assert [entry.row.path for entry in entries(path)] == ["a"]
+    assert [entry.below for entry in entries(path)] == ["a"]
 
 
 def wait_until(met):
@@ -197,9 +218,9 @@ def test_rows_do_not_wait_for_the_next_one(tmp_path, monkeypatch):
     sync = durable.sync
     monkeypatch.setattr(journals, "_SYNC_SECONDS", 0.2)
     monkeypatch.setattr(durable, "sync", lambda file: (sync(file), synced.append(os.fstat(file).st_size)))
-    journal = Journal(tmp_path / "j", {}, ranked=2)
+    journal = Journal(tmp_path / "j", {})
     for number in range(3):
-        journal.append(0, str(number), row(str(number)))
+        journal.append(0, str(number), line(str(number)))
     wait_until(lambda: len(list(entries(tmp_path / "j"))) == 3)
     wait_until(lambda: synced[-1] == (tmp_path / "j").stat().st_size)
     assert journal.rows == 3
@@ -208,9 +229,9 @@ def test_rows_do_not_wait_for_the_next_one(tmp_path, monkeypatch):
 
 def test_what_waits_is_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr(journals, "_FLUSH_SECONDS", 3600.0)
-    journal = Journal(tmp_path / "j", {}, ranked=2)
+    journal = Journal(tmp_path / "j", {})
     for number in range(1000):
-        journal.append(0, str(number), row(str(number)))
+        journal.append(0, str(number), line(str(number)))
         assert number + 1 - journal.rows < journals._GROUP
     journal.close()
 
@@ -224,32 +245,32 @@ def test_a_disk_that_fails_between_two_rows_is_known_at_the_next_and_nothing_fol
 
     failed = threading.Event()
     monkeypatch.setattr(journals, "_SYNC_SECONDS", 0.2)
-    journal = Journal(tmp_path / "j", {}, ranked=2)
-    journal.append(0, "a", row("a"))
+    journal = Journal(tmp_path / "j", {})
+    journal.append(0, "a", line("a"))
     journal.sync()
     with monkeypatch.context() as patch:
         patch.setattr(durable, seam, fail)
         with journal._turn:  # so that it is not `append` that fails
-            journal._waiting.append((0, "b", (), journals._others(row("b"))))
+            journal._waiting.append((0, "b", line("b")))
         assert failed.wait(20)
-    for use in (lambda: journal.append(0, "c", row("c")), journal.flush, journal.sync):
+    for use in (lambda: journal.append(0, "c", line("c")), journal.flush, journal.sync):
         with pytest.raises(OSError, match="No space left"):
             use()
     journal.close()
-    kept = [entry.row.path for entry in entries(tmp_path / "j")]
+    kept = [entry.below for entry in entries(tmp_path / "j")]
     assert kept == (["a"] if seam == "write_all" else ["a", "b"])
     assert (tmp_path / "j").read_bytes().endswith(b"\nhalf a li")
 
 
 def test_merging_puts_the_newer_rows_first_and_the_older_ones_beyond_them(tmp_path):
     for name, places in (("new", "abd"), ("old", "abcdef")):
-        journal = Journal(tmp_path / name, {"of": "both"}, ranked=2)
+        journal = Journal(tmp_path / name, {"of": "both"})
         for place in places:
-            journal.append(0, place, row(place, sha256=name))
+            journal.append(0, place, line(place, sha256=name))
         journal.sync()
         journal.close()
-    merge(tmp_path / "new", tmp_path / "old", tmp_path / "merged", ranked=2)
-    assert [(e.below, e.row.sha256) for e in entries(tmp_path / "merged")] == [
+    merge(tmp_path / "new", tmp_path / "old", tmp_path / "merged")
+    assert [(e.below, FORMATS["csv"].parse(e.line).sha256) for e in entries(tmp_path / "merged")] == [
         *(("a", "new"), ("b", "new"), ("d", "new")),
         *(("e", "old"), ("f", "old")),
     ]
@@ -264,8 +285,8 @@ def found(below, root=0):
 
 
 def earlier(*known, digests=None):
-    rows = (Entry(root, below, row(f"d/{below}", status)) for root, below, status in known)
-    return Earlier(rows, lambda item: (digests or {}).get(item.below, "0" * 64))
+    rows = (Entry(root, below, line(f"d/{below}", status)) for root, below, status in known)
+    return Earlier(rows, FORMATS["csv"].parse, lambda item: (digests or {}).get(item.below, "0" * 64))
 
 
 def test_unchanged_rows_are_kept_and_others_told_apart():
@@ -273,7 +294,7 @@ def test_unchanged_rows_are_kept_and_others_told_apart():
         (0, "a", "scored"), (0, "b", "unknown"), (0, "c/x", "scored"), (0, "d", "failed"), (1, "a", "scored"),
         digests={"b": "1" * 64},
     )  # fmt: skip
-    assert known.recall(found("a")).path == "d/a"
+    assert known.recall(found("a")) == Known(FORMATS["csv"].parse(line("d/a")), line("d/a"))
     assert known.recall(found("aa")) is None
     assert known.recall(found("b")) is None
     assert known.recall(found("d")) is None
@@ -282,6 +303,17 @@ def test_unchanged_rows_are_kept_and_others_told_apart():
     assert known.exhausted
     assert (known.kept, known.changed, known.vanished) == (1, 1, 2)
     assert known.names == ["d/b (changed)", "d/c/x (vanished)", "d/a (vanished)"]
+
+
+@pytest.mark.parametrize(
+    "nonsense", [b"\n", b"a,b\n", line("e").replace(b",9,", b",nine,"), line("e")[:-1] + b",more\n", b'"open\n']
+)
+def test_a_line_that_is_no_row_is_the_last_that_is_looked_at(nonsense):
+    rows = [Entry(0, "a", line("d/a")), Entry(0, "b", nonsense), Entry(0, "c", line("d/c"))]
+    known = Earlier(iter(rows), FORMATS["csv"].parse, lambda _: "0" * 64)
+    assert known.recall(found("a")) is not None
+    assert known.exhausted
+    assert known.recall(found("b")) is None and known.recall(found("c")) is None
 
 
 @given(

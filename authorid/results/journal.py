@@ -1,42 +1,38 @@
 """The journal: every finished row, as soon as it is known, in a file that a crash can only cut short.
 
-A journal is lines of ``CRC32 JSON``. The first says what the run was asked for; each of the others is the row of one
-input with its place in the walk. Rows come in walk order, so a journal is always a prefix of the run. Whatever a
-crash or a full disk did to the end of the file, reading stops at the first line that is not whole.
+A journal is lines that begin with their CRC32. The first says, as JSON, what the run was asked for; each of the others
+has the place of one input in the walk and its row as it stands in the results, which goes into them again to the letter
+when the run is resumed. Rows come in walk order, so a journal is always a prefix of the run. Whatever a crash or a full
+disk did to the end of the file, reading stops at the first line that is not whole.
 
-What it costs is the processor's time: all threads of a run share one interpreter, and the thread that takes rows wakes
-for a few at a time with its caches cold. So a row is only cut down to what is kept of it, and made into a line later,
-in a group. (Whole rows must not wait: their many tuples set off the garbage collector, at more than was gained.) And
-half of a line's time went into the decimals of its probabilities, so they are hexadecimal: the bytes of the numbers.
+A row's line was made for the results anyway, so what the journal costs is a checksum. And the thread that takes rows
+comes by with its caches cold, so it only puts them down: lines are made, and handed to the system, for a group of rows.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import struct
 import threading
 import time
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
-from operator import attrgetter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from authorid.attribution import Attribution
 from authorid.documents import Found
 from authorid.results import durable
 
 __all__ = ["FORMAT", "Entry", "Journal", "entries", "header"]
 
-FORMAT = 2
+FORMAT = 3
 
 _FLUSH_SECONDS = 0.05
 """Rows that come faster than this leave the process in groups: a kill costs at most the rows of this time."""
 
 _GROUP = 128
-"""Rows that may wait for one another: few enough to be bounded, and not to set off the garbage collector."""
+"""Rows that may wait for one another, at most."""
 
 _SYNC_SECONDS = 1.0
 """A power cut costs at most the rows of about this time; they are scored again."""
@@ -44,68 +40,59 @@ _SYNC_SECONDS = 1.0
 _SYNC_SHARE = 0.02
 """On slow disks, how much of the run may go into waiting for them."""
 
-_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+_quoted = json.JSONEncoder().encode
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One row of a journal: the place of its input in the walk (see `Found.place`), and the row itself."""
+    """One row of a journal: the place of its input in the walk (see `Found.place`), and its `line` in the results."""
 
     root: int
     below: str
-    row: Attribution
+    line: bytes
 
     @property
     def place(self) -> tuple[int, tuple[bytes, ...]]:
         """Sorts entries in walk order."""
-        return Found(self.row.path, None, self.root, self.below).place
+        return Found("", None, self.root, self.below).place
 
     @classmethod
-    def read(cls, record: list[Any]) -> Entry:
-        """The entry that `_row_line` wrote as `record`."""
-        root, below, authors, numbers, *others = record
-        probabilities = struct.unpack(f"<{len(authors)}d", bytes.fromhex(numbers))
-        values = dict(zip(_OTHERS, others, strict=True))
-        values["evidence"] = tuple(values["evidence"])
-        return cls(root, below, Attribution(index=0, ranking=tuple(zip(authors, probabilities, strict=True)), **values))
+    def read(cls, payload: bytes) -> Entry:
+        """The entry that `_payload` wrote; raises `ValueError`."""
+        root, _, rest = payload.decode("utf-8").partition(" ")
+        below, end = _DECODER.raw_decode(rest)
+        if not isinstance(below, str) or rest[end : end + 1] != " ":
+            raise ValueError("no entry")
+        return cls(int(root), below, f"{rest[end + 1 :]}\n".encode())
 
 
-_OTHERS = tuple(field.name for field in fields(Attribution) if field.name not in ("index", "ranking"))
-"""The fields of a row that stand in its line as they are, in this order."""
-
-_others = attrgetter(*_OTHERS)
+_DECODER = json.JSONDecoder()
 
 
-_Kept = tuple[int, str, tuple[tuple[str, float], ...], tuple[Any, ...]]
-"""What is kept of an entry: root, below, the likeliest authors, and `_OTHERS`."""
+def _payload(root: int, below: str, line: bytes) -> bytes:
+    # A name may hold anything, line breaks too; a row of results is one line.
+    return b"%d %b %b" % (root, _quoted(below).encode("ascii"), line[:-1])
 
 
-def _row_line(kept: _Kept) -> bytes:
-    """The line of an entry. Exact: floats and paths come back."""
-    root, below, ranking, others = kept
-    authors, probabilities = zip(*ranking, strict=True) if ranking else ((), ())
-    return _line((root, below, authors, struct.pack(f"<{len(ranking)}d", *probabilities).hex(), *others))
+def _line(payload: bytes) -> bytes:
+    return b"%08x %b\n" % (zlib.crc32(payload), payload)
 
 
-def _line(record: dict[str, Any] | tuple[Any, ...]) -> bytes:
-    payload = _encode(record).encode("ascii")
-    return b"%08x %s\n" % (zlib.crc32(payload), payload)
-
-
-def _records(stream: BinaryIO) -> Iterator[Any]:
+def _payloads(stream: BinaryIO) -> Iterator[bytes]:
     for line in stream:
         checksum, _, payload = line[:-1].partition(b" ")
         if not line.endswith(b"\n") or checksum != b"%08x" % zlib.crc32(payload):
             return
-        yield json.loads(payload)
+        yield payload
 
 
 def header(path: Path) -> dict[str, Any] | None:
     """The settings of the run that wrote the journal at `path`; None when there is no (whole) journal there."""
     try:
         with path.open("rb") as stream:
-            record = next(_records(stream), None)
-    except FileNotFoundError:
+            payload = next(_payloads(stream), b"")
+        record = json.loads(payload)
+    except (FileNotFoundError, ValueError):
         return None
     if not isinstance(record, dict) or record.get("journal") != FORMAT:
         return None
@@ -116,12 +103,12 @@ def header(path: Path) -> dict[str, Any] | None:
 def entries(path: Path) -> Iterator[Entry]:
     """The whole rows of the journal at `path`, in walk order."""
     with path.open("rb") as stream:
-        records = _records(stream)
-        next(records, None)
-        for record in records:
+        payloads = _payloads(stream)
+        next(payloads, None)
+        for payload in payloads:
             try:
-                entry = Entry.read(record)
-            except (ValueError, TypeError, KeyError, struct.error):
+                entry = Entry.read(payload)
+            except ValueError:
                 return  # whole, but no row: what follows is not to be believed either
             yield entry
 
@@ -130,18 +117,17 @@ class Journal:
     """A journal that is being written. Raises `OSError` when the disk does not take it.
 
     A row has left the process a moment after `append` (a kill loses no more) and is on the disk about a second later
-    (a power cut loses no more), whether or not others follow. What is lost is scored again. `ranked` is how many
-    authors a row keeps; `rows` counts those that have left the process.
+    (a power cut loses no more), whether or not others follow. What is lost is scored again. `rows` counts those that
+    have left the process.
     """
 
-    def __init__(self, path: Path, settings: dict[str, Any], ranked: int) -> None:
+    def __init__(self, path: Path, settings: dict[str, Any]) -> None:
         self.path = path
         self.rows = 0
-        self._ranked = ranked
-        self._waiting: list[_Kept] = []
+        self._waiting: list[tuple[int, str, bytes]] = []
         self._failure: OSError | None = None
         self._synced = True
-        self._flush_at = self._sync_at = 0.0
+        self._sync_at = 0.0
         # Whoever holds it may use the file. Syncing is done under it too: a disk that falls behind holds up the run,
         # rather than letting rows pile up.
         self._turn = threading.RLock()
@@ -149,17 +135,17 @@ class Journal:
         self._lulls = threading.Thread(target=self._keep_time, name="authorid-journal", daemon=True)
         self._descriptor = durable.create(path)
         try:
-            self._write(_line({"journal": FORMAT, "settings": settings}))
+            self._write(_line(_quoted({"journal": FORMAT, "settings": settings}).encode("ascii")))
             self.sync()
             self._lulls.start()
         except BaseException:
             os.close(self._descriptor)
             raise
 
-    def append(self, root: int, below: str, row: Attribution) -> None:
-        """Add a `row` and the place of its input in the walk."""
-        with self._turn:
-            self._waiting.append((root, below, row.ranking[: self._ranked], _others(row)))
+    def append(self, root: int, below: str, line: bytes) -> None:
+        """Add the place of an input in the walk, and the `line` of its row."""
+        self._waiting.append((root, below, line))
+        if len(self._waiting) >= _GROUP or self._failure is not None:
             self._on_time()
 
     def flush(self) -> None:
@@ -167,9 +153,10 @@ class Journal:
         with self._turn:
             if self._failure is not None:
                 raise self._failure
-            if self._waiting:
-                data, count = b"".join(map(_row_line, self._waiting)), len(self._waiting)
-                self._waiting.clear()
+            # Rows may be added meanwhile: those are for the next time.
+            if count := len(self._waiting):
+                data = b"".join([_line(_payload(*kept)) for kept in self._waiting[:count]])
+                del self._waiting[:count]
                 self._write(data)
                 self.rows += count
 
@@ -194,13 +181,11 @@ class Journal:
     def _write(self, data: bytes) -> None:
         self._synced = False
         durable.write_all(self._descriptor, data)
-        self._flush_at = time.monotonic() + _FLUSH_SECONDS
 
     def _on_time(self) -> None:
-        now = time.monotonic()
-        if now >= self._sync_at:
+        if time.monotonic() >= self._sync_at:
             self.sync()
-        elif now >= self._flush_at or len(self._waiting) >= _GROUP:
+        else:
             self.flush()
 
     def _keep_time(self) -> None:

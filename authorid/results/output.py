@@ -25,7 +25,7 @@ from authorid.results import durable
 from authorid.results.journal import Journal, entries, header
 from authorid.results.lock import exclusive
 from authorid.results.resume import Earlier, differences, merge
-from authorid.results.writer import FORMATS, Encoder
+from authorid.results.writer import FORMATS, Format
 
 __all__ = ["Digest", "Output", "Place", "open_writer", "reserve"]
 
@@ -88,21 +88,19 @@ class Place:
     @contextmanager
     def open(self, form: str, *, top: int, settings: dict[str, Any], digest: Digest) -> Iterator[Output]:
         """Take rows in the format `form`. Raises `OutputError`, also when the `settings` are not those to resume."""
-        encode = FORMATS[form]
-        if form == "csv":
-            top = 2  # it shows no more, so the journal need not keep more
+        written = FORMATS[form]
         if self.target is not None:
-            with _refusing(self.out), contextlib.closing(_File(self, encode, top, settings, digest)) as output:
+            with _refusing(self.out), contextlib.closing(_File(self, written, top, settings, digest)) as output:
                 yield output
         elif self.out == "-":
             if sys.stdout is None:
                 raise OutputError("standard output: cannot write there: it is closed")
-            yield _Stream(self.out, sys.stdout.buffer, encode, top)
+            yield _Stream(self.out, sys.stdout.buffer, written, top)
         elif self.out:
             with _refusing(self.out), self.stream or Path(self.out).open("wb") as stream:
-                yield _Stream(self.out, stream, encode, top)
+                yield _Stream(self.out, stream, written, top)
         else:
-            yield _Stream(self.out, None, encode, top)
+            yield _Stream(self.out, None, written, top)
 
 
 @contextmanager
@@ -149,11 +147,11 @@ def open_writer(out: str, form: str, *, top: int = 5) -> Iterator[Callable[[Attr
     partial = place.beside(".partial")
     try:
         with _refusing(out), os.fdopen(durable.create(partial), "wb") as stream:
-            first, encode = FORMATS[form]
-            stream.write(first())
+            written = FORMATS[form]
+            stream.write(written.header())
 
             def put(row: Attribution) -> None:
-                stream.write(encode(row, top=top))
+                stream.write(written.row(row, top))
 
             yield put
             stream.flush()
@@ -205,19 +203,19 @@ def _refusal(out: str, error: OSError, saved: str) -> OutputError:
 class _Stream:
     """Rows to whoever reads them, at once. There is nothing to resume."""
 
-    def __init__(self, out: str, stream: BinaryIO | None, encode: Encoder, top: int) -> None:
+    def __init__(self, out: str, stream: BinaryIO | None, written: Format, top: int) -> None:
         self.earlier: Earlier | None = None
         self._out = "standard output" if out == "-" else out
         self._stream = stream
-        first, self._row = encode
+        self._row = written.row
         self._top = top
-        self._put(first())
+        self._put(written.header())
 
     def recall(self, found: Found) -> Attribution | None:
         return None
 
     def write(self, row: Attribution) -> None:
-        self._put(self._row(row, top=self._top))
+        self._put(self._row(row, self._top))
 
     def finish(self) -> None:
         """Nothing is left to do: every row was passed on at once."""
@@ -232,7 +230,7 @@ class _Stream:
 class _File:
     """Rows to a journal, and to the file that is published at the end."""
 
-    def __init__(self, place: Place, encode: Encoder, top: int, settings: dict[str, Any], digest: Digest) -> None:
+    def __init__(self, place: Place, written: Format, top: int, settings: dict[str, Any], digest: Digest) -> None:
         if place.target is None:
             raise ValueError("not a file")
         self.earlier: Earlier | None = None
@@ -241,15 +239,15 @@ class _File:
         self._partial = place.beside(".partial")
         self._path = place.beside(".journal")
         self._next = place.beside(".journal.next")
-        # Inputs that the walk has met and whose rows are still to come, and whether it had passed the old journal.
-        self._met: deque[tuple[int, str, bool]] = deque()
+        # Inputs that the walk has met and whose rows are still to come, their lines where they are known, and whether
+        # it had passed the old journal.
+        self._met: deque[tuple[int, str, bytes | None, bool]] = deque()
         self._top = top
-        first, self._row = encode
-        ranked = max(2, top)
+        self._row = written.row
         if place.resuming:
-            self._continue(settings, ranked)
-            self.earlier = Earlier(entries(self._path), digest)
-        self._journal = Journal(self._next, settings, ranked)
+            self._continue(settings)
+            self.earlier = Earlier(entries(self._path), written.parse, digest)
+        self._journal = Journal(self._next, settings)
         self._promoted = self._finished = False
         try:
             if not place.resuming:
@@ -258,9 +256,9 @@ class _File:
         except BaseException:
             self._journal.close()
             raise
-        self._stream.write(first())
+        self._stream.write(written.header())
 
-    def _continue(self, settings: dict[str, Any], ranked: int) -> None:
+    def _continue(self, settings: dict[str, Any]) -> None:
         changes = differences(header(self._path) or {}, settings)
         if changes:
             raise OutputError(
@@ -270,21 +268,23 @@ class _File:
         # The last run was resumed itself and stopped before it had passed the old journal's end.
         if header(self._next) == settings:
             merged = self._place.beside(".journal.merged")
-            merge(self._next, self._path, merged, ranked)
+            merge(self._next, self._path, merged)
             durable.publish(merged, self._path)
 
     def recall(self, found: Found) -> Attribution | None:
-        row = None if self.earlier is None else self.earlier.recall(found)
-        self._met.append((found.root, found.below, self.earlier is None or self.earlier.exhausted))
-        return row
+        known = None if self.earlier is None else self.earlier.recall(found)
+        passed = self.earlier is None or self.earlier.exhausted
+        self._met.append((found.root, found.below, None if known is None else known.line, passed))
+        return None if known is None else known.row
 
     def write(self, row: Attribution) -> None:
-        root, below, passed = self._met.popleft()
+        root, below, line, passed = self._met.popleft()
+        line = line or self._row(row, self._top)
         try:
-            self._journal.append(root, below, row)
+            self._journal.append(root, below, line)
             if passed and not self._promoted:
                 self._promote()
-            self._stream.write(self._row(row, top=self._top))
+            self._stream.write(line)
         except OSError as error:
             raise _refusal(self._place.out, error, self._saved()) from error
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import dropwhile
 from pathlib import Path
 from typing import Any
@@ -11,44 +13,58 @@ from authorid.attribution import Attribution
 from authorid.documents import Found
 from authorid.results.journal import Entry, Journal, entries, header
 
-__all__ = ["Earlier", "differences", "merge"]
+__all__ = ["Earlier", "Known", "differences", "merge"]
 
 _NAMED = 5
 
 
-class Earlier:
-    """Merges the rows of a journal with a fresh walk, both in walk order, holding one row at a time.
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A row that an interrupted run had finished, as it was read back, and its `line` in the results."""
 
-    A row is kept when its input is still there and `digest` gives the same SHA-256; failed inputs are always tried
-    again. `kept`, `changed` and `vanished` count, `names` holds the first few that changed or vanished.
+    row: Attribution
+    line: bytes
+
+
+class Earlier:
+    """Merges the entries of a journal with a fresh walk, both in walk order, holding one row at a time.
+
+    `parse` reads their lines. A row is kept when its input is still there and `digest` gives the same SHA-256; failed
+    inputs are always tried again. `kept`, `changed` and `vanished` count, `names` holds the first few that changed or
+    vanished.
     """
 
-    def __init__(self, rows: Iterator[Entry], digest: Callable[[Found], str | None]) -> None:
+    def __init__(
+        self,
+        entries: Iterator[Entry],
+        parse: Callable[[bytes], Attribution],
+        digest: Callable[[Found], str | None],
+    ) -> None:
         self.kept = self.changed = self.vanished = 0
         self.names: list[str] = []
-        self._rows = rows
+        self._rows = _read_back(entries, parse)
         self._digest = digest
-        self._next = next(rows, None)
+        self._next = next(self._rows, None)
 
     @property
     def exhausted(self) -> bool:
         """Whether the walk has passed the last row."""
         return self._next is None
 
-    def recall(self, found: Found) -> Attribution | None:
-        """The row of `found`, when it still holds. To be asked for every input, in walk order."""
+    def recall(self, found: Found) -> Known | None:
+        """What is known of `found`, when it still holds. To be asked for every input, in walk order."""
         place = found.place
-        while self._next is not None and self._next.place < place:
+        while self._next is not None and self._next[0] < place:
             self._miss()
-        entry = self._next
-        if entry is None or entry.place != place or entry.row.path != found.path:
+        if self._next is None or self._next[0] != place or self._next[1].row.path != found.path:
             return None
+        _, known = self._next
         self._next = next(self._rows, None)
-        if entry.row.status == "failed":
+        if known.row.status == "failed":
             return None
-        if self._digest(found) == entry.row.sha256:
+        if self._digest(found) == known.row.sha256:
             self.kept += 1
-            return entry.row
+            return known
         self.changed += 1
         self._name(f"{found.path} (changed)")
         return None
@@ -61,12 +77,24 @@ class Earlier:
     def _miss(self) -> None:
         if self._next is not None:
             self.vanished += 1
-            self._name(f"{self._next.row.path} (vanished)")
+            self._name(f"{self._next[1].row.path} (vanished)")
         self._next = next(self._rows, None)
 
     def _name(self, name: str) -> None:
         if len(self.names) < _NAMED:
             self.names.append(name)
+
+
+_Place = tuple[int, tuple[bytes, ...]]
+
+
+def _read_back(entries: Iterator[Entry], parse: Callable[[bytes], Attribution]) -> Iterator[tuple[_Place, Known]]:
+    for entry in entries:
+        try:
+            row = parse(entry.line)
+        except (ValueError, TypeError, KeyError, csv.Error):
+            return  # whole, but no row: what follows is not to be believed either
+        yield entry.place, Known(row, entry.line)
 
 
 def differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
@@ -94,19 +122,19 @@ def _brief(value: Any) -> str:
     return shown if len(shown) <= 80 else f"{shown[:77]}..."
 
 
-def merge(newer: Path, older: Path, target: Path, ranked: int) -> None:
+def merge(newer: Path, older: Path, target: Path) -> None:
     """Write to `target` the rows of journal `newer`, and then those of `older` that lie beyond them in the walk."""
     settings = header(older)
     if settings is None:
         raise ValueError(f"{older} is no journal")
-    merged = Journal(target, settings, ranked)
+    merged = Journal(target, settings)
     try:
-        last: tuple[int, tuple[bytes, ...]] = (-1, ())
+        last: _Place = (-1, ())
         for entry in entries(newer):
-            merged.append(entry.root, entry.below, entry.row)
+            merged.append(entry.root, entry.below, entry.line)
             last = entry.place
         for entry in dropwhile(lambda entry: entry.place <= last, entries(older)):
-            merged.append(entry.root, entry.below, entry.row)
+            merged.append(entry.root, entry.below, entry.line)
         merged.sync()
     finally:
         merged.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-__all__ = ["cell", "visible"]
+__all__ = ["cell", "exact", "visible"]
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠", "'")  # noqa: RUF001
 """What a spreadsheet takes for the start of a formula, full width too; and the apostrophe, so that those put in front
@@ -17,6 +17,9 @@ can be told from those that were there."""
 
 _NEXT_CELL = re.compile(r";(?=\s*[=+\-@＝＋－＠])")  # noqa: RUF001
 """Where the decimal mark is a comma, spreadsheets cut CSV files at semicolons, whatever is quoted."""
+
+_PLAIN = re.compile(r"[0-9A-Za-z/._][ -:<-\[\]-~]*")
+"""What has nothing of all this, as most names and paths: ASCII, no semicolon, no backslash, a harmless start."""
 
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 """Unicode categories that steer a terminal or cannot be seen: controls, bidi marks, surrogates, separators."""
@@ -54,7 +57,22 @@ def cell(text: str) -> str:
     White space before it hides nothing: some programs drop that. So does text that begins with an apostrophe. A
     semicolon before what would be a formula is written ``\x3b``.
     """
-    if text.isascii() and text.isalnum():
-        return text  # as most are: names, digests
+    if _PLAIN.fullmatch(text):
+        return text
     shown = _NEXT_CELL.sub(r"\\x3b", visible(text))
     return f"'{shown}" if shown.lstrip().startswith(_FORMULA) else shown
+
+
+_ESCAPED = re.compile(r"\\(?:\\|x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8}))")
+
+
+def exact(shown: str) -> str:
+    """The text that `cell` shows so."""
+    return _ESCAPED.sub(_character, shown.removeprefix("'"))
+
+
+def _character(escaped: re.Match[str]) -> str:
+    byte, *longer = escaped.groups()
+    if byte is not None:
+        return chr(int(byte, 16)) if byte < "80" else chr(int(byte, 16) + 0xDC00)
+    return next((chr(int(code, 16)) for code in longer if code is not None), "\\")

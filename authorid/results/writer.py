@@ -7,12 +7,13 @@ import csv
 import json
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from authorid.attribution import Attribution
-from authorid.results.text import cell
+from authorid.results.text import cell, exact
 
-__all__ = ["COLUMNS", "FORMATS", "Encoder", "csv_header", "csv_row", "format_for", "jsonl_row"]
+__all__ = ["COLUMNS", "FORMATS", "Format", "csv_header", "csv_row", "format_for", "jsonl_row"]
 
 COLUMNS = (
     "path",
@@ -52,18 +53,31 @@ def csv_header() -> bytes:
     return _csv_line(list(COLUMNS))
 
 
-def csv_row(attribution: Attribution) -> bytes:
+def csv_row(attribution: Attribution, top: int = 0) -> bytes:
     """One CSV line: text made visible and harmless to spreadsheets, probabilities with six decimals."""
-    values = []
-    for column in COLUMNS:
-        value = getattr(attribution, column)
-        if value is None:
-            values.append("")
-        elif isinstance(value, float):
-            values.append(f"{value:.6f}")
-        else:
-            values.append(cell(value) if isinstance(value, str) else str(value))
-    return _csv_line(values)
+    answer = [""] * 5
+    if attribution.ranking:
+        (author, probability), (runner_up, next_best) = attribution.ranking[:2]
+        margin = probability - next_best
+        answer = [cell(author), f"{probability:.6f}", cell(runner_up), f"{next_best:.6f}", f"{margin:.6f}"]
+    return _csv_line(
+        [
+            cell(attribution.path),
+            attribution.status,
+            *answer,
+            str(attribution.windows),
+            str(attribution.tokens),
+            cell(attribution.encoding or ""),
+            attribution.sha256 or "",
+            cell(attribution.error or ""),
+        ]
+    )
+
+
+def _of_csv(line: bytes) -> Attribution:
+    (values,) = csv.reader([line.decode("utf-8")], strict=True)
+    row = {column: value or None for column, value in zip(COLUMNS, values, strict=True)}
+    return _parsed({name: value and exact(value) for name, value in row.items()})
 
 
 def jsonl_row(attribution: Attribution, top: int = 5) -> bytes:
@@ -83,14 +97,46 @@ def jsonl_row(attribution: Attribution, top: int = 5) -> bytes:
     return json.dumps(row, ensure_ascii=True).encode("ascii") + b"\n"
 
 
-Encoder = tuple[Callable[[], bytes], Callable[..., bytes]]
-"""What makes a format's first line, and what makes its rows."""
+def _of_jsonl(line: bytes) -> Attribution:
+    row = json.loads(line)
+    if "path_b64" in row:
+        row["path"] = os.fsdecode(base64.b64decode(row["path_b64"], validate=True))
+    return _parsed(row)
 
-FORMATS: dict[str, Encoder] = {
-    "csv": (csv_header, lambda attribution, top=5: csv_row(attribution)),
-    "jsonl": (lambda: b"", jsonl_row),
+
+def _parsed(row: dict[str, Any]) -> Attribution:
+    best, next_best = (row["author"], row["probability"]), (row["runner_up"], row["runner_up_probability"])
+    return Attribution(
+        index=0,
+        path=row["path"],
+        status=row["status"],
+        ranking=() if row["author"] is None else tuple((name, float(share)) for name, share in (best, next_best)),
+        windows=int(row["windows"]),
+        tokens=int(row["tokens"]),
+        encoding=row["encoding"],
+        sha256=row["sha256"],
+        error=row["error"],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """What makes a format's first line, what makes its rows, and what reads a row back.
+
+    What is read back has the two likeliest authors, and a CSV's probabilities have six decimals. Raises `ValueError`,
+    `TypeError` or `KeyError` for what is no row.
+    """
+
+    header: Callable[[], bytes]
+    row: Callable[[Attribution, int], bytes]
+    parse: Callable[[bytes], Attribution]
+
+
+FORMATS: dict[str, Format] = {
+    "csv": Format(csv_header, csv_row, _of_csv),
+    "jsonl": Format(lambda: b"", jsonl_row, _of_jsonl),
 }
-"""Encoders by the names of their formats."""
+"""The formats by their names."""
 
 
 def format_for(out: str, wanted: str | None = None) -> str:

@@ -78,6 +78,7 @@ def after(calls, error):
 def test_a_disk_that_fails_is_a_clear_error_and_the_run_can_be_resumed(
     score, corpus, whole, tmp_path, monkeypatch, seam, calls, error
 ):
+    monkeypatch.setattr(journals, "_GROUP", 1)
     monkeypatch.setattr(journals, "_SYNC_SECONDS", 0.0)
     monkeypatch.setattr(journals, "_SYNC_SHARE", 1e9)
     with monkeypatch.context() as patch:
