@@ -35,20 +35,21 @@ _LONGEST_HEADER = 100_000_000
 Tensors = dict[str, npt.NDArray[Any]]
 
 
-def read_tensors(data: bytes) -> tuple[Tensors, dict[str, str]]:
-    """Arrays by name, views of `data`, and the metadata; raises `ValueError` when `data` is not safetensors."""
+def read_tensors(file: bytes | npt.NDArray[np.uint8]) -> tuple[Tensors, dict[str, str]]:
+    """Arrays by name, views of the `file`, and the metadata; raises `ValueError` when it is not safetensors."""
+    data = memoryview(file)
     if len(data) < 8:
         raise ValueError("shorter than its own header")
     length = int.from_bytes(data[:8], "little")
     if length > min(_LONGEST_HEADER, len(data) - 8):
         raise ValueError("shorter than its own header")
-    header = json.loads(data[8 : 8 + length].decode("utf-8"))
+    header = json.loads(bytes(data[8 : 8 + length]).decode("utf-8"))
     if not isinstance(header, dict):
         raise ValueError("the header is not an object")
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise ValueError("the metadata is not an object of strings")
-    body = memoryview(data)[8 + length :]
+    body = data[8 + length :]
     tensors: Tensors = {}
     expected = 0
     spans = [(name, *_span(name, item)) for name, item in header.items()]
