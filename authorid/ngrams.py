@@ -170,7 +170,7 @@ class NgramExpert:
         return write_tensors(tensors, metadata)
 
     @classmethod
-    def from_bytes(cls, data: bytes | npt.NDArray[np.uint8]) -> NgramExpert:
+    def from_bytes(cls, data: bytes | memoryview) -> NgramExpert:
         """Read what `to_bytes` wrote; raises `ValueError`."""
         tensors, metadata = read_tensors(data)
         if metadata.get("format") != str(FORMAT):
@@ -196,7 +196,7 @@ class NgramExpert:
             # An array of numpy's, not bytes of Python's: it lies in large pages, where rows are found faster.
             data = np.fromfile(path, dtype=np.uint8)
             data.setflags(write=False)
-            return cls.from_bytes(data)
+            return cls.from_bytes(data.data)
         except (OSError, ValueError, OverflowError, RecursionError) as error:
             raise BundleCorruptError(f"{path}: not a readable n-gram expert ({error})") from None
 

@@ -35,7 +35,7 @@ _LONGEST_HEADER = 100_000_000
 Tensors = dict[str, npt.NDArray[Any]]
 
 
-def read_tensors(file: bytes | npt.NDArray[np.uint8]) -> tuple[Tensors, dict[str, str]]:
+def read_tensors(file: bytes | memoryview) -> tuple[Tensors, dict[str, str]]:
     """Arrays by name, views of the `file`, and the metadata; raises `ValueError` when it is not safetensors."""
     data = memoryview(file)
     if len(data) < 8:
