@@ -18,6 +18,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -40,8 +41,6 @@ _SYNC_SECONDS = 1.0
 _SYNC_SHARE = 0.02
 """On slow disks, how much of the run may go into waiting for them."""
 
-_quoted = json.JSONEncoder().encode
-
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -60,10 +59,10 @@ class Entry:
     def read(cls, payload: bytes) -> Entry:
         """The entry that `_payload` wrote; raises `ValueError`."""
         root, _, rest = payload.decode("utf-8").partition(" ")
-        below, end = _DECODER.raw_decode(rest)
-        if not isinstance(below, str) or rest[end : end + 1] != " ":
+        below, end = _DECODER.raw_decode(rest) if rest.startswith('"') else ("", 0)
+        if rest[end : end + 1] != " ":
             raise ValueError("no entry")
-        return cls(int(root), below, f"{rest[end + 1 :]}\n".encode())
+        return cls(int(root), below, rest[end + 1 :].encode())
 
 
 _DECODER = json.JSONDecoder()
@@ -71,17 +70,18 @@ _DECODER = json.JSONDecoder()
 
 def _payload(root: int, below: str, line: bytes) -> bytes:
     # A name may hold anything, line breaks too; a row of results is one line.
-    return b"%d %b %b" % (root, _quoted(below).encode("ascii"), line[:-1])
+    return b"%d %b %b" % (root, encode_basestring_ascii(below).encode("ascii"), line)
 
 
 def _line(payload: bytes) -> bytes:
-    return b"%08x %b\n" % (zlib.crc32(payload), payload)
+    """A line of the journal, with a `payload` that is a line itself."""
+    return b"%08x %b" % (zlib.crc32(payload), payload)
 
 
 def _payloads(stream: BinaryIO) -> Iterator[bytes]:
     for line in stream:
-        checksum, _, payload = line[:-1].partition(b" ")
-        if not line.endswith(b"\n") or checksum != b"%08x" % zlib.crc32(payload):
+        checksum, _, payload = line.partition(b" ")
+        if checksum != b"%08x" % zlib.crc32(payload) or not payload.endswith(b"\n"):
             return
         yield payload
 
@@ -135,7 +135,7 @@ class Journal:
         self._lulls = threading.Thread(target=self._keep_time, name="authorid-journal", daemon=True)
         self._descriptor = durable.create(path)
         try:
-            self._write(_line(_quoted({"journal": FORMAT, "settings": settings}).encode("ascii")))
+            self._write(_line(f"{json.dumps({'journal': FORMAT, 'settings': settings})}\n".encode("ascii")))
             self.sync()
             self._lulls.start()
         except BaseException:
