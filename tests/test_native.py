@@ -161,6 +161,28 @@ def test_tables_that_lie_lead_nowhere():
     native.module.count(*replaced(arguments, 2, (*LANGUAGE[:3], -table, *LANGUAGE[4:])))
 
 
+def test_damage_of_any_kind_is_refused_or_stays_inside():
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(2000):
+        arguments = arguments_of_count()
+        *about, marks, ranks, first = PART
+        arguments[3] = [(*about, np.frombuffer(rng.bytes(marks.nbytes), marks.dtype), ranks[rng.permutation(8)], first)]
+        for place in rng.choice([1, 5, 6, 7, 8], 2):
+            array = arguments[place]
+            if len(array) and rng.random() < 0.7:
+                array[rng.integers(len(array))] = rng.choice([-1, 0, 1, 7, 1 << 20, -(1 << 20)])
+            else:
+                arguments[place] = array[: rng.integers(len(array) + 1)]
+        try:
+            found = native.module.count(*arguments)
+        except ValueError:
+            refused += 1
+        else:
+            assert (arguments[6][:found] < arguments[5][-1]).all()
+    assert 0 < refused < 2000
+
+
 @pytest.mark.parametrize("place", [1, 6, 7, 8])
 def test_only_arrays_in_one_piece(place):
     arguments = arguments_of_count()
