@@ -5,10 +5,12 @@ import csv
 import errno
 import io
 import json
+import math
 import os
 import stat
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import example, given, settings
@@ -26,13 +28,12 @@ from authorid.results.writer import COLUMNS
 
 PATHS = st.binary(min_size=1, max_size=40).filter(lambda raw: b"\0" not in raw).map(os.fsdecode)
 PROBABILITIES = st.floats(0, 1)
-AUTHORS = st.text(min_size=1, max_size=10)
 ROWS = st.builds(
     Attribution,
     index=st.just(0),
     path=PATHS,
     status=st.sampled_from(["scored", "unknown"]),
-    ranking=st.tuples(st.tuples(AUTHORS, PROBABILITIES), st.tuples(AUTHORS, PROBABILITIES)),
+    ranking=st.tuples(st.tuples(st.text(max_size=10), PROBABILITIES), st.tuples(st.text(max_size=10), PROBABILITIES)),
     windows=st.integers(0, 10**9),
     tokens=st.integers(0, 10**9),
     encoding=st.sampled_from(["utf-8", "cp1252"]),
@@ -349,7 +350,10 @@ def write(out, rows, *, finish=True, resume=False, force=False, settings=None, d
     with (
         reserve(str(out), resume=resume, force=force) as place,
         place.open(
-            "csv", top=2, settings=settings or {}, digest=lambda item: (digests or {}).get(item.path, "0" * 64)
+            format_for(out.name),
+            top=2,
+            settings=settings or {},
+            digest=lambda item: (digests or {}).get(item.path, "0" * 64),
         ) as output,
     ):
         for number, item in enumerate(rows):
@@ -440,6 +444,31 @@ def test_a_strangers_file_in_the_journals_place_is_not_touched(tmp_path):
         with pytest.raises(OutputError, match="not a journal"):
             write(tmp_path / "out.csv", ROWS_OF_A_RUN, resume=resume)
     assert (tmp_path / "out.csv.journal").read_text() == "dear diary\n"
+
+
+def test_a_journal_of_an_older_release_is_refused_and_kept(tmp_path):
+    write(tmp_path / "out.csv", ROWS_OF_A_RUN[:3], finish=False)
+    path = tmp_path / "out.csv.journal"
+    payload = path.read_bytes().splitlines(keepends=True)[0].partition(b" ")[2]
+    older = payload.replace(b'"journal": 3', b'"journal": 2')
+    assert older != payload
+    path.write_bytes(journals._line(older))
+    with pytest.raises(OutputError, match=r"not a journal that this release can read; move it away, or pass --force"):
+        write(tmp_path / "out.csv", ROWS_OF_A_RUN, resume=True)
+    assert path.read_bytes() == journals._line(older)
+
+
+@pytest.mark.parametrize("form", sorted(FORMATS))
+def test_rows_that_are_known_go_into_the_results_to_the_letter(tmp_path, form):
+    """Six decimals of the probabilities would not give the margin's."""
+    ranking = (("Ada", 0.7000004), ("Ben", 0.1000006), ("Cy", 0.199999))
+    rows = [replace(item, ranking=ranking, evidence=(0.3, math.pi / 4)) for item in ROWS_OF_A_RUN]
+    write(tmp_path / f"whole.{form}", rows)
+    write(tmp_path / f"out.{form}", rows[:7], finish=False)
+    assert write(tmp_path / f"out.{form}", rows, resume=True).kept == 7
+    assert (tmp_path / f"out.{form}").read_bytes() == (tmp_path / f"whole.{form}").read_bytes()
+    again = FORMATS[form].row(FORMATS[form].parse(FORMATS[form].row(rows[0], 5)), 5)
+    assert again != FORMATS[form].row(rows[0], 5)  # so it was not made anew
 
 
 def test_links_are_followed_to_where_the_file_is(tmp_path):

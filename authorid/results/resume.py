@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import dropwhile
@@ -92,7 +91,7 @@ def _read_back(entries: Iterator[Entry], parse: Callable[[bytes], Attribution]) 
     for entry in entries:
         try:
             row = parse(entry.line)
-        except (ValueError, TypeError, KeyError, csv.Error):
+        except (ValueError, TypeError, KeyError):
             return  # whole, but no row: what follows is not to be believed either
         yield entry.place, Known(row, entry.line)
 

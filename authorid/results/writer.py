@@ -75,7 +75,10 @@ def csv_row(attribution: Attribution, top: int = 0) -> bytes:
 
 
 def _of_csv(line: bytes) -> Attribution:
-    (values,) = csv.reader([line.decode("utf-8")], strict=True)
+    try:
+        (values,) = csv.reader([line.decode("utf-8")], strict=True)
+    except csv.Error as error:
+        raise ValueError(str(error)) from None
     row = {column: value or None for column, value in zip(COLUMNS, values, strict=True)}
     return _parsed({name: value and exact(value) for name, value in row.items()})
 
@@ -105,12 +108,12 @@ def _of_jsonl(line: bytes) -> Attribution:
 
 
 def _parsed(row: dict[str, Any]) -> Attribution:
-    best, next_best = (row["author"], row["probability"]), (row["runner_up"], row["runner_up_probability"])
+    ranking = (row["author"], row["probability"]), (row["runner_up"], row["runner_up_probability"])
     return Attribution(
         index=0,
         path=row["path"],
         status=row["status"],
-        ranking=() if row["author"] is None else tuple((name, float(share)) for name, share in (best, next_best)),
+        ranking=() if row["probability"] is None else tuple((name or "", float(share)) for name, share in ranking),
         windows=int(row["windows"]),
         tokens=int(row["tokens"]),
         encoding=row["encoding"],
