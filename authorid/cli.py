@@ -362,6 +362,13 @@ class TrainPrecision(StrEnum):
     bfloat16 = "bfloat16"
 
 
+class PoolingChoice(StrEnum):
+    """How the token states of a window become one vector."""
+
+    first = "first"
+    mean = "mean"
+
+
 class SplitChoice(StrEnum):
     """How validation documents are chosen."""
 
@@ -387,6 +394,10 @@ def train(
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random.  [1; seed: 1000]")] = None,
     window: Annotated[int | None, typer.Option(min=8, help="Window length in tokens.  [128; seed: 512]")] = None,
     stride: Annotated[int | None, typer.Option(min=1, help="Tokens between window starts.  [window - 2]")] = None,
+    pooling: Annotated[
+        PoolingChoice | None,
+        typer.Option(help="What of a window is classified: its first token, or the mean of its tokens.  [first]"),
+    ] = None,
     validation_split: Annotated[float, typer.Option(help="Share of documents held out; 0: none.")] = 0.2,
     validation: Annotated[
         SplitChoice | None,
@@ -439,6 +450,7 @@ def train(
         "seed": seed,
         "window": window,
         "stride": stride,
+        "pooling": None if pooling is None else pooling.value,
         "topic_dropout": topic_dropout,
         "residual": residual,
         "validation_how": None if validation is None else validation.value,

@@ -104,7 +104,7 @@ def _random(geometry: str, tokenizer: Path | None, out: Path) -> None:
         shutil.copyfile(tokenizer, out / "hf" / "tokenizer.json")
     else:
         _plain_tokenizer().save(str(out / "hf" / "tokenizer.json"))
-    _write(out, model, GEOMETRIES[geometry], authors, WINDOW, "mean", None)
+    _write(out, model, GEOMETRIES[geometry], authors, WINDOW, "first", None)
     _bundle(out, model, geometry, authors)
 
 
@@ -293,7 +293,7 @@ def _bundle(out: Path, model: Any, name: str, authors: list[str]) -> None:
         model_type=config["model_type"],
         authors=tuple(authors),
         window=WindowSpec(WINDOW, WINDOW - 2),
-        pooling="mean",
+        pooling="first",
         decision=_decision(),
         graphs={key: f"{key}.onnx" for key in shared},
         golden=tuple(golden),

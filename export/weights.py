@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.errors import ExportError, require
+from authorid.training.model import Pooling
 
 __all__ = ["Dense", "EncoderWeights", "Floats", "GeluKind", "Head", "LayerWeights", "Norm", "from_keras"]
 
 Floats = npt.NDArray[np.float32]
 Family = Literal["bert", "distilbert"]
 GeluKind = Literal["tanh", "erf"]
-Pooling = Literal["mean", "first"]
 
 
 @dataclass(frozen=True, slots=True)

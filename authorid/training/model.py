@@ -16,12 +16,15 @@ from authorid.training.keras_setup import import_keras, import_keras_hub
 __all__ = [
     "POLICIES",
     "Geometry",
+    "Pooling",
     "build_backbone",
     "build_classifier",
     "freeze_embeddings",
     "geometry_of",
     "with_evidence",
 ]
+
+Pooling = Literal["first", "mean"]
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 """Precision -> Keras dtype policy."""
@@ -93,7 +96,7 @@ def build_backbone(geometry: Geometry, dtype: str = "float32") -> Any:
 def build_classifier(
     encoder: Any | Geometry,
     authors: int,
-    pooling: Literal["mean", "first"] = "mean",
+    pooling: Pooling = "first",
     hidden_activation: str | None = None,
     dropout: float = 0.1,
 ) -> Any:

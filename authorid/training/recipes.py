@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from authorid.errors import RunError
 from authorid.training.corpus import SplitHow
+from authorid.training.model import Pooling
 from authorid.windows import SPECIAL_TOKENS
 
 __all__ = ["RECIPES", "Precision", "Recipe", "TrainingOptions"]
@@ -25,6 +26,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
                 "learning_rate": 3e-4,
                 "seed": 1,
                 "window": 128,
+                "pooling": "first",
                 "weight_decay": 0.01,
                 "warmup": 0.1,
                 "freeze_embeddings": True,
@@ -42,6 +44,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
                 "learning_rate": 5e-5,
                 "seed": 1000,
                 "window": 512,
+                "pooling": "first",
                 "weight_decay": 0.0,
                 "warmup": 0.0,
                 "freeze_embeddings": False,
@@ -64,13 +67,15 @@ class TrainingOptions:
 
     Options left at ``None`` take the recipe's value from `RECIPES`, so an instance never holds ``None``.
 
-    - ``windows``: every window of every document is an example; mean pooling; AdamW with linear warm-up
+    - ``windows``: every window of every document is an example; a linear head; AdamW with linear warm-up
       (the share `warmup` of all steps) and linear decay to zero; document score = mean window log-softmax. With
       `residual`, the loss is that of the n-grams' evidence and the encoder's together (`authorid.training.residual`).
     - ``seed``: the first `window` tokens of each document are the example; the family's own classification head
       on the first token; Adam at a constant rate; split by ``keras.utils.text_dataset_from_directory``.
 
-    `window` and `stride` count tokens (`window` with its two special tokens). `validation_split` is a share
+    `window` and `stride` count tokens (`window` with its two special tokens). `pooling` makes one vector of a window:
+    the state of its ``first`` token, of which the fast graph's last layer then computes nothing but that, or the
+    ``mean`` over its tokens. `validation_split` is a share
     of documents, 0 trains on all of them; `validation_how` says which: ``random`` ones, each author's ``last`` by file
     name, or ``shifted`` ones, the last where file names carry numbers and else those at one end of the author's main
     change of subject. `topic_dropout` is the highest rate at which a training window loses
@@ -86,6 +91,7 @@ class TrainingOptions:
     seed: int = _BY_RECIPE
     window: int = _BY_RECIPE
     stride: int = _BY_RECIPE
+    pooling: Pooling = _BY_RECIPE
     validation_split: float = 0.2
     validation_how: SplitHow = _BY_RECIPE
     weight_decay: float = _BY_RECIPE
@@ -113,23 +119,21 @@ class TrainingOptions:
         """Whether a document is its first window only."""
         return self.recipe == "seed"
 
-    @property
-    def pooling(self) -> Literal["mean", "first"]:
-        """How token states become one vector."""
-        return "first" if self.recipe == "seed" else "mean"
-
     def to_json(self) -> dict[str, Any]:
         """All options as plain values; `from_json` reads them back."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> TrainingOptions:
-        """Rebuild from `to_json`; raises `RunError` on unknown or missing options."""
+        """Rebuild from `to_json`; raises `RunError` on unknown or missing options.
+
+        Options that do not name a pooling are of a time when windows were always averaged.
+        """
         unknown = set(record) - {field.name for field in fields(cls)}
         if unknown:
             raise RunError(f"unknown training options: {', '.join(sorted(unknown))}")
         try:
-            return cls(**record)
+            return cls(**({} if record.get("recipe") == "seed" else {"pooling": "mean"}) | dict(record))
         except TypeError as error:
             raise RunError(f"bad training options: {error}") from None
 
@@ -149,6 +153,8 @@ class TrainingOptions:
             "seed must be in [0, 2**32)": 0 <= self.seed < 1 << 32,
             "window must be at least 8 tokens": self.window >= 8,
             "stride must be between 1 and window - 2": 1 <= self.stride <= self.window - SPECIAL_TOKENS,
+            "pooling must be 'first' or 'mean'": self.pooling in get_args(Pooling),
+            "the seed recipe reads the first token": self.recipe != "seed" or self.pooling == "first",
             "validation_split must be in [0, 1)": 0 <= self.validation_split < 1,
             "validation_how must be 'random', 'last' or 'shifted'": self.validation_how in get_args(SplitHow),
             "the seed recipe splits at random": self.recipe != "seed" or self.validation_how == "random",

@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +31,7 @@ from authorid.errors import BundleCorruptError, RunError, require
 from authorid.ngrams import NgramExpert
 from authorid.training.batches import inputs
 from authorid.training.keras_setup import import_keras
-from authorid.training.model import Geometry, build_classifier
+from authorid.training.model import Geometry, Pooling, build_classifier
 from authorid.training.recipes import TrainingOptions
 from authorid.windows import Windower
 
@@ -54,7 +54,7 @@ class Run:
     window: int
     stride: int
     truncate: bool
-    pooling: Literal["mean", "first"]
+    pooling: Pooling
     hidden_activation: str | None
     training: tuple[str, ...]
     validation: tuple[str, ...]
@@ -145,7 +145,7 @@ class Run:
         window, stride, head = int(record["window"]), int(record["stride"]), record["head"]
         if window > geometry.max_sequence_length:
             raise RunError(f"window {window} is longer than the encoder's {geometry.max_sequence_length}")
-        if record["pooling"] not in ("mean", "first"):
+        if record["pooling"] not in get_args(Pooling):
             raise RunError(f"unknown pooling {record['pooling']!r}")
         if head not in (None, "relu", "tanh"):
             raise RunError(f"unknown head activation {head!r}")

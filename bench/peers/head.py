@@ -1,7 +1,8 @@
 """The classification heads of `authorid.training`, over transformers' own encoders.
 
-transformers' BertForSequenceClassification takes the first token through a pooler; our recipe averages the tokens
-of a window. So that every peer computes the very same function, the encoder is transformers' and the head is this.
+transformers' BertForSequenceClassification has a hidden layer before the last one, which our recipe does without, and
+knows no mean over tokens. So that every peer computes the very same function, the encoder is transformers' and the head
+is this.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ def test_padding_does_not_change_logits(bases, family, pooling):
 
 def test_mean_pooling_is_the_mean_over_tokens(bases):
     backbone = load_backbone(str(bases["distilbert"]))
-    model = build_classifier(backbone, 3)
+    model = build_classifier(backbone, 3, "mean")
     hidden = states(backbone)
     kernel, bias = model.get_layer("logits").get_weights()
     lengths = np.array([[6], [3]])
