@@ -564,6 +564,7 @@ def export(
     verify_on: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Compare the graphs on this corpus instead.")
     ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Which windows INT8 is calibrated on.")] = 0,
     force: Annotated[
         bool, typer.Option("--force", help="Replace a bundle, and write even a graph that fails its checks.")
     ] = False,
@@ -590,6 +591,7 @@ def export(
         name=name,
         corpus=corpus,
         verify_on=verify_on,
+        seed=seed,
         force=force,
         encoder_weight=encoder_weight,
     )

@@ -195,13 +195,17 @@ _SAMPLE = 4096
 
 def _observe(weights: EncoderWeights, windows: Sequence[Ids], rng: np.random.Generator) -> dict[str, _Seen]:
     runner = GraphRunner(emit(weights, "fp32", observe=True))
+    alone: set[str] = set()
+    if weights.head.pooling == "first":  # the last layer computes two tokens then, of which the first counts
+        alone = {f"layer_{len(weights.layers) - 1}/{place}" for place in ("attention", "ffn_input", "ffn_inner")}
     groups = list(batched(windows))
     quota = -(-_SAMPLE // len(groups))
     seen: dict[str, _Seen] = {}
     for rows in groups:
         outputs = runner.run(np.stack([windows[i] for i in rows]))
         for site in sites(weights):
-            values = outputs[site].reshape(-1, outputs[site].shape[-1])
+            states = outputs[site][:1] if site in alone else outputs[site]
+            values = states.reshape(-1, states.shape[-1])
             kept = rng.permutation(len(values))[:quota]
             part = _Seen(values.min(axis=0), values.max(axis=0), values[kept])
             if site in seen:

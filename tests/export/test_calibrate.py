@@ -15,6 +15,7 @@ from authorid.errors import ParityError
 from authorid.export.calibrate import (
     METHODS,
     _narrowed,
+    _observe,
     _rounding,
     calibrate,
     calibrations,
@@ -41,6 +42,21 @@ def test_ranges_cover_every_window(weights):
     assert calibrate(chosen, windows).ranges.keys() == found.ranges.keys()
     with pytest.raises(ValueError, match="no windows"):
         calibrate(chosen, [])
+
+
+@pytest.mark.train
+def test_where_one_token_counts_ranges_are_those_of_that_token(weights):
+    chosen, window = weights["distilbert-first"], random_windows([30])[0]
+    seen = _observe(chosen, [window], np.random.default_rng(0))
+    observed = GraphRunner(emit(chosen, observe=True)).run(window[None])
+    for site in sites(chosen):
+        values = observed[site][:, 0]
+        if site in ("layer_2/attention", "layer_2/ffn_input", "layer_2/ffn_inner"):
+            assert len(values) == 2  # the second keeps it company
+            values = values[:1]
+        np.testing.assert_array_equal(seen[site].high, values.max(axis=0))
+        np.testing.assert_array_equal(seen[site].low, values.min(axis=0))
+        assert {tuple(row) for row in seen[site].sample} <= {tuple(row) for row in values}
 
 
 @pytest.mark.train
