@@ -14,7 +14,8 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -33,6 +34,7 @@ __all__ = [
     "Precision",
     "Provider",
     "WindowSpec",
+    "check_target",
     "graph_key",
     "load_bundle",
     "write_bundle",
@@ -95,7 +97,9 @@ class Familiarity:
     def from_json(cls, record: Mapping[str, Any]) -> Familiarity:
         """Rebuild from `asdict`; raises `TypeError` and `ValueError`."""
         lists = {name: tuple(float(number) for number in record[name]) for name in ("usual", "deviation")}
-        return cls(**{**record, **lists, "plain": tuple(int(view) for view in record["plain"])})
+        plain = tuple(int(view) for view in record["plain"])
+        numbers = {name: float(value) for name, value in record.items() if name not in (*lists, "plain")}
+        return cls(**lists, plain=plain, **numbers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +152,11 @@ class Decision:
         pairs = tuple((float(share), float(threshold)) for share, threshold in record.get("strangers", ()))
         familiarity = record.get("familiarity")
         familiar = None if familiarity is None else Familiarity.from_json(familiarity)
-        return cls(**{**record, "strangers": pairs, "familiarity": familiar})
+        # JSON's whole numbers have no end; what no float can hold is refused here, not met in every document.
+        others = {
+            name: value if name == "rule" else float(value) for name, value in record.items() if name not in _PARTS
+        }
+        return cls(**others, strangers=pairs, familiarity=familiar)
 
     def with_false_attribution(self, share: float) -> Decision:
         """The same, so strict that at most `share` of unknown authors' documents is attributed.
@@ -161,6 +169,10 @@ class Decision:
             return replace(self, least_familiar=0.0)
         allowed = [familiarity for known, familiarity in self.strangers if known <= share]
         return replace(self, least_familiar=min(allowed) if allowed else sys.float_info.max)
+
+
+_PARTS = ("strangers", "familiarity")
+"""What a decision's record holds beside its rule and numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +262,13 @@ def load_bundle(path: str | os.PathLike[str]) -> Bundle:
     digest, the version or a shape does not match.
     """
     root = Path(path)
+    try:
+        return _load(root)
+    except OSError as error:
+        raise BundleCorruptError(f"{root}: cannot be read ({error.strerror or error})") from None
+
+
+def _load(root: Path) -> Bundle:
     manifest = root / MANIFEST
     if not manifest.is_file():
         hint = ""
@@ -262,7 +281,7 @@ def load_bundle(path: str | os.PathLike[str]) -> Bundle:
         raise BundleCorruptError(f"{manifest}: is a link, and could lead out of the bundle; copy the file itself")
     try:
         record = json.loads(manifest.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise BundleCorruptError(f"{manifest}: unreadable ({error})") from None
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         version = record.get("format") if isinstance(record, dict) else None
@@ -271,10 +290,9 @@ def load_bundle(path: str | os.PathLike[str]) -> Bundle:
             "Export the model again, or install a matching authorid."
         )
     try:
-        bundle = _parse(root, record)
+        return _parse(root, record)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise BundleCorruptError(f"{manifest}: not a valid bundle record ({error!r})") from None
-    return bundle
 
 
 def _parse(root: Path, record: dict[str, Any]) -> Bundle:
@@ -355,48 +373,99 @@ def _check_file(root: Path, name: str, digest: str) -> None:
         )
 
 
-def write_bundle(bundle: Bundle, files: Mapping[str, bytes | str | Path], *, overwrite: bool = False) -> Bundle:
+def check_target(path: str | os.PathLike[str], *, overwrite: bool = False, kind: str = MANIFEST) -> Path:
+    """Where `write_bundle` will put a bundle that goes to `path`: links are followed, to what they lead to.
+
+    With `overwrite`, a directory that is empty or has a file named `kind` in it may be replaced. Raises `OutputError`
+    when there is anything else, or something that cannot be replaced in one step.
+    """
+    with _refusing(path):
+        target = Path(path).resolve()
+        if not target.exists():
+            return target
+        if not overwrite:
+            raise OutputError(f"{path}: already exists; choose another place or pass --force")
+        if not target.is_dir() or (any(target.iterdir()) and not (target / kind).is_file()):
+            what = "a bundle" if kind == MANIFEST else "a training run"
+            raise OutputError(f"{path}: exists and is not {what}; refusing to replace it")
+        if target.is_mount():
+            raise OutputError(f"{path}: is a mount point and cannot be replaced; choose a directory in it")
+        if Path.cwd().is_relative_to(target):
+            raise OutputError(f"{path}: is the current directory, or one above it; go elsewhere to replace it")
+        return target
+
+
+def write_bundle(
+    bundle: Bundle, files: Mapping[str, bytes | str | Path], *, overwrite: bool = False, kind: str = MANIFEST
+) -> Bundle:
     """Write `bundle` with the contents of `files` (bytes, text, or a path to copy) at ``bundle.path``.
 
-    The directory appears whole or not at all. Digests are computed here; ``bundle.files`` is ignored. Returns the
-    bundle as `load_bundle` reads it back. Raises `OutputError` when the place is taken and not `overwrite`.
+    The directory appears whole or not at all, and what it replaces (see `check_target`) is gone only then. Digests are
+    computed here; ``bundle.files`` is ignored. Returns the bundle as `load_bundle` reads it back. Raises `OutputError`.
     """
-    target = bundle.path
-    if target.exists() and not overwrite:
-        raise OutputError(f"{target}: already exists; choose another place or pass --force")
-    if target.exists() and not (target / MANIFEST).is_file():
-        raise OutputError(f"{target}: exists and is not a bundle; refusing to replace it")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    target = check_target(bundle.path, overwrite=overwrite, kind=kind)
+    with _refusing(bundle.path):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        try:
+            staging.chmod(0o755)
+            digests = {name: _write(staging / name, content) for name, content in sorted(files.items())}
+            record = {
+                "format": FORMAT,
+                "window": asdict(bundle.window),
+                "pooling": bundle.pooling,
+                "decision": asdict(bundle.decision),
+                "graphs": dict(bundle.graphs),
+                **({"ngrams": bundle.ngrams} if bundle.ngrams else {}),
+                "golden": [asdict(item) for item in bundle.golden],
+                "parity": dict(bundle.parity),
+                "provenance": dict(bundle.provenance),
+                "files": digests,
+            }
+            _write(staging / MANIFEST, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+            load_bundle(staging).expert()
+            _put_in_place(staging, target)
+        except BaseException:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
+    return load_bundle(bundle.path)
+
+
+def _write(path: Path, content: bytes | str | Path) -> str:
+    """Write `content` so that it survives the machine; its SHA-256. What is no Unicode in a text becomes ``?``."""
+    data = content.encode("utf-8", "replace") if isinstance(content, str) else content
+    with path.open("xb") as stream:
+        if isinstance(data, Path):
+            with data.open("rb") as source:
+                shutil.copyfileobj(source, stream)
+        else:
+            stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _put_in_place(staging: Path, target: Path) -> None:
+    """Rename `staging` to `target`; what is there is moved aside, back if that fails, and removed if it does not."""
+    if not target.exists():
+        staging.rename(target)
+        return
+    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".old", dir=target.parent))
     try:
-        staging.chmod(0o755)
-        digests = {}
-        for name, content in sorted(files.items()):
-            if isinstance(content, Path):
-                shutil.copyfile(content, staging / name)
-            else:
-                data = content.encode("utf-8") if isinstance(content, str) else content
-                (staging / name).write_bytes(data)
-            with (staging / name).open("rb") as stream:
-                digests[name] = hashlib.file_digest(stream, "sha256").hexdigest()
-        record = {
-            "format": FORMAT,
-            "window": asdict(bundle.window),
-            "pooling": bundle.pooling,
-            "decision": asdict(bundle.decision),
-            "graphs": dict(bundle.graphs),
-            **({"ngrams": bundle.ngrams} if bundle.ngrams else {}),
-            "golden": [asdict(item) for item in bundle.golden],
-            "parity": dict(bundle.parity),
-            "provenance": dict(bundle.provenance),
-            "files": digests,
-        }
-        (staging / MANIFEST).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", "utf-8")
-        load_bundle(staging)
-        if target.exists():
-            shutil.rmtree(target)
+        target.rename(aside)
         staging.rename(target)
     except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
+        if not target.exists():
+            aside.rename(target)
         raise
-    return load_bundle(target)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def _refusing(path: str | os.PathLike[str]) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{os.fspath(path)}: cannot write there: {(error.strerror or str(error)).lower()}") from None

@@ -575,9 +575,23 @@ def export(
     from authorid.errors import require
 
     screen = Screen(quiet=quiet)
-    if (run / "authorid.json").is_file():
+    if os.path.isfile(run / "authorid.json"):  # noqa: PTH113 - False also for what cannot be a name
         from authorid.training.ngram_run import export_ngrams
 
+        idle = {
+            "--quantize": quantize,
+            "--no-fp32": not fp32,
+            "--openvino": openvino,
+            "--corpus": corpus is not None,
+            "--verify-on": verify_on is not None,
+            "--seed": seed != 0,
+        }
+        for option, given in idle.items():
+            if given:
+                raise typer.BadParameter(
+                    f"{run} is a bundle: its graphs stay as they are; this is for a training run with an encoder",
+                    param_hint=option,
+                )
         export_ngrams(run, out, encoder=encoder, weight=encoder_weight, name=name, force=force)
         screen.say(f"bundle written to {out}; next: authorid score DOCUMENTS --model {out} --out results.csv")
         return

@@ -66,7 +66,8 @@ class View:
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> View:
         """Rebuild from `asdict`; raises `TypeError` and `ValueError`."""
-        return cls(**{**record, "sizes": tuple(int(size) for size in record["sizes"])})
+        sizes = tuple(int(size) for size in record["sizes"])
+        return cls(**{**record, "sizes": sizes, "weight": float(record.get("weight", 1.0))})
 
 
 def _table(letters: int, digits: int, other: int) -> npt.NDArray[np.uint8]:

@@ -57,7 +57,7 @@ def external_files(path: Path) -> Iterator[str]:
             if kind == "Pair" and field == 0:
                 pair = {number: bytes(part) for _, number, part in _fields(value, "Text", 0)}
                 if pair.get(_KEY) == b"location":
-                    yield pair.get(_VALUE, b"").decode("utf-8", "replace")
+                    yield pair.get(_VALUE, b"").decode("utf-8")  # strictly: onnxruntime opens the bytes as they are
     except (ValueError, IndexError):
         raise BundleCorruptError(f"{path}: not an ONNX graph, or a damaged one") from None
 

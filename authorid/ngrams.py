@@ -107,7 +107,7 @@ class NgramExpert:
         parts = np.zeros((len(texts), views, len(self.bias)))
         done = 0
         for counts in self._counts(texts):
-            own = parts[done : done + len(counts.edges) // views]
+            own = parts[done : done + (len(counts.edges) - 1) // views]
             add_up(self.weights, counts, self._values(counts) * self.scale.take(counts.rows), own)
             done += len(own)
         return Reading(self.bias + parts.sum(axis=1), parts)

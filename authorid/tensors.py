@@ -53,7 +53,7 @@ def read_tensors(file: bytes | memoryview) -> tuple[Tensors, dict[str, str]]:
     tensors: Tensors = {}
     expected = 0
     spans = [(name, *_span(name, item)) for name, item in header.items()]
-    for name, dtype, shape, start, stop in sorted(spans, key=lambda span: span[3]):
+    for name, dtype, shape, start, stop in sorted(spans, key=lambda span: span[3:]):
         count = 1
         for side in shape:
             count *= side

@@ -102,7 +102,9 @@ class Windower:
         """Read ``tokenizer.json`` at `path`; raises `BundleCorruptError` when it is not one."""
         try:
             tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # tokenizers raises bare Exception
+        except (KeyboardInterrupt, SystemExit, MemoryError):
+            raise
+        except BaseException as error:  # tokenizers raises bare Exception, and Rust's panics are not even that
             raise BundleCorruptError(f"{path}: not a readable tokenizer.json ({error})") from None
         return cls(tokenizer, length, stride, truncate=truncate)
 

@@ -72,11 +72,13 @@ def calibrate(weights: EncoderWeights, windows: Sequence[Ids], seed: int = 0) ->
     that make them (`divide_values`), outputs of GELU by splitting neurons (`split_outliers`) and by a scale for each
     strip of them (`by_strip`). Weights are rounded so that what they give for these windows changes least.
     """
-    return calibrations(weights, windows, seed)[0]
+    return calibrations(weights, windows, seed, ("min-max",))[0]
 
 
-def calibrations(weights: EncoderWeights, windows: Sequence[Ids], seed: int = 0) -> list[Calibration]:
-    """The same by every one of `METHODS`, in their order."""
+def calibrations(
+    weights: EncoderWeights, windows: Sequence[Ids], seed: int = 0, methods: Sequence[Method] = METHODS
+) -> list[Calibration]:
+    """The same by every one of `methods`, in their order."""
     if not windows:
         raise ValueError("no windows to calibrate on")
     seen = _observe(weights, windows, np.random.default_rng(seed))
@@ -106,7 +108,7 @@ def calibrations(weights: EncoderWeights, windows: Sequence[Ids], seed: int = 0)
     whole = Calibration(split, ranges, len(windows), sum(len(ids) for ids in windows), after - before)
     return [
         replace(whole, method=method, ranges={site: _narrowed(ranges[site], samples[site], method) for site in ranges})
-        for method in METHODS
+        for method in methods
     ]
 
 

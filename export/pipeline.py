@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from authorid.bundle import Bundle, Decision, Golden, WindowSpec, write_bundle
-from authorid.errors import CorpusError, ExportError, OutputError, require
-from authorid.export.calibrate import Calibration, calibrations, fit_temperature, most_faithful
+from authorid.bundle import Bundle, Decision, Golden, WindowSpec, check_target, write_bundle
+from authorid.errors import CorpusError, ExportError, require
+from authorid.export.calibrate import METHODS, Calibration, calibrations, fit_temperature, most_faithful
 from authorid.export.card import model_card
 from authorid.export.emitter import CPU, OPENVINO, emit
 from authorid.export.reference import reference_graph
@@ -72,11 +72,13 @@ class ExportOptions:
     encoder_weight: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse options that leave nothing to write."""
+        """Refuse options that leave nothing to write, or that are out of range."""
         if not self.quantize and not self.keep_fp32:
             raise ExportError("without --quantize the float32 graph is the only one; it cannot be left out")
         if self.calibration_windows < 1 or self.verify_documents < 0:
             raise ExportError("calibration windows must be at least 1, documents to verify on not negative")
+        if self.encoder_weight is not None and not 0 <= self.encoder_weight < float("inf"):
+            raise ExportError(f"the encoder's weight must be a number from 0 on, got {self.encoder_weight}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +127,15 @@ def export_run(
     from authorid.training.runs import Run
 
     run = Run.load(Path(run_dir))
-    if Path(out).exists() and not options.force:
-        raise OutputError(f"{out}: already exists; choose another place or pass --force")
+    check_target(out, overwrite=options.force)
     # Keras first: it settles how much TensorFlow says while it loads.
     import_keras()
     for module in ("onnx", "tf2onnx"):
         require(module, "train")
-    corpus = _training_corpus(run, options)
+    experts = run.experts()
+    if experts is None and options.encoder_weight is not None:
+        raise ExportError(f"{run_dir}: has no n-grams beside its encoder, so there is nothing to weigh it against")
+    corpus = _training_corpus(run, options, report)
     windower = run.windower()
     rng = np.random.default_rng(options.seed)
     held = _verification_set(run, corpus, windower, options, rng)
@@ -170,7 +174,8 @@ def export_run(
         calibration = most_faithful(found, expected, held.windows, held.documents, dialects)
         graphs["int8"] = emit(calibration.weights, "int8", calibration.ranges)
         best = GraphRunner(graphs["int8"])
-        checks.append(check_invariance("INT8: window alone = in a batch", best, probe))
+        threaded = GraphRunner(graphs["int8"], threads=2)
+        checks.append(check_invariance("INT8: window alone = in a batch", best, threaded, probe))
         report(f"comparing INT8 ({calibration.name}) with float32 on these documents")
         checks += check_documents(best.logits(held.windows), expected, held.documents, held.labels)
         if options.openvino:
@@ -187,7 +192,6 @@ def export_run(
     names, contents = _graph_files(graphs, openvino=options.openvino)
     files: dict[str, bytes | str | Path] = {**contents}
     files |= {name: run.path / name for name in ("config.json", "tokenizer.json")}
-    experts = run.experts()
     if experts is not None and options.encoder_weight is not None:
         experts = experts[0], replace(experts[1], encoder_weight=options.encoder_weight)
     if experts is not None:
@@ -240,7 +244,7 @@ def _graph_files(graphs: Mapping[str, bytes], *, openvino: bool) -> tuple[dict[s
     return names, {_FILES[key]: content for key, content in contents.items()} | weights
 
 
-def _training_corpus(run: Run, options: ExportOptions) -> Corpus | None:
+def _training_corpus(run: Run, options: ExportOptions, report: Callable[[str], None]) -> Corpus | None:
     """The very corpus of the run, told by its digest; None when there is no need for it and it is not at hand."""
     from authorid.training.corpus import load_corpus
 
@@ -253,13 +257,19 @@ def _training_corpus(run: Run, options: ExportOptions) -> Corpus | None:
                 "say where the corpus is with --corpus DIR"
             )
         return None
-    corpus = load_corpus(place)
-    if corpus.digest != run.corpus_digest:
-        raise CorpusError(
-            f"{place}: not the corpus this run was trained on (its digest is {corpus.digest[:12]}…, the run says "
-            f"{run.corpus_digest[:12]}…)"
-        )
-    return corpus
+    try:
+        corpus = load_corpus(place)
+        if corpus.digest != run.corpus_digest:
+            raise CorpusError(
+                f"{place}: not the corpus this run was trained on (its digest is {corpus.digest[:12]}…, the run says "
+                f"{run.corpus_digest[:12]}…)"
+            )
+        return corpus
+    except CorpusError as error:
+        if options.quantize or options.corpus is not None:
+            raise
+        report(f"{error}; going on without it")
+        return None
 
 
 def _verification_set(
@@ -348,9 +358,10 @@ def _calibrations(
         if not picked:
             raise CorpusError(f"{corpus.root}: no training documents with any words to calibrate on")
         report(f"calibrating INT8 on {len(picked)} windows of {len(chosen)} training documents")
-        made = calibrations(weights, picked, options.seed + draw)
         # The methods differ far more than the draws: what clips is not tried again.
-        found += made if not draw else [replace(made[0], draw=draw)]
+        methods = METHODS if not draw else METHODS[:1]
+        made = calibrations(weights, picked, options.seed + draw, methods)
+        found += [replace(calibration, draw=draw) for calibration in made]
         if (len(chosen), len(picked)) == (len(documents), len(windows)):
             break  # there are no others
     return found

@@ -64,14 +64,21 @@ def check_logits(name: str, actual: Logits, expected: Logits, tolerance: float) 
     return Check(name, f"{difference:.2g}", f"<= {tolerance:.2g}", difference <= tolerance)
 
 
-def check_invariance(name: str, runner: GraphRunner, windows: Sequence[Ids]) -> Check:
-    """Compare the logits of each window alone and in company, to the last bit."""
+def check_invariance(name: str, runner: GraphRunner, threaded: GraphRunner, windows: Sequence[Ids]) -> Check:
+    """Compare the logits of each window alone and in company, to the last bit.
+
+    It is in company of the others of its length and, as there may be none, of itself backwards: in pairs and in threes.
+    `threaded` runs the same graph on several threads.
+    """
     same = total = 0
     for rows in batched(windows):
         stacked = np.stack([windows[i] for i in rows])
-        together = runner.run(stacked)["logits"]
-        for row, ids in zip(together, stacked, strict=True):
-            same += bool(np.array_equal(runner.run(ids[None])["logits"][0], row))
+        crowd = np.concatenate([stacked, stacked[:, ::-1]])
+        together = [some.run(crowd)["logits"] for some in (runner, threaded)]
+        for place, ids in enumerate(stacked):
+            alone = runner.run(ids[None])["logits"][0]
+            few = [runner.run(np.stack([ids[::-1], ids, ids][-size:]))["logits"][-1] for size in (2, 3)]
+            same += all(np.array_equal(alone, other) for other in (*few, *(logits[place] for logits in together)))
             total += 1
     return Check(name, f"{same} of {total}", f"{total} of {total}", same == total)
 

@@ -1,12 +1,20 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from onnx import helper, numpy_helper
 from tiny import make_bundle, make_graph, make_tokenizer
 
 from authorid.bundle import load_bundle
+from authorid.engine import Engine
 from authorid.errors import BundleCorruptError, BundleNotFoundError, EngineError, OutputError
 from authorid.pipeline import Scorer
 
@@ -100,6 +108,73 @@ def test_an_existing_bundle_is_kept_unless_told(tmp_path):
     assert list(tmp_path.iterdir()) == [tmp_path / "b"]
 
 
+@pytest.mark.parametrize("renames", [1, 2])
+@pytest.mark.parametrize("failure", [OSError(5, "Input/output error"), KeyboardInterrupt()])
+def test_a_bundle_survives_a_replacement_that_fails(tmp_path, monkeypatch, renames, failure):
+    made = make_bundle(tmp_path / "b")
+    rename, done = Path.rename, []
+
+    def break_off(self, target):
+        done.append(target)
+        if len(done) == renames:
+            raise failure
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", break_off)
+    with pytest.raises((OutputError, KeyboardInterrupt)):
+        make_bundle(tmp_path / "b", overwrite=True, threshold=0.5)
+    assert list(tmp_path.iterdir()) == [tmp_path / "b"]
+    assert load_bundle(tmp_path / "b").decision == made.decision
+
+
+def test_a_bundle_killed_while_it_is_replaced_is_still_there(tmp_path):
+    """The one moment at which its name is nobody's: it waits beside it then, whole."""
+    made = make_bundle(tmp_path / "b")
+    code = (
+        "import os, shutil, sys; from pathlib import Path; from tiny import make_bundle; rename = Path.rename\n"
+        "def killed(self, target):\n"
+        "    rename(self, target); os.kill(os.getpid(), 9)\n"
+        "Path.rename = killed; make_bundle(Path(sys.argv[1]), overwrite=True, threshold=0.5)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "b")]
+    assert subprocess.run(command, cwd=Path(__file__).parent, check=False).returncode == -9
+    (old,) = tmp_path.glob(".b.*.old")
+    assert load_bundle(old).decision == made.decision
+
+
+def test_a_link_to_a_bundle_stays_a_link_when_the_bundle_is_replaced(tmp_path):
+    make_bundle(tmp_path / "b")
+    (tmp_path / "link").symlink_to("b")
+    make_bundle(tmp_path / "link", overwrite=True, threshold=0.5)
+    assert (tmp_path / "link").is_symlink()
+    assert load_bundle(tmp_path / "b").decision.unknown_threshold == 0.5
+
+
+def test_places_that_cannot_hold_a_bundle(tmp_path, monkeypatch):
+    made = make_bundle(tmp_path / "b")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("years of work")
+    with pytest.raises(OutputError, match="not a bundle"):
+        make_bundle(tmp_path / "full", overwrite=True)
+    for place in (made.path / "README.md" / "x", tmp_path / ("n" * 300), Path("/proc/x")):
+        with pytest.raises(OutputError, match="cannot write there"):
+            make_bundle(place)
+    monkeypatch.chdir(made.path)
+    with pytest.raises(OutputError, match="current directory"):
+        make_bundle(Path(), overwrite=True)
+    monkeypatch.setattr(Path, "is_mount", lambda self: self == made.path)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OutputError, match="mount point"):
+        make_bundle(made.path, overwrite=True)
+    assert load_bundle(made.path).decision == made.decision
+    assert make_bundle(Path(os.fsdecode(b"not-utf8-\xff")))
+
+
+def test_a_name_too_long_for_a_file_is_no_bundle(tmp_path):
+    with pytest.raises(BundleCorruptError, match="too long"):
+        load_bundle(tmp_path / ("n" * 300))
+
+
 def test_wrong_kernels_are_found_by_the_golden_windows(tmp_path):
     bundle = make_bundle(tmp_path / "b")
     edit(bundle.path, golden=[{"ids": [2, 5, 3], "logits": {"int8": [0.0, 0.0, 5.0]}}])
@@ -114,5 +189,20 @@ def test_a_damaged_graph_is_a_clear_error(tmp_path):
 
 def test_a_graph_with_other_authors_is_refused(tmp_path):
     bundle = make_bundle(tmp_path / "b", graph=make_graph(make_tokenizer(), authors=2))
-    with pytest.raises(EngineError, match="2 logits for 3 authors"):
+    with pytest.raises(EngineError, match=r"\[1, 2\] for 1 windows and 3 authors"):
         Scorer.load(bundle.path)
+    edit(bundle.path, golden=[])
+    with pytest.raises(EngineError, match=r"\[1, 2\] for 1 windows and 3 authors"):
+        Scorer.load(bundle.path)
+
+
+def test_a_graph_that_answers_once_for_a_whole_batch_is_found_out(tmp_path):
+    """One row of logits would be given to all windows of a batch."""
+    model = onnx.load_from_string(make_graph(make_tokenizer()))
+    model.graph.node[-1].output[0] = "all"
+    first = numpy_helper.from_array(np.array([0]), "first")
+    model.graph.initializer.append(first)
+    model.graph.node.append(helper.make_node("Gather", ["all", "first"], ["logits"]))
+    engine = Engine(make_bundle(tmp_path / "b", graph=model.SerializeToString()))
+    with pytest.raises(EngineError, match=r"\[1, 3\] for 2 windows"):
+        engine.run(np.full((2, 4), 5, np.int32))

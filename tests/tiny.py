@@ -65,6 +65,7 @@ def make_bundle(
     graph: bytes | None = None,
     threshold: float = 0.0,
     openvino: bytes | None = None,
+    overwrite: bool = False,
 ) -> Bundle:
     """Write a bundle for three authors at `path`; `openvino` is its INT8 graph for that provider."""
     tokenizer = make_tokenizer()
@@ -89,7 +90,7 @@ def make_bundle(
         "model_int8.onnx": graph if graph is not None else make_graph(tokenizer, emitted=emitted),
         **({"openvino.onnx": openvino} if openvino else {}),
     }
-    return write_bundle(draft, files)
+    return write_bundle(draft, files, overwrite=overwrite)
 
 
 def prose(author: str, words: int, seed: int = 0) -> str:

@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from authorid.bundle import Bundle, WindowSpec, load_bundle, write_bundle
-from authorid.errors import OutputError
+from authorid.bundle import Bundle, WindowSpec, check_target, load_bundle, write_bundle
+from authorid.errors import OutputError, RunError
 from authorid.training.corpus import Corpus, load_corpus
 from authorid.training.experts import UNMEASURED, Experts, learn
 from authorid.training.ngrams import NgramOptions
-from authorid.training.outputs import check_place, clear_place, versions
+from authorid.training.outputs import check_place, clear_place, foreign, versions
 
 __all__ = ["NGRAMS", "describe", "export_ngrams", "train_ngrams"]
 
@@ -36,6 +36,9 @@ def train_ngrams(
     """
     out = Path(out)
     check_place(out, resume=False, force=force)
+    strange = foreign(out)
+    if strange:
+        raise RunError(f"{out}: holds files that are not of a training run ({strange[0]}); remove them first")
     known = load_corpus(Path(corpus))
     for warning in known.warnings:
         told(f"warning: {warning}")
@@ -73,20 +76,16 @@ def train_ngrams(
         },
         ngrams=NGRAMS,
     )
-    if out.exists():
-        clear_place(out, force=force)
-        (out / "checkpoint").rmdir()
-        try:
-            out.rmdir()
-        except OSError:
-            raise OutputError(f"{out}: holds files that are not of a training run; remove them first") from None
     files: dict[str, bytes | str | Path] = {
         NGRAMS: experts.expert.to_bytes(),
         "config.json": json.dumps(config, indent=1, ensure_ascii=False) + "\n",
         "run.json": json.dumps(record, indent=1, ensure_ascii=False) + "\n",
         "README.md": card(bundle),
     }
-    return write_bundle(bundle, files)
+    if not (out / "run.json").exists():  # what is there is an unfinished training at most, and `force` was said
+        clear_place(out, force=force)
+        (out / "checkpoint").rmdir()
+    return write_bundle(bundle, files, overwrite=True, kind="run.json")
 
 
 def corpus_record(corpus: Corpus) -> dict[str, Any]:
@@ -167,16 +166,22 @@ def export_ngrams(
 ) -> Bundle:
     """Write the n-gram run `run` as a bundle at `out`; with `encoder`, beside the graphs of that bundle.
 
-    `weight` is that of the encoder's mean log-softmax, `UNMEASURED` when it is None. Raises `BundleError`, and
-    `OutputError` when the two know different authors.
+    `weight` is that of the encoder's mean log-softmax; when it is None, that of `run` where it has an encoder, else
+    `UNMEASURED`. Raises `BundleError`, and `OutputError` when the two know different authors or there is no encoder to
+    weigh.
     """
+    check_target(out, overwrite=force)
     own = load_bundle(run)
     if own.ngrams is None:
         raise OutputError(f"{run}: a bundle, but one without n-grams; nothing to export")
     base, decision = own, own.decision
     if encoder is not None:
         base = load_bundle(encoder)
-        decision = replace(decision, encoder_weight=UNMEASURED if weight is None else weight)
+        decision = replace(decision, encoder_weight=UNMEASURED)
+    if weight is not None:
+        if not base.graphs or not 0 <= weight < float("inf"):
+            raise OutputError(f"{base.path}: an encoder to be given the weight {weight} is needed; there is none")
+        decision = replace(decision, encoder_weight=weight)
     if own.authors != base.authors:
         raise OutputError(f"{run}: does not know the same authors as {encoder}")
     files: dict[str, bytes | str | Path] = {

@@ -15,7 +15,7 @@ from authorid.training.checkpoint import write_atomically
 from authorid.training.model import Geometry
 from authorid.training.plots import plot_history
 
-__all__ = ["check_place", "clear_place", "hf_config", "versions", "write_run"]
+__all__ = ["check_place", "clear_place", "foreign", "hf_config", "versions", "write_run"]
 
 _PARTS = (
     "run.json",
@@ -45,6 +45,12 @@ def check_place(out: Path, *, resume: bool, force: bool) -> None:
         raise RunError(f"{out}: holds an unfinished training; resume it, or use force to start over")
     if out.is_dir() and not finished and not begun and any(out.iterdir()):
         raise RunError(f"{out}: not empty and not a training run; refusing to write into it")
+
+
+def foreign(out: Path) -> list[str]:
+    """Names in `out` that no training writes there."""
+    names = [entry.name for entry in out.iterdir()] if out.is_dir() else []
+    return sorted(name for name in names if name not in (*_PARTS, _CHECKPOINT))
 
 
 def clear_place(out: Path, *, force: bool) -> None:

@@ -51,6 +51,14 @@ def test_a_graph_that_points_outside_its_bundle_is_refused(tmp_path, location, w
         make_bundle(tmp_path / "b", graph=outside(location, **where))
 
 
+def test_a_location_that_is_no_text_is_refused(tmp_path):
+    """It would be read as another name than the one that onnxruntime opens."""
+    decoy = outside("config.jsonX").replace(b"config.jsonX", b"config.json\xff")
+    assert decoy != outside("config.jsonX")
+    with pytest.raises(BundleCorruptError, match="damaged"):
+        make_bundle(tmp_path / "b", graph=decoy)
+
+
 def test_tensors_in_a_file_of_the_bundle_are_found_and_allowed(tmp_path):
     path = tmp_path / "graph.onnx"
     path.write_bytes(outside("config.json"))
@@ -146,7 +154,8 @@ def test_a_manifest_that_is_a_link_is_refused(tmp_path):
         load_bundle(bundle.path)
 
 
-HOSTILE = [None, float("nan"), float("inf"), -1, 0, 1e-320, 10**30, "", "x", [], {}, "../../etc/passwd", True, "\ud800"]
+NUMBERS = [float("nan"), float("inf"), -1, 0, 1e-320, 10**30, 10**400, True]
+HOSTILE = [*NUMBERS, None, "", "x", "n" * 300, [], {}, "../../etc/passwd", "\ud800"]
 
 
 def everywhere(record, place=()):
@@ -191,6 +200,19 @@ def test_json_that_is_deep_or_none_is_refused(tmp_path, name, text):
         manifest["files"][name] = hashlib.sha256(data).hexdigest()
         (root / "authorid.json").write_text(json.dumps(manifest))
     with pytest.raises(BundleCorruptError):
+        Scorer.load(root)
+
+
+def test_a_tokenizer_that_makes_its_library_panic_is_refused(tmp_path):
+    root = make_bundle(tmp_path / "b").path
+    tokenizer = json.loads((root / "tokenizer.json").read_text())
+    tokenizer["normalizer"] = {"type": "Precompiled", "precompiled_charsmap": "AQ=="}
+    data = json.dumps(tokenizer).encode()
+    (root / "tokenizer.json").write_bytes(data)
+    manifest = json.loads((root / "authorid.json").read_text())
+    manifest["files"]["tokenizer.json"] = hashlib.sha256(data).hexdigest()
+    (root / "authorid.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleCorruptError, match="tokenizer"):
         Scorer.load(root)
 
 

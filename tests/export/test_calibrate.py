@@ -191,9 +191,19 @@ def test_failed_checks_are_all_named():
 
 def test_a_runner_whose_answers_depend_on_company_is_found_out():
     class Sloppy:
-        def run(self, ids):
-            return {"logits": ids[:, :2].astype(np.float32) + (len(ids) > 1)}
+        def __init__(self, matters=lambda company: False):
+            self.matters = matters
 
-    windows = random_windows([4, 4, 4, 9])
-    check = check_invariance("alone = in company", Sloppy(), windows)
-    assert (check.value, check.ok) == ("1 of 4", False)
+        def run(self, ids):
+            return {"logits": ids[:, :2].astype(np.float32) + self.matters(len(ids))}
+
+    windows = random_windows([4, 4, 4, 9])  # the last one is the only one of its length
+
+    def check(runner, threaded):
+        found = check_invariance("alone = in company", runner, threaded, windows)
+        return found.value, found.ok
+
+    assert check(Sloppy(), Sloppy()) == ("4 of 4", True)
+    assert check(Sloppy(lambda company: company > 1), Sloppy()) == ("0 of 4", False)
+    assert check(Sloppy(lambda company: company == 3), Sloppy()) == ("0 of 4", False)
+    assert check(Sloppy(), Sloppy(lambda company: True)) == ("0 of 4", False)

@@ -172,7 +172,7 @@ def test_float32_alone_needs_no_corpus(run, astray, tmp_path):
     assert len(report.rows) == 2
 
 
-def absurd(weights, windows, seed):
+def absurd(weights, windows, seed, methods):
     from authorid.export import Calibration, Range
     from authorid.export.emitter import sites
 
@@ -193,6 +193,27 @@ def test_force_writes_it_and_says_so(run, corpus, tmp_path, monkeypatch):
     assert any(row[3] == "FAILED" for row in report.rows)
     assert load_bundle(tmp_path / "bundle").parity["ok"] is False
     assert "FAILED" in (tmp_path / "bundle" / "README.md").read_text("utf-8")
+
+
+def test_another_seed_calibrates_on_other_windows(run, corpus, tmp_path, monkeypatch):
+    def looked_at(seed):
+        looks = []
+
+        def recorded(weights, windows, seed, methods):
+            looks.append(([ids.tolist() for ids in windows], methods))
+            return absurd(weights, windows, seed, methods)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(pipeline, "calibrations", recorded)
+            exported(run, corpus, tmp_path / "bundle", force=True, calibration_windows=5, seed=seed)
+        return looks
+
+    one, same, other = looked_at(1), looked_at(1), looked_at(2)
+    assert one == same
+    windows, methods = zip(*one, strict=True)
+    assert all(len(draw) == 5 and draw not in [w for w, _ in other] for draw in windows)
+    assert windows[0] != windows[1], "the draws of one seed differ too"
+    assert [len(own) for own in methods] == [3, 1, 1, 1], "what clips is tried once"
 
 
 def test_int8_on_other_documents(run, corpus, tmp_path):
@@ -217,6 +238,7 @@ def test_what_cannot_be_exported_is_refused_at_once(run, astray, corpus, tmp_pat
     with pytest.raises(CorpusError, match="digest"):
         exported(run, changed, tmp_path / "bundle")
     (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "thesis.txt").write_text("years of work")
     with pytest.raises(OutputError, match="already exists"):
         exported(run, corpus, tmp_path / "taken")
     with pytest.raises(OutputError, match="not a bundle"):
@@ -224,11 +246,35 @@ def test_what_cannot_be_exported_is_refused_at_once(run, astray, corpus, tmp_pat
     assert not (tmp_path / "bundle").exists()
 
 
+def test_float32_goes_on_without_a_corpus_that_has_changed(run, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(run.path, copy)
+    record = json.loads((copy / "run.json").read_text("utf-8"))
+    record["corpus"]["path"] = str(write_corpus(tmp_path / "letters", seed=9))
+    (copy / "run.json").write_text(json.dumps(record), "utf-8")
+    messages: list[str] = []
+    assert export_run(copy, tmp_path / "bundle", ExportOptions(), messages.append).bundle.graphs
+    assert any("not the corpus" in message for message in messages)
+    with pytest.raises(CorpusError, match="digest"):
+        export_run(copy, tmp_path / "other", ExportOptions(quantize=True))
+
+
+def test_a_weight_for_the_encoder_needs_n_grams_beside_it(run, corpus, tmp_path):
+    if run.experts() is None:
+        with pytest.raises(ExportError, match="nothing to weigh"):
+            exported(run, corpus, tmp_path / "bundle", encoder_weight=0.5)
+    else:
+        report = exported(run, corpus, tmp_path / "bundle", encoder_weight=0.5)
+        assert report.bundle.decision.encoder_weight == 0.5
+
+
 def test_options_that_leave_nothing_to_write_are_refused():
     with pytest.raises(ExportError, match="float32"):
         ExportOptions(keep_fp32=False)
     with pytest.raises(ExportError, match="at least 1"):
         ExportOptions(calibration_windows=0)
+    with pytest.raises(ExportError, match="weight"):
+        ExportOptions(encoder_weight=float("inf"))
     assert replace(ExportOptions(), quantize=True).keep_fp32
 
 
