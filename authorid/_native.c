@@ -5,7 +5,7 @@
  *     add_up   rows -> sums of their weights
  *
  * Only the stable ABI of Python is used. Arrays come as C-contiguous buffers; whatever is in them, nothing outside of
- * them is read or written.
+ * them is read or written. Nobody may change them meanwhile, and what is written to must not be read from too.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -68,7 +68,7 @@ static int take(Arrays *arrays, PyObject *object, int writable, Py_ssize_t size,
     }
     if (PyObject_GetBuffer(object, view, writable ? PyBUF_CONTIG : PyBUF_CONTIG_RO) < 0) return -1;
     arrays->taken++;
-    if (view->itemsize != size || (*items >= 0 && view->len != *items * size)) {
+    if (view->itemsize != size || (uintptr_t)view->buf % (size_t)size || (*items >= 0 && view->len != *items * size)) {
         PyErr_SetString(PyExc_ValueError, "an array of the wrong kind or size");
         return -1;
     }
@@ -427,8 +427,8 @@ static void add_all(const int8_t *weights, const int32_t *rows, const float *val
 {
     for (Py_ssize_t text = 0; text < texts; text++) {
         const int64_t *own = edges + text * views;
-        for (int64_t first = own[0]; first < own[views]; first += block) {
-            const int64_t last = first + block < own[views] ? first + block : own[views];
+        for (int64_t first = own[0], last; first < own[views]; first = last) {
+            last = own[views] - first > block ? first + block : own[views];
             for (Py_ssize_t view = 0; view < views; view++) {
                 const int64_t start = own[view] > first ? own[view] : first;
                 const int64_t stop = own[view + 1] < last ? own[view + 1] : last;
@@ -442,7 +442,7 @@ static void add_all(const int8_t *weights, const int32_t *rows, const float *val
     }
 }
 
-PyDoc_STRVAR(add_up_doc, "add_up(weights, rows, values, edges, parts, views, block)\n\nSee authorid.rows.add_up.");
+PyDoc_STRVAR(add_up_doc, "add_up(weights, rows, values, edges, parts, views, authors, block)\n\nSee authorid.rows.add_up.");
 
 static PyObject *add_up(PyObject *module, PyObject *arguments)
 {
@@ -454,18 +454,19 @@ static PyObject *add_up(PyObject *module, PyObject *arguments)
     const int64_t *edges;
     double *parts;
     float *sums = NULL;
-    Py_ssize_t known = -1, count = -1, places = -1, numbers = -1, views, block;
+    Py_ssize_t known = -1, count = -1, places = -1, numbers = -1, views, authors, block;
     (void)module;
-    if (!PyArg_ParseTuple(arguments, "OOOOOnn", &given[0], &given[1], &given[2], &given[3], &given[4], &views, &block) ||
+    if (!PyArg_ParseTuple(arguments, "OOOOOnnn", &given[0], &given[1], &given[2], &given[3], &given[4], &views, &authors,
+                          &block) ||
         hold(&arrays, 5) < 0)
         return NULL;
     if (take(&arrays, given[0], 0, 1, &known, &weights) < 0 || take(&arrays, given[1], 0, 4, &count, &rows) < 0 ||
         take(&arrays, given[2], 0, 4, &count, &values) < 0 || take(&arrays, given[3], 0, 8, &places, &edges) < 0 ||
         take(&arrays, given[4], 1, 8, &numbers, &parts) < 0)
         goto done;
-    const Py_ssize_t stretches = places - 1, authors = stretches > 0 ? numbers / stretches : 1;
+    const Py_ssize_t stretches = places - 1;
     int fits = views > 0 && block > 0 && stretches >= 0 && stretches % views == 0 && authors > 0 &&
-               numbers == stretches * authors;
+               numbers % authors == 0 && numbers / authors == stretches;
     for (Py_ssize_t i = 0; fits && i < places; i++) fits = edges[i] >= (i ? edges[i - 1] : 0) && edges[i] <= count;
     for (Py_ssize_t i = 0; fits && i < count; i++) fits = rows[i] >= 0 && rows[i] < known / authors;
     if (!fits) {

@@ -60,8 +60,12 @@ class View:
             raise ValueError(f"view {self.name}: unknown unit {self.unit!r} or mask {self.mask!r}")
         if not self.sizes or not all(1 <= size <= longest for size in self.sizes):
             raise ValueError(f"view {self.name}: sizes must be between 1 and {longest}, got {self.sizes}")
-        if (self.keep is not None and self.keep < 0) or not self.weight > 0:
-            raise ValueError(f"view {self.name}: keep must not be negative, weight must be positive")
+        if len(set(self.sizes)) < len(self.sizes):
+            raise ValueError(f"view {self.name}: sizes must be different, got {self.sizes}")
+        if self.keep is not None and not (isinstance(self.keep, int) and 0 <= self.keep < 1 << 31):
+            raise ValueError(f"view {self.name}: keep must be a number of words, got {self.keep!r}")
+        if not 0 < self.weight < float("inf"):
+            raise ValueError(f"view {self.name}: weight must be positive, got {self.weight}")
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> View:

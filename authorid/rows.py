@@ -116,10 +116,14 @@ def add_up(
 ) -> None:
     """Add to `parts` [texts, views, authors] the weights of what occurs, times its `values` float32 [rows].
 
-    `weights` [rows, authors] are int8, float16 or float32; only int8, as trained models have them, is compiled.
+    `weights` [rows, authors] are int8, float16 or float32; only int8, as trained models have them, is compiled. Raises
+    `ValueError` when the parts are not those of these texts and authors.
     """
+    if len(counts.edges) != parts.shape[0] * parts.shape[1] + 1 or parts.shape[2] != weights.shape[1]:
+        raise ValueError("arrays that do not fit together")
     if native.module is not None and weights.dtype == np.int8 and weights.flags.c_contiguous:
-        native.module.add_up(weights, counts.rows, values, counts.edges, parts, parts.shape[1], _BLOCK)
+        views, authors = parts.shape[1:]
+        native.module.add_up(weights, counts.rows, values, counts.edges, parts, views, authors, _BLOCK)
         return
     views = parts.shape[1]
     edges = counts.edges.tolist()

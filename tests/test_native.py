@@ -109,6 +109,7 @@ PART = EXPERT._index._parts[0]
         (1, np.array([0, 30, 16])),
         (1, np.array([-1, 9, 16])),
         (1, np.array([0, 9, 16], np.int32)),
+        (1, np.frombuffer(bytes(25), np.int64, count=3, offset=1)),
         (1, np.zeros(0, np.int64)),
         (2, (LANGUAGE[0][:-1], *LANGUAGE[1:])),
         (2, (*LANGUAGE[:3], LANGUAGE[3][:-1], *LANGUAGE[4:])),
@@ -204,6 +205,7 @@ GOOD = {
     "edges": np.array([0, 2, 2, 3, 3]),
     "parts": np.zeros((2, 2, 3)),
     "views": 2,
+    "authors": 3,
     "block": 1 << 16,
 }
 
@@ -226,6 +228,8 @@ GOOD = {
         {"parts": np.zeros((2, 2, 0))},
         {"views": 3},
         {"views": 0},
+        {"authors": 0},
+        {"authors": 2},
         {"block": 0},
     ],
 )

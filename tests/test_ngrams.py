@@ -137,6 +137,21 @@ def test_a_text_is_read_the_same_in_any_company(company, piece):
             assert all(map(np.array_equal, row, (alone.scores[0], alone.parts[0])))
 
 
+@pytest.mark.parametrize("company", [["boat"] * 300, ["The river of 1996 " * 20000, "the boat", "Größe"]])
+def test_one_view_alone_reads_any_number_of_texts(company):
+    one = expert(views=EVERY_KIND[:1])
+    together = one.read(company).scores
+    assert all(np.array_equal(row, one.scores(text)) for text, row in zip(company, together, strict=True))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"sizes": (3, 3)}, {"sizes": ()}, {"keep": 1.5}, {"keep": 1 << 31}, {"keep": -1}, {"weight": np.inf}]
+)
+def test_a_view_that_makes_no_sense_is_refused(wrong):
+    with pytest.raises(ValueError, match="view v"):
+        View(**{"name": "v", "unit": "byte", "sizes": (3,), **wrong})
+
+
 @given(many_texts)
 def test_ngrams_stay_within_their_text(company):
     reader = OF_EVERY_KIND.reader
