@@ -565,6 +565,9 @@ def export(
         Path | None, typer.Option(metavar="DIR", help="Compare the graphs on this corpus instead.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Which windows INT8 is calibrated on.")] = 0,
+    license_name: Annotated[
+        str, typer.Option("--license", metavar="NAME", help="License of the weights, for the model card.")
+    ] = "other",
     force: Annotated[
         bool, typer.Option("--force", help="Replace a bundle, and write even a graph that fails its checks.")
     ] = False,
@@ -585,6 +588,7 @@ def export(
             "--corpus": corpus is not None,
             "--verify-on": verify_on is not None,
             "--seed": seed != 0,
+            "--license": license_name != "other",
         }
         for option, given in idle.items():
             if given:
@@ -606,6 +610,7 @@ def export(
         corpus=corpus,
         verify_on=verify_on,
         seed=seed,
+        license_name=license_name,
         force=force,
         encoder_weight=encoder_weight,
     )

@@ -8,11 +8,14 @@ from typing import Any
 
 from authorid.bundle import Bundle
 from authorid.export.verify import Check
+from authorid.training.ngram_run import BESIDE, beside
 
 __all__ = ["model_card"]
 
 _FILES = {
-    "model.onnx": "float32, with a padding mask; the reference",
+    "model.onnx": "float32; takes windows of one length, without padding",
+    "model_openvino.onnx": "float32 for OpenVINO",
+    "model.onnx.data": "the weights of both float32 graphs",
     "model_int8.onnx": "INT8; the one that is meant to run",
     "model_int8_openvino.onnx": "INT8 for OpenVINO",
     "model_int8.onnx.data": "the weights of both INT8 graphs",
@@ -38,7 +41,7 @@ def model_card(
     corpus, base = record.get("corpus", {}), record.get("base_model", {})
     held_out = len(record.get("validation", ()))
     parts = [
-        _header(license_name),
+        _header(license_name, int8="int8" in bundle.graphs),
         f"# {bundle.name}",
         f"Tells which of {len(bundle.authors)} authors wrote a document. Made with "
         "[authorid](https://pypi.org/project/authorid/); the files run on any onnxruntime, the command line is:",
@@ -55,10 +58,11 @@ def model_card(
         "No text of the corpus is in this directory. Golden inputs are random token ids.",
         "## Training",
         _table(("option", "value"), _options(record)),
-        "## Metrics",
+        "## Metrics of the encoder",
         _metrics(record, held_out),
         "Parity of the graphs, checked before this directory was written:",
         _table(("check", "value", "bound", ""), [check.row for check in checks]),
+        *((BESIDE, beside(bundle)) if bundle.ngrams else ()),
         "## Intended use",
         "Ranking candidate authors for documents of the kind the model was trained on: stylometry, newsroom and "
         "archive work, triage. Scores are evidence to weigh, not proof.",
@@ -76,8 +80,8 @@ def model_card(
     return "\n\n".join(parts) + "\n"
 
 
-def _header(license_name: str) -> str:
-    tags = ["authorship-attribution", "stylometry", "onnx", "onnxruntime", "int8", "authorid"]
+def _header(license_name: str, *, int8: bool) -> str:
+    tags = ["authorship-attribution", "stylometry", "onnx", "onnxruntime", *(["int8"] if int8 else []), "authorid"]
     lines = [
         "---",
         f"license: {json.dumps(license_name)}",

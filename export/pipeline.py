@@ -137,19 +137,18 @@ def export_run(
         raise ExportError(f"{run_dir}: has no n-grams beside its encoder, so there is nothing to weigh it against")
     corpus = _training_corpus(run, options, report)
     windower = run.windower()
-    rng = np.random.default_rng(options.seed)
-    held = _verification_set(run, corpus, windower, options, rng)
-    golden = _golden_windows(windower, run.window, rng)
+    held = _verification_set(run, corpus, windower, options)
+    golden = _golden_windows(windower, run.window)
     probe = (held.windows if held else [])[:_PARITY_WINDOWS] + golden
 
     report("converting the Keras model with tf2onnx")
     model = run.keras_model()
-    reference = reference_graph(model)
-    truth = GraphRunner(reference)
+    truth = GraphRunner(reference_graph(model))
     checks = [_check_reference(truth, model, probe, len(run.authors))]
     weights = from_keras(model)
     report("emitting the float32 graph")
-    plain = GraphRunner(emit(weights))
+    graphs = {"fp32": emit(weights)}
+    plain = best = GraphRunner(graphs["fp32"])
     checks.append(
         check_logits(
             "emitted float32 = reference: largest difference",
@@ -158,24 +157,24 @@ def export_run(
             EMITTED_TOLERANCE,
         )
     )
-    graphs: dict[str, bytes] = {"fp32": reference} if options.keep_fp32 else {}
-    best = plain
+    alone = "window alone = in a batch"
+    checks.append(check_invariance(f"float32: {alone}", plain, GraphRunner(graphs["fp32"], threads=2), probe))
     if options.openvino:
-        spoken = GraphRunner(emit(weights, dialect=OPENVINO)).logits(probe)
+        graphs["openvino-fp32"] = emit(weights, dialect=OPENVINO)
+        spoken = GraphRunner(graphs["openvino-fp32"]).logits(probe)
         name = "float32 in OpenVINO's dialect = reference: largest difference"
         checks.append(check_logits(name, spoken, truth.logits(probe), EMITTED_TOLERANCE))
     calibration = None
     if options.quantize:
         assert corpus is not None and held is not None  # _training_corpus saw to it
-        found = _calibrations(run, corpus, windower, weights, options, rng, report)
+        found = _calibrations(run, corpus, windower, weights, options, report)
         report(f"choosing among {len(found)} ranges on {len(held.documents)} {held.source} documents")
         expected = plain.logits(held.windows)
         dialects = (CPU, OPENVINO) if options.openvino else (CPU,)
         calibration = most_faithful(found, expected, held.windows, held.documents, dialects)
         graphs["int8"] = emit(calibration.weights, "int8", calibration.ranges)
         best = GraphRunner(graphs["int8"])
-        threaded = GraphRunner(graphs["int8"], threads=2)
-        checks.append(check_invariance("INT8: window alone = in a batch", best, threaded, probe))
+        checks.append(check_invariance(f"INT8: {alone}", best, GraphRunner(graphs["int8"], threads=2), probe))
         report(f"comparing INT8 ({calibration.name}) with float32 on these documents")
         checks += check_documents(best.logits(held.windows), expected, held.documents, held.labels)
         if options.openvino:
@@ -186,23 +185,27 @@ def export_run(
     if not options.force:
         require_all(checks)
 
-    temperature = _temperature(run, corpus, windower, best, options, report)
-    runners = {"fp32": truth, "int8": best}
+    if not options.keep_fp32:
+        graphs = {key: graph for key, graph in graphs.items() if not key.endswith("fp32")}
+    runners = {"fp32": plain, "int8": best}
     answers = {precision: runners[precision] for precision in ("fp32", "int8") if precision in graphs}
-    names, contents = _graph_files(graphs, openvino=options.openvino)
+    names, contents = _graph_files(graphs)
     files: dict[str, bytes | str | Path] = {**contents}
     files |= {name: run.path / name for name in ("config.json", "tokenizer.json")}
-    if experts is not None and options.encoder_weight is not None:
-        experts = experts[0], replace(experts[1], encoder_weight=options.encoder_weight)
-    if experts is not None:
-        files[NGRAMS] = experts[0].to_bytes()
+    if experts is None:
+        decision = Decision(temperature=_temperature(run, corpus, windower, best, options, report))
+    else:
+        expert, decision = experts
+        files[NGRAMS] = expert.to_bytes()
+        if options.encoder_weight is not None:
+            decision = replace(decision, encoder_weight=options.encoder_weight)
     bundle = Bundle(
         path=Path(out),
         model_type=run.geometry.family,
         authors=run.authors,
         window=WindowSpec(run.window, run.stride, run.truncate),
         pooling=run.pooling,
-        decision=Decision(temperature=temperature) if experts is None else experts[1],
+        decision=decision,
         ngrams=None if experts is None else NGRAMS,
         graphs=names,
         golden=tuple(
@@ -225,23 +228,24 @@ def export_run(
 
 NGRAMS = "ngrams.safetensors"
 
-_FILES = {"fp32": "model.onnx", "int8": "model_int8.onnx", "openvino-int8": "model_int8_openvino.onnx"}
+_FILES = {
+    "fp32": "model.onnx",
+    "int8": "model_int8.onnx",
+    "openvino-fp32": "model_openvino.onnx",
+    "openvino-int8": "model_int8_openvino.onnx",
+}
 
-_WEIGHTS = "model_int8.onnx.data"
-"""What the INT8 graphs have in common, when there are two."""
 
-
-def _graph_files(graphs: Mapping[str, bytes], *, openvino: bool) -> tuple[dict[str, str], dict[str, bytes]]:
-    """Names of the graphs' files by `graph_key`, and what is in these files and the one they may share."""
-    names = {key: _FILES[key] for key in graphs}
-    contents = dict(graphs)
-    weights: dict[str, bytes] = {}
-    if openvino and "fp32" in graphs:
-        names["openvino-fp32"] = _FILES["fp32"]
-    if "openvino-int8" in graphs:
-        shared, weights[_WEIGHTS] = share_weights({key: graphs[key] for key in ("int8", "openvino-int8")}, _WEIGHTS)
-        contents |= shared
-    return names, {_FILES[key]: content for key, content in contents.items()} | weights
+def _graph_files(graphs: Mapping[str, bytes]) -> tuple[dict[str, str], dict[str, bytes]]:
+    """Names of the graphs' files by `graph_key`, and what is in these files and those that they may share."""
+    contents: dict[str, bytes] = {}
+    for precision in ("fp32", "int8"):
+        alike = {_FILES[key]: graph for key, graph in graphs.items() if key.endswith(precision)}
+        if len(alike) > 1:
+            weights = f"{_FILES[precision]}.data"
+            alike, contents[weights] = share_weights(alike, weights)
+        contents |= alike
+    return {key: _FILES[key] for key in graphs}, contents
 
 
 def _training_corpus(run: Run, options: ExportOptions, report: Callable[[str], None]) -> Corpus | None:
@@ -272,9 +276,7 @@ def _training_corpus(run: Run, options: ExportOptions, report: Callable[[str], N
         return None
 
 
-def _verification_set(
-    run: Run, corpus: Corpus | None, windower: Windower, options: ExportOptions, rng: np.random.Generator
-) -> _Labelled | None:
+def _verification_set(run: Run, corpus: Corpus | None, windower: Windower, options: ExportOptions) -> _Labelled | None:
     from authorid.training.corpus import load_corpus
 
     if options.verify_on is not None:
@@ -285,11 +287,11 @@ def _verification_set(
                 f"{options.verify_on}: {len(strangers)} of its authors are unknown to the run: "
                 f"{', '.join(strangers[:5])}{', ...' if len(strangers) > 5 else ''}"
             )
-        return _labelled(run, other, "verification", list(other.documents), windower, options, rng)
+        return _labelled(run, other, "verification", list(other.documents), windower, options)
     if corpus is None:
         return None
     source, wanted = ("validation", run.validation) if run.validation else ("training", run.training)
-    return _labelled(run, corpus, source, _documents(corpus, wanted), windower, options, rng)
+    return _labelled(run, corpus, source, _documents(corpus, wanted), windower, options)
 
 
 def _labelled(
@@ -299,10 +301,12 @@ def _labelled(
     documents: Sequence[CorpusDocument],
     windower: Windower,
     options: ExportOptions,
-    rng: np.random.Generator,
 ) -> _Labelled:
-    """At most `options.verify_documents` of the documents that have any tokens."""
-    order = rng.permutation(len(documents))
+    """At most `options.verify_documents` of the documents that have any tokens.
+
+    Which, does not depend on the seed: who tries several must not change what they are measured on.
+    """
+    order = np.random.default_rng(0).permutation(len(documents))
     if options.verify_documents:
         order = order[: options.verify_documents]
     chosen = [documents[i] for i in sorted(order)]
@@ -325,8 +329,9 @@ def _windows(windower: Windower, documents: Sequence[CorpusDocument]) -> list[li
     return [[window.ids for window in windower.windows(ids)] for ids in tokens]
 
 
-def _golden_windows(windower: Windower, length: int, rng: np.random.Generator) -> list[Ids]:
-    """Windows of random vocabulary, from one token to a full window: nobody's text."""
+def _golden_windows(windower: Windower, length: int) -> list[Ids]:
+    """Windows of random vocabulary, from one token to a full window: nobody's text, and the same for every seed."""
+    rng = np.random.default_rng(0)
     content = length - SPECIAL_TOKENS
     sizes = np.unique(np.geomspace(1, content, _GOLDEN_WINDOWS).round().astype(int))
     vocabulary = windower.tokenizer.get_vocab_size()
@@ -346,9 +351,9 @@ def _calibrations(
     windower: Windower,
     weights: EncoderWeights,
     options: ExportOptions,
-    rng: np.random.Generator,
     report: Callable[[str], None],
 ) -> list[Calibration]:
+    rng = np.random.default_rng(options.seed)
     documents = _documents(corpus, run.training)
     found: list[Calibration] = []
     for draw in range(_DRAWS):
@@ -382,8 +387,7 @@ def _temperature(
     """Fitted on validation documents; 1.0 when there are none, because on training documents it means nothing."""
     if corpus is None or not run.validation:
         return 1.0
-    rng = np.random.default_rng(options.seed)
-    held = _labelled(run, corpus, "validation", _documents(corpus, run.validation), windower, options, rng)
+    held = _labelled(run, corpus, "validation", _documents(corpus, run.validation), windower, options)
     temperature = fit_temperature(document_scores(runner.logits(held.windows), held.documents), held.labels)
     report(f"temperature {temperature:.3f}, fitted on {len(held.documents)} validation documents")
     return temperature

@@ -12,7 +12,7 @@ from tiny import AUTHORS, make_bundle, prose
 
 from authorid.bundle import BundleCorruptError, Decision, load_bundle
 from authorid.engine import EngineOptions
-from authorid.errors import BundleNotFoundError
+from authorid.errors import BundleNotFoundError, OutputError
 from authorid.ngrams import NgramExpert
 from authorid.pipeline import Scorer, _Stream
 
@@ -51,6 +51,21 @@ def documents():
 
 def bits(rows):
     return [(row.path, row.status, row.ranking, row.familiarity) for row in rows]
+
+
+def test_n_grams_beside_another_encoder_are_told_of_in_the_card_once(tmp_path, both):
+    again = export_ngrams(both.path.parent / "run", tmp_path / "again", encoder=both.path, weight=0.25)
+    card = (again.path / "README.md").read_text("utf-8")
+    assert card.count("## N-grams beside the encoder") == 1
+    assert "have the weight 0.25" in card and "have the weight 0.5" not in card
+    assert again.decision.encoder_weight == 0.25
+    assert export_ngrams(again.path, tmp_path / "other", weight=0.75).decision.encoder_weight == 0.75
+
+
+def test_a_weight_without_an_encoder_is_refused(tmp_path, both):
+    with pytest.raises(OutputError, match="encoder"):
+        export_ngrams(both.path.parent / "run", tmp_path / "bundle", weight=0.5)
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_a_run_without_encoder_is_a_bundle(tmp_path, documents):

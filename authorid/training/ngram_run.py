@@ -15,7 +15,7 @@ from authorid.training.experts import UNMEASURED, Experts, learn
 from authorid.training.ngrams import NgramOptions
 from authorid.training.outputs import check_place, clear_place, foreign, versions
 
-__all__ = ["NGRAMS", "describe", "export_ngrams", "train_ngrams"]
+__all__ = ["BESIDE", "NGRAMS", "beside", "describe", "export_ngrams", "train_ngrams"]
 
 NGRAMS = "ngrams.safetensors"
 """Name of the n-gram expert's file, in a run and in a bundle."""
@@ -133,17 +133,19 @@ def card(bundle: Bundle) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-_SECTION = "## N-grams beside the encoder"
+BESIDE = "## N-grams beside the encoder"
+"""The heading of what a card says about the second expert."""
 
 
-def _beside(run: Bundle, weight: float) -> str:
+def beside(bundle: Bundle) -> str:
     """What the card of a bundle of two experts says about the second one."""
-    about = run.provenance["experts"]
+    about, weight = bundle.provenance["experts"], bundle.decision.encoder_weight
     split = about["shifted_split"]
     lines = [
         f"`{NGRAMS}` holds {about['ngrams']:,} n-grams in {len(about['views'])} views "
         f"({', '.join(about['views'])}). `authorid.json` has the rule that makes one answer of both experts.",
-        f"The encoder's log-probabilities have the weight {weight:g} in it."
+        f"The encoder's log-probabilities have the weight {weight:g} in it, beside n-gram scores of the weight "
+        f"{bundle.decision.ngram_weight:g}."
         + ("" if weight else " So `--effort auto` does not ask it: nothing was held out to weigh it by."),
     ]
     if "accuracy" in split:
@@ -153,6 +155,13 @@ def _beside(run: Bundle, weight: float) -> str:
             f"{split.get('strangers_auroc', float('nan')):.3f}."
         )
     return "\n\n".join(lines)
+
+
+def _with_section(card: str, section: str) -> str:
+    """The `card` with what it says of the n-grams, if anything, replaced by this `section`."""
+    before, _, rest = card.partition(BESIDE)
+    _, heading, after = rest.partition("\n## ")
+    return f"{before.rstrip()}\n\n{BESIDE}\n\n{section}\n" + (f"{heading}{after}" if heading else "")
 
 
 def export_ngrams(
@@ -188,12 +197,11 @@ def export_ngrams(
         name: (base.path / name).read_bytes() for name in base.files if name not in (base.ngrams, "run.json")
     }
     files[NGRAMS] = (own.path / own.ngrams).read_bytes()
-    if encoder is not None:
-        readme = base.path / "README.md"
-        before = (readme.read_text("utf-8") if "README.md" in files else "").split(_SECTION)[0].rstrip()
-        files["README.md"] = f"{before}\n\n{_SECTION}\n\n{_beside(own, decision.encoder_weight)}\n"
     provenance = {**base.provenance, "experts": own.provenance["experts"]}
     if name is not None or encoder is None:
         provenance["name"] = name or out.resolve().name
     merged = replace(base, path=out, ngrams=NGRAMS, decision=decision, provenance=provenance)
+    if encoder is not None:
+        readme = base.path / "README.md"
+        files["README.md"] = _with_section(readme.read_text("utf-8") if "README.md" in files else "", beside(merged))
     return write_bundle(merged, files, overwrite=force)

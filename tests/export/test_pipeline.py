@@ -53,7 +53,7 @@ def exported(run, corpus, out, **options):
 
 
 def test_a_run_becomes_a_bundle_that_answers_as_it_promises(run, corpus, tmp_path):
-    report = exported(run, corpus, tmp_path / "bundle", name="letters")
+    report = exported(run, corpus, tmp_path / "bundle", name="letters", license_name="apache-2.0")
     assert report.ok and all(len(row) == 4 for row in report.rows)
     bundle = load_bundle(tmp_path / "bundle")
     assert {path.name for path in bundle.path.iterdir()} == {
@@ -69,11 +69,17 @@ def test_a_run_becomes_a_bundle_that_answers_as_it_promises(run, corpus, tmp_pat
     assert (bundle.authors, bundle.name, bundle.graphs.keys()) == (AUTHORS, "letters", {"fp32", "int8"})
     assert (bundle.window.length, bundle.window.truncate) == (32, run.truncate)
     assert bundle.provenance["corpus"]["digest"] == run.corpus_digest
+    card = (bundle.path / "README.md").read_text("utf-8")
+    assert 'license: "apache-2.0"' in card
+    assert ("## N-grams beside the encoder" in card) == (run.experts() is not None)
     calibration = bundle.provenance["calibration"]
     assert calibration["method"] in calibration["tried"].keys() == {"min-max", "percentile", "mse"}
     best = max(figures["agreement"] for figures in calibration["tried"].values())
     assert calibration["tried"][calibration["method"]]["agreement"] == best
-    assert 0.02 <= bundle.decision.temperature <= 20
+    if run.experts() is None:
+        assert 0.02 <= bundle.decision.temperature <= 20
+    else:
+        assert bundle.decision == run.experts()[1]
     lengths = [len(golden.ids) for golden in bundle.golden]
     assert min(lengths) <= 4 and max(lengths) == 32 and len(lengths) == 4
     for precision in ("fp32", "int8"):
@@ -131,17 +137,18 @@ def test_graphs_for_openvino_share_the_weights_of_the_others(run, corpus, tmp_pa
     assert bundle.graphs == {
         "fp32": "model.onnx",
         "int8": "model_int8.onnx",
-        "openvino-fp32": "model.onnx",
+        "openvino-fp32": "model_openvino.onnx",
         "openvino-int8": "model_int8_openvino.onnx",
     }
-    assert "model_int8.onnx.data" in bundle.files
-    session = onnxruntime.InferenceSession(bundle.graph("int8", "openvino"))
-    engine = Engine(bundle, EngineOptions(precision="int8", provider="cpu"))
-    for golden in bundle.golden:
-        ids = np.array([golden.ids], np.int32)
-        np.testing.assert_allclose(engine.run(ids)[0], golden.logits["int8"], atol=1e-5)
-        close = np.abs(session.run(None, {"input_ids": ids})[0] - golden.logits["int8"]).max()
-        assert close < 0.1 * np.abs(golden.logits["int8"]).max()
+    assert {"model.onnx.data", "model_int8.onnx.data"} < bundle.files.keys()
+    for precision, tolerance in (("fp32", 1e-4), ("int8", 0.1)):
+        session = onnxruntime.InferenceSession(bundle.graph(precision, "openvino"))
+        engine = Engine(bundle, EngineOptions(precision=precision, provider="cpu"))
+        for golden in bundle.golden:
+            ids = np.array([golden.ids], np.int32)
+            np.testing.assert_allclose(engine.run(ids)[0], golden.logits[precision], atol=1e-5)
+            off = np.abs(session.run(None, {"input_ids": ids})[0] - golden.logits[precision]).max()
+            assert off < tolerance * np.abs(golden.logits[precision]).max()
     with (bundle.path / "model_int8.onnx.data").open("ab") as stream:
         stream.write(b" ")
     with pytest.raises(BundleCorruptError, match=r"model_int8\.onnx\.data.*SHA-256"):
@@ -150,7 +157,8 @@ def test_graphs_for_openvino_share_the_weights_of_the_others(run, corpus, tmp_pa
 
 def test_without_int8_openvino_runs_the_float32_graph(run, astray, tmp_path):
     bundle = export_run(astray, tmp_path / "bundle", ExportOptions(openvino=True)).bundle
-    assert bundle.graphs == {"fp32": "model.onnx", "openvino-fp32": "model.onnx"}
+    assert bundle.graphs == {"fp32": "model.onnx", "openvino-fp32": "model_openvino.onnx"}
+    assert bundle.files.keys() >= {"model.onnx", "model_openvino.onnx", "model.onnx.data"}
 
 
 @pytest.fixture
@@ -169,7 +177,12 @@ def test_float32_alone_needs_no_corpus(run, astray, tmp_path):
     assert report.bundle.graphs == {"fp32": "model.onnx"}
     experts = run.experts()
     assert report.bundle.decision == (Decision() if experts is None else experts[1])
-    assert len(report.rows) == 2
+    assert [row[0].split(":")[0] for row in report.rows] == [
+        "reference = Keras",
+        "emitted float32 = reference",
+        "float32",
+    ]
+    assert all(row[3] == "ok" for row in report.rows)
 
 
 def absurd(weights, windows, seed, methods):

@@ -1,0 +1,82 @@
+"""The command hands every option to the library, and takes none that would do nothing."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from tiny import make_bundle
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from authorid import export
+from authorid.cli import app
+from authorid.export import ExportOptions, ExportReport
+from authorid.training import ngram_run
+
+GIVEN = {
+    "--quantize": (None, "quantize", True),
+    "--no-fp32": (None, "keep_fp32", False),
+    "--openvino": (None, "openvino", True),
+    "--name": ("letters", "name", "letters"),
+    "--encoder-weight": ("0.25", "encoder_weight", 0.25),
+    "--corpus": ("here", "corpus", Path("here")),
+    "--verify-on": ("there", "verify_on", Path("there")),
+    "--seed": ("7", "seed", 7),
+    "--license": ("mit", "license_name", "mit"),
+    "--force": (None, "force", True),
+}
+"""Options, their values, and what they are in `ExportOptions`."""
+
+LIBRARY_ONLY = {"calibration_windows", "verify_documents"}
+
+
+def given(*without):
+    return [text for name, (value, *_) in GIVEN.items() if name not in without for text in (name, value) if text]
+
+
+@pytest.fixture
+def calls(monkeypatch, tmp_path):
+    calls = []
+
+    def record(run, out, options, report):
+        calls.append((run, out, options))
+        return ExportReport(make_bundle(tmp_path / "made"), ())
+
+    monkeypatch.setattr(export, "export_run", record)
+    return calls
+
+
+def test_every_option_reaches_the_export_of_a_run(calls, tmp_path):
+    done = CliRunner().invoke(app, ["export", "run", "--out", "bundle", *given()])
+    assert done.exit_code == 0, done.output
+    ((run, out, options),) = calls
+    assert (run, out) == (Path("run"), Path("bundle"))
+    assert {name: getattr(options, name) for _, name, _ in GIVEN.values()} == {n: v for _, n, v in GIVEN.values()}
+    assert options != ExportOptions()
+    assert {name for _, name, _ in GIVEN.values()} | LIBRARY_ONLY == {field.name for field in fields(ExportOptions)}
+    known = {option for parameter in get_command(app).commands["export"].params for option in parameter.opts}
+    assert known - set(GIVEN) == {"run", "--out", "-o", "--fp32", "--encoder", "--quiet", "-q"}
+
+
+def test_options_of_a_bundle_with_n_grams_reach_its_export(monkeypatch, tmp_path):
+    calls = []
+    monkeypatch.setattr(ngram_run, "export_ngrams", lambda *paths, **options: calls.append((paths, options)))
+    run = make_bundle(tmp_path / "run").path
+    arguments = ["--name", "letters", "--encoder", "other", "--encoder-weight", "0.25", "--force"]
+    done = CliRunner().invoke(app, ["export", str(run), "--out", "bundle", *arguments])
+    assert done.exit_code == 0, done.output
+    assert calls == [
+        ((run, Path("bundle")), {"encoder": Path("other"), "weight": 0.25, "name": "letters", "force": True})
+    ]
+
+
+@pytest.mark.parametrize("option", sorted(GIVEN.keys() - {"--name", "--encoder-weight", "--force"}))
+def test_what_means_nothing_for_a_bundle_is_wrong_usage(tmp_path, option):
+    run = make_bundle(tmp_path / "run").path
+    value = [GIVEN[option][0]] if GIVEN[option][0] else []
+    done = CliRunner().invoke(app, ["export", str(run), "--out", str(tmp_path / "bundle"), option, *value])
+    assert done.exit_code == 2
+    assert option in done.output
+    assert not (tmp_path / "bundle").exists()
