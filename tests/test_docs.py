@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,12 @@ def test_every_module_has_its_place_in_the_house():
     for title, own in rooms.items():
         modules = {path.name for room in own for path in (ROOT / room).glob("*.py")} - {"__init__.py", "__main__.py"}
         assert set(re.findall(r"`(\w+\.py)`", sections[title])) - {"__main__.py"} == modules
+
+
+def test_every_module_of_the_runtime_is_bound_by_the_import_contract():
+    """A module that the list leaves out could import training, and nobody would notice."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
+    (contract,) = (one for one in contracts if one.get("forbidden_modules") == ["authorid.training", "authorid.export"])
+    modules = {f"authorid.{path.stem}" for path in (ROOT / "authorid").glob("*.py")} | {"authorid.results"}
+    above = {f"authorid.{name}" for name in ("__init__", "__main__", "cli")}
+    assert set(contract["source_modules"]) == modules - above
