@@ -171,8 +171,12 @@ def score(
         ProviderChoice,
         typer.Option(help="Whose kernels run it; auto: as tuned, else cpu. openvino is an extra."),
     ] = ProviderChoice.auto,
-    workers: Annotated[int, typer.Option(min=0, help="Batches in flight at once; 0: as tuned, or one a core.")] = 0,
-    threads: Annotated[int, typer.Option(min=0, help="Intra-op threads for each batch; 0: as tuned, or 1.")] = 0,
+    workers: Annotated[
+        int, typer.Option(min=0, max=1024, help="Batches in flight at once; 0: as tuned, or one a core.")
+    ] = 0,
+    threads: Annotated[
+        int, typer.Option(min=0, max=1024, help="Intra-op threads for each batch; 0: as tuned, or 1.")
+    ] = 0,
     batch_tokens: Annotated[int, typer.Option(min=0, help="Size of a batch in tokens; 0: as tuned, or 1024.")] = 0,
     include: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Only files that match.")] = None,
     exclude: Annotated[

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -46,13 +46,17 @@ Other kernels round differently, and INT8 turns that into steps: 0.03 to 0.04 on
 """
 
 
+_MOST_THREADS: Final = 1024
+"""Workers, or intra-op threads, at most: each takes memory, and no machine has use for more."""
+
+
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
     """How to run a graph; 0 and ``auto`` leave the choice to tuning, or to defaults where nothing was tuned.
 
     `precision` is ``auto``, ``int8`` or ``fp32``. `workers` batches are in flight at once, each on `threads` intra-op
-    threads. `budget` is the size of a batch in tokens. `provider` is ``auto``, ``cpu`` or ``openvino``. Precision
-    and provider change answers a little, the others do not.
+    threads, at most 1024 of either. `budget` is the size of a batch in tokens. `provider` is ``auto``, ``cpu`` or
+    ``openvino``. Precision and provider change answers a little, the others do not.
     """
 
     precision: str = "auto"
@@ -62,24 +66,34 @@ class EngineOptions:
     provider: str = "auto"
 
     def __post_init__(self) -> None:
-        """Refuse providers that there are not; raises `ValueError`."""
-        if self.provider not in ("auto", *PROVIDERS):
-            raise ValueError(f"unknown provider {self.provider!r}; there are: auto, {', '.join(PROVIDERS)}")
+        """Refuse choices that there are not, and numbers that cannot be; raises `ValueError`."""
+        for name, choice, known in (
+            ("precision", self.precision, get_args(Precision)),
+            ("provider", self.provider, PROVIDERS),
+        ):
+            if choice not in ("auto", *known):
+                raise ValueError(f"unknown {name} {choice!r}; there are: auto, {', '.join(known)}")
+        for name, count in (("workers", self.workers), ("threads", self.threads)):
+            if not 0 <= count <= _MOST_THREADS:
+                raise ValueError(f"{count} {name}: need 0 (as tuned) to {_MOST_THREADS}")
+        if self.budget < 0:
+            raise ValueError(f"a budget of {self.budget} tokens: need 0 (as tuned) or more")
 
     def resolved(self, tuned: dict[str, Any] | None = None, provider: Provider = "cpu") -> EngineOptions:
         """The same with every choice made: what was asked for, else what was `tuned`, else the provider's defaults."""
+        cores = min(available_cores(), _MOST_THREADS)
         if self.workers or self.threads:
             # Tuned threads suit tuned workers: who sets one of the two gets the other by arithmetic.
-            threads = self.threads or max(1, available_cores() // self.workers)
-            workers = self.workers or max(1, available_cores() // threads)
+            threads = self.threads or max(1, cores // self.workers)
+            workers = self.workers or max(1, cores // threads)
         else:
-            threads = _count(tuned, "threads") or 1
-            workers = _count(tuned, "workers") or max(1, available_cores() // threads)
+            threads = _count(tuned, "threads", _MOST_THREADS) or 1
+            workers = _count(tuned, "workers", _MOST_THREADS) or max(1, cores // threads)
         return replace(
             self,
             workers=workers,
             threads=threads,
-            budget=self.budget or _count(tuned, "budget") or BUDGETS[provider],
+            budget=self.budget or _count(tuned, "budget", 1 << 20) or BUDGETS[provider],
         )
 
 
@@ -90,9 +104,9 @@ BUDGETS: Mapping[Provider, int] = MappingProxyType({"cpu": 256, "openvino": 1024
 """Tokens in a batch where nothing was asked for or tuned: little, so that activations stay in a core's L2."""
 
 
-def _count(note: dict[str, Any] | None, name: str) -> int:
+def _count(note: dict[str, Any] | None, name: str, most: int) -> int:
     value = (note or {}).get(name)
-    return value if isinstance(value, int) and 0 < value < 1 << 20 else 0
+    return value if isinstance(value, int) and 0 < value <= most else 0
 
 
 def tuning_key(bundle: Bundle, precision: Precision, provider: Provider = "cpu") -> str:

@@ -99,6 +99,8 @@ def test_dev_stdout_is_a_stream_also_when_it_is_a_file(bundle, corpus, tmp_path)
         (["--encoding", "hex"], "hex"),
         (["--ignore-file", "/nowhere"], "/nowhere"),
         (["--timeout", "0"], "--timeout"),
+        (["--workers", "1025"], "--workers"),
+        (["--threads", "100000"], "--threads"),
     ],
 )
 def test_wrong_usage_exits_2(score, corpus, arguments, hint):

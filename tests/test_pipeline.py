@@ -158,6 +158,28 @@ def test_graphs_without_a_promise_run_window_by_window(tmp_path):
     assert set(sizes) == {1}
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"workers": -1}, "-1 workers: need 0 \\(as tuned\\) to 1024"),
+        ({"workers": 1025}, "1025 workers"),
+        ({"threads": -1}, "-1 threads"),
+        ({"threads": 100_000}, "100000 threads"),
+        ({"budget": -1}, "a budget of -1 tokens"),
+        ({"precision": "int4"}, "unknown precision 'int4'; there are: auto, "),
+    ],
+)
+def test_engine_options_that_cannot_be_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        EngineOptions(**wrong)
+
+
+def test_a_machine_of_more_cores_than_workers_may_be_gets_as_many_as_may_be(monkeypatch):
+    monkeypatch.setattr("authorid.engine.available_cores", lambda: 5000)
+    assert EngineOptions().resolved({"threads": 5000}).workers == 1024
+    assert EngineOptions(workers=1).resolved().threads == 1024
+
+
 def test_options_reach_the_reader(scorer, corpus):
     rows = list(scorer.score([corpus], ReadOptions(include=("0[01].txt",), exclude=("Ben",))))
     assert [row.path[-10:] for row in rows] == ["Ada/00.txt", "Ada/01.txt", "Cyd/00.txt", "Cyd/01.txt"]
