@@ -180,21 +180,24 @@ class Scorer:
         One `Attribution` for every input, whatever is wrong with it. Closing the iterator ends the run, and `stop`
         ends it early. `evidence` keeps the per-window probabilities; `stats` is filled while the run goes on.
         `recall` is asked for every input, in walk order and in another thread, and what it gives is not scored again.
+
+        Raises `TypeError` when `paths` is a single path.
         """
-        with Patience(options.timeout) as patience:
-            items = _items(paths, options, patience, recall or _remember_nothing)
-            yield from self._stream(items, evidence, stats or RunStats())
+        if isinstance(paths, str | bytes | os.PathLike):
+            raise TypeError(f"paths is a single path: write score([{paths!r}])")
+        items = _items(paths, options, recall or _remember_nothing)
+        return self._stream(items, evidence, stats or RunStats())
 
     def score_texts(
         self, texts: Iterable[str], *, evidence: bool = False, stats: RunStats | None = None
     ) -> Generator[Attribution, None, None]:
-        """Attribute texts that are already in memory; their paths are their positions ("0", "1", ...)."""
-        documents = (
-            Document(index, str(index), tidy(text), "unicode", "")
-            if text.strip()
-            else Failure(index, str(index), "no text (only white space)")
-            for index, text in enumerate(texts)
-        )
+        """Attribute texts that are already in memory; their paths are their positions ("0", "1", ...).
+
+        What is no `str` among them is a failed row. Raises `TypeError` when `texts` is a single text.
+        """
+        if isinstance(texts, str | bytes | os.PathLike):
+            raise TypeError("texts is a single text: write score_texts([text]), or score([path]) for a file")
+        documents = (_document(index, text) for index, text in enumerate(texts))
         return self._stream(documents, evidence, stats or RunStats())
 
     def stop(self) -> None:
@@ -205,7 +208,7 @@ class Scorer:
         for stream in tuple(self._streams):
             stream.stop()
 
-    def _stream(self, items: Iterator[_Item], evidence: bool, stats: RunStats) -> Generator[Attribution, None, None]:
+    def _stream(self, items: _Items, evidence: bool, stats: RunStats) -> Generator[Attribution, None, None]:
         experts = Experts(self._expert, self.engine, self._windower, self.decision, self.effort)
         stream = _Stream(experts, items, stats, self._starters)
         authors = self.bundle.authors
@@ -238,6 +241,8 @@ class Scorer:
 _Item = Document | Failure | Attribution
 """What comes out of reading: a text to score, a failure, or a row that is known already."""
 
+_Items = Generator[_Item, None, None]
+
 _Finished = Failure | Attribution | Pending
 """What leaves a stream: a document about which enough was said, or a row as it is."""
 
@@ -245,12 +250,19 @@ _Read = tuple[_Item, float]
 """An item, and when the reading of it began."""
 
 
-def _items(
-    paths: Iterable[str | os.PathLike[str]], options: ReadOptions, patience: Patience, recall: Recall
-) -> Iterator[_Item]:
-    for index, found in enumerate(walk(paths, options, patience)):
-        known = recall(found)
-        yield read(found, index, options, patience) if known is None else replace(known, index=index)
+def _items(paths: Iterable[str | os.PathLike[str]], options: ReadOptions, recall: Recall) -> _Items:
+    with Patience(options.timeout) as patience:
+        for index, found in enumerate(walk(paths, options, patience)):
+            known = recall(found)
+            yield read(found, index, options, patience) if known is None else replace(known, index=index)
+
+
+def _document(index: int, text: object) -> Document | Failure:
+    if not isinstance(text, str):
+        return Failure(index, str(index), f"not a text: {type(text).__name__} instead of str")
+    if not text.strip():
+        return Failure(index, str(index), "no text (only white space)")
+    return Document(index, str(index), tidy(text), "unicode", "")
 
 
 def _remember_nothing(_: Found) -> None:
@@ -260,7 +272,7 @@ def _remember_nothing(_: Found) -> None:
 class _Stream:
     """Threads and queues of one run. A context manager: leaving it stops and joins the threads."""
 
-    def __init__(self, experts: Experts, items: Iterator[_Item], stats: RunStats, starters: int) -> None:
+    def __init__(self, experts: Experts, items: _Items, stats: RunStats, starters: int) -> None:
         self._experts = experts
         self._items = items
         self._stats = stats

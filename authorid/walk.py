@@ -72,7 +72,7 @@ class ReadOptions:
     below the directory that was named; `ignore` holds the lines of an ignore file (see `IgnoreRules`). A file
     named by itself is always tried. `encoding` is tried before detection. `max_bytes` bounds a file's size, and
     `timeout` the seconds to wait for each answer of the file system. `skip` are files to pass over: the run's own
-    output.
+    output. Raises `TypeError` where one string stands for several.
     """
 
     include: tuple[str, ...] = ()
@@ -84,6 +84,13 @@ class ReadOptions:
     max_bytes: int = DEFAULT_MAX_BYTES
     timeout: float | None = None
     skip: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        """Refuse a string where strings are meant: its letters would be taken one by one."""
+        for name in ("include", "exclude", "ignore", "skip"):
+            value = getattr(self, name)
+            if isinstance(value, str | bytes):
+                raise TypeError(f"{name} is a single string: write {name}=({value!r},)")
 
 
 DEFAULTS = ReadOptions()

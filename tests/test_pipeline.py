@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -178,6 +179,28 @@ def test_a_machine_of_more_cores_than_workers_may_be_gets_as_many_as_may_be(monk
     monkeypatch.setattr("authorid.engine.available_cores", lambda: 5000)
     assert EngineOptions().resolved({"threads": 5000}).workers == 1024
     assert EngineOptions(workers=1).resolved().threads == 1024
+
+
+@pytest.mark.parametrize("one", ["letters/", b"letters/", Path("letters")])
+def test_a_single_path_or_text_is_refused_before_the_first_row(scorer, one):
+    with pytest.raises(TypeError, match=r"paths is a single path: write score\(\[.*letters"):
+        scorer.score(one)
+    with pytest.raises(TypeError, match=r"texts is a single text: write score_texts\(\[text\]\)"):
+        scorer.score_texts(one)
+
+
+@pytest.mark.parametrize("name", ["include", "exclude", "ignore", "skip"])
+def test_a_single_string_is_refused_where_several_are_meant(name):
+    with pytest.raises(TypeError, match=rf"{name} is a single string: write {name}=\('\*\.txt',\)"):
+        ReadOptions(**{name: "*.txt"})
+
+
+def test_what_is_no_text_is_a_row_that_says_so(scorer):
+    rows = list(scorer.score_texts(["the engine", None, b"the oar", 3.5, "the market"]))
+    assert [row.status for row in rows] == ["scored", "failed", "failed", "failed", "scored"]
+    assert [row.error for row in rows[1:4]] == [
+        f"not a text: {kind} instead of str" for kind in ("NoneType", "bytes", "float")
+    ]
 
 
 def test_options_reach_the_reader(scorer, corpus):
