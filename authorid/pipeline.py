@@ -23,6 +23,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, get_args
@@ -292,8 +293,12 @@ class _Stream:
         return threading.Thread(target=self._guard, args=(work, *arguments), name=f"authorid-{name}", daemon=True)
 
     def __enter__(self) -> _Stream:
-        for thread in (self._feeder, *self._starters, *self._workers):
-            thread.start()
+        try:
+            for thread in (self._feeder, *self._starters, *self._workers):
+                thread.start()
+        except BaseException:  # no more threads, or an interrupt
+            self._halt()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -374,17 +379,18 @@ class _Stream:
             self._inbox.put(error)
 
     def _feed(self) -> None:
-        while not self._stopped.is_set():
-            started = time.perf_counter()
-            item = next(self._items, None)
-            self._stats.stages.add("read", time.perf_counter() - started)
-            if item is None:
-                break
-            # In walk order, and before anybody works on it: whatever waits for room later cannot be overtaken by inputs
-            # that have it and wait for their turn.
-            self._admit()
-            if not self._intake.put((item, started), len(item.text) if isinstance(item, Document) else 0):
-                break
+        with closing(self._items):
+            while not self._stopped.is_set():
+                started = time.perf_counter()
+                item = next(self._items, None)
+                self._stats.stages.add("read", time.perf_counter() - started)
+                if item is None:
+                    break
+                # In walk order, and before anybody works on it: whatever waits for room later cannot be overtaken by
+                # inputs that have it and wait for their turn.
+                self._admit()
+                if not self._intake.put((item, started), len(item.text) if isinstance(item, Document) else 0):
+                    break
         self._intake.close()
 
     def _start(self) -> None:

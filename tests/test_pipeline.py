@@ -114,6 +114,46 @@ def test_closing_the_iterator_stops_the_threads(scorer, corpus):
     assert threading.active_count() == before
 
 
+def no_threads_are_left() -> bool:
+    deadline = time.monotonic() + 20
+    while left := any(thread.name.startswith("authorid-") for thread in threading.enumerate()):
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.01)
+    return not left
+
+
+def test_a_run_that_is_left_while_its_paths_are_silent_leaves_no_thread(scorer, corpus, monkeypatch):
+    monkeypatch.setattr("authorid.pipeline._FAREWELL", 0.1)
+    left = threading.Event()
+
+    def silent():
+        yield corpus / "Ada"
+        left.wait(20)
+        yield corpus / "Ben"
+
+    rows = scorer.score(silent(), ReadOptions(timeout=5))
+    next(rows)
+    rows.close()
+    left.set()
+    assert no_threads_are_left()
+
+
+@pytest.mark.parametrize("name", ["authorid-feeder", "authorid-starter-0", "authorid-worker-0"])
+def test_a_thread_that_cannot_be_started_leaves_no_other(scorer, corpus, monkeypatch, name):
+    start = threading.Thread.start
+
+    def scarce(thread):
+        if thread.name == name:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", scarce)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        list(scorer.score([corpus] * 100))
+    assert no_threads_are_left()
+
+
 def test_a_slow_reader_of_results_holds_the_run_back(scorer, corpus):
     stats = RunStats()
     rows = scorer.score([corpus] * 1000, stats=stats)
