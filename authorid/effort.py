@@ -53,6 +53,11 @@ class Pending:
     error: str | None = None
 
     @property
+    def windows(self) -> int:
+        """How many the document has, seen or not; 0 before the encoder is asked."""
+        return 0 if self.logits is None else len(self.logits)
+
+    @property
     def evidence(self) -> npt.NDArray[np.float32] | None:
         """Logits of the windows that the encoder has seen, in their order in the document."""
         return None if self.logits is None or self.seen is None else self.logits[self.seen]

@@ -6,10 +6,16 @@
     walk, read   n-grams, tokenize   -->   take a batch, run the graph  -->   pool, calibrate, put in order, yield
            Intake (bounded)     Batcher (bounded)                results queue (bounded by what is in flight)
 
-The feeder reads a few hundred documents ahead of the starters, they hold no more than a few hundred windows ahead of
-the workers, and no more than a few thousand inputs are between the walk and the caller; so memory does not grow with
-the corpus, whoever is the slowest. Where inputs come slowly, whoever is free takes what there is after a moment:
-no row waits for the next input.
+The feeder reads a few hundred documents ahead of the starters, they put no more than a few hundred windows ahead of
+the workers, and begin no document while those that the encoder is busy with have some ten thousand windows; and no
+more than a few thousand inputs are between the walk and the caller. So memory does not grow with the corpus or with
+its documents, whoever is the slowest. Where inputs come slowly, whoever is free takes what there is after a moment: no
+row waits for the next input.
+
+Nobody waits in a circle. The caller's thread waits only for messages, also for the one that a thread broke: windows of
+later rounds, in memory anyway, it puts whether there is room or not. Workers wait only for windows, and not for full
+batches while anybody waits for them. So documents that were begun always finish, which is what starters wait for; the
+feeder waits for starters and for rows to leave, the oldest of which is begun or next to be.
 
 What goes wrong with one document becomes its row: it may be unreadable, untokenizable, too much for the model, or
 make it answer with something that is no number. What goes wrong with the run itself (an error in a thread) ends it
@@ -33,7 +39,7 @@ import numpy.typing as npt
 
 from authorid import native
 from authorid.attribution import Attribution, failed
-from authorid.batching import Batcher
+from authorid.batching import Batch, Batcher
 from authorid.bundle import Bundle, load_bundle
 from authorid.documents import Document, Failure, Found, ReadOptions, read, tidy, walk
 from authorid.effort import NO_NUMBER, Effort, Experts, Pending
@@ -363,11 +369,13 @@ class _Stream:
                     if entry.error is None and evidence is not None and not np.isfinite(evidence).all():
                         entry.error = NO_NUMBER
                     more = self._experts.ask_more(entry)
+                    # Without waiting for room: nobody else would hear that a worker broke and makes none.
+                    if more and all(self._batcher.put(window, wait=False) for window in more):
+                        continue
+                    del pending[index]
+                    self._batcher.finish(entry.windows)
                     if not more:
-                        yield pending.pop(index)
-                    # The workers go on meanwhile, so there will be room.
-                    elif not all(self._batcher.put(window) for window in more):
-                        del pending[index]
+                        yield entry
             if not feeding and not pending:
                 self._batcher.close()
 
@@ -459,6 +467,8 @@ class _Stream:
         if not windows:
             self._inbox.put([Failure(document.index, document.path, "no text (no tokens)")])
             return True
+        if not self._batcher.begin(item.windows):
+            return False
         self._inbox.put(item)
         return all(self._batcher.put(window) for window in first)
 
@@ -472,20 +482,19 @@ class _Stream:
     def _infer(self, engine: Engine) -> None:
         while (batch := self._batcher.get()) is not None:
             started = time.perf_counter()
-            self._run(engine, batch.ids, batch.owners)
+            self._run(engine, batch)
             seconds = time.perf_counter() - started
-            self._stats.batch(batch.ids.size, seconds)
+            self._stats.batch(batch.tokens, seconds)
 
-    def _run(self, engine: Engine, ids: npt.NDArray[np.int32], owners: tuple[tuple[int, int], ...]) -> None:
+    def _run(self, engine: Engine, batch: Batch) -> None:
         """Run a batch; when it fails, its halves; what fails alone becomes the failure of its document."""
         try:
-            logits = engine.run(ids)
+            logits = engine.run(batch.ids)
         except Exception as error:  # onnxruntime's errors have no common base; out-of-memory is one of them
-            if len(owners) == 1:
-                self._inbox.put((owners, None, f"the model failed on this document: {first_line(error)}"))
+            if len(batch.windows) == 1:
+                self._inbox.put((batch.owners, None, f"the model failed on this document: {first_line(error)}"))
                 return
-            half = len(owners) // 2
-            self._run(engine, ids[:half], owners[:half])
-            self._run(engine, ids[half:], owners[half:])
+            for half in batch.halves():
+                self._run(engine, half)
         else:
-            self._inbox.put((owners, logits, None))
+            self._inbox.put((batch.owners, logits, None))

@@ -86,6 +86,64 @@ def test_closing_frees_a_producer_that_waits():
     assert batcher.get() is None
 
 
+def test_who_must_not_wait_finds_room_in_a_full_pool():
+    batcher = Batcher(40, capacity=1)
+    assert batcher.put(window(0, 5))
+    assert batcher.put(window(1, 5), wait=False)
+    batcher.close()
+    assert not batcher.put(window(2, 5), wait=False)
+    assert len(drain(batcher)[0].owners) == 2
+
+
+def test_no_document_is_begun_while_too_much_is_until_one_is_finished():
+    batcher = Batcher(40, begun=10)
+    assert batcher.begin(9)
+    assert batcher.begin(1000)  # whatever its size, as there is a bit of room
+    outcome: list[bool] = []
+    threads = [threading.Thread(target=lambda: outcome.append(batcher.begin(1)), daemon=True) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    batcher.finish(9)
+    threads[0].join(timeout=0.1)
+    assert outcome == []
+    batcher.finish(1000)
+    for thread in threads:
+        thread.join(timeout=20)
+    assert outcome == [True, True]
+
+
+def test_closing_frees_who_waits_to_begin_a_document():
+    batcher = Batcher(40, begun=1)
+    assert batcher.begin(1)
+    outcome: list[bool] = []
+    thread = threading.Thread(target=lambda: outcome.append(batcher.begin(1)), daemon=True)
+    thread.start()
+    batcher.close()
+    thread.join(timeout=20)
+    assert outcome == [False]
+
+
+def test_producers_that_wait_do_not_wake_one_another(monkeypatch):
+    waits = []
+    wait = threading.Condition.wait
+
+    def counted(condition, timeout=None):
+        waits.append(timeout)
+        return wait(condition, timeout)
+
+    monkeypatch.setattr(threading.Condition, "wait", counted)
+    batcher = Batcher(40, capacity=1)
+    batcher.put(window(0, 5))
+    threads = [threading.Thread(target=batcher.put, args=(window(number, 5),), daemon=True) for number in (1, 2)]
+    for thread in threads:
+        thread.start()
+    threads[0].join(timeout=0.2)
+    assert len(waits) < 20
+    batcher.close()
+    for thread in threads:
+        thread.join(timeout=20)
+
+
 @settings(max_examples=40)
 @given(
     producers=st.integers(1, 4),

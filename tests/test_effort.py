@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
+import time
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 from tiny import AUTHORS, make_bundle, prose
 
+from authorid.batching import Batcher
 from authorid.bundle import BundleCorruptError, Decision, load_bundle
 from authorid.engine import EngineOptions
 from authorid.errors import BundleNotFoundError, OutputError
@@ -126,6 +130,55 @@ def test_many_documents_in_rounds_do_not_block(both):
     unsure = replace(both, decision=replace(both.decision, sure=1.0))
     texts = [prose(AUTHORS[i % 3], 300, seed=i) for i in range(400)]
     assert len(list(Scorer(unsure, effort="auto").score_texts(texts))) == 400
+
+
+def test_a_worker_that_breaks_is_heard_of_while_rounds_wait_for_room(both, monkeypatch):
+    """The only worker goes when the pool has room for one window: later rounds must not wait for more."""
+    monkeypatch.setattr("authorid.pipeline.Batcher", partial(Batcher, capacity=1))
+    get, calls = Batcher.get, itertools.count()
+
+    def broken(batcher):
+        if next(calls) == 60:
+            time.sleep(0.1)  # the answers before have come, and rounds follow
+            raise MemoryError("no room")
+        return get(batcher)
+
+    monkeypatch.setattr(Batcher, "get", broken)
+    unsure = replace(both, decision=replace(both.decision, sure=1.0))
+    outcome = []
+
+    def score():
+        try:
+            list(Scorer(unsure, EngineOptions(workers=1)).score_texts(prose(AUTHORS[i % 3], 900, i) for i in range(50)))
+        except MemoryError as error:
+            outcome.append(str(error))
+
+    thread = threading.Thread(target=score, daemon=True)
+    thread.start()
+    thread.join(timeout=20)
+    assert outcome == ["no room"]
+
+
+def test_unsure_documents_do_not_pile_up_while_nobody_takes_rows(both, monkeypatch):
+    monkeypatch.setattr("authorid.pipeline.Batcher", partial(Batcher, begun=200))
+    monkeypatch.setattr("authorid.pipeline._CHUNKS", (2, 2))
+    unsure = replace(both, decision=replace(both.decision, sure=1.0))
+    scorer = Scorer(unsure)
+    texts = [prose(AUTHORS[i % 3], 700, i) for i in range(400)]  # 50 windows each
+    taken = itertools.count()
+    rows = scorer.score_texts(text for text in texts if next(taken) >= 0)
+    first = next(rows)
+    time.sleep(1)
+    # Four or five are begun; two starters have two each, four wait for them, and the feeder has one.
+    assert next(taken) < 30
+    assert bits([first, *rows]) == bits(Scorer(unsure).score_texts(texts))
+
+
+def test_a_document_of_more_windows_than_may_be_begun_passes(both, monkeypatch):
+    texts = [prose(AUTHORS[i % 3], 700, i) for i in range(6)]
+    expected = bits(Scorer(both, effort="full").score_texts(texts))
+    monkeypatch.setattr("authorid.pipeline.Batcher", partial(Batcher, begun=1))
+    assert bits(Scorer(both, effort="full").score_texts(texts)) == expected
 
 
 def test_an_encoder_without_a_say_is_not_asked(both, documents):

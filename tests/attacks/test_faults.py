@@ -311,6 +311,20 @@ def test_out_of_memory_in_a_batch_is_retried_smaller_and_then_singly(bundle):
     assert max(sizes) > 1
 
 
+def test_out_of_memory_while_a_batch_is_put_together_is_retried_smaller(bundle, monkeypatch):
+    scorer = Scorer(bundle, EngineOptions(workers=1))
+    stack = np.stack
+
+    def small(arrays):
+        if len(arrays) > 1:
+            raise MemoryError
+        return stack(arrays)
+
+    monkeypatch.setattr("authorid.batching.np.stack", small)
+    rows = list(scorer.score_texts([prose("Ada", 14, seed) for seed in range(8)]))
+    assert all(row.status == "scored" for row in rows)
+
+
 def test_out_of_memory_on_one_document_is_its_row(bundle, score, corpus, tmp_path, monkeypatch):
     def never(self, ids):
         raise MemoryError("bad allocation")
