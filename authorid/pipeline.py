@@ -308,6 +308,11 @@ class _Stream:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if threading.current_thread() in (self._feeder, *self._starters, *self._workers):
+            # An iterator in a cycle of references was forgotten, and the garbage collector came upon it in here. This
+            # thread cannot wait for itself, and may hold any of the locks that halting takes.
+            threading.Thread(target=self._halt, name="authorid-farewell", daemon=True).start()
+            return
         self._halt()
         for worker in self._workers:
             worker.join()

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import gc
+import itertools
+import pkgutil
 import threading
 import time
 from pathlib import Path
@@ -137,6 +140,39 @@ def test_a_run_that_is_left_while_its_paths_are_silent_leaves_no_thread(scorer, 
     rows.close()
     left.set()
     assert no_threads_are_left()
+
+
+@pytest.mark.parametrize(
+    "place", ["authorid.pipeline.tidy", "authorid.batching.Batcher._due", "authorid.engine.Engine.run"]
+)
+def test_forgotten_rows_may_be_collected_in_any_thread_of_their_run(bundle, monkeypatch, place):
+    """In the feeder, in a worker that holds the lock of the pool, and in one that holds none."""
+    complaints = []
+    monkeypatch.setattr("sys.unraisablehook", lambda told: complaints.append(told.exc_value))
+    forgotten, collected = threading.Event(), threading.Event()
+    inner = pkgutil.resolve_name(place)
+
+    def untimely(*arguments):
+        if forgotten.is_set() and not collected.is_set():
+            collected.set()
+            gc.collect()
+        return inner(*arguments)
+
+    scorer = Scorer(bundle, EngineOptions(workers=1))
+    monkeypatch.setattr(place, untimely)
+    gc.disable()
+    try:
+        holder = {"rows": scorer.score_texts(prose("Ada", 50, seed) for seed in itertools.count())}
+        holder["itself"] = holder
+        next(holder["rows"])
+        del holder
+        forgotten.set()
+        assert collected.wait(20)
+    finally:
+        gc.enable()
+    assert no_threads_are_left()
+    assert not scorer._streams
+    assert complaints == []
 
 
 @pytest.mark.parametrize("name", ["authorid-feeder", "authorid-starter-0", "authorid-worker-0"])
