@@ -6,6 +6,7 @@ Exit codes are promises: 0 all done; 1 nothing could be done; 2 wrong usage; 3 d
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import shlex
@@ -319,9 +320,10 @@ def _lines(ignore_file: Path | None) -> tuple[str, ...]:
     if ignore_file is None:
         return ()
     try:
-        return tuple(os.fsdecode(line) for line in ignore_file.read_bytes().splitlines())
+        lines = ignore_file.read_bytes().removeprefix(codecs.BOM_UTF8).splitlines()
     except OSError as error:
         raise typer.BadParameter(f"{ignore_file}: {error.strerror}", param_hint="--ignore-file") from None
+    return tuple(os.fsdecode(line) for line in lines)
 
 
 def _tell_resumed(screen: Screen, earlier: Earlier, *, complete: bool) -> None:

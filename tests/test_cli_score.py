@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import codecs
 import csv
 import json
 import os
@@ -126,6 +127,12 @@ def test_an_ignore_file_and_globs_reach_the_walk(score, corpus, tmp_path):
     code, out, _ = score(corpus, "--out", "-", "--ignore-file", tmp_path / "rules", "--exclude", "11*")
     assert [line.split(",")[0][-6:] for line in out.splitlines()[1:]] == ["03.txt", "10.txt"]
     assert code == 0
+
+
+def test_an_ignore_file_may_begin_with_a_mark(score, corpus, tmp_path):
+    (tmp_path / "rules").write_bytes(codecs.BOM_UTF8 + b"0[[:digit:]].txt\n")
+    _, out, _ = score(corpus, "--out", "-", "--ignore-file", tmp_path / "rules")
+    assert [line.split(",")[0][-6:] for line in out.splitlines()[1:]] == ["10.txt", "11.txt"]
 
 
 def test_resume_refuses_other_settings_and_says_which(score, corpus, tmp_path):

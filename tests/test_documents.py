@@ -107,6 +107,10 @@ GIT_PATTERNS = st.text(st.sampled_from("ab*?/!#\\[]-."), max_size=7)
 @example(patterns=["[]*?"])
 @example(patterns=["[a", "[]a-b]"])
 @example(patterns=["[", "![", "[!]", "*[]"])
+@example(patterns=["*[[:alpha:]]", "![[:punct:]b]?", "d/[![:lower:]]"])
+@example(patterns=["[[:none:]a]", "[[:alpha:]", "[[:x]", "[[a]a"])
+@example(patterns=[r"[\[]a", r"[\]]", "[a--]", "[+--]-a", "[[:upper:]a-b-]"])
+@example(patterns=["[b-a]", "d/[b-a.]", r"[[\-b]a", r"d/[a\-\b]"])
 def test_ignore_rules_are_those_of_git(tmp_path_factory, patterns):
     root = tmp_path_factory.mktemp("git")
     paths = ["a", "b", "ab", "a.b", "d/a", "d/b/a", "d/ab", "b-a/b", "#a", "!b", "[a", "]"]
@@ -148,6 +152,11 @@ def make_repository(root):
         (["[!a-c]x"], "bx", False),
         (["# a comment", "", "  "], "a", False),
         (["trailing  "], "trailing", True),
+        (["[[:digit:]]*"], "1st", True),
+        (["[[:digit:]]*"], ":]st", False),
+        (["[![:space:][:upper:]]"], "X", False),
+        (["[[:none:]]"], "n", False),
+        ([r"[\[x]"], "\\", False),
     ],
 )
 def test_ignore_rules_by_example(rules, path, ignored):
