@@ -385,14 +385,26 @@ def check_target(path: str | os.PathLike[str], *, overwrite: bool = False, kind:
             return target
         if not overwrite:
             raise OutputError(f"{path}: already exists; choose another place or pass --force")
-        if not target.is_dir() or (any(target.iterdir()) and not (target / kind).is_file()):
+        names = {entry.name for entry in target.iterdir()} if target.is_dir() else {""}
+        if names and not (target / kind).is_file():
             what = "a bundle" if kind == MANIFEST else "a training run"
             raise OutputError(f"{path}: exists and is not {what}; refusing to replace it")
+        strange = names - _own_names(target) if names and kind == MANIFEST else set()
+        if strange:
+            raise OutputError(f"{path}: holds files that are not of the bundle ({min(strange)}); move them away first")
         if target.is_mount():
             raise OutputError(f"{path}: is a mount point and cannot be replaced; choose a directory in it")
         if Path.cwd().is_relative_to(target):
             raise OutputError(f"{path}: is the current directory, or one above it; go elsewhere to replace it")
         return target
+
+
+def _own_names(root: Path) -> set[str]:
+    """Names of the files of the bundle at `root`, which may be damaged."""
+    try:
+        return {MANIFEST, *json.loads((root / MANIFEST).read_text("utf-8"))["files"]}
+    except (ValueError, TypeError, KeyError):
+        return {entry.name for entry in root.iterdir()}
 
 
 def write_bundle(

@@ -97,6 +97,13 @@ def main() -> None:
         # Whoever read our output has gone; close standard output so that its flush at exit does not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_FATAL)
+    except OSError as error:
+        # Whatever has no message of its own: a directory without rights, a current directory that is gone.
+        from authorid.console import Screen
+
+        place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+        Screen().complain(f"error: {place}{(error.strerror or str(error)).lower()}")
+        sys.exit(EXIT_FATAL)
 
 
 def _leave(number: int, _: object) -> None:
@@ -641,7 +648,6 @@ def tune(
 ) -> None:
     """Measure how the model runs fastest on this machine; score will use it."""
     from authorid.bundle import load_bundle
-    from authorid.cache import cache_directory
     from authorid.console import Screen
     from authorid.models import default_bundle
     from authorid.tuning import tune as run_tuning
@@ -669,7 +675,6 @@ def tune(
             for t in trials
         ],
     )
-    screen.say(f"remembered in {cache_directory()}")
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -33,8 +34,19 @@ if TYPE_CHECKING:
 __all__ = ["Screen", "TrainingProgress"]
 
 
-_SHORT = 18
-"""Columns no wider than this are shown whole; the others give way on a narrow screen."""
+_NARROWEST = 6
+"""What is left of a text's column on the narrowest screen."""
+
+
+class _Console(Console):
+    """A console whose reader may go away: what is told from then on is told to nobody, and the run goes on."""
+
+    def on_broken_pipe(self) -> None:
+        """Where rich would close standard output and end the process."""
+        self.quiet = True
+        nobody = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nobody, 2)  # so that what is left in the buffer does not fail once more at the end
+        os.close(nobody)
 
 
 class Screen:
@@ -42,7 +54,7 @@ class Screen:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.quiet = quiet
-        self.console = Console(stderr=True, highlight=False, soft_wrap=False)
+        self.console = _Console(stderr=True, highlight=False, soft_wrap=False)
         if not self.console.is_terminal:
             self.console.width = 120
 
@@ -72,18 +84,21 @@ class Screen:
         table = Table(title=Text(title), box=style, title_justify="left", title_style="bold", pad_edge=False)
         texts = [[_shown(str(value)) for value in row] for row in rows]
         widths = [max([len(name), *(len(row[i]) for row in texts)]) for i, (name, _) in enumerate(columns)]
-        # On a narrow screen long texts (paths, reasons) share what the short columns leave.
-        long = [width > _SHORT for width in widths]
-        left = self.console.width - sum(w for w, cut in zip(widths, long, strict=True) if not cut) - 3 * len(columns)
-        share = max(_SHORT, left // max(1, sum(long)))
-        for (name, numeric), width, cut in zip(columns, widths, long, strict=True):
+        # On a narrow screen long texts (paths, reasons, names) share what numbers and short texts leave.
+        left = self.console.width - 3 * len(columns)
+        left -= sum(width for (_, numeric), width in zip(columns, widths, strict=True) if numeric)
+        texts_left = [i for i, (_, numeric) in enumerate(columns) if not numeric]
+        for count, i in zip(range(len(texts_left), 0, -1), sorted(texts_left, key=widths.__getitem__), strict=True):
+            widths[i] = min(widths[i], max(_NARROWEST, left // count))
+            left -= widths[i]
+        for (name, numeric), width in zip(columns, widths, strict=True):
             table.add_column(
                 name,
                 justify="right" if numeric else "left",
                 overflow="ellipsis",
                 no_wrap=True,
                 header_style="bold",
-                width=min(width, share) if cut else width,
+                width=width,
             )
         for row in texts:
             table.add_row(*(Text(text) for text in row))

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.bundle import Bundle, Precision
-from authorid.cache import remember
+from authorid.cache import cache_directory, remember
 from authorid.engine import BUDGETS, Engine, EngineOptions, tuning_key
 from authorid.errors import AuthoridError
 from authorid.machine import available_cores
@@ -47,9 +47,10 @@ def tune(
 ) -> list[Trial]:
     """Measure every sensible configuration for `seconds` in all; the fastest comes first.
 
-    The best configuration of each provider is remembered, and with `provider` ``auto`` also which provider that is.
-    Another provider is `told` of when it cannot be measured; raises `AuthoridError` when that leaves none. A
-    configuration must beat the default by 2 % to replace it: less is noise. `advance` is told of each measurement.
+    The best configuration of each provider is remembered, and with `provider` ``auto`` also which provider that is;
+    `told` hears where, or that it cannot be, and of another provider that cannot be measured. Raises `AuthoridError`
+    when that leaves none. A configuration must beat the default by 2 % to replace it: less is noise. `advance` is told
+    of each measurement.
     """
     chosen = bundle.precision(precision, "openvino" if provider == "openvino" else "cpu")
     length, vocabulary = bundle.window.length, bundle.windower().tokenizer.get_vocab_size()
@@ -78,7 +79,8 @@ def tune(
                 advance(1)
     trials = [Trial(options, statistics.median(values)) for options, values in speeds.items()]
     trials.sort(key=lambda t: t.tokens_per_second * (1.02 if _is_default(t.options) else 1.0), reverse=True)
-    _remember(bundle, chosen, trials)
+    kept = _remember(bundle, chosen, trials)
+    told(f"remembered in {cache_directory()}" if kept else f"warning: cannot be remembered in {cache_directory()}")
     return trials
 
 
@@ -89,6 +91,7 @@ def throughput(engine: Engine, ids: npt.NDArray[np.int32], seconds: float) -> fl
     """
     calls = [0] * engine.workers
     ready = threading.Barrier(engine.workers + 1)
+    stopped = threading.Event()
     errors: list[BaseException] = []
 
     def work(worker: int) -> None:
@@ -96,7 +99,7 @@ def throughput(engine: Engine, ids: npt.NDArray[np.int32], seconds: float) -> fl
             engine.run(ids)
             ready.wait()
             deadline = time.perf_counter() + seconds
-            while not calls[worker] or time.perf_counter() < deadline:
+            while not stopped.is_set() and (not calls[worker] or time.perf_counter() < deadline):
                 engine.run(ids)
                 calls[worker] += 1
         except BaseException as error:
@@ -104,16 +107,24 @@ def throughput(engine: Engine, ids: npt.NDArray[np.int32], seconds: float) -> fl
             ready.abort()
 
     threads = [threading.Thread(target=work, args=(worker,)) for worker in range(engine.workers)]
-    for thread in threads:
-        thread.start()
-    with suppress(threading.BrokenBarrierError):
-        ready.wait()
-    started = time.perf_counter()
-    for thread in threads:
-        thread.join()
+    try:
+        for thread in threads:
+            thread.start()
+        with suppress(threading.BrokenBarrierError):
+            ready.wait()
+        started = time.perf_counter()
+        for thread in threads:
+            thread.join()
+        seconds = time.perf_counter() - started
+    finally:  # an interrupt leaves no worker behind either: it would keep the process, or be in it when it ends
+        stopped.set()
+        ready.abort()
+        for thread in threads:
+            if thread.is_alive():
+                thread.join()
     if errors:
         raise errors[0]
-    return sum(calls) * ids.size / (time.perf_counter() - started)
+    return sum(calls) * ids.size / seconds
 
 
 def random_windows(batch: int, length: int, vocabulary: int) -> npt.NDArray[np.int32]:
@@ -138,13 +149,15 @@ def _is_default(options: EngineOptions) -> bool:
     return (options.workers, options.threads, options.budget) == (available_cores(), 1, budget)
 
 
-def _remember(bundle: Bundle, precision: Precision, trials: Sequence[Trial]) -> None:
-    """Keep the best of each provider, and which is the fastest when there was a choice."""
+def _remember(bundle: Bundle, precision: Precision, trials: Sequence[Trial]) -> bool:
+    """Keep the best of each provider, and which is the fastest when there was a choice; whether that could be done."""
     best = {trial.options.provider: trial.options for trial in reversed(trials)}
+    done = []
     for name in PROVIDERS:
         if name in best:
             shape = {"workers": best[name].workers, "threads": best[name].threads, "budget": best[name].budget}
-            remember("tuning", tuning_key(bundle, precision, name), {**shape, "model": bundle.name})
+            done.append(remember("tuning", tuning_key(bundle, precision, name), {**shape, "model": bundle.name}))
     if len(best) > 1:
         note = {"provider": trials[0].options.provider, "model": bundle.name}
-        remember("fastest", tuning_key(bundle, precision), note)
+        done.append(remember("fastest", tuning_key(bundle, precision), note))
+    return all(done)

@@ -156,6 +156,12 @@ def test_places_that_cannot_hold_a_bundle(tmp_path, monkeypatch):
     (tmp_path / "full" / "thesis.txt").write_text("years of work")
     with pytest.raises(OutputError, match="not a bundle"):
         make_bundle(tmp_path / "full", overwrite=True)
+    (made.path / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"notes\.txt"):
+        make_bundle(made.path, overwrite=True)
+    (made.path / "notes.txt").unlink()
+    (tmp_path / "empty").mkdir()
+    assert make_bundle(tmp_path / "empty", overwrite=True)
     for place in (made.path / "README.md" / "x", tmp_path / ("n" * 300), Path("/proc/x")):
         with pytest.raises(OutputError, match="cannot write there"):
             make_bundle(place)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 
 import pytest
 from tiny import make_bundle
@@ -9,7 +10,7 @@ from authorid import EngineOptions, Scorer
 from authorid.cache import cache_directory, recall, remember
 from authorid.engine import Engine, tuning_key
 from authorid.machine import available_cores
-from authorid.tuning import tune
+from authorid.tuning import random_windows, throughput, tune
 
 
 @pytest.fixture(autouse=True)
@@ -80,3 +81,26 @@ def test_a_cpu_on_which_int8_is_wrong_falls_back_loudly(tmp_path):
     engine = Engine(both)
     assert engine.precision == "fp32"
     assert "wrong kernels" in engine.notices[0]
+
+
+def test_an_interrupt_leaves_no_worker_behind(bundle, monkeypatch):
+    """One that waited for the others would wait for ever, and keep the process."""
+    engine = Engine(bundle, EngineOptions(workers=2))
+    before = threading.active_count()
+
+    def interrupted(self, *_):
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    for moment in ("start", "join"):
+        monkeypatch.setattr(threading.Thread, moment, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            throughput(engine, random_windows(1, 8, 20), 60.0)
+        assert threading.active_count() == before
+
+
+def test_a_choice_that_cannot_be_remembered_is_told(bundle, monkeypatch):
+    told = []
+    monkeypatch.setenv("AUTHORID_CACHE", "/proc/nowhere")
+    tune(bundle, seconds=0.1, told=told.append)
+    assert any("cannot be remembered in /proc/nowhere" in message for message in told)
