@@ -185,7 +185,9 @@ def score(
     threads: Annotated[
         int, typer.Option(min=0, max=1024, help="Intra-op threads for each batch; 0: as tuned, or 1.")
     ] = 0,
-    batch_tokens: Annotated[int, typer.Option(min=0, help="Size of a batch in tokens; 0: as tuned, or 1024.")] = 0,
+    batch_tokens: Annotated[
+        int, typer.Option(min=0, help="Size of a batch in tokens; 0: as tuned, or 256 (openvino: 1024).")
+    ] = 0,
     include: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Only files that match.")] = None,
     exclude: Annotated[
         list[str] | None, typer.Option(metavar="GLOB", help="No files or directories that match.")

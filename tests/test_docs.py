@@ -12,6 +12,7 @@ from typer.main import get_command
 
 import authorid
 from authorid.cli import app
+from authorid.engine import BUDGETS
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = get_command(app).commands
@@ -89,3 +90,8 @@ def test_every_module_of_the_runtime_is_bound_by_the_import_contract():
     modules = {f"authorid.{path.stem}" for path in (ROOT / "authorid").glob("*.py")} | {"authorid.results"}
     above = {f"authorid.{name}" for name in ("__init__", "__main__", "cli")}
     assert set(contract["source_modules"]) == modules - above
+
+
+def test_the_size_of_a_batch_is_the_one_that_the_help_tells():
+    (option,) = (one for one in COMMANDS["score"].params if "--batch-tokens" in one.opts)
+    assert f"or {BUDGETS['cpu']} (openvino: {BUDGETS['openvino']})" in option.help
