@@ -161,9 +161,9 @@ def most_faithful(
 ) -> Calibration:
     """The calibration whose INT8 graphs give most documents the author that float32 gives them.
 
-    `expected` [n, authors] are the float32 logits of all `windows` of the `documents`, which should not be those that
-    were calibrated on. There is a graph in each of `dialects`, and a calibration is as good as the worst of them. Where two do equally
-    well, the one whose logits are nearer to those of float32 is taken.
+    `expected` [n, authors] are the float32 logits of all `windows` of the `documents`, which should not be those
+    that were calibrated on. There is a graph in each of `dialects`, and a calibration is as good as the worst of them.
+    Where two do equally well, the one whose logits are nearer to those of float32 is taken.
     """
     tried: dict[str, dict[str, float]] = {}
     theirs = document_scores(expected, documents).argmax(axis=1)
