@@ -145,10 +145,21 @@ def learn(
 
 
 def _sample(labels: Labels, most: int) -> Labels:
-    """At most `most` documents, spread evenly over the corpus (which is sorted by author)."""
+    """Indices, ascending, of about `most` documents, spread evenly over those of each author.
+
+    Of every author there are two at least, or the only one: whoever had none would have no score.
+    """
     if len(labels) <= most:
         return np.arange(len(labels))
-    return np.unique(np.linspace(0, len(labels) - 1, most).round().astype(np.int64))
+    documents = np.bincount(labels)
+    least = np.minimum(documents, 2)
+    more = documents - least
+    wanted = least + more * max(most - least.sum(), 0) // max(more.sum(), 1)
+    own = (np.flatnonzero(labels == author) for author in range(len(documents)))
+    chosen = [
+        some[np.linspace(0, len(some) - 1, n).round().astype(np.int64)] for some, n in zip(own, wanted, strict=True)
+    ]
+    return np.sort(np.concatenate(chosen))
 
 
 def _short(
