@@ -15,6 +15,7 @@ from typing import Literal
 
 import numpy as np
 
+from authorid.decoding import tidy
 from authorid.documents import UndecodableError, decode
 from authorid.errors import CorpusError
 
@@ -37,7 +38,7 @@ class CorpusDocument:
 class Corpus:
     """Documents with known authors.
 
-    `authors` are the directory names, sorted; `warnings` name the files that were left out, and why.
+    `authors` are the directory names, sorted; `warnings` say what was left out, and which texts two authors share.
     """
 
     root: Path
@@ -83,8 +84,10 @@ class Corpus:
 def load_corpus(root: Path) -> Corpus:
     """Read the corpus at `root`: each visible subdirectory is an author, each visible file in it a document.
 
-    Files that are empty or cannot be read or decoded are left out with a warning. Raises `CorpusError` when
-    `root` is not a directory, has fewer than two authors, or an author has no readable document.
+    Files that are empty or cannot be read or decoded are left out with a warning, and so are copies: of an author's
+    documents with the same text the first is kept, for a text that is both trained on and held out says nothing about
+    others. Texts that several authors share stay, with a warning. Raises `CorpusError` when `root` is not a directory,
+    has fewer than two authors, or an author has no readable document.
     """
     root = Path(root)
     if not root.is_dir():
@@ -96,6 +99,7 @@ def load_corpus(root: Path) -> Corpus:
         raise CorpusError(f"{root}: only one author ({homes[0].name}); attribution needs at least two")
     documents: list[CorpusDocument] = []
     warnings: list[str] = []
+    known = _Texts(root)
     for label, home in enumerate(homes):
         if not _encodable(home.name):
             raise CorpusError(f"{root}: the author directory {home.name!r} has a name that is not UTF-8; rename it")
@@ -114,10 +118,50 @@ def load_corpus(root: Path) -> Corpus:
             if not text.strip():
                 warnings.append(f"{path}: left out, empty")
                 continue
-            documents.append(CorpusDocument(relative, label, text, hashlib.sha256(data).hexdigest()))
+            document = CorpusDocument(relative, label, text, hashlib.sha256(data).hexdigest())
+            if known.add(document):
+                documents.append(document)
         if len(documents) == before:
             raise CorpusError(f"{home}: this author has no readable document; add some or remove the directory")
-    return Corpus(root, tuple(home.name for home in homes), tuple(documents), tuple(warnings))
+    return Corpus(root, tuple(home.name for home in homes), tuple(documents), (*warnings, *known.warnings()))
+
+
+class _Texts:
+    """The texts of a corpus, as the models are given them: finds those that are there more than once."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._seen: dict[bytes, dict[int, str]] = {}
+        """By digest of the text: the path of each author's first document that has it."""
+        self._copies: list[tuple[str, str]] = []
+        self._shared: list[tuple[str, str]] = []
+
+    def add(self, document: CorpusDocument) -> bool:
+        """Whether it is the first of its author's with this text."""
+        digest = hashlib.sha256(tidy(document.text).encode("utf-8", "replace")).digest()
+        paths = self._seen.setdefault(digest, {})
+        if document.label in paths:
+            self._copies.append((document.path, paths[document.label]))
+            return False
+        if paths:
+            self._shared.append((document.path, next(iter(paths.values()))))
+        paths[document.label] = document.path
+        return True
+
+    def warnings(self) -> Iterator[str]:
+        """What people should know about their corpus."""
+        if self._copies:
+            one, other = self._copies[0]
+            yield (
+                f"{self._root}: {len(self._copies)} documents are copies of others by the same author; each text is "
+                f"used once ({one} is the same as {other})"
+            )
+        if self._shared:
+            one, other = self._shared[0]
+            yield (
+                f"{self._root}: {len(self._shared)} documents are by another author too; nobody can tell whose they "
+                f"are ({one} is the same as {other})"
+            )
 
 
 def _files(home: Path) -> Iterator[Path]:

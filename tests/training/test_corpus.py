@@ -45,6 +45,36 @@ def test_other_encodings_are_read(tmp_path):
     assert any("Être" in text for text in texts)
 
 
+def test_copies_are_used_once_and_told_of(tmp_path):
+    """A text on both sides of a split would be known by heart, and everything else look like a stranger's."""
+    root = write_corpus(tmp_path / "c", documents=4)
+    whole = load_corpus(root)
+    (root / "Ada" / "backup").mkdir()
+    for path in sorted((root / "Ada").glob("*.txt")):
+        (root / "Ada" / "backup" / path.name).write_bytes(path.read_bytes())
+    # The models are given the same text, whatever program wrote the line ends.
+    (root / "Ben" / "9.txt").write_bytes((root / "Ben" / "1.txt").read_bytes().replace(b"\n", b"\r\n"))
+    corpus = load_corpus(root)
+    assert corpus.documents == whole.documents
+    assert corpus.digest == whole.digest
+    assert corpus.warnings == (
+        f"{root}: 5 documents are copies of others by the same author; each text is used once "
+        "(Ada/backup/1.txt is the same as Ada/1.txt)",
+    )
+
+
+def test_a_text_that_two_authors_share_is_told_of(tmp_path):
+    root = write_corpus(tmp_path / "c", documents=4)
+    for author in ("Ben", "Cyd"):
+        (root / author / "2.txt").write_bytes((root / "Ada" / "1.txt").read_bytes())
+    corpus = load_corpus(root)
+    assert len(corpus.documents) == 12
+    assert corpus.warnings == (
+        f"{root}: 2 documents are by another author too; nobody can tell whose they are "
+        "(Ben/2.txt is the same as Ada/1.txt)",
+    )
+
+
 def test_names_that_are_not_text_are_refused(tmp_path):
     root = write_corpus(tmp_path / "c", documents=2)
     (root / "Ada" / os.fsdecode(b"caf\xe9.txt")).write_text("the loom")
