@@ -21,6 +21,7 @@ from authorid.ngrams import NgramExpert
 from authorid.training.corpus import Corpus
 from authorid.training.ngrams import (
     DENSE_DOCUMENTS,
+    Counts,
     Labels,
     NgramOptions,
     Similarities,
@@ -80,6 +81,38 @@ class Held:
     scores: Scores
 
 
+@dataclass(frozen=True)
+class _Fit:
+    """A fit to the documents `training` [n], and all documents as it sees them: nothing is counted in the others.
+
+    So the others are as strange to it as documents to come. Columns of scores are authors: each has one in `training`.
+    """
+
+    training: Labels
+    counts: Counts
+    idf: npt.NDArray[np.float32]
+    matrix: Any
+    products: Similarities
+    ridge: float
+
+    @classmethod
+    def on(cls, training: Labels, texts: list[str], labels: Labels, options: NgramOptions) -> _Fit:
+        counts = count(texts, len(np.unique(labels)), options, training.tolist())
+        idf = inverse_frequencies(counts, training)
+        matrix = weigh(counts, idf)
+        return cls(training, counts, idf, matrix, similarities(matrix, labels), options.ridge)
+
+    def scores(self, documents: Labels) -> Scores:
+        """Those of `documents`, [documents, authors]."""
+        return self.products.scores(self.training, documents, self.ridge)[0]
+
+    def scores_of(self, texts: list[str]) -> Scores:
+        """Those of other `texts`, [texts, authors]."""
+        dual, _ = self.products.solve(self.training, self.ridge)
+        near = weigh(count_more(self.counts, texts), self.idf)
+        return np.asarray(near @ (self.matrix[self.training].T @ dual) + dual.sum(axis=0))
+
+
 def learn(
     corpus: Corpus,
     options: NgramOptions = NgramOptions(),
@@ -101,8 +134,8 @@ def learn(
     products = similarities(matrix[chosen], labels[chosen])
     everybody = len(chosen) == len(labels)
     expert = fit(counts, labels, authors, options, (idf, products) if everybody else None)
-    subset = [corpus.documents[index].path for index in chosen]
-    training, held, how = shifted_split(subset, products.labels, products.near, HELD_OUT)
+    paths = [corpus.documents[index].path for index in chosen]
+    training, held, how = shifted_split(paths, products.labels, products.near, HELD_OUT)
     warnings = []
     few = np.bincount(labels, minlength=authors)
     if np.min(few) < 10:
@@ -115,20 +148,18 @@ def learn(
         return Experts(expert, decision, {"split": how}, tuple(warnings))
     if len(held) < 100:
         warnings.append(f"only {len(held)} documents to calibrate on: probabilities are rough")
-    scores, _ = products.scores(training, held, options.ridge)
-    truth = products.labels[held]
-    sizes = np.array([len(texts[chosen[i]].encode("utf-8", "replace")) for i in held])
-    short, short_sizes, short_truth = _short(
-        counts, idf, matrix[chosen], texts, chosen, training, held, products, options
-    )
-    decision = confidence(scores, sizes, truth, short, short_sizes, short_truth)
+    subset = [texts[index] for index in chosen]
+    fitted = _Fit.on(training, subset, products.labels, options)
+    scores, truth = fitted.scores(held), products.labels[held]
+    sizes = _bytes([subset[index] for index in held])
+    decision = confidence(scores, sizes, truth, *_short(fitted, subset, held))
     probabilities = _probabilities(scores, sizes, decision)
-    strangers = look_for_strangers(subset, [texts[index] for index in chosen], products, training, held, options)
+    strangers = look_for_strangers(paths, subset, products, training, held, options)
     if strangers is not None:
         decision = replace(decision, strangers=strangers.thresholds, familiarity=strangers.familiarity)
     if encoder is not None and everybody and len(encoder.validation):
-        ngrams, _ = products.scores(encoder.training, encoder.validation, options.ridge)
-        lengths = np.array([len(texts[i].encode("utf-8", "replace")) for i in encoder.validation])
+        ngrams = _Fit.on(encoder.training, texts, labels, options).scores(encoder.validation)
+        lengths = _bytes([texts[index] for index in encoder.validation])
         decision = stack(ngrams, encoder.scores, lengths, labels[encoder.validation], decision)
     elif encoder is not None:  # its weight stays `UNMEASURED`
         warnings.append("no held-out documents to weigh the encoder by: the n-grams answer without it")
@@ -162,34 +193,23 @@ def _sample(labels: Labels, most: int) -> Labels:
     return np.sort(np.concatenate(chosen))
 
 
-def _short(
-    counts: Any,
-    idf: npt.NDArray[np.float32],
-    matrix: Any,
-    texts: list[str],
-    chosen: Labels,
-    training: Labels,
-    held: Labels,
-    products: Similarities,
-    options: NgramOptions,
-) -> tuple[Scores, Labels, Labels]:
+def _short(fitted: _Fit, texts: list[str], held: Labels) -> tuple[Scores, Labels, Labels]:
     """Scores of the beginnings of some held-out documents, their lengths in bytes and their authors."""
-    some = held[:: max(1, len(held) // 250)]
-    pieces, sizes, truth = [], [], []
-    for index in some:
-        text = texts[chosen[index]]
+    pieces, truth = [], []
+    for index in held[:: max(1, len(held) // 250)]:
         for length in SHORT:
-            if len(text) > length:
-                pieces.append(text[:length])
-                sizes.append(len(pieces[-1].encode("utf-8", "replace")))
-                truth.append(products.labels[index])
+            if len(texts[index]) > length:
+                pieces.append(texts[index][:length])
+                truth.append(fitted.products.labels[index])
     if not pieces:
-        authors = len(np.unique(products.labels))
+        authors = len(np.unique(fitted.products.labels))
         return np.zeros((0, authors)), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
-    dual, _ = products.solve(training, options.ridge)
-    near = weigh(count_more(counts, pieces), idf)
-    scores = near @ (matrix[training].T @ dual) + dual.sum(axis=0)
-    return np.asarray(scores), np.array(sizes), np.array(truth)
+    return fitted.scores_of(pieces), _bytes(pieces), np.array(truth)
+
+
+def _bytes(texts: list[str]) -> Labels:
+    """Lengths in bytes, as they count for the answer to a text."""
+    return np.array([len(text.encode("utf-8", "replace")) for text in texts], dtype=np.int64)
 
 
 def _probabilities(scores: Scores, sizes: Labels, decision: Decision) -> Scores:

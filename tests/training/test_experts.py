@@ -8,8 +8,8 @@ from checkpoints import AUTHORS, write_corpus
 
 pytest.importorskip("sklearn")
 from authorid.training import experts, load_corpus
-from authorid.training.experts import learn
-from authorid.training.ngrams import NgramOptions
+from authorid.training.experts import Held, learn
+from authorid.training.ngrams import NgramOptions, count, fit
 
 
 def test_of_very_many_documents_rare_authors_are_kept(tmp_path, monkeypatch):
@@ -35,3 +35,36 @@ def test_a_sample_is_spread_over_each_author_and_no_larger_than_was_asked():
     assert chosen[counts[:3].sum()] == 6
     assert chosen[-1] == len(labels) - 1
     assert np.bincount(labels[experts._sample(labels, 3)]).tolist() == [1, 2, 2, 2, 2]
+
+
+def test_answers_are_calibrated_on_documents_of_which_nothing_was_counted(tmp_path, monkeypatch):
+    """Which n-grams and words there are, and what they are worth, held-out documents must not have had a say in."""
+    corpus = load_corpus(write_corpus(tmp_path / "corpus", documents=10))
+    texts = [document.text for document in corpus.documents]
+    labels = np.array([document.label for document in corpus.documents])
+    options = NgramOptions(bits=14, weights="float32")
+
+    def alone(training, others):
+        """Scores by an expert that has never seen the others."""
+        own = [texts[index] for index in training]
+        expert = fit(count(own, len(AUTHORS), options), labels[training], len(AUTHORS), options)
+        return expert.read([texts[index] for index in others]).scores
+
+    heard = {}
+
+    def confidence(scores, *others):
+        heard["confidence"] = scores
+        return plain_confidence(scores, *others)
+
+    def stack(scores, *others):
+        heard["stack"] = scores
+        return plain_stack(scores, *others)
+
+    plain_confidence, plain_stack = experts.confidence, experts.stack
+    monkeypatch.setattr(experts, "confidence", confidence)
+    monkeypatch.setattr(experts, "stack", stack)
+    places = np.array([int(document.path.split("/")[1][:-4]) for document in corpus.documents])
+    late, last = np.flatnonzero(places > 6), np.flatnonzero(places > 8)
+    learn(corpus, options, encoder=Held(np.flatnonzero(places <= 8), last, np.zeros((len(last), len(AUTHORS)))))
+    np.testing.assert_allclose(heard["confidence"], alone(np.flatnonzero(places <= 6), late), atol=1e-4)
+    np.testing.assert_allclose(heard["stack"], alone(np.flatnonzero(places <= 8), last), atol=1e-4)
