@@ -40,12 +40,15 @@ __all__ = ["Experts", "Held", "confidence", "learn", "stack"]
 HELD_OUT = 0.4
 """Share of each author's documents that is held out to learn how far answers can be trusted."""
 
-SHORT = (60, 125, 250, 500, 1000)
+SHORT = (10, 30, 60, 125, 250, 500, 1000)
 """Lengths in bytes to which held-out documents are cut, to learn what short texts are worth."""
 
 OVERLOOKED = 0.002
 """Effort ``auto`` lets the n-grams answer alone where they are so sure that the encoder would change, at most, the
 answers to this share of the held-out documents."""
+
+HALF_LENGTHS = (50.0, 100.0, 200.0, 300.0, 450.0, 600.0, 900.0, 1200.0)
+"""Bytes, none of them 0: a text of which there is next to nothing must not be answered as one of any length is."""
 
 WEIGHTS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0)
 """What the encoder's mean log-softmax may weigh beside the n-grams."""
@@ -194,12 +197,15 @@ def _sample(labels: Labels, most: int) -> Labels:
 
 
 def _short(fitted: _Fit, texts: list[str], held: Labels) -> tuple[Scores, Labels, Labels]:
-    """Scores of the beginnings of some held-out documents, their lengths in bytes and their authors."""
+    """Scores of pieces of some held-out documents, from anywhere in them, their lengths in bytes and their authors."""
+    generator = np.random.default_rng(0)
     pieces, truth = [], []
     for index in held[:: max(1, len(held) // 250)]:
+        data = texts[index].encode("utf-8", "replace")
         for length in SHORT:
-            if len(texts[index]) > length:
-                pieces.append(texts[index][:length])
+            if len(data) > length:
+                start = int(generator.integers(len(data) - length + 1))
+                pieces.append(data[start : start + length].decode("utf-8", "ignore"))
                 truth.append(fitted.products.labels[index])
     if not pieces:
         authors = len(np.unique(fitted.products.labels))
@@ -232,7 +238,7 @@ def confidence(
 ) -> Decision:
     """Weight and half-length under which the held-out documents, whole and cut short, are likeliest."""
     best = (np.inf, _rule(least_spread=float(np.quantile(scores.std(axis=1), FLOOR))))
-    for half in (0.0, 50.0, 100.0, 200.0, 300.0, 450.0, 600.0, 900.0, 1200.0):
+    for half in HALF_LENGTHS:
         plain = replace(best[1], ngram_weight=1.0, half_length=half)
         evidence = ngram_evidence(scores, sizes, plain)
         weights = np.geomspace(0.02, 20.0, 140)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
 from checkpoints import AUTHORS, write_corpus
 
 pytest.importorskip("sklearn")
+from authorid.attribution import posterior
 from authorid.training import experts, load_corpus
 from authorid.training.experts import Held, learn
 from authorid.training.ngrams import NgramOptions, count, fit
@@ -68,3 +71,58 @@ def test_answers_are_calibrated_on_documents_of_which_nothing_was_counted(tmp_pa
     learn(corpus, options, encoder=Held(np.flatnonzero(places <= 8), last, np.zeros((len(last), len(AUTHORS)))))
     np.testing.assert_allclose(heard["confidence"], alone(np.flatnonzero(places <= 6), late), atol=1e-4)
     np.testing.assert_allclose(heard["stack"], alone(np.flatnonzero(places <= 8), last), atol=1e-4)
+
+
+def test_short_texts_get_no_surer_answers_than_they_deserve(tmp_path):
+    """Every document begins with its author's name; of a few bytes from elsewhere, hardly anything can be said."""
+    words = ["the", "of", "and", "a", "to", "in", "is", "was", "that", "it", "for", "on", "as", "with", "by", "at"]
+
+    def text(author, number):
+        rng = random.Random(f"{author} {number}")
+        taste = random.Random(author).choices((1, 2), k=len(words))
+        return " ".join([f"By {author}, our correspondent:", *rng.choices(words, taste, k=400)])
+
+    root = tmp_path / "corpus"
+    for author in AUTHORS:
+        (root / author).mkdir(parents=True)
+        for number in range(10):
+            (root / author / f"{number}.txt").write_text(text(author, number))
+    found = learn(load_corpus(root), NgramOptions(bits=14))
+    for length in (5, 10, 20, 40):
+        answers = [
+            (place, posterior(None, found.decision, found.expert.scores(piece), len(piece)))
+            for place, author in enumerate(AUTHORS)
+            for number in range(20, 60)
+            for piece in [text(author, number)[200 : 200 + length]]
+        ]
+        right = np.mean([row.argmax() == place for place, row in answers])
+        assert np.mean([row.max() for _, row in answers]) < right + 0.1, length
+    assert found.expert.scores(text("Ben", 20)).argmax() == 1
+
+
+def test_texts_are_cut_to_bytes_at_places_that_stay_the_same(tmp_path, monkeypatch):
+    root = tmp_path / "corpus"
+    for author in AUTHORS:
+        (root / author).mkdir(parents=True)
+        for number in range(5):
+            rng = random.Random(f"{author} {number}")
+            (root / author / f"{number}.txt").write_text(
+                "".join(rng.choices("的一是在不了有和人这中大为上个国", k=200))
+            )
+    heard = []
+
+    def confidence(*given):
+        heard.append(given[3:])
+        return plain(*given)
+
+    plain = experts.confidence
+    monkeypatch.setattr(experts, "confidence", confidence)
+    corpus = load_corpus(root)
+    learn(corpus, NgramOptions(bits=14))
+    learn(corpus, NgramOptions(bits=14))
+    for one, other in zip(*heard, strict=True):
+        np.testing.assert_array_equal(one, other)
+    # A character of three bytes at either end may be cut off; the documents have 600 bytes.
+    sizes = heard[0][1].reshape(-1, 6)
+    assert (sizes <= experts.SHORT[:6]).all()
+    assert (sizes > np.array(experts.SHORT[:6]) - 5).all()
