@@ -169,7 +169,7 @@ def score(
             metavar="SHARE",
             min=0.0,
             max=1.0,
-            help="Say unknown so often that at most this share of texts by strangers is attributed.",
+            help="Say unknown so often that about this share of texts by strangers is attributed, at most.",
         ),
     ] = None,
     precision: Annotated[

@@ -144,6 +144,45 @@ def test_thresholds_are_shares_of_strangers(bundle):
     assert attributed[0] < 10
 
 
+def test_no_more_of_the_strangers_are_let_through_than_was_said(monkeypatch, corpus):
+    """In the very documents that the thresholds come from."""
+    heard = []
+
+    def least(familiar, share):
+        heard.append((familiar, share, found := plain(familiar, share)))
+        return found
+
+    plain = strangers._least
+    monkeypatch.setattr(strangers, "_least", least)
+    thresholds = learn(load_corpus(corpus), NgramOptions(bits=14)).decision.strangers
+    assert all((familiar >= found).mean() <= share for familiar, share, found in heard)
+    assert all(found <= dict(thresholds)[share] for _, share, found in heard)
+    # A fraction of one of the 45 held-out documents cannot be measured.
+    assert min(share for share, _ in thresholds) == 0.03
+
+
+@pytest.mark.parametrize("share", strangers.SHARES)
+@pytest.mark.parametrize("values", [np.arange(100) / 100, np.repeat([0.2, 1.0], 50), np.ones(100)])
+def test_ties_are_let_through_together_or_not_at_all(values, share):
+    assert (values >= strangers._least(values, share)).mean() <= share
+
+
+def test_few_authors_are_warned_of(corpus):
+    found = learn(load_corpus(corpus), NgramOptions(bits=14))
+    assert [message for message in found.warnings if "only 9 authors" in message]
+
+
+def test_documents_that_are_all_alike_say_nothing_about_strangers(tmp_path):
+    for author in range(4):
+        (tmp_path / f"author{author}").mkdir()
+        for number in range(6):
+            (tmp_path / f"author{author}" / f"{number}.txt").write_text("ab " * (20 + 6 * author + number))
+    found = learn(load_corpus(tmp_path), NgramOptions(bits=14))
+    assert found.decision.familiarity is None
+    assert found.decision.strangers == ()
+    assert [message for message in found.warnings if "too much alike" in message]
+
+
 def test_two_authors_are_too_few_to_learn_from(corpus, tmp_path):
     for author in ("author0", "author1"):
         shutil.copytree(corpus / author, tmp_path / "two" / author)

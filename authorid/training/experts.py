@@ -59,6 +59,9 @@ SPREAD = 1.5
 FLOOR = 0.05
 """Scores less apart than those of this share of the held-out documents are not pulled further apart."""
 
+FEW_AUTHORS = 20
+"""With fewer, who plays the stranger matters more for the thresholds than how they are found."""
+
 UNMEASURED = 0.0
 """Weight of an encoder for which nothing was held out: one that learnt this month's subjects does harm, so none."""
 
@@ -168,7 +171,13 @@ def learn(
         warnings.append("no held-out documents to weigh the encoder by: the n-grams answer without it")
     if strangers is None:
         warnings.append(
-            "too few authors to learn what an unknown one looks like: --max-false-attribution will not work"
+            "too few authors, or documents too much alike, to learn what an unknown author looks like: "
+            "--max-false-attribution will not work"
+        )
+    elif authors < FEW_AUTHORS:
+        warnings.append(
+            f"only {authors} authors to learn what an unknown one looks like: "
+            "the rates of --max-false-attribution are rough"
         )
     report = ({} if strangers is None else strangers.report) | {
         "split": how,

@@ -48,6 +48,9 @@ LATEST = 4.0
 WEIGHTS = (5.0, 1.0)
 """Of standing and spread, each divided by its standard deviation (docs/accuracy.md)."""
 
+LEAST_DEVIATION = 1e-6
+"""Documents that differ less in a trait are alike in it: nothing can be learnt from them."""
+
 CAUTION = 15.0
 """What is usual for an author is drawn to what is usual for all, as by so many more documents of an average author."""
 
@@ -154,7 +157,8 @@ def look_for_strangers(
     """Leave authors out in turn, and compare how familiar their documents look with those of the others.
 
     `products` are of the documents at `paths` with these `texts`, by a count of them all; `training` and `held` are a
-    shifted split of them. None where there are too few authors.
+    shifted split of them. Shares that are less than one document are left out. None where there are too few authors, or
+    too few documents, or where these are all alike.
     """
     labels = products.labels
     authors = np.random.default_rng(0).permutation(np.unique(labels))
@@ -183,25 +187,45 @@ def look_for_strangers(
         strangers = np.isin(labels, out)
         whole += traits(np.flatnonzero(~strangers), np.flatnonzero(strangers))
     inner, outer = _together(known), _together(strange)
+    rule = _weigh(inner, outer)
+    if rule is None:
+        return None
     usual, deviation = _usual(paths, products, np.arange(len(labels)), options)
     rule = replace(
-        _weigh(inner, outer),
+        rule,
         usual=tuple(usual.tolist()),
         deviation=tuple(deviation.tolist()),
         plain=_plain(options.views),
     )
     # The stricter of two: strangers' documents of the same time, or later ones.
     familiar = [_together(whole).familiarity(rule), outer.familiarity(rule)]
-    thresholds = tuple((share, max(float(np.quantile(some, 1 - share)) for some in familiar)) for share in SHARES)
+    thresholds = tuple(
+        (share, max(_least(some, share) for some in familiar))
+        for share in SHARES
+        if share * min(map(len, familiar)) >= 1
+    )
+    if not thresholds:
+        return None
     area = auroc(inner.familiarity(rule), familiar[1])
     return Strangers(rule, thresholds, {"strangers_auroc": area, "authors_left_out": int(fold)})
 
 
-def _weigh(known: _Traits, strange: _Traits) -> Familiarity:
-    """`WEIGHTS`, in units of the standard deviations; the middle between the two kinds of documents is 0.5."""
+def _least(familiar: Scores, share: float) -> float:
+    """The least familiarity that at most `share` of these documents have."""
+    return float(np.nextafter(np.quantile(familiar, 1 - share, method="higher"), np.inf))
+
+
+def _weigh(known: _Traits, strange: _Traits) -> Familiarity | None:
+    """`WEIGHTS`, in units of the standard deviations; the middle between the two kinds of documents is 0.5.
+
+    None where all documents have the same standing, or the same spread.
+    """
     weights, middle = [], 0.0
     for weight, one, other in zip(WEIGHTS, _list(known), _list(strange), strict=True):
-        weights.append(weight / max(float(np.concatenate([one, other]).std()), 1e-6))
+        deviation = float(np.concatenate([one, other]).std())
+        if deviation < LEAST_DEVIATION:
+            return None
+        weights.append(weight / deviation)
         middle += weights[-1] * float(one.mean() + other.mean()) / 2
     standing, spread = weights
     return Familiarity((), (), (0,), standing, spread, middle)
