@@ -196,7 +196,7 @@ class Screen:
             [("answered", True), ("wrong", True), ("probability at least", True)],
             [
                 (f"{row['coverage']:.0%}", f"{row['error']:.1%}", f"{row['probability']:.2f}")
-                for row in findings.risk_coverage[3::4]
+                for row in findings.risk_coverage[::-4][::-1]
             ],
         )
         if len(findings.ablation) > 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from tiny import AUTHORS, make_bundle, prose
 
 pytest.importorskip("scipy")
+from authorid.console import Screen
 from authorid.errors import CorpusError
 from authorid.evaluation import evaluate_predictions
 from authorid.training.findings import (
@@ -87,6 +89,28 @@ def test_risk_grows_with_what_is_answered():
         {"coverage": 0.75, "error": pytest.approx(1 / 3), "probability": 0.6},
         {"coverage": 1.0, "error": 0.5, "probability": 0.3},
     ]
+
+
+@given(st.permutations([(0.9, 1), (0.7, 1), (0.7, 0), (0.7, 0), (0.7, 1), (0.7, 1), (0.2, 0)]))
+def test_documents_that_are_equally_sure_are_answered_together(pairs):
+    """Whatever the order of the documents: a part of them would be one that happens to come first."""
+    sure, right = zip(*pairs, strict=True)
+    assert risk_coverage(sure, right, points=7) == [
+        {"coverage": pytest.approx(1 / 7), "error": 0.0, "probability": 0.9},
+        {"coverage": pytest.approx(6 / 7), "error": pytest.approx(2 / 6), "probability": 0.7},
+        {"coverage": 1.0, "error": pytest.approx(3 / 7), "probability": 0.2},
+    ]
+
+
+def test_the_screen_shows_all_documents_together_however_few_points_there_are(place, monkeypatch):
+    tables = {}
+    monkeypatch.setattr(Screen, "table", lambda self, title, columns, rows: tables.update({title: rows}))
+    findings = examine(place / "run", place / "test")
+    for points in (1, 2, 20):
+        rows = [{"coverage": i / points, "error": 0.25, "probability": 0.5} for i in range(1, points + 1)]
+        Screen().findings(replace(findings, risk_coverage=rows))
+        assert tables["Surest documents only"][-1] == ("100%", "25.0%", "0.50")
+    assert [row[0] for row in tables["Surest documents only"]] == ["20%", "40%", "60%", "80%", "100%"]
 
 
 @given(st.lists(st.tuples(st.floats(0.001, 1), st.booleans()), min_size=1, max_size=60))

@@ -139,11 +139,15 @@ def reliability(confidence: npt.ArrayLike, right: npt.ArrayLike) -> list[Row]:
 
 
 def risk_coverage(confidence: npt.ArrayLike, right: npt.ArrayLike, points: int = 20) -> list[Row]:
-    """Share of wrong answers among the surest documents, for growing shares of them."""
+    """Share of wrong answers among the surest documents, for growing shares of them.
+
+    Documents that are equally sure are answered together, so there are fewer than `points` rows where many are.
+    """
     sure, hits = np.asarray(confidence, dtype=np.float64), np.asarray(right, dtype=np.float64)
     order = np.argsort(-sure, kind="stable")
     errors = np.cumsum(1 - hits[order]) / np.arange(1, len(order) + 1)
-    steps = np.unique(np.ceil(np.arange(1, points + 1) / points * len(order)).astype(np.int64))
+    wanted = np.ceil(np.arange(1, points + 1) / points * len(order)).astype(np.int64)
+    steps = np.unique(np.searchsorted(-sure[order], -sure[order[wanted - 1]], side="right"))
     return [
         {"coverage": step / len(order), "error": float(errors[step - 1]), "probability": float(sure[order[step - 1]])}
         for step in steps.tolist()
