@@ -180,7 +180,7 @@ class Screen:
     def findings(self, findings: Findings) -> None:
         """What else an evaluation found."""
         low, high = findings.interval
-        self.say(f"accuracy {findings.metrics.accuracy:.4f}, 95 % interval {low:.4f} to {high:.4f} (bootstrap)")
+        self.say(f"accuracy {findings.metrics.accuracy:.4f}, 95 % interval {low:.4f} to {high:.4f}")
         self.table(
             "Commonest confusions",
             [("author", False), ("attributed to", False), ("documents", True), ("share", True)],

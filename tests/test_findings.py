@@ -59,7 +59,15 @@ def test_the_interval_is_where_a_binomial_puts_it():
     low, high = bootstrap_interval(right)
     assert low == pytest.approx(0.75 - 1.96 * np.sqrt(0.75 * 0.25 / 400), abs=0.01)
     assert high == pytest.approx(0.75 + 1.96 * np.sqrt(0.75 * 0.25 / 400), abs=0.01)
-    assert bootstrap_interval([1, 1, 1]) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("documents", [1, 3, 20, 400])
+def test_the_interval_is_not_a_point_where_all_are_right_or_none(documents):
+    """Where Wilson puts it: the share of which as many right answers are just unlikely."""
+    low, high = bootstrap_interval(np.ones(documents))
+    assert high == 1.0
+    assert 1.0 - low == pytest.approx(1.96 * np.sqrt(low * (1 - low) / documents))
+    assert bootstrap_interval(np.zeros(documents)) == (0.0, pytest.approx(1.0 - low))
 
 
 def test_worst_pairs_are_the_commonest_confusions():

@@ -32,8 +32,8 @@ Row = dict[str, Any]
 class Findings:
     """An evaluation: `metrics` at the effort that was asked for, and what else was found.
 
-    `interval` is the 95 % bootstrap interval of the accuracy over documents; `ablation` has a row for every expert and
-    effort that was tried; `strangers` says how documents of unknown authors fared, None when there were none.
+    `interval` is the accuracy's, by `bootstrap_interval`; `ablation` has a row for every expert and effort that was
+    tried; `strangers` says how documents of unknown authors fared, None when there were none.
     """
 
     metrics: Metrics
@@ -85,8 +85,16 @@ class Findings:
 
 
 def bootstrap_interval(right: npt.ArrayLike, seed: int = 0, draws: int = 2000) -> tuple[float, float]:
-    """95 % interval of the mean of `right` [documents] under resampling of documents."""
+    """95 % interval of the mean of `right` [documents] under resampling of documents.
+
+    Where all are right, or none, every resample is the same and says nothing of chance: the interval is Wilson's then.
+    """
     values = np.asarray(right, dtype=np.float64)
+    doubt = 1.96**2 / (len(values) + 1.96**2)
+    if values.all():
+        return 1.0 - doubt, 1.0
+    if not values.any():
+        return 0.0, doubt
     # The sum of a resample of zeros and ones is binomial: no need to draw the documents one by one.
     sums = np.random.default_rng(seed).binomial(len(values), values.mean(), draws) / len(values)
     low, high = np.quantile(sums, [0.025, 0.975])
