@@ -186,6 +186,23 @@ def test_strangers_may_be_links_and_those_whom_the_model_knows_are_left_out(plac
         examine(place / "run", place / "test", strangers=place / "test")
 
 
+def test_strangers_are_left_out_by_name_and_at_the_top_only(tmp_path):
+    """Names are no patterns, and what a stranger calls a directory of theirs says nothing."""
+    authors = ("A[b]", "B*", "Cyd")
+    train_ngrams(write(tmp_path / "train", authors, 8), tmp_path / "run", NgramOptions(bits=14))
+    write(tmp_path / "test", authors, 2, seed=5000)
+    strange = write(tmp_path / "strangers", ("Ab", "Bo", "Dan/Cyd"), 3, seed=7000)
+    write(strange, ("A[b]",), 3, seed=8000)
+    (strange / "loose.txt").write_text(prose("Ada", 40))
+    (strange / ".hidden").write_text("no document")
+    told = []
+    findings = examine(tmp_path / "run", tmp_path / "test", strangers=strange, warn=told.append)
+    assert findings.strangers["documents"] == 10
+    assert [message for message in told if "1 directories of authors that the model knows" in message]
+    with pytest.raises(CorpusError, match="cannot be read as a directory of strangers: No such file"):
+        examine(tmp_path / "run", tmp_path / "test", strangers=tmp_path / "nowhere")
+
+
 def test_authors_whom_the_model_does_not_know_are_no_corpus_for_it(place):
     done = run("evaluate", place / "run", place / "strangers")
     assert done.returncode == 1

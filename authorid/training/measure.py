@@ -233,11 +233,16 @@ def _strangers(
     warn: Callable[[str], None],
 ) -> dict[str, Any]:
     """How documents of unknown authors below `place` fare beside the `known` ones."""
-    own = sorted(name for name in scorer.bundle.authors if (place / name).is_dir())
+    try:
+        entries = sorted(place.iterdir())
+    except OSError as error:
+        raise CorpusError(f"{place}: cannot be read as a directory of strangers: {error.strerror}") from None
+    own = {entry for entry in entries if entry.name in scorer.bundle.authors and entry.is_dir()}
     if own:
         warn(f"warning: {place}: {len(own)} directories of authors that the model knows are left out")
     strange = []
-    for row in scorer.score([place], ReadOptions(exclude=tuple(own), follow_symlinks=True)):
+    others = [entry for entry in entries if entry not in own and not entry.name.startswith(".")]
+    for row in scorer.score(others, ReadOptions(follow_symlinks=True)):
         advance(1)
         if row.ranking:
             strange.append(row)
