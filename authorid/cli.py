@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
@@ -394,6 +394,7 @@ class SplitChoice(StrEnum):
 
 @app.command()
 def train(
+    context: typer.Context,
     corpus: Annotated[Path, typer.Argument(metavar="CORPUS", help="A directory with one directory per author.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="Where to put the run directory.")],
     base_model: Annotated[
@@ -456,7 +457,9 @@ def train(
 
     screen = Screen(quiet=quiet)
     if not encoder:
-        _train_ngrams(screen, corpus, out, test_corpus=test_corpus, resume=resume, force=force)
+        idle = {parameter.name for parameter in context.command.params} - _NGRAM_OPTIONS
+        _refuse(context, idle, "this is for an encoder, and there is none with --no-encoder")
+        _train_ngrams(screen, corpus, out, test_corpus=test_corpus, force=force)
         return
     given: dict[str, Any] = {
         "epochs": epochs,
@@ -486,14 +489,27 @@ def train(
     screen.say(f"run written to {out}; next: authorid export {out} --out BUNDLE --quantize")
 
 
-def _train_ngrams(
-    screen: Screen, corpus: Path, out: Path, *, test_corpus: Path | None, resume: bool, force: bool
-) -> None:
+_NGRAM_OPTIONS = {"corpus", "out", "encoder", "test_corpus", "force", "quiet"}
+"""Parameters of `train` that mean something without an encoder."""
+
+
+def _refuse(context: typer.Context, idle: Collection[str | None], reason: str) -> None:
+    """A usage error when one of the parameters `idle`, which would do nothing, is on the command line."""
+    for parameter in context.command.params:
+        if parameter.name is None or parameter.name not in idle:
+            continue
+        source = context.get_parameter_source(parameter.name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise typer.BadParameter(reason, param_hint=" / ".join([*parameter.opts, *parameter.secondary_opts]))
+
+
+def _train_ngrams(screen: Screen, corpus: Path, out: Path, *, test_corpus: Path | None, force: bool) -> None:
+    from authorid.training.corpus import load_corpus, load_test_corpus
     from authorid.training.measure import evaluate_model
     from authorid.training.ngram_run import train_ngrams
 
-    if resume:
-        raise typer.BadParameter("there is nothing to resume without an encoder", param_hint="--resume")
+    if test_corpus is not None:
+        load_test_corpus(test_corpus, load_corpus(corpus))  # says what is wrong with it before the work is done
     train_ngrams(corpus, out, force=force, told=lambda message: _tell(screen, message))
     if test_corpus is not None:
         screen.evaluation(evaluate_model(out, test_corpus, warn=screen.complain))
@@ -511,6 +527,7 @@ def _tell(screen: Screen, message: str) -> None:
 
 @app.command()
 def evaluate(
+    context: typer.Context,
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A run directory or a bundle.")],
     corpus: Annotated[Path, typer.Argument(metavar="CORPUS", help="A directory with one directory per author.")],
     json_file: Annotated[
@@ -532,9 +549,12 @@ def evaluate(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on the screen but errors.")] = False,
 ) -> None:
     """Measure MODEL on documents whose authors are known."""
+    from authorid.bundle import MANIFEST
     from authorid.console import Screen
     from authorid.training.measure import examine
 
+    if not (model / MANIFEST).is_file() and (model / "run.json").is_file():
+        _refuse(context, {"effort", "ablation", "precision"}, f"{model} is a training run; this is for bundles")
     screen = Screen(quiet=quiet)
     with screen.progress("Evaluating") as advance:
         findings = examine(

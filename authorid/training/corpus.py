@@ -19,7 +19,7 @@ from authorid.decoding import tidy
 from authorid.documents import UndecodableError, decode
 from authorid.errors import CorpusError
 
-__all__ = ["Corpus", "CorpusDocument", "SplitHow", "load_corpus", "natural"]
+__all__ = ["Corpus", "CorpusDocument", "SplitHow", "load_corpus", "load_test_corpus", "natural"]
 
 SplitHow = Literal["random", "last", "shifted"]
 
@@ -124,6 +124,15 @@ def load_corpus(root: Path) -> Corpus:
         if len(documents) == before:
             raise CorpusError(f"{home}: this author has no readable document; add some or remove the directory")
     return Corpus(root, tuple(home.name for home in homes), tuple(documents), (*warnings, *known.warnings()))
+
+
+def load_test_corpus(root: Path, corpus: Corpus) -> Corpus:
+    """Read the corpus at `root`, to measure a model of `corpus` on; raises `CorpusError` when it has other authors."""
+    test = load_corpus(root)
+    strangers = sorted(set(test.authors) - set(corpus.authors))
+    if strangers:
+        raise CorpusError(f"{root}: authors that are not in the training corpus: {', '.join(strangers[:5])}")
+    return test
 
 
 class _Texts:

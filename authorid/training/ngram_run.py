@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from authorid.bundle import Bundle, WindowSpec, check_target, load_bundle, write_bundle
-from authorid.errors import OutputError, RunError
+from authorid.errors import CorpusError, OutputError, RunError
 from authorid.training.corpus import Corpus, load_corpus
 from authorid.training.experts import UNMEASURED, Experts, learn
 from authorid.training.ngrams import NgramOptions
@@ -43,6 +43,8 @@ def train_ngrams(
     for warning in known.warnings:
         told(f"warning: {warning}")
     experts = learn(known, options, told)
+    if not len(experts.expert.buckets):
+        raise CorpusError(f"{corpus}: no n-gram is in enough of its documents to learn from; longer texts are needed")
     for warning in experts.warnings:
         told(f"warning: {warning}")
     record = {

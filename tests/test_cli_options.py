@@ -1,0 +1,196 @@
+"""That what is said on the command line reaches the library, every option of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from tiny import AUTHORS, prose
+from typer.main import get_command
+from typer.testing import CliRunner
+
+pytest.importorskip("scipy")
+from authorid import training
+from authorid.cli import app
+from authorid.console import Screen
+from authorid.training import measure, ngram_run
+
+TRAIN = {
+    "base_model": (["--base-model", "bert"], "base_model", "bert"),
+    "recipe": (["--recipe", "seed"], "recipe", "seed"),
+    "epochs": (["--epochs", "7"], "epochs", 7),
+    "batch": (["--batch", "5"], "batch", 5),
+    "learning_rate": (["--learning-rate", "0.5"], "learning_rate", 0.5),
+    "seed": (["--seed", "0"], "seed", 0),
+    "window": (["--window", "64"], "window", 64),
+    "stride": (["--stride", "9"], "stride", 9),
+    "pooling": (["--pooling", "mean"], "pooling", "mean"),
+    "validation_split": (["--validation-split", "0"], "validation_split", 0.0),
+    "validation": (["--validation", "random"], "validation_how", "random"),
+    "label_smoothing": (["--label-smoothing", "0.25"], "label_smoothing", 0.25),
+    "topic_dropout": (["--topic-dropout", "0"], "topic_dropout", 0.0),
+    "residual": (["--residual"], "residual", True),
+    "train_embeddings": (["--train-embeddings"], "freeze_embeddings", False),
+    "precision": (["--precision", "bfloat16"], "precision", "bfloat16"),
+    "encoder": (["--no-encoder"], "called", "train_ngrams"),
+    "test_corpus": (["--test-corpus", "other"], "test_corpus", Path("other")),
+    "resume": (["--resume"], "resume", True),
+    "force": (["--force"], "force", True),
+    "quiet": (["--quiet"], "said", ""),
+}
+EVALUATE = {
+    "json_file": (["--json", "figures.json"], "json", {"accuracy": 0.5}),
+    "plots": (["--plots", "plots"], "plots", Path("plots")),
+    "strangers": (["--strangers", "others"], "strangers", Path("others")),
+    "effort": (["--effort", "full"], "effort", "full"),
+    "ablation": (["--no-ablation"], "ablation", False),
+    "precision": (["--precision", "fp32"], "precision", "fp32"),
+    "quiet": (["--quiet"], "said", ""),
+}
+
+
+def call(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def parameters(command):
+    return {parameter.name for parameter in get_command(app).commands[command].params}
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """An empty directory to work in, so that relative names lead nowhere else."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def train(monkeypatch):
+    """What reached the library from `authorid train corpus --out run` with some options."""
+
+    def heard(*arguments):
+        found = {}
+
+        def library(corpus, out, options, **others):
+            others.pop("report")
+            found.update(called="train", corpus=corpus, out=out, **dataclasses.asdict(options), **others)
+            return SimpleNamespace(metrics={"loss": 0.5})
+
+        def without_encoder(corpus, out, **others):
+            others.pop("told")
+            found.update(called="train_ngrams", corpus=corpus, out=out, **others)
+
+        monkeypatch.setattr(training, "train", library)
+        monkeypatch.setattr(ngram_run, "train_ngrams", without_encoder)
+        done = call("train", "corpus", "--out", "run", *arguments)
+        assert done.exit_code == 0, done.output
+        return {**found, "said": done.output}
+
+    return heard
+
+
+@pytest.fixture
+def evaluate(monkeypatch):
+    """What reached the library, and came of it, from `authorid evaluate model corpus` with some options."""
+
+    def heard(*arguments):
+        found = {}
+
+        def examine(model, corpus, **others):
+            found.update(model=model, corpus=corpus, **others)
+            return SimpleNamespace(
+                metrics=None,
+                to_json=lambda: {"accuracy": 0.5},
+                plot=lambda directory: found.update(plots=directory),
+            )
+
+        monkeypatch.setattr(measure, "examine", examine)
+        monkeypatch.setattr(Screen, "evaluation", lambda screen, metrics: screen.say("measured"))
+        monkeypatch.setattr(Screen, "findings", lambda screen, findings: None)
+        done = call("evaluate", "model", "corpus", *arguments)
+        assert done.exit_code == 0, done.output
+        file = Path("figures.json")
+        return {
+            "plots": None,
+            **found,
+            "said": done.output,
+            "json": json.loads(file.read_text()) if file.exists() else 0,
+        }
+
+    return heard
+
+
+@pytest.mark.parametrize("name", TRAIN)
+def test_every_option_of_train_reaches_the_library(train, name):
+    arguments, key, value = TRAIN[name]
+    assert train()[key] != value
+    heard = train(*arguments)
+    assert heard[key] == value
+    assert (heard["corpus"], heard["out"]) == (Path("corpus"), Path("run"))
+
+
+@pytest.mark.parametrize("name", EVALUATE)
+def test_every_option_of_evaluate_reaches_the_library(evaluate, name):
+    arguments, key, value = EVALUATE[name]
+    assert evaluate()[key] != value
+    heard = evaluate(*arguments)
+    assert heard[key] == value
+    assert (heard["model"], heard["corpus"]) == (Path("model"), Path("corpus"))
+
+
+def test_no_option_is_left_out():
+    assert parameters("train") == {"corpus", "out", *TRAIN}
+    assert parameters("evaluate") == {"model", "corpus", *EVALUATE}
+
+
+def test_no_encoder_has_its_own_options(train):
+    assert train("--no-encoder", "--force")["force"] is True
+    assert train("--no-encoder", "--quiet")["said"] == ""
+
+
+@pytest.mark.parametrize("name", sorted(set(TRAIN) - {"encoder", "test_corpus", "force", "quiet"}))
+def test_options_for_an_encoder_are_wrong_usage_without_one(name):
+    arguments = TRAIN[name][0]
+    done = call("train", "corpus", "--out", "run", "--no-encoder", *arguments)
+    assert done.exit_code == 2
+    assert arguments[0] in done.output
+    assert "there is none with --no-encoder" in " ".join(done.output.split())
+
+
+def test_an_option_that_says_what_is_so_anyway_is_wrong_usage_too():
+    assert call("train", "corpus", "--out", "run", "--no-encoder", "--validation-split", "0.2").exit_code == 2
+
+
+@pytest.mark.parametrize("name", ["effort", "ablation", "precision"])
+def test_options_for_bundles_are_wrong_usage_for_a_training_run(name):
+    Path("run").mkdir()
+    Path("run/run.json").write_text("{}")
+    arguments = EVALUATE[name][0]
+    done = call("evaluate", "run", "corpus", *arguments)
+    assert done.exit_code == 2
+    assert arguments[0] in done.output
+
+
+def test_a_test_corpus_is_looked_at_before_the_training():
+    for place, authors in (("corpus", AUTHORS), ("test", ("Ada", "Zoe"))):
+        for author in authors:
+            Path(place, author).mkdir(parents=True)
+            for number in range(3):
+                Path(place, author, f"{number}.txt").write_text(prose("Ada", 30, seed=number) + author)
+    done = call("train", "corpus", "--out", "run", "--no-encoder", "--test-corpus", "test")
+    assert done.exit_code == 1
+    assert "authors that are not in the training corpus: Zoe" in str(done.exception)
+    assert not Path("run").exists()
+
+
+def test_a_corpus_without_n_grams_is_refused():
+    for author in AUTHORS:
+        Path("corpus", author).mkdir(parents=True)
+        for number in range(3):
+            Path("corpus", author, f"{number}.txt").write_text("abcdefghi"[number : number + 1])
+    done = call("train", "corpus", "--out", "run", "--no-encoder")
+    assert done.exit_code == 1
+    assert "no n-gram is in enough of its documents" in str(done.exception)
+    assert not Path("run").exists()
