@@ -280,7 +280,7 @@ def _verification_set(run: Run, corpus: Corpus | None, windower: Windower, optio
     from authorid.training.corpus import load_corpus
 
     if options.verify_on is not None:
-        other = load_corpus(options.verify_on)
+        other = load_corpus(options.verify_on, copies=True)
         strangers = sorted(set(other.authors) - set(run.authors))
         if strangers:
             raise CorpusError(

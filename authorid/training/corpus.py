@@ -81,12 +81,12 @@ class Corpus:
         return [index for index in everything if index not in held], sorted(held)
 
 
-def load_corpus(root: Path) -> Corpus:
+def load_corpus(root: Path, *, copies: bool = False) -> Corpus:
     """Read the corpus at `root`: each visible subdirectory is an author, each visible file in it a document.
 
     Files that are empty or cannot be read or decoded are left out with a warning, and so are copies: of an author's
     documents with the same text the first is kept, for a text that is both trained on and held out says nothing about
-    others. Texts that several authors share stay, with a warning. Raises `CorpusError` when `root` is not a directory,
+    others. With `copies` they stay: where a model is measured, every document counts. Texts that several authors share stay, with a warning. Raises `CorpusError` when `root` is not a directory,
     has fewer than two authors, or an author has no readable document.
     """
     root = Path(root)
@@ -119,7 +119,7 @@ def load_corpus(root: Path) -> Corpus:
                 warnings.append(f"{path}: left out, empty")
                 continue
             document = CorpusDocument(relative, label, text, hashlib.sha256(data).hexdigest())
-            if known.add(document):
+            if copies or known.add(document):
                 documents.append(document)
         if len(documents) == before:
             raise CorpusError(f"{home}: this author has no readable document; add some or remove the directory")
@@ -128,7 +128,7 @@ def load_corpus(root: Path) -> Corpus:
 
 def load_test_corpus(root: Path, corpus: Corpus) -> Corpus:
     """Read the corpus at `root`, to measure a model of `corpus` on; raises `CorpusError` when it has other authors."""
-    test = load_corpus(root)
+    test = load_corpus(root, copies=True)
     strangers = sorted(set(test.authors) - set(corpus.authors))
     if strangers:
         raise CorpusError(f"{root}: authors that are not in the training corpus: {', '.join(strangers[:5])}")

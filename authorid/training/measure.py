@@ -54,7 +54,7 @@ def _measured(
     model: Path, corpus: Path, precision: str, advance: Callable[[int], None], warn: Callable[[str], None]
 ) -> tuple[Metrics, list[str], npt.NDArray[np.float64], npt.NDArray[np.int64]]:
     """Metrics, and the texts, probabilities and authors that they are of."""
-    texts = load_corpus(corpus)
+    texts = load_corpus(corpus, copies=True)
     for message in texts.warnings:
         warn(f"warning: {message}")
     authors, answers = _answers(model, [document.text for document in texts.documents], precision)
@@ -173,7 +173,7 @@ def _findings(
 
 
 def _labelled(corpus: Path, authors: Sequence[str], warn: Callable[[str], None]) -> Corpus:
-    known = load_corpus(corpus)
+    known = load_corpus(corpus, copies=True)
     for message in known.warnings:
         warn(f"warning: {message}")
     strangers = sorted(set(known.authors) - set(authors))

@@ -45,6 +45,15 @@ def test_other_encodings_are_read(tmp_path):
     assert any("Être" in text for text in texts)
 
 
+def test_where_a_model_is_measured_copies_count(tmp_path):
+    for author in ("ann", "bob"):
+        for name in ("1", "2"):
+            (tmp_path / author).mkdir(exist_ok=True)
+            (tmp_path / author / f"{name}.txt").write_text(f"the same by {author}")
+    assert len(load_corpus(tmp_path).documents) == 2
+    assert len(load_corpus(tmp_path, copies=True).documents) == 4
+
+
 def test_copies_are_used_once_and_told_of(tmp_path):
     """A text on both sides of a split would be known by heart, and everything else look like a stranger's."""
     root = write_corpus(tmp_path / "c", documents=4)
