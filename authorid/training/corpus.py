@@ -86,8 +86,9 @@ def load_corpus(root: Path, *, copies: bool = False) -> Corpus:
 
     Files that are empty or cannot be read or decoded are left out with a warning, and so are copies: of an author's
     documents with the same text the first is kept, for a text that is both trained on and held out says nothing about
-    others. With `copies` they stay: where a model is measured, every document counts. Texts that several authors share stay, with a warning. Raises `CorpusError` when `root` is not a directory,
-    has fewer than two authors, or an author has no readable document.
+    others. With `copies` they stay: where a model is measured, every document counts. Texts that several authors share
+    stay, with a warning. Raises `CorpusError` when `root` is not a directory, has fewer than two authors, or an author
+    has no readable document.
     """
     root = Path(root)
     if not root.is_dir():
