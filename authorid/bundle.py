@@ -28,6 +28,7 @@ from authorid.windows import Windower
 __all__ = [
     "FORMAT",
     "MANIFEST",
+    "NGRAMS",
     "Bundle",
     "Decision",
     "Golden",
@@ -44,6 +45,9 @@ FORMAT = 1
 """The version of the layout that this release reads and writes."""
 
 MANIFEST = "authorid.json"
+
+NGRAMS = "ngrams.safetensors"
+"""Name of the n-gram expert's file, in a run and in a bundle."""
 
 Precision = Literal["fp32", "int8"]
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from authorid.bundle import Bundle
+from authorid.bundle import NGRAMS, Bundle
 from authorid.export.verify import Check
 from authorid.training.ngram_run import BESIDE, beside
 
@@ -19,7 +19,7 @@ _FILES = {
     "model_int8.onnx": "INT8; the one that is meant to run",
     "model_int8_openvino.onnx": "INT8 for OpenVINO",
     "model_int8.onnx.data": "the weights of both INT8 graphs",
-    "ngrams.safetensors": "the n-gram expert",
+    NGRAMS: "the n-gram expert",
     "config.json": "family, size and authors, as in any Hugging Face directory",
     "tokenizer.json": "the tokenizer",
     "authorid.json": "window length, decision rule, golden answers, provenance, SHA-256 of every file",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from authorid.bundle import Bundle, Decision, Golden, WindowSpec, check_target, write_bundle
+from authorid.bundle import NGRAMS, Bundle, Decision, Golden, WindowSpec, check_target, write_bundle
 from authorid.errors import CorpusError, ExportError, require
 from authorid.export.calibrate import METHODS, Calibration, calibrations, fit_temperature, most_faithful
 from authorid.export.card import model_card
@@ -225,8 +225,6 @@ def export_run(
     files["README.md"] = model_card(bundle, files, run.record, checks, options.license_name)
     return ExportReport(write_bundle(bundle, files, overwrite=options.force), tuple(checks))
 
-
-NGRAMS = "ngrams.safetensors"
 
 _FILES = {
     "fp32": "model.onnx",

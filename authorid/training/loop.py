@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.attribution import log_softmax
+from authorid.bundle import NGRAMS
 from authorid.errors import CorpusError, RunError
 from authorid.evaluation import Metrics, evaluate_predictions
 from authorid.training import checkpoint
@@ -21,7 +22,7 @@ from authorid.training.corpus import Corpus, load_corpus, load_test_corpus
 from authorid.training.experts import Held, learn
 from authorid.training.keras_setup import import_keras
 from authorid.training.model import POLICIES, Geometry, build_classifier, freeze_embeddings, geometry_of, with_evidence
-from authorid.training.ngram_run import NGRAMS, describe
+from authorid.training.ngram_run import describe
 from authorid.training.outputs import check_place, clear_place, hf_config, versions, write_run
 from authorid.training.recipes import TrainingOptions
 from authorid.training.residual import leave_out

@@ -8,17 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from authorid.bundle import Bundle, WindowSpec, check_target, load_bundle, write_bundle
+from authorid.bundle import NGRAMS, Bundle, WindowSpec, check_target, load_bundle, write_bundle
 from authorid.errors import CorpusError, OutputError, RunError
 from authorid.training.corpus import Corpus, load_corpus
 from authorid.training.experts import UNMEASURED, Experts, learn
 from authorid.training.ngrams import NgramOptions
 from authorid.training.outputs import check_place, clear_place, foreign, versions
 
-__all__ = ["BESIDE", "NGRAMS", "beside", "describe", "export_ngrams", "train_ngrams"]
-
-NGRAMS = "ngrams.safetensors"
-"""Name of the n-gram expert's file, in a run and in a bundle."""
+__all__ = ["BESIDE", "beside", "describe", "export_ngrams", "train_ngrams"]
 
 
 def train_ngrams(

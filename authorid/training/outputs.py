@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from authorid.bundle import MANIFEST, NGRAMS
 from authorid.errors import RunError
 from authorid.training.checkpoint import write_atomically
 from authorid.training.model import Geometry
@@ -24,8 +25,8 @@ _PARTS = (
     "tokenizer.json",
     "history.json",
     "history.png",
-    "ngrams.safetensors",
-    "authorid.json",
+    NGRAMS,
+    MANIFEST,
     "README.md",
 )
 _CHECKPOINT = "checkpoint"

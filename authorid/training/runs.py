@@ -7,6 +7,7 @@
       model.keras     the weights (and a description of the model, which is never read back)
       config.json     Hugging Face style: model_type, sizes, id2label
       tokenizer.json  the base model's tokenizer
+      ngrams.safetensors  the n-gram expert (not with the seed recipe)
       history.json, history.png
       checkpoint/     only while training
 
@@ -26,7 +27,7 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
-from authorid.bundle import Decision
+from authorid.bundle import NGRAMS, Decision
 from authorid.errors import BundleCorruptError, RunError, require
 from authorid.ngrams import NgramExpert
 from authorid.training.batches import inputs
@@ -126,7 +127,7 @@ class Run:
         if record is None:
             return None
         try:
-            return NgramExpert.load(self.path / "ngrams.safetensors"), Decision.from_json(record["decision"])
+            return NgramExpert.load(self.path / NGRAMS), Decision.from_json(record["decision"])
         except (BundleCorruptError, KeyError, TypeError, ValueError) as error:
             raise RunError(f"{self.path}: the n-gram expert cannot be used ({error})") from None
 
