@@ -102,8 +102,9 @@ class Familiarity:
         """Rebuild from `asdict`; raises `TypeError` and `ValueError`."""
         lists = {name: tuple(float(number) for number in record[name]) for name in ("usual", "deviation")}
         plain = tuple(int(view) for view in record["plain"])
-        numbers = {name: float(value) for name, value in record.items() if name not in (*lists, "plain")}
-        return cls(**lists, plain=plain, **numbers)
+        rest = {name: float(value) for name, value in record.items() if name not in (*lists, "plain")}
+        parts: dict[str, Any] = {**lists, **rest, "plain": plain}
+        return cls(**parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,7 @@ class Decision:
         familiarity = record.get("familiarity")
         familiar = None if familiarity is None else Familiarity.from_json(familiarity)
         # JSON's whole numbers have no end; what no float can hold is refused here, not met in every document.
-        others = {
+        others: dict[str, Any] = {
             name: value if name == "rule" else float(value) for name, value in record.items() if name not in _PARTS
         }
         return cls(**others, strangers=pairs, familiarity=familiar)
