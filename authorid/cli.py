@@ -576,8 +576,13 @@ def evaluate(
     screen.findings(findings)
 
 
+_BUNDLE_OPTIONS = {"run", "out", "name", "encoder", "encoder_weight", "force", "quiet"}
+"""Parameters of `export` that mean something for a bundle."""
+
+
 @app.command()
 def export(
+    context: typer.Context,
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory that train has written.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="BUNDLE", help="Where to put the bundle.")],
     quantize: Annotated[bool, typer.Option("--quantize", help="Make the INT8 graph too.")] = False,
@@ -616,21 +621,8 @@ def export(
     if os.path.isfile(run / "authorid.json"):  # noqa: PTH113 - False also for what cannot be a name
         from authorid.training.ngram_run import export_ngrams
 
-        idle = {
-            "--quantize": quantize,
-            "--no-fp32": not fp32,
-            "--openvino": openvino,
-            "--corpus": corpus is not None,
-            "--verify-on": verify_on is not None,
-            "--seed": seed != 0,
-            "--license": license_name != "other",
-        }
-        for option, given in idle.items():
-            if given:
-                raise typer.BadParameter(
-                    f"{run} is a bundle: its graphs stay as they are; this is for a training run with an encoder",
-                    param_hint=option,
-                )
+        idle = {parameter.name for parameter in context.command.params} - _BUNDLE_OPTIONS
+        _refuse(context, idle, f"{run} is a bundle: its graphs stay as they are; this is for a run with an encoder")
         export_ngrams(run, out, encoder=encoder, weight=encoder_weight, name=name, force=force)
         screen.say(f"bundle written to {out}; next: authorid score DOCUMENTS --model {out} --out results.csv")
         return
