@@ -44,8 +44,8 @@ SHORT = (10, 30, 60, 125, 250, 500, 1000)
 """Lengths in bytes to which held-out documents are cut, to learn what short texts are worth."""
 
 OVERLOOKED = 0.002
-"""Effort ``auto`` lets the n-grams answer alone where they are so sure that the encoder would change, at most, the
-answers to this share of the held-out documents."""
+"""Share of the held-out documents that is left to chance: so many right answers may the encoder cost, and so many
+answers would it change, at most, where effort ``auto`` lets the n-grams answer alone."""
 
 HALF_LENGTHS = (50.0, 100.0, 200.0, 300.0, 450.0, 600.0, 900.0, 1200.0)
 """Bytes, none of them 0: a text of which there is next to nothing must not be answered as one of any length is."""
@@ -265,15 +265,17 @@ def stack(ngrams: Scores, encoder: Scores, sizes: Labels, truth: Labels, decisio
     """The rule for both experts, from held-out documents that neither has seen.
 
     `ngrams` and `encoder` are scores and mean log-softmaxes [documents, authors]. Of the encoder's weights under which
-    no fewer documents are answered rightly than by the n-grams alone, the one that makes the documents likeliest is
-    taken; an encoder that adds nothing gets none. How far these documents may be trusted is not learnt from them, who
-    are nearer to the training documents than those to come: the temperature is what the encoder changes about that of
-    the n-grams. From the probability `sure` on, the n-grams are not overruled but for `OVERLOOKED` of the documents.
+    as many documents are answered rightly as by the n-grams alone, but for `OVERLOOKED` of them, the one that makes the
+    documents likeliest is taken; an encoder that adds nothing gets none. How far these documents may be trusted is not
+    learnt from them, who are nearer to the training documents than those to come: the temperature is what the encoder
+    changes about that of the n-grams. From the probability `sure` on, the n-grams are not overruled but for
+    `OVERLOOKED` of the documents.
     """
     alone = ngram_evidence(ngrams, sizes, decision)
     loss, heat = _coolest(alone, truth)
     best, least, own = (0.0, heat), loss, heat
-    right = (alone.argmax(axis=1) == truth).sum()
+    spared = int(OVERLOOKED * len(truth))
+    right = (alone.argmax(axis=1) == truth).sum() - spared
     for weight in WEIGHTS:
         both = alone + weight * encoder
         loss, heat = _coolest(both, truth)
@@ -282,7 +284,6 @@ def stack(ngrams: Scores, encoder: Scores, sizes: Labels, truth: Labels, decisio
     weight, heat = best
     overruled = (alone + weight * encoder).argmax(axis=1) != alone.argmax(axis=1)
     surest = np.sort(np.exp(log_softmax(alone[overruled])).max(axis=1))[::-1]
-    spared = int(OVERLOOKED * len(truth))
     sure = float(np.nextafter(surest[spared], 1.0)) if len(surest) > spared else 0.0
     return replace(decision, encoder_weight=weight, temperature=heat / own, sure=sure)
 
