@@ -223,6 +223,7 @@ def score(
 
     screen = Screen(quiet=quiet)
     _check_encoding(encoding)
+    ignore = _lines(ignore_file)
     if resume and out in (None, "-"):
         raise typer.BadParameter("there is nothing to resume without --out FILE", param_hint="--resume")
     if stats is not None and out not in (None, "-") and os.path.realpath(stats) == os.path.realpath(str(out)):
@@ -234,7 +235,7 @@ def score(
         options = ReadOptions(
             include=tuple(include or ()),
             exclude=tuple(exclude or ()),
-            ignore=_lines(ignore_file),
+            ignore=ignore,
             follow_symlinks=follow_symlinks,
             hidden=hidden,
             encoding=encoding,

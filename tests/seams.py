@@ -2,7 +2,8 @@
 
 ``python seams.py DIRECTORY FORMAT`` writes rows to ``DIRECTORY/out.FORMAT`` in child processes that die before or
 after every write, fsync, rename and removal, resumes each, and exits 1 when one of them comes out different. A second
-argument ``power`` also takes away what was not yet on the disk, and ``twice`` kills the resuming run as well.
+argument ``power`` also takes away what was not yet on the disk, ``twice`` kills the resuming run as well, and ``force``
+kills runs that are to replace a file.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ def row(number: int, version: int) -> Attribution:
     return Attribution(0, f"d/{number}", "scored", ranking, 1, 9, "utf-8", f"{version:064}")
 
 
-def attempt(out: Path, versions: list[int], *, resume: bool) -> None:
+def attempt(out: Path, versions: list[int], *, resume: bool, force: bool = False) -> None:
     """Write a row for every document, as a run does."""
     digests = {f"d/{number}": f"{version:064}" for number, version in enumerate(versions)}
     with (
-        reserve(str(out), resume=resume) as place,
+        reserve(str(out), resume=resume, force=force) as place,
         place.open(
             out.suffix[1:], top=2, settings={"of": "this run"}, digest=lambda found: digests[found.path]
         ) as output,
@@ -45,7 +46,7 @@ def attempt(out: Path, versions: list[int], *, resume: bool) -> None:
         output.finish()
 
 
-def killed(out: Path, versions: list[int], seam: int, log: Path, *, resume: bool) -> bool:
+def killed(out: Path, versions: list[int], seam: int, log: Path, *, resume: bool, force: bool = False) -> bool:
     """Run `attempt` in a child that dies at its `seam`-th seam. False when it came to its end before."""
     child = os.fork()
     if child == 0:
@@ -74,10 +75,16 @@ def killed(out: Path, versions: list[int], seam: int, log: Path, *, resume: bool
 
         for name in SEAMS:
             deadly(name)
-        attempt(out, versions, resume=resume)
+        attempt(out, versions, resume=resume, force=force)
         os._exit(0)
     _, status = os.waitpid(child, 0)
     return os.WIFSIGNALED(status)
+
+
+def is_complete(out: Path) -> bool:
+    """Whether a run that is asked to resume finds nothing to do."""
+    with reserve(str(out), resume=True) as place:
+        return place.complete
 
 
 def cut_power(directory: Path, log: Path, seam: int) -> None:
@@ -102,7 +109,9 @@ def main(directory: Path, form: str, how: str) -> int:
     out.unlink()
     survived = 0
     for seam in itertools.count():
-        if not killed(out, first, seam, log, resume=False):
+        if how == "force":
+            out.write_bytes(expected)
+        if not killed(out, first if how != "force" else later, seam, log, resume=False, force=how == "force"):
             break
         if how == "power":
             cut_power(directory, log, seam)
@@ -112,6 +121,13 @@ def main(directory: Path, form: str, how: str) -> int:
                 if not killed(out, later, second, log, resume=True):
                     break
                 survived += 1
+            attempt(out, later, resume=True)
+            good = out.read_bytes() == expected_later
+        elif how == "force":
+            # Before its first seam, a run has done nothing that could be known afterwards.
+            if seam and is_complete(out) and out.read_bytes() != expected_later:
+                print(f"seam {seam}: the old file is taken for the new one")  # noqa: T201
+                return 1
             attempt(out, later, resume=True)
             good = out.read_bytes() == expected_later
         else:

@@ -335,6 +335,39 @@ def test_a_signal_before_there_is_a_run_to_stop(bundle, corpus, tmp_path, score,
     assert len(read_csv(out)) == 12
 
 
+STRUCK = "import os, signal; from authorid import Scorer\n" + (
+    "Scorer.load = lambda *_, **__: os.kill(os.getpid(), signal.%s)"
+)
+
+
+@pytest.mark.parametrize(
+    ("prelude", "code"),
+    [(STRUCK % "SIGINT", 130), (STRUCK % "SIGTERM", 143), (STRUCK % "SIGKILL", -signal.SIGKILL), ("", 1)],
+)
+def test_a_forced_run_that_ends_before_it_begins_is_not_taken_for_finished(
+    bundle, corpus, tmp_path, score, prelude, code
+):
+    out = tmp_path / "out.csv"
+    assert score(corpus, "--out", out)[0] == 0
+    before = out.read_bytes()
+    (corpus / "02.txt").write_text(prose("Ben", 40))
+    model = bundle.path if prelude else tmp_path / "nowhere"
+    arguments = ("score", corpus, "--out", out, "--force", "--model", model)
+    assert run(*arguments, prelude=prelude, env=environment(tmp_path)).returncode == code
+    assert out.read_bytes() == before
+    code, _, err = score(corpus, "--out", out)
+    assert (code, "a run was interrupted here; pass --resume" in err) == (1, True)
+    assert score(corpus, "--out", out, "--resume")[0] == 0
+    assert [row["author"] for row in read_csv(out)][:3] == ["Ada", "Ben", "Ben"]
+    assert sorted(path.name for path in tmp_path.glob("out.csv*")) == ["out.csv"]
+
+
+def test_wrong_usage_leaves_the_results_as_they_are(score, corpus, tmp_path):
+    assert score(corpus, "--out", tmp_path / "out.csv")[0] == 0
+    assert score(corpus, "--out", tmp_path / "out.csv", "--force", "--ignore-file", tmp_path / "none")[0] == 2
+    assert sorted(path.name for path in tmp_path.glob("out.csv*")) == ["out.csv"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_wait_for_a_fifos_reader(bundle, corpus, tmp_path, number):
     os.mkfifo(tmp_path / "pipe")

@@ -3,7 +3,8 @@
 A journal is lines that begin with their CRC32. The first says, as JSON, what the run was asked for; each of the others
 has the place of one input in the walk and its row as it stands in the results, which goes into them again to the letter
 when the run is resumed. Rows come in walk order, so a journal is always a prefix of the run. Whatever a crash or a full
-disk did to the end of the file, reading stops at the first line that is not whole.
+disk did to the end of the file, reading stops at the first line that is not whole. An empty journal says only that a
+run was asked for, and has still to begin.
 
 A row's line was made for the results anyway, so what the journal costs is a checksum. And the thread that takes rows
 comes by with its caches cold, so it only puts them down: lines are made, and handed to the system, for a group of rows.
@@ -25,7 +26,7 @@ from typing import Any, BinaryIO
 from authorid.documents import Found
 from authorid.results import durable
 
-__all__ = ["FORMAT", "Entry", "Journal", "entries", "header"]
+__all__ = ["FORMAT", "Entry", "Journal", "announce", "entries", "header", "is_begun"]
 
 FORMAT = 3
 
@@ -84,6 +85,17 @@ def _payloads(stream: BinaryIO) -> Iterator[bytes]:
         if checksum != b"%08x" % zlib.crc32(payload) or not payload.endswith(b"\n"):
             return
         yield payload
+
+
+def announce(path: Path) -> None:
+    """Put an empty journal at `path`, for a run that has still to begin. Raises `OSError`."""
+    os.close(durable.create(path))
+    durable.sync_directory(path.parent)
+
+
+def is_begun(path: Path) -> bool:
+    """Whether there is a journal at `path` with more in it than `announce` puts there."""
+    return path.exists() and path.stat().st_size > 0
 
 
 def header(path: Path) -> dict[str, Any] | None:

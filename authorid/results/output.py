@@ -3,7 +3,8 @@
 Beside ``results.csv`` a run keeps ``results.csv.journal`` (every finished row; see `authorid.results.journal`),
 ``results.csv.partial`` (the file to be) and ``results.csv.lock``. A run that resumes writes a new journal,
 ``results.csv.journal.next``, and puts it in the old one's place once it has passed the old one's last row; so at any
-moment the two together hold every row that was ever finished.
+moment the two together hold every row that was ever finished. A run that is to replace a file leaves an empty journal
+as soon as it is asked for: what is there then is not what was wanted, however early the run ends.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from authorid.attribution import Attribution
 from authorid.documents import Found
 from authorid.errors import OutputError
 from authorid.results import durable
-from authorid.results.journal import Journal, entries, header
+from authorid.results.journal import Journal, announce, entries, header, is_begun
 from authorid.results.lock import exclusive
 from authorid.results.resume import Earlier, differences, merge
 from authorid.results.writer import FORMATS, Format
@@ -126,10 +127,12 @@ def reserve(out: str | None, *, resume: bool = False, force: bool = False) -> It
         with _refusing(place.out):
             journal = place.beside(".journal")
             _check(place, journal, resume=resume, force=force)
-            place.resuming = resume and journal.exists()
+            place.resuming = resume and is_begun(journal)
             place.complete = resume and not force and not journal.exists() and place.target.exists()
             if place.complete:
                 durable.remove(place.beside(".journal.next"))
+            elif place.target.exists() and not journal.exists():
+                announce(journal)
         yield place
 
 
@@ -163,7 +166,7 @@ def open_writer(out: str, form: str, *, top: int = 5) -> Iterator[Callable[[Attr
 
 
 def _check(place: Place, journal: Path, *, resume: bool, force: bool) -> None:
-    if journal.exists() and header(journal) is None and not (force and not resume):
+    if is_begun(journal) and header(journal) is None and not (force and not resume):
         raise OutputError(f"{journal}: not a journal that this release can read; move it away, or pass --force")
     if resume or force:
         return

@@ -76,7 +76,7 @@ def test_fifty_kills_at_random_moments_lose_nothing(bundle, corpus, tmp_path):
     assert runs >= 1
 
 
-@pytest.mark.parametrize("how", ["", "power", "twice"])
+@pytest.mark.parametrize("how", ["", "power", "twice", "force"])
 @pytest.mark.parametrize("form", ["csv"])
 def test_a_kill_at_any_seam_loses_nothing(tmp_path, form, how):
     seams = Path(__file__).resolve().parents[1] / "seams.py"
