@@ -9,8 +9,10 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from command import command, environment, run
@@ -82,13 +84,39 @@ def test_a_device_takes_rows_as_a_stream(score, corpus, out):
     assert score(corpus, "--out", out)[0] == 0
 
 
-def test_dev_stdout_is_a_stream_also_when_it_is_a_file(bundle, corpus, tmp_path):
+@pytest.mark.parametrize(
+    ("out", "channel"),
+    [("/dev/stdout", "stdout"), ("/dev/fd/1", "stdout"), ("/proc/self/fd/1", "stdout"), ("/dev/stderr", "stderr")],
+)
+def test_a_descriptor_is_a_stream_also_when_it_is_a_file(bundle, corpus, tmp_path, out, channel):
     into = tmp_path / "redirected.csv"
-    into.touch()
-    command = [sys.executable, "-m", "authorid.cli", "score", str(corpus), "--model", str(bundle.path)]
-    with into.open("wb") as stream:
-        subprocess.run([*command, "--out", "/dev/stdout", "--quiet"], stdout=stream, check=True)
-    assert len(into.read_text("utf-8").splitlines()) == 13
+    for mode, before in (("wb", 0), ("ab", 13), ("r+b", 13)):
+        with into.open(mode) as stream:
+            stream.seek(0, os.SEEK_END)
+            subprocess.run(
+                command("score", corpus, "--model", bundle.path, "--out", out, "--quiet"),
+                env=environment(tmp_path),
+                check=True,
+                **{channel: stream},
+            )
+        assert len(into.read_text("utf-8").splitlines()) == before + 13
+        into.write_text("".join(into.read_text("utf-8").splitlines(keepends=True)[:13]), "utf-8")
+
+
+def test_a_descriptor_that_is_not_open_is_a_clear_error(score, corpus):
+    code, _, err = score(corpus, "--out", "/dev/fd/987")
+    assert (code, err) == (1, "error: /dev/fd/987: cannot write there: bad file descriptor\n")
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="no /dev/shm to write to")
+def test_a_regular_file_below_dev_is_a_file(score, corpus):
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as shared:
+        out = Path(shared) / "out.csv"
+        assert score(corpus, "--out", out)[0] == 0
+        before = out.read_bytes()
+        code, _, err = score(corpus, "--out", out)
+        assert (code, "already exists; pass --force" in err) == (1, True)
+        assert out.read_bytes() == before
 
 
 @pytest.mark.parametrize(

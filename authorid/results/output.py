@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 import sys
 from collections import deque
@@ -65,11 +66,10 @@ class Place:
             return
         # Links are followed once and for all: the file must be renamed in the directory where it really is.
         target = Path(os.path.realpath(out))
-        mode = target.stat().st_mode if target.exists() else stat.S_IFREG
+        mode = Path(out).stat().st_mode if Path(out).exists() else stat.S_IFREG
         if stat.S_ISDIR(mode):
             raise OutputError(f"{out}: is a directory; --out takes the name of a file")
-        # /dev/stdout is a stream even when the shell has sent it into a file.
-        if stat.S_ISREG(mode) and not out.startswith("/dev/"):
+        if stat.S_ISREG(mode) and _descriptor(out) is None:
             self.target = target
 
     def beside(self, suffix: str) -> Path:
@@ -120,7 +120,7 @@ def reserve(out: str | None, *, resume: bool = False, force: bool = False) -> It
             if place.out not in ("", "-"):
                 # Here and not later: a FIFO waits for its reader, and here Ctrl-C still ends that at once.
                 with _refusing(place.out):
-                    place.stream = stack.enter_context(_opened(Path(place.out)))
+                    place.stream = stack.enter_context(_opened(place.out))
             yield place
         return
     with exclusive(place.beside(".lock"), place.out):
@@ -178,9 +178,21 @@ def _check(place: Place, journal: Path, *, resume: bool, force: bool) -> None:
         raise OutputError(f"{place.out}: already exists; pass --force to replace it, or another name to --out")
 
 
+_STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
+_DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/([0-9]{1,9})")
+
+
+def _descriptor(out: str) -> int | None:
+    """The open descriptor that `out` names, if it names one: a stream, also when the shell has sent it into a file."""
+    match = _DESCRIPTOR.fullmatch(out)
+    return _STANDARD.get(out) if match is None else int(match[1])
+
+
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    stream = path.open("wb")
+def _opened(out: str) -> Iterator[BinaryIO]:
+    # A descriptor is not opened anew: rows go where those who share it are, behind what is there.
+    own = _descriptor(out)
+    stream = os.fdopen(os.open(out, os.O_WRONLY | os.O_CLOEXEC) if own is None else os.dup(own), "wb")
     try:
         yield stream
     finally:
