@@ -73,8 +73,29 @@ def test_a_csv_row_is_one_line_of_harmless_cells(attribution):
         assert not record[column].startswith(("=", "+", "-", "@", "\t", "\r"))
 
 
+HOSTILE = st.text(";,\"'=+-@ \t\n\u00a0＝x\\", max_size=12)  # noqa: RUF001
+
+
+@given(HOSTILE.filter(bool), HOSTILE, HOSTILE, st.sampled_from(["utf-8", "=1"]))
+@example("a", 'x;"=1+1;y', "b", "utf-8")
+def test_no_cell_is_a_formula_wherever_a_line_is_cut(path, author, runner_up, encoding):
+    written = FORMATS["csv"]
+    ranking = ((author, 0.75), (runner_up, 0.25))
+    rows = [
+        Attribution(0, path, "scored", ranking, encoding=encoding),
+        Attribution(1, path, "failed", error=author),
+        Attribution(2, path, "unknown", ranking),
+    ]
+    text = "".join(written.row(item, 5).decode("utf-8") for item in rows)
+    for delimiter in ",;":
+        for record in csv.reader(io.StringIO(text), delimiter=delimiter):
+            for shown in record:
+                assert not shown.lstrip().startswith(("=", "+", "-", "@", "＝", "＋", "－", "＠")), record  # noqa: RUF001
+
+
 @given(PATHS | st.text())
 @example(" '=1;=2")
+@example('x;"=1+1;y')
 @example("\\x41")
 def test_what_a_cell_shows_can_be_told_exactly(text):
     """So different names stay different, too."""

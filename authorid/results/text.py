@@ -15,8 +15,9 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠", "'")  # 
 """What a spreadsheet takes for the start of a formula, full width too; and the apostrophe, so that those put in front
 can be told from those that were there."""
 
-_NEXT_CELL = re.compile(r";(?=\s*[=+\-@＝＋－＠])")  # noqa: RUF001
-"""Where the decimal mark is a comma, spreadsheets cut CSV files at semicolons, whatever is quoted."""
+_NEXT_CELL = re.compile(r';(?=[\s"]*[=+\-@＝＋－＠])')  # noqa: RUF001
+"""Where the decimal mark is a comma, spreadsheets cut CSV files at semicolons, whatever is quoted. Quotes that come
+next then open and close a text, and are gone."""
 
 _PLAIN = re.compile(r"[0-9A-Za-z/._][ -:<-\[\]-~]*")
 """What has nothing of all this, as most names and paths: ASCII, no semicolon, no backslash, a harmless start."""
@@ -55,7 +56,7 @@ def cell(text: str) -> str:
     r"""`visible` text for a spreadsheet: what would be run as a formula gets an apostrophe in front.
 
     White space before it hides nothing: some programs drop that. So does text that begins with an apostrophe. A
-    semicolon before what would be a formula is written ``\x3b``.
+    semicolon before what would be a formula is written ``\x3b``; white space and quotes between them hide nothing.
     """
     if _PLAIN.fullmatch(text):
         return text
