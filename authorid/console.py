@@ -64,12 +64,12 @@ class Screen:
             self._line(message, style)
 
     def complain(self, message: str) -> None:
-        """An error or a warning: shown even when quiet."""
+        """An error or a warning, on one line: shown even when quiet."""
         self._line(message, "bold red")
 
     def _line(self, message: str, style: str) -> None:
-        shown = "\n".join(_shown(line) for line in message.split("\n"))
-        self._print(Text(shown, style=style), soft_wrap=True)
+        # Its line breaks come from names and from the errors of others: one message must not look like two.
+        self._print(Text(_shown(message), style=style), soft_wrap=True)
 
     def _print(self, what: Text | Table, *, soft_wrap: bool = False) -> None:
         # A screen that takes no more (2>log on a full disk) changes nothing about the run and its exit code.

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from authorid.console import Screen
-from authorid.results.text import cell
+from authorid.results.text import cell, visible
 
 NAMES = [
     b"new\nline",
@@ -96,6 +96,17 @@ def test_a_formula_behind_white_space_is_neutralised(space, sign):
     assert cell(f"{space}{sign}1") == f"'{space}{sign}1"
 
 
+def test_a_name_forges_no_line_of_a_message(bundle, tmp_path):
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "a\nerror: all is lost\nb").write_bytes(b"\0\0")
+    arguments = ("score", docs, "--model", bundle.path, "--out", tmp_path / "out.csv", "-q")
+    done = run(*arguments, "--fail-fast", env=environment(tmp_path))
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert r"docs/a\x0aerror: all is lost\x0ab: binary file" in line
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(max_size=60))
 def test_nothing_steers_the_screen(capfd, text):
@@ -103,4 +114,5 @@ def test_nothing_steers_the_screen(capfd, text):
     screen.say(text)
     screen.table("t", [("c", False)], [(text,)])
     _, err = capfd.readouterr()
+    assert err.startswith(visible(text).replace("\\\\", "\\") + "\n")
     assert not [c for c in err if c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")]
