@@ -329,7 +329,11 @@ def test_unchanged_rows_are_kept_and_others_told_apart():
 
 
 @pytest.mark.parametrize(
-    "nonsense", [b"\n", b"a,b\n", line("e").replace(b",9,", b",nine,"), line("e")[:-1] + b",more\n", b'"open\n']
+    "nonsense",
+    [
+        *(b"\n", b"a,b\n", line("e").replace(b",9,", b",nine,"), line("e")[:-1] + b",more\n", b'"open\n'),
+        *(b"\xff\n", line("e") + line("e"), b'"' + line("e"), b'"' * 99_999 + b"\n"),
+    ],
 )
 def test_a_line_that_is_no_row_is_the_last_that_is_looked_at(nonsense):
     rows = [Entry(0, "a", line("d/a")), Entry(0, "b", nonsense), Entry(0, "c", line("d/c"))]
@@ -490,6 +494,14 @@ def test_rows_that_are_known_go_into_the_results_to_the_letter(tmp_path, form):
     assert (tmp_path / f"out.{form}").read_bytes() == (tmp_path / f"whole.{form}").read_bytes()
     again = FORMATS[form].row(FORMATS[form].parse(FORMATS[form].row(rows[0], 5)), 5)
     assert again != FORMATS[form].row(rows[0], 5)  # so it was not made anew
+
+
+@pytest.mark.parametrize("form", sorted(FORMATS))
+def test_a_very_long_path_costs_no_row_that_comes_after_it(tmp_path, form):
+    out = tmp_path / f"out.{form}"
+    rows = [*ROWS_OF_A_RUN[:3], row("d/" + 'long, "' * 100_000), *ROWS_OF_A_RUN[3:]]
+    write(out, rows, finish=False)
+    assert write(out, rows, resume=True).kept == 21
 
 
 def test_links_are_followed_to_where_the_file_is(tmp_path):

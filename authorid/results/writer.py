@@ -6,6 +6,7 @@ import base64
 import csv
 import json
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -74,11 +75,16 @@ def csv_row(attribution: Attribution, top: int = 0) -> bytes:
     )
 
 
+_CELL = r'("[^"]*(?:""[^"]*)*"|[^",\n]*)'
+_CSV_LINE = re.compile(",".join([_CELL] * len(COLUMNS)) + "\n")
+"""What `csv_row` writes. The csv module's reader has a bound on cells, for the whole process, that a path may pass."""
+
+
 def _of_csv(line: bytes) -> Attribution:
-    try:
-        (values,) = csv.reader([line.decode("utf-8")], strict=True)
-    except csv.Error as error:
-        raise ValueError(str(error)) from None
+    match = _CSV_LINE.fullmatch(line.decode("utf-8"))
+    if match is None:
+        raise ValueError("no row")
+    values = (value[1:-1].replace('""', '"') if value.startswith('"') else value for value in match.groups())
     row = {column: value or None for column, value in zip(COLUMNS, values, strict=True)}
     return _parsed({name: value and exact(value) for name, value in row.items()})
 
