@@ -171,6 +171,21 @@ def test_resume_refuses_other_settings_and_says_which(score, corpus, tmp_path):
     assert "max_bytes was 16777216, now 9999" in err
 
 
+def test_resume_refuses_another_encoding_of_names(bundle, score, corpus, tmp_path):
+    (corpus / "02-川.txt").write_text(prose("Ben", 40))
+    (corpus / "05.txt").write_bytes(b"\0\0")
+    score(corpus, "--out", tmp_path / "out.csv", "--fail-fast")
+    arguments = ("score", corpus, "--model", bundle.path, "--out", tmp_path / "out.csv", "--resume")
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = run(*arguments, env={**environment(tmp_path), **plain})
+    assert done.returncode == 1
+    assert "filesystem_encoding was 'utf-8', now 'ascii'" in done.stderr
+    assert "Traceback" not in done.stderr
+    (corpus / "05.txt").write_text(prose("Ada", 40))
+    code, _, err = score(corpus, "--out", tmp_path / "out.csv", "--resume")
+    assert (code, "6 rows kept" in err) == (0, True)
+
+
 def test_resume_refuses_another_model(score, corpus, tmp_path):
     (corpus / "05.txt").write_bytes(b"\0\0")
     score(corpus, "--out", tmp_path / "out.csv", "--fail-fast")

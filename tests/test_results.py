@@ -211,7 +211,10 @@ def test_a_whole_line_that_is_no_entry_ends_the_journal(tmp_path):
 
 @pytest.mark.parametrize(
     "payload",
-    [b"", b"x", b"0", b"0 ", b'0 "a"', b'0 "a"x', b"0 1 x", b'0 ["a"] x', b"0 " + b"[" * 9999, b'x "a" y', b"0 \xff"],
+    [
+        *(b"", b"x", b"0", b"0 ", b'0 "a"', b'0 "a"x', b"0 1 x", b'0 ["a"] x', b"0 " + b"[" * 9999, b'x "a" y'),
+        *(b"0 \xff", b'0 "\\ud800" x'),
+    ],
 )
 def test_no_entry_is_made_of_nonsense(payload):
     with pytest.raises(ValueError):

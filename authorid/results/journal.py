@@ -63,6 +63,7 @@ class Entry:
         below, end = _DECODER.raw_decode(rest) if rest.startswith('"') else ("", 0)
         if rest[end : end + 1] != " ":
             raise ValueError("no entry")
+        os.fsencode(below)  # a name that there can be, or a ValueError
         return cls(int(root), below, rest[end + 1 :].encode())
 
 

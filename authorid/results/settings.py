@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -32,6 +33,8 @@ def run_settings(
     settings = {
         "paths": [path for path in paths if path == "-" or canonical(path) not in own],
         **{name: value for name, value in asdict(options).items() if name not in _HARMLESS},
+        # Names are read and put in order by it.
+        "filesystem_encoding": sys.getfilesystemencoding(),
         "format": form,
         "top": top,
         "evidence": evidence,
