@@ -535,6 +535,45 @@ def test_a_replaced_file_keeps_its_mode(tmp_path):
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
 
 
+def modes(directory):
+    return {path.name: stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir() if path.suffix != ".lock"}
+
+
+def test_rows_are_hidden_while_the_run_goes_on_from_whom_the_old_file_is(tmp_path):
+    out = tmp_path / "out.csv"
+    hidden = {name: 0o600 for name in ("out.csv", "out.csv.journal", "out.csv.journal.next", "out.csv.partial")}
+    write(out, ROWS_OF_A_RUN)
+    out.chmod(0o600)
+    with (
+        reserve(str(out), force=True) as place,
+        place.open("csv", top=2, settings={}, digest=lambda _: None) as output,
+    ):
+        del hidden["out.csv.journal.next"]
+        assert modes(tmp_path) == hidden
+        output.recall(found("a"))
+        output.write(ROWS_OF_A_RUN[0])
+    write(out, [], finish=False, resume=True)
+    assert (tmp_path / "out.csv.journal.next").exists()
+    with (
+        reserve(str(out), resume=True) as place,
+        place.open("csv", top=2, settings={}, digest=lambda _: None),
+    ):
+        hidden["out.csv.journal.next"] = 0o600
+        assert modes(tmp_path) == hidden
+    with open_writer(str(out), "csv") as put:
+        put(ROWS_OF_A_RUN[0])
+        assert modes(tmp_path) == hidden
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("forced", [{"force": True}, {"resume": True}])
+def test_what_a_kill_while_journals_were_merged_has_left_goes_away(tmp_path, forced):
+    write(tmp_path / "out.csv", ROWS_OF_A_RUN[:3], finish=False)
+    (tmp_path / "out.csv.journal.merged").write_bytes((tmp_path / "out.csv.journal").read_bytes()[:-3])
+    write(tmp_path / "out.csv", ROWS_OF_A_RUN, **forced)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
+
+
 def test_a_place_that_cannot_be_is_a_clear_error(tmp_path):
     with pytest.raises(OutputError, match="is a directory"):
         write(tmp_path, ROWS_OF_A_RUN)
@@ -568,3 +607,44 @@ def test_rows_can_be_written_without_a_run(tmp_path):
     with pytest.raises(ZeroDivisionError), open_writer(str(tmp_path / "out.csv"), "csv") as put:
         1 // 0  # noqa: B018
     assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
+
+
+def test_rows_without_a_run_exclude_runs(tmp_path):
+    out = tmp_path / "out.csv"
+    with open_writer(str(out), "csv") as put:
+        put(ROWS_OF_A_RUN[0])
+        with pytest.raises(OutputError, match="another run is writing it"):
+            write(out, ROWS_OF_A_RUN)
+    with (
+        reserve(str(out), force=True),
+        pytest.raises(OutputError, match="another run is writing it"),
+        open_writer(str(out), "csv"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("name", ["out.csv", "pipe"])
+def test_the_callers_own_error_is_not_the_outputs(tmp_path, name):
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    with pytest.raises(FileNotFoundError), open_writer(str(tmp_path / name), "csv"):
+        (tmp_path / "none").read_bytes()
+    with (
+        pytest.raises(FileNotFoundError),
+        reserve(str(tmp_path / name)) as place,
+        place.open("csv", top=2, settings={}, digest=lambda _: None),
+    ):
+        (tmp_path / "none").read_bytes()
+    os.close(reader)
+
+
+@pytest.mark.parametrize("seam", ["create", "sync", "publish"])
+def test_a_disk_that_does_not_take_rows_without_a_run_is_a_clear_error(tmp_path, monkeypatch, seam):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(durable, seam, full)
+    refused = pytest.raises(OutputError, match=r"out\.csv: cannot write there: no space left on device")
+    with refused, open_writer(str(tmp_path / "out.csv"), "csv") as put:
+        put(ROWS_OF_A_RUN[0])
+    assert list(tmp_path.iterdir()) == []

@@ -12,10 +12,13 @@ from pathlib import Path
 __all__ = ["create", "publish", "remove", "sync", "sync_directory", "write_all"]
 
 
-def create(path: Path) -> int:
-    """Open a new, empty file for writing; an older one at `path`, or a link, is removed and never followed."""
+def create(path: Path, mode: int = 0o666) -> int:
+    """Open a new, empty file for writing; an older one at `path`, or a link, is removed and never followed.
+
+    `mode` says who may read and write it, less what the umask takes away; its owner always may.
+    """
     path.unlink(missing_ok=True)
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode & 0o666 | 0o600)
 
 
 def write_all(descriptor: int, data: bytes) -> None:

@@ -131,10 +131,10 @@ class Journal:
 
     A row has left the process a moment after `append` (a kill loses no more) and is on the disk about a second later
     (a power cut loses no more), whether or not others follow. What is lost is scored again. `rows` counts those that
-    have left the process.
+    have left the process. `mode` is the file's (see `durable.create`).
     """
 
-    def __init__(self, path: Path, settings: dict[str, Any]) -> None:
+    def __init__(self, path: Path, settings: dict[str, Any], mode: int = 0o666) -> None:
         self.path = path
         self.rows = 0
         self._waiting: list[tuple[int, str, bytes]] = []
@@ -146,7 +146,7 @@ class Journal:
         self._turn = threading.RLock()
         self._closing = threading.Event()
         self._lulls = threading.Thread(target=self._keep_time, name="authorid-journal", daemon=True)
-        self._descriptor = durable.create(path)
+        self._descriptor = durable.create(path, mode)
         try:
             self._write(_line(f"{json.dumps({'journal': FORMAT, 'settings': settings})}\n".encode("ascii")))
             self.sync()

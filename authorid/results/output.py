@@ -79,6 +79,13 @@ class Place:
         return self.target.with_name(self.target.name + suffix)
 
     @property
+    def mode(self) -> int:
+        """The mode of the file that is replaced: whom it is hidden from, its rows are to be hidden from meanwhile."""
+        if self.target is None or not self.target.exists():
+            return 0o666
+        return stat.S_IMODE(self.target.stat().st_mode)
+
+    @property
     def files(self) -> frozenset[str]:
         """Every file that the run writes here: none of them is a document."""
         if self.target is None:
@@ -91,17 +98,16 @@ class Place:
         """Take rows in the format `form`. Raises `OutputError`, also when the `settings` are not those to resume."""
         written = FORMATS[form]
         if self.target is not None:
-            with _refusing(self.out), contextlib.closing(_File(self, written, top, settings, digest)) as output:
+            with _refusing(self.out):
+                output = _File(self, written, top, settings, digest)
+            with contextlib.closing(output):
                 yield output
         elif self.out == "-":
             if sys.stdout is None:
                 raise OutputError("standard output: cannot write there: it is closed")
             yield _Stream(self.out, sys.stdout.buffer, written, top)
-        elif self.out:
-            with _refusing(self.out), self.stream or Path(self.out).open("wb") as stream:
-                yield _Stream(self.out, stream, written, top)
         else:
-            yield _Stream(self.out, None, written, top)
+            yield _Stream(self.out, self.stream, written, top)
 
 
 @contextmanager
@@ -113,26 +119,20 @@ def reserve(out: str | None, *, resume: bool = False, force: bool = False) -> It
     """
     with _refusing(out or ""):
         place = Place(out)
-    if place.target is None:
-        if resume:
-            raise OutputError("there is nothing to resume without a file: name the one to go on with as --out FILE")
-        with contextlib.ExitStack() as stack:
-            if place.out not in ("", "-"):
-                # Here and not later: a FIFO waits for its reader, and here Ctrl-C still ends that at once.
-                with _refusing(place.out):
-                    place.stream = stack.enter_context(_opened(place.out))
-            yield place
-        return
-    with exclusive(place.beside(".lock"), place.out):
-        with _refusing(place.out):
-            journal = place.beside(".journal")
-            _check(place, journal, resume=resume, force=force)
-            place.resuming = resume and is_begun(journal)
-            place.complete = resume and not force and not journal.exists() and place.target.exists()
-            if place.complete:
-                durable.remove(place.beside(".journal.next"))
-            elif place.target.exists() and not journal.exists():
-                announce(journal)
+    if place.target is None and resume:
+        raise OutputError("there is nothing to resume without a file: name the one to go on with as --out FILE")
+    with _held(place):
+        if place.target is not None:
+            with _refusing(place.out):
+                journal = place.beside(".journal")
+                _check(place, journal, resume=resume, force=force)
+                place.resuming = resume and is_begun(journal)
+                place.complete = resume and not force and not journal.exists() and place.target.exists()
+                if place.complete:
+                    durable.remove(place.beside(".journal.next"))
+                    durable.remove(place.beside(".journal.merged"))
+                elif place.target.exists() and not journal.exists():
+                    announce(journal)
         yield place
 
 
@@ -140,29 +140,37 @@ def reserve(out: str | None, *, resume: bool = False, force: bool = False) -> It
 def open_writer(out: str, form: str, *, top: int = 5) -> Iterator[Callable[[Attribution], None]]:
     """Write rows that are at hand to `out`, replacing what is there, without a journal: for use from Python.
 
-    The file appears only when the block ends without an error. Raises `OutputError`.
+    The file appears only when the block ends without an error. Raises `OutputError`, also when a run is writing there.
     """
-    place = Place(out)
-    if place.target is None:
-        with place.open(form, top=top, settings={}, digest=lambda _: None) as output:
-            yield output.write
-        return
-    partial = place.beside(".partial")
-    try:
-        with _refusing(out), os.fdopen(durable.create(partial), "wb") as stream:
-            written = FORMATS[form]
-            stream.write(written.header())
+    with _refusing(out):
+        place = Place(out)
+    with _held(place):
+        if place.target is None:
+            with place.open(form, top=top, settings={}, digest=lambda _: None) as output:
+                yield output.write
+            return
+        written = FORMATS[form]
+        partial = place.beside(".partial")
+        with _refusing(out):
+            stream = os.fdopen(durable.create(partial, place.mode), "wb")
 
-            def put(row: Attribution) -> None:
+        def put(row: Attribution) -> None:
+            try:
                 stream.write(written.row(row, top))
+            except OSError as error:
+                raise _refusal(out, error, "") from error
 
-            yield put
-            stream.flush()
-            durable.sync(stream.fileno())
-            durable.publish(partial, place.target)
-    except BaseException:
-        durable.remove(partial)
-        raise
+        try:
+            with _closing(stream):
+                with _refusing(out):
+                    stream.write(written.header())
+                yield put
+                with _refusing(out):
+                    _publish(stream, partial, place.target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                durable.remove(partial)
+            raise
 
 
 def _check(place: Place, journal: Path, *, resume: bool, force: bool) -> None:
@@ -189,15 +197,40 @@ def _descriptor(out: str) -> int | None:
 
 
 @contextmanager
-def _opened(out: str) -> Iterator[BinaryIO]:
-    # A descriptor is not opened anew: rows go where those who share it are, behind what is there.
-    own = _descriptor(out)
-    stream = os.fdopen(os.open(out, os.O_WRONLY | os.O_CLOEXEC) if own is None else os.dup(own), "wb")
+def _held(place: Place) -> Iterator[None]:
+    """Lock the file of `place`, or open its stream."""
+    if place.target is not None:
+        with exclusive(place.beside(".lock"), place.out):
+            yield
+    elif place.out in ("", "-"):
+        yield
+    else:
+        # Here and not later: a FIFO waits for its reader, and here Ctrl-C still ends that at once.
+        with _refusing(place.out):
+            # A descriptor is not opened anew: rows go where those who share it are, behind what is there.
+            own = _descriptor(place.out)
+            opened = os.open(place.out, os.O_WRONLY | os.O_CLOEXEC) if own is None else os.dup(own)
+            place.stream = os.fdopen(opened, "wb")
+        with _closing(place.stream):
+            yield
+
+
+@contextmanager
+def _closing(stream: BinaryIO) -> Iterator[None]:
     try:
-        yield stream
+        yield
     finally:
         with contextlib.suppress(OSError):  # what it could not take was an error before
             stream.close()
+
+
+def _publish(stream: BinaryIO, partial: Path, target: Path) -> None:
+    """Put the file that was written through `stream` in the place of `target`. Raises `OSError`."""
+    stream.flush()
+    with contextlib.suppress(OSError):  # whom the old file was hidden from, the new one is too
+        os.fchmod(stream.fileno(), stat.S_IMODE(target.stat().st_mode))
+    durable.sync(stream.fileno())
+    durable.publish(partial, target)
 
 
 @contextmanager
@@ -254,6 +287,7 @@ class _File:
         self._partial = place.beside(".partial")
         self._path = place.beside(".journal")
         self._next = place.beside(".journal.next")
+        self._merged = place.beside(".journal.merged")
         # Inputs that the walk has met and whose rows are still to come, their lines where they are known, and whether
         # it had passed the old journal.
         self._met: deque[tuple[int, str, bytes | None, bool]] = deque()
@@ -262,12 +296,12 @@ class _File:
         if place.resuming:
             self._continue(settings)
             self.earlier = Earlier(entries(self._path), written.parse, digest)
-        self._journal = Journal(self._next, settings)
+        self._journal = Journal(self._next, settings, place.mode)
         self._promoted = self._finished = False
         try:
             if not place.resuming:
                 self._promote()
-            self._stream = os.fdopen(durable.create(self._partial), "wb")
+            self._stream = os.fdopen(durable.create(self._partial, place.mode), "wb")
         except BaseException:
             self._journal.close()
             raise
@@ -282,9 +316,8 @@ class _File:
             )
         # The last run was resumed itself and stopped before it had passed the old journal's end.
         if header(self._next) == settings:
-            merged = self._place.beside(".journal.merged")
-            merge(self._next, self._path, merged)
-            durable.publish(merged, self._path)
+            merge(self._next, self._path, self._merged)
+            durable.publish(self._merged, self._path)
 
     def recall(self, found: Found) -> Attribution | None:
         known = None if self.earlier is None else self.earlier.recall(found)
@@ -314,14 +347,10 @@ class _File:
             if self.earlier is not None:
                 self.earlier.finish()
             self._journal.flush()
-            self._stream.flush()
-            with contextlib.suppress(OSError):  # whom the old file was hidden from, the new one is too
-                os.fchmod(self._stream.fileno(), stat.S_IMODE(self._target.stat().st_mode))
-            durable.sync(self._stream.fileno())
-            durable.publish(self._partial, self._target)
+            _publish(self._stream, self._partial, self._target)
             # A power cut may bring the journals back; then the run is resumed to the same end, or forced.
-            durable.remove(self._path)
-            durable.remove(self._next)
+            for journal in (self._path, self._next, self._merged):
+                durable.remove(journal)
             self._finished = True
 
     def close(self) -> None:
@@ -329,7 +358,8 @@ class _File:
         if not self._finished:
             with contextlib.suppress(OSError):
                 self._journal.sync()
-        self._journal.close()
+        with contextlib.suppress(OSError):
+            self._journal.close()
         with contextlib.suppress(OSError):
             self._stream.close()
         with contextlib.suppress(OSError):

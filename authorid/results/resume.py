@@ -126,7 +126,7 @@ def merge(newer: Path, older: Path, target: Path) -> None:
     settings = header(older)
     if settings is None:
         raise ValueError(f"{older} is no journal")
-    merged = Journal(target, settings)
+    merged = Journal(target, settings, older.stat().st_mode)
     try:
         last: _Place = (-1, ())
         for entry in entries(newer):
