@@ -289,7 +289,7 @@ def score(
     if earlier is not None:
         _tell_resumed(screen, earlier, complete=trouble is None)
     if trouble is not None:
-        screen.complain(f"error: {trouble}; {_how_to_resume(place, run.documents)}")
+        screen.complain(f"error: {trouble}; {output.saved}{_how_to_resume(place)}")
         raise typer.Exit(interrupts.exit_code or EXIT_FATAL)
     about = scorer.describe()
     if earlier is not None:
@@ -349,11 +349,13 @@ def _tell_resumed(screen: Screen, earlier: Earlier, *, complete: bool) -> None:
     screen.say(message if complete else f"{message} so far")
 
 
-def _how_to_resume(place: Place, rows: int) -> str:
+def _how_to_resume(place: Place) -> str:
     if place.target is None:
-        return f"{rows} rows were written"
-    command = [argument for argument in sys.argv[1:] if argument not in ("--force", "--resume")]
-    return f"{rows} rows are safe. To go on: {shlex.join(['authorid', *command, '--resume'])}"
+        return ""
+    arguments = sys.argv[1:]
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    options = [argument for argument in arguments[:end] if argument not in ("--force", "--resume")]
+    return f". To go on: {shlex.join(['authorid', *options, '--resume', *arguments[end:]])}"
 
 
 def _check_encoding(encoding: str | None) -> None:

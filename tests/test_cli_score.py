@@ -6,6 +6,7 @@ import json
 import os
 import queue
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -147,6 +148,31 @@ def test_stopping_at_the_first_failure_can_be_resumed(score, corpus, tmp_path):
     (corpus / "05.txt").write_text(prose("Ada", 40))
     code, _, err = score(corpus, "--out", tmp_path / "out.csv", "--fail-fast", "--resume")
     assert (code, "resumed: 5 rows kept" in err) == (0, True)
+    assert len(read_csv(tmp_path / "out.csv")) == 12
+
+
+def test_a_resumed_run_that_stops_early_counts_the_rows_of_the_one_before_too(score, corpus, tmp_path):
+    (corpus / "10.txt").write_bytes(b"\0\0")
+    _, _, err = score(corpus, "--out", tmp_path / "out.csv", "--fail-fast")
+    assert "; 11 rows are safe. To go on:" in err
+    (corpus / "03.txt").write_bytes(b"\0\0")
+    _, _, err = score(corpus, "--out", tmp_path / "out.csv", "--fail-fast", "--resume")
+    assert "; 4 rows of this run and all of the one before are safe. To go on:" in err
+    (corpus / "03.txt").write_text(prose("Ada", 40))
+    _, _, err = score(corpus, "--out", tmp_path / "out.csv", "--fail-fast", "--resume")
+    assert "; 11 rows are safe. To go on:" in err
+    assert "resumed: 9 rows kept" in err
+
+
+def test_the_command_to_go_on_with_is_a_command(bundle, corpus, tmp_path):
+    corpus = corpus.rename(tmp_path / "--force")
+    (corpus / "05.txt").write_bytes(b"\0\0")
+    options = ["score", "--model", str(bundle.path), "--fail-fast", "--out", "out.csv"]
+    done = run(*options, "--force", "--", "--force", cwd=tmp_path, env=environment(tmp_path))
+    told = shlex.split(done.stderr.partition("To go on: ")[2])
+    assert told == ["authorid", *options, "--resume", "--", "--force"]
+    (corpus / "05.txt").write_text(prose("Ada", 40))
+    assert run(*told[1:], cwd=tmp_path, env=environment(tmp_path)).returncode == 0
     assert len(read_csv(tmp_path / "out.csv")) == 12
 
 

@@ -288,6 +288,25 @@ def test_a_disk_that_fails_between_two_rows_is_known_at_the_next_and_nothing_fol
     assert (tmp_path / "j").read_bytes().endswith(b"\nhalf a li")
 
 
+def test_rows_that_could_not_be_synced_do_not_count(tmp_path, monkeypatch):
+    def fail(_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(journals, "_FLUSH_SECONDS", 3600.0)
+    journal = Journal(tmp_path / "j", {})
+    journal.append(0, "a", line("a"))
+    journal.sync()
+    journal.append(0, "b", line("b"))
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, "sync", fail)
+        with pytest.raises(OSError, match="Input/output error"):
+            journal.sync()
+    with pytest.raises(OSError, match="Input/output error"):  # the system says so once; we remember
+        journal.sync()
+    assert journal.rows == 1
+    journal.close()
+
+
 def test_merging_puts_the_newer_rows_first_and_the_older_ones_beyond_them(tmp_path):
     for name, places in (("new", "abd"), ("old", "abcdef")):
         journal = Journal(tmp_path / name, {"of": "both"})

@@ -131,7 +131,8 @@ class Journal:
 
     A row has left the process a moment after `append` (a kill loses no more) and is on the disk about a second later
     (a power cut loses no more), whether or not others follow. What is lost is scored again. `rows` counts those that
-    have left the process. `mode` is the file's (see `durable.create`).
+    have left the process; once the disk has failed to take them, those that are on it. `mode` is the file's (see
+    `durable.create`).
     """
 
     def __init__(self, path: Path, settings: dict[str, Any], mode: int = 0o666) -> None:
@@ -139,7 +140,7 @@ class Journal:
         self.rows = 0
         self._waiting: list[tuple[int, str, bytes]] = []
         self._failure: OSError | None = None
-        self._synced = True
+        self._synced, self._synced_rows = True, 0
         self._sync_at = 0.0
         # Whoever holds it may use the file. Syncing is done under it too: a disk that falls behind holds up the run,
         # rather than letting rows pile up.
@@ -180,8 +181,13 @@ class Journal:
             if self._synced:
                 return
             started = time.monotonic()
-            durable.sync(self._descriptor)
-            self._synced = True
+            try:
+                durable.sync(self._descriptor)
+            except OSError as error:
+                # The system may have dropped what it had taken, and would not say so twice.
+                self._failure, self.rows = error, self._synced_rows
+                raise
+            self._synced, self._synced_rows = True, self.rows
             now = time.monotonic()
             self._sync_at = now + max(_SYNC_SECONDS, (now - started) / _SYNC_SHARE)
 

@@ -50,6 +50,10 @@ class Output(Protocol):
     def finish(self) -> None:
         """All rows are written: publish them. Raises `OutputError`. Without it, what was written stays resumable."""
 
+    @property
+    def saved(self) -> str:
+        """What has become of the rows of a run that was cut short, in words. To be asked when the output is closed."""
+
 
 class Place:
     """Where the results of a run go, reserved for it. Made by `reserve`.
@@ -245,7 +249,11 @@ def _refusing(out: str, saved: Callable[[], str] = str) -> Iterator[None]:
 
 
 def _refusal(out: str, error: OSError, saved: str) -> OutputError:
-    return OutputError(f"{out}: cannot write there: {(error.strerror or str(error)).lower()}{saved}")
+    return OutputError(f"{out}: cannot write there: {_reason(error)}{saved}")
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
 
 
 class _Stream:
@@ -257,6 +265,7 @@ class _Stream:
         self._stream = stream
         self._row = written.row
         self._top = top
+        self._rows = 0
         self._put(written.header())
 
     def recall(self, found: Found) -> Attribution | None:
@@ -264,9 +273,14 @@ class _Stream:
 
     def write(self, row: Attribution) -> None:
         self._put(self._row(row, self._top))
+        self._rows += 1
 
     def finish(self) -> None:
         """Nothing is left to do: every row was passed on at once."""
+
+    @property
+    def saved(self) -> str:
+        return f"{self._rows} rows were written"
 
     def _put(self, data: bytes) -> None:
         if self._stream is not None:
@@ -298,6 +312,7 @@ class _File:
             self.earlier = Earlier(entries(self._path), written.parse, digest)
         self._journal = Journal(self._next, settings, place.mode)
         self._promoted = self._finished = False
+        self._failure: OSError | None = None
         try:
             if not place.resuming:
                 self._promote()
@@ -334,7 +349,7 @@ class _File:
                 self._promote()
             self._stream.write(line)
         except OSError as error:
-            raise _refusal(self._place.out, error, self._saved()) from error
+            raise _refusal(self._place.out, error, self._advice()) from error
 
     def _promote(self) -> None:
         """The new journal holds all that the old one did, and takes its place."""
@@ -343,7 +358,7 @@ class _File:
         self._promoted = True
 
     def finish(self) -> None:
-        with _refusing(self._place.out, self._saved):
+        with _refusing(self._place.out, self._advice):
             if self.earlier is not None:
                 self.earlier.finish()
             self._journal.flush()
@@ -356,8 +371,10 @@ class _File:
     def close(self) -> None:
         """Leave things so that the run can be resumed, unless it is finished."""
         if not self._finished:
-            with contextlib.suppress(OSError):
+            try:
                 self._journal.sync()
+            except OSError as error:
+                self._failure = error
         with contextlib.suppress(OSError):
             self._journal.close()
         with contextlib.suppress(OSError):
@@ -365,8 +382,14 @@ class _File:
         with contextlib.suppress(OSError):
             durable.remove(self._partial)
 
-    def _saved(self) -> str:
-        return (
-            f". {self._journal.rows} rows are safe in {self._path.name}: make room or mend what is wrong, "
-            "then run the same command with --resume"
-        )
+    @property
+    def saved(self) -> str:
+        rows = f"{self._journal.rows} rows"
+        if not self._promoted:
+            rows += " of this run and all of the one before"
+        lost = "" if self._failure is None else f"; what came after could not be written: {_reason(self._failure)}"
+        return f"{rows} are safe{lost}"
+
+    def _advice(self) -> str:
+        where = self._path.name if self._promoted else f"{self._next.name} and {self._path.name}"
+        return f". {self.saved} in {where}: make room or mend what is wrong, then run the same command with --resume"

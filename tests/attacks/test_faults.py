@@ -118,6 +118,20 @@ def test_a_disk_that_takes_half_a_line_loses_only_that_line(tmp_path, score, cor
     assert (tmp_path / "out.csv").read_bytes() == whole
 
 
+def test_rows_that_the_disk_did_not_take_at_the_last_are_not_called_safe(tmp_path, score, corpus, whole, monkeypatch):
+    document = (corpus / "09.txt").read_bytes()
+    (corpus / "09.txt").write_bytes(b"\0\0")
+    monkeypatch.setattr(journals, "_FLUSH_SECONDS", 3600.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, "write_all", after(1, errno.ENOSPC)(durable.write_all))
+        code, message = score(corpus, "--out", tmp_path / "out.csv", "-q", "--fail-fast")
+    assert code == 1
+    assert "; 0 rows are safe; what came after could not be written: no space left on device. To go on:" in message
+    (corpus / "09.txt").write_bytes(document)
+    assert score(corpus, "--out", tmp_path / "out.csv", "--resume")[0] == 0
+    assert (tmp_path / "out.csv").read_bytes() == whole
+
+
 def can_mount():
     return (
         shutil.which("unshare") is not None
