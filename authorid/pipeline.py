@@ -226,6 +226,7 @@ class Scorer:
             with stream:
                 for item in stream.results():
                     if isinstance(item, Attribution):
+                        stats.recall(item)
                         ready[item.index] = item
                     elif isinstance(item, Failure):
                         ready[item.index] = failed(item)

@@ -21,7 +21,8 @@ class RunStats:
     """Counters and clocks of one run. Threads of the run add to it; read it when the run is over.
 
     A document's latency is the time from opening its file until its answer is known, waiting in queues included;
-    a batch's is its time in the encoder. Stage seconds are summed over threads. Tokens count special tokens.
+    a batch's is its time in the encoder. Stage seconds are summed over threads. Tokens count special tokens. Rows that
+    an earlier run had finished are counted, but they are no work of this one: rates and padding leave them out.
     """
 
     def __init__(self) -> None:
@@ -30,6 +31,8 @@ class RunStats:
         self.windows = 0
         self.tokens = 0
         self.slots = 0
+        self.recalled_documents = 0
+        self.recalled_tokens = 0
         self.document_latency = Percentiles()
         self.batch_latency = Percentiles()
         self.stages = StageClock(STAGES)
@@ -48,6 +51,11 @@ class RunStats:
         if attribution.status == "scored" and attribution.author is not None:
             self.authors[attribution.author] += 1
 
+    def recall(self, attribution: Attribution) -> None:
+        """Say that a row, which `count` adds too, is known from an earlier run."""
+        self.recalled_documents += 1
+        self.recalled_tokens += attribution.tokens
+
     def latency(self, seconds: float) -> None:
         """Add the latency of one document."""
         self.document_latency.add(seconds)
@@ -61,6 +69,8 @@ class RunStats:
 
     def report(self, wall_seconds: float, about: dict[str, Any]) -> dict[str, Any]:
         """The record that ``--stats`` writes; `about` says what ran (provider, precision, model, ...)."""
+        documents = self.documents - self.recalled_documents
+        tokens = self.tokens - self.recalled_tokens
         return {
             "documents": self.documents,
             "scored": self.status["scored"],
@@ -69,9 +79,9 @@ class RunStats:
             "windows": self.windows,
             "tokens": self.tokens,
             "wall_seconds": round(wall_seconds, 6),
-            "documents_per_second": round(self.documents / wall_seconds, 3) if wall_seconds else 0.0,
-            "tokens_per_second": round(self.tokens / wall_seconds, 3) if wall_seconds else 0.0,
-            "padding_ratio": round(max(0.0, 1 - self.tokens / self.slots), 6) if self.slots else 0.0,
+            "documents_per_second": round(documents / wall_seconds, 3) if wall_seconds else 0.0,
+            "tokens_per_second": round(tokens / wall_seconds, 3) if wall_seconds else 0.0,
+            "padding_ratio": round(1 - tokens / self.slots, 6) if self.slots else 0.0,
             "latency_ms": {
                 "document": self.document_latency.summary_ms(),
                 "batch": self.batch_latency.summary_ms(),

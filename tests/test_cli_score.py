@@ -19,7 +19,9 @@ import pytest
 from command import command, environment, run
 from tiny import AUTHORS, make_bundle, prose
 
+from authorid.attribution import Attribution
 from authorid.cli import main
+from authorid.stats import RunStats
 
 
 @pytest.fixture
@@ -237,6 +239,33 @@ def test_changed_and_vanished_documents_are_rescored_and_reported(score, corpus,
     assert json.loads((tmp_path / "stats.json").read_text())["resumed"] == {"kept": 8, "changed": 1, "vanished": 1}
     score(corpus, "--out", tmp_path / "fresh.csv")
     assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "fresh.csv").read_bytes()
+
+
+def test_rates_of_a_resumed_run_are_of_what_it_did(score, corpus, tmp_path):
+    (corpus / "10.txt").write_bytes(b"\0\0")
+    score(corpus, "--out", tmp_path / "out.csv", "--fail-fast")
+    (corpus / "10.txt").write_text(prose("Ada", 40))
+    assert score(corpus, "--out", tmp_path / "out.csv", "--resume", "--stats", tmp_path / "stats.json")[0] == 0
+    report = json.loads((tmp_path / "stats.json").read_text())
+    rows = read_csv(tmp_path / "out.csv")
+    assert (report["documents"], report["resumed"]["kept"]) == (12, 10)
+    assert report["tokens"] == sum(int(row["tokens"]) for row in rows)
+    own = sum(int(row["tokens"]) for row in rows[10:])
+    assert report["documents_per_second"] == pytest.approx(2 / report["wall_seconds"], rel=1e-2)
+    assert report["tokens_per_second"] == pytest.approx(own / report["wall_seconds"], rel=1e-2)
+
+
+def test_padding_of_a_resumed_run_is_of_what_it_did():
+    run = RunStats()
+    rows = [Attribution(index, "a", "scored", (("Ada", 0.7), ("Ben", 0.3)), tokens=30) for index in range(3)]
+    for row in rows:
+        run.count(row)
+    for row in rows[:2]:
+        run.recall(row)
+    run.batch(40, 0.1)
+    report = run.report(2.0, {})
+    assert (report["tokens"], report["padding_ratio"]) == (90, 0.25)
+    assert (report["tokens_per_second"], report["documents_per_second"]) == (15.0, 0.5)
 
 
 def test_a_finished_run_has_nothing_to_resume(score, corpus, tmp_path):
