@@ -7,6 +7,7 @@ Exit codes are promises: 0 all done; 1 nothing could be done; 2 wrong usage; 3 d
 from __future__ import annotations
 
 import codecs
+import errno
 import json
 import os
 import shlex
@@ -228,6 +229,8 @@ def score(
         raise typer.BadParameter("there is nothing to resume without --out FILE", param_hint="--resume")
     if stats is not None and out not in (None, "-") and os.path.realpath(stats) == os.path.realpath(str(out)):
         raise typer.BadParameter("the statistics would replace the results: name another file", param_hint="--stats")
+    if stats is not None:
+        _check_writable(stats)
     with reserve(out, resume=resume, force=force) as place, Patience(timeout) as patience:
         if place.complete:
             screen.say(f"{out} is there and nothing was interrupted: nothing to resume (--force scores again)")
@@ -728,6 +731,24 @@ def _make_directory(path: Path) -> None:
 
     try:
         path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot write there: {(error.strerror or str(error)).lower()}") from None
+
+
+def _check_writable(path: Path) -> None:
+    """Raises `OutputError` where a file cannot be written, before there is anything to write; leaves no trace."""
+    from tempfile import TemporaryFile
+
+    from authorid.errors import OutputError
+
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not path.exists():
+            with TemporaryFile(dir=path.parent):
+                return
+        if not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise OutputError(f"{path}: cannot write there: {(error.strerror or str(error)).lower()}") from None
 

@@ -507,6 +507,20 @@ def test_statistics_do_not_replace_the_results(score, corpus, tmp_path, monkeypa
     assert "would replace the results" in err
 
 
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [
+        ("none/stats.json", "no such file or directory"),
+        ("docs", "is a directory"),
+        ("docs/00.txt/stats.json", "not a directory"),
+    ],
+)
+def test_statistics_that_cannot_be_written_are_known_before_the_run(score, corpus, tmp_path, place, why):
+    code, _, err = score(corpus, "--out", tmp_path / "out.csv", "--stats", tmp_path / place)
+    assert (code, err) == (1, f"error: {tmp_path / place}: cannot write there: {why}\n")
+    assert [path.name for path in tmp_path.iterdir() if path.name != "cache"] == ["docs"]
+
+
 @pytest.mark.parametrize("seconds", ["inf", "1e300"])
 def test_a_timeout_longer_than_time_itself(score, corpus, seconds):
     assert score(corpus, "--timeout", seconds)[0] == 0
