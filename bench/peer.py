@@ -19,7 +19,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Floats", "Ints", "Peer", "Prepared", "Rows", "decide", "in_parallel", "pad", "read_windows"]
+__all__ = [
+    "Floats",
+    "Ints",
+    "Peer",
+    "Prepared",
+    "Rows",
+    "decide",
+    "in_parallel",
+    "pad",
+    "read_tokenizer",
+    "read_windows",
+]
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -73,6 +84,8 @@ class Peer(ABC):
     model: Prepared
     settings: dict[str, Any]
     sessions = 1
+    tokenizer: Any
+    """Set by the `load` of those that score with `tokenize`; see `read_tokenizer`."""
 
     def prepare(self, model: Prepared, settings: dict[str, Any]) -> None:  # noqa: B027 - most need nothing
         """Make files that `load` needs (export, quantize, fit) beside the model, unless they are there."""
@@ -112,13 +125,8 @@ class Peer(ABC):
         return sum(map(len, rows))
 
     def tokenize(self, texts: Sequence[str]) -> Rows:
-        """Token ids of each text, cut to `TRUNCATE`, with the Rust tokenizer."""
-        from tokenizers import Tokenizer
-
-        tokenizer = Tokenizer.from_file(str(self.model.huggingface / "tokenizer.json"))
-        tokenizer.no_padding()
-        tokenizer.enable_truncation(TRUNCATE)
-        return [np.array(item.ids, dtype=np.int32) for item in tokenizer.encode_batch(list(texts))]
+        """Token ids of each text, with the `tokenizer` that `load` has read."""
+        return [np.array(item.ids, dtype=np.int32) for item in self.tokenizer.encode_batch(list(texts))]
 
     def write(self, out: Path, paths: Sequence[str], logits: Floats) -> None:
         """The results file of `score`."""
@@ -191,6 +199,16 @@ def in_parallel(workers: int, items: Sequence[int], work: Callable[[int, int], N
         thread.join()
     if errors:
         raise errors[0]
+
+
+def read_tokenizer(model: Prepared) -> Any:
+    """The Rust tokenizer, which cuts texts to `TRUNCATE` tokens."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(model.huggingface / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(TRUNCATE)
+    return tokenizer
 
 
 def read_windows(path: Path) -> Rows:

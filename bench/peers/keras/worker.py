@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.peer import Floats, Ints, Peer, Prepared, Rows, pad
+from bench.peer import Floats, Ints, Peer, Prepared, Rows, pad, read_tokenizer
 
 _STEP = 64
 """Rows are padded to a multiple of this many tokens: Keras traces its graph again for every new shape."""
@@ -45,6 +45,7 @@ class Keras(Peer):
         self._model.load_weights(str(model.path / "keras.weights.h5"))
         self._model.compile(jit_compile="auto")
         self._segments = record["geometry"]["num_segments"] > 0
+        self.tokenizer = read_tokenizer(model)
 
     def _inputs(self, ids: Ints, mask: Ints) -> dict[str, Any]:
         named = {"token_ids": ids.astype(np.int32), "padding_mask": mask.astype(np.int32)}

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.peer import Floats, Ints, Peer, Prepared, read_windows
+from bench.peer import Floats, Ints, Peer, Prepared, read_tokenizer, read_windows
 
 _CALIBRATION = 300
 
@@ -65,6 +65,7 @@ class OpenVino(Peer):
         compiled = openvino.Core().compile_model(str(path), "CPU", hints)
         self._requests = [compiled.create_infer_request() for _ in range(sessions)]
         self._names = {item.get_any_name() for item in compiled.inputs}
+        self.tokenizer = read_tokenizer(model)
 
     def forward(self, session: int, ids: Ints, mask: Ints) -> Floats:
         """One inference request."""

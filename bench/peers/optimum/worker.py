@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.peer import Floats, Ints, Peer, Prepared
+from bench.peer import Floats, Ints, Peer, Prepared, read_tokenizer
 from bench.peers.head import load_classifier
 
 
@@ -66,6 +66,7 @@ class Optimum(Peer):
             for _ in range(sessions)
         ]
         self._segments = "token_type_ids" in self._models[0].input_names
+        self.tokenizer = read_tokenizer(model)
 
     def forward(self, session: int, ids: Ints, mask: Ints) -> Floats:
         """The model's call, with numpy arrays."""
