@@ -44,10 +44,11 @@ class Refused(Exception):
 def child_environment(threads: int, cache: Path) -> dict[str, str]:
     """The environment of every worker: one thread budget for all libraries, no network."""
     budget = str(threads)
-    names = ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "RAYON", "TF_INTRAOP", "TF_INTEROP")
+    libraries = ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "RAYON")
+    names = (*(f"{name}_NUM_THREADS" for name in libraries), "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
     return {
         **os.environ,
-        **{f"{name}_NUM_THREADS": budget for name in names},
+        **dict.fromkeys(names, budget),
         "KERAS_BACKEND": "tensorflow",
         "TF_CPP_MIN_LOG_LEVEL": "2",
         "HF_HUB_OFFLINE": "1",

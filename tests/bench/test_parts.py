@@ -132,3 +132,10 @@ def test_the_report_has_the_ratios_of_medians(part):
     rows = [row("ours-int8", "ours", 300.0, 2.0), row("slow", "torch", 100.0, 5.0)]
     assert part("report")._ratios(rows)[-1] == "| SLOW | 3.00 | 3.00 | 2.50 |"
     assert part("report")._ratios(rows[:1]) == []
+
+
+def test_every_library_is_told_how_many_threads_there_are(part, tmp_path):
+    environment = part("runner").child_environment(3, tmp_path)
+    # By the names that TensorFlow reads.
+    for name in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        assert environment[name] == "3"
