@@ -52,6 +52,8 @@ def prepared(
     `bundle` is used instead of exporting the run; a random model takes its tokenizer from the bundle `tokenizer_of`.
     """
     sources = [*sorted((ROOT / "export").glob("*.py")), ROOT / "bench" / "prepare.py", ROOT / "authorid" / "bundle.py"]
+    # What peers make of the weights is kept beside them.
+    sources += sorted((ROOT / "bench" / "peers").rglob("*.py"))
     for directory, names in ((run, ("run.json",)), (bundle, ("authorid.json",))):
         sources += [directory / name for name in names if directory is not None]
     digest = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in sources)).hexdigest()[:12]

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,3 +51,47 @@ def test_a_peer_reads_its_tokenizer_once_when_it_loads(part, prepared, openvino)
     short, long = peer.tokenize(["the loom", "the loom " * 1000])
     assert 0 < len(short) < 10
     assert len(long) == 512
+
+
+def test_openvino_computes_int8_in_what_it_thinks_best(part, prepared, openvino):
+    peer = part("peers.openvino.worker").make()
+    for precision in ("f32", "bf16", "int8"):
+        peer.load(prepared, {"precision": precision}, 2, 1)
+    assert [hints.get("INFERENCE_PRECISION_HINT") for hints in openvino] == ["f32", "bf16", None]
+
+
+def test_nncf_calibrates_on_windows_of_all_authors(part, prepared, openvino, monkeypatch):
+    seen = []
+
+    def quantize(model, data, **options):
+        assert options["subset_size"] == len(data)
+        seen.append([int(feeds["input_ids"][0, 0]) for feeds in data])
+        return model
+
+    def save(model, path, **_):
+        path.touch()
+        path.with_suffix(".bin").touch()
+
+    preset, kind = SimpleNamespace(MIXED=0), SimpleNamespace(TRANSFORMER=0)
+    monkeypatch.setitem(
+        sys.modules,
+        "nncf",
+        SimpleNamespace(Dataset=list, quantize=quantize, QuantizationPreset=preset, ModelType=kind),
+    )
+    monkeypatch.setattr(sys.modules["openvino"], "save_model", save, raising=False)
+    monkeypatch.setattr(
+        sys.modules["openvino"].Core, "read_model", lambda self, path: SimpleNamespace(inputs=[ids]), raising=False
+    )
+    ids = SimpleNamespace(get_any_name=lambda: "input_ids")
+    (prepared.path / "optimum").mkdir()
+    (prepared.path / "optimum" / "model.onnx").touch()
+    # As of ten authors with 100 windows each, one after another.
+    file = prepared.path / "windows.npz"
+    np.savez(file, ids=np.repeat(np.arange(1000, dtype=np.int32), 3), lengths=np.full(1000, 3, np.int32))
+    settings = {"precision": "int8", "calibration": str(file)}
+    for _ in range(2):
+        part("peers.openvino.worker").make().prepare(prepared, settings)
+        shutil.rmtree(prepared.path / "openvino")
+    assert len(set(seen[0])) == 300
+    assert {row // 100 for row in seen[0]} == set(range(10))
+    assert seen[0] == seen[1]
