@@ -95,3 +95,19 @@ def test_nncf_calibrates_on_windows_of_all_authors(part, prepared, openvino, mon
     assert len(set(seen[0])) == 300
     assert {row // 100 for row in seen[0]} == set(range(10))
     assert seen[0] == seen[1]
+
+
+def test_authorid_pays_for_its_journal_as_score_does(part, bundle, tmp_path):
+    shutil.copytree(bundle.path, tmp_path / "bundle")
+    peer = part("peers.ours.worker").make()
+    peer.settings = {"precision": "int8"}
+    peer.load(part("peer").Prepared(tmp_path), peer.settings, 1, 1)
+    document, out = tmp_path / "a.txt", tmp_path / "out.csv"
+    document.write_text("the engine of the loom\n")
+    # Only a run that has a journal of its own takes the place of one that was interrupted.
+    journal = tmp_path / "out.csv.journal"
+    journal.write_text("of an interrupted run")
+    for _ in range(2):
+        peer.score([str(document)], out, 1)
+        assert [line.split(",")[1] for line in out.read_text().splitlines()] == ["status", "scored"]
+        assert not journal.exists()

@@ -74,14 +74,19 @@ class Ours(Peer):
         return plan
 
     def score(self, paths: Sequence[str], out: Path, batch: int) -> int:
-        """What ``authorid score`` does: whole documents, results through the library's own writer."""
-        from authorid.results import open_writer
+        """What ``authorid score --force`` does: whole documents, every row to the journal and to the results."""
+        from authorid.documents import ReadOptions
+        from authorid.results import reserve, run_settings
         from authorid.stats import RunStats
 
-        stats = RunStats()
-        with open_writer(str(out), "csv") as write:
-            for attribution in self._scorer(batch).score(paths, stats=stats):
-                write(attribution)
+        scorer, stats = self._scorer(batch), RunStats()
+        with reserve(str(out), force=True) as place:
+            options = ReadOptions(skip=place.files)
+            settings = run_settings(scorer, paths, options, form="csv", top=5, evidence=False)
+            with place.open("csv", top=5, settings=settings, digest=lambda _: None) as output:
+                for attribution in scorer.score(paths, options, stats=stats, recall=output.recall):
+                    output.write(attribution)
+                output.finish()
         return stats.tokens
 
 
