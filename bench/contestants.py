@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-__all__ = ["ALL", "TWIN", "Contestant"]
+__all__ = ["ALL", "TWIN", "Contestant", "Shape"]
+
+Shape = Literal["wide", "narrow"]
+"""One session on all cores, or one single-threaded session a core."""
+
+_EITHER: tuple[Shape, ...] = ("narrow", "wide")
+_WIDE: tuple[Shape, ...] = ("wide",)
+_NARROW: tuple[Shape, ...] = ("narrow",)
 
 
 @dataclass(frozen=True)
 class Contestant:
     """One way to run the model. `precision` names the roofline it is held against, if there is one.
 
-    `threaded` contestants are also tried with one single-threaded session a core. Those without an `encoder`
-    classify documents only, and get that without a trial.
+    `window_shapes` and `document_shapes` are those it can use, of which the faster one is found. Those without an
+    `encoder` classify documents only, in the first of their shapes and without a trial.
     """
 
     name: str
@@ -21,7 +28,8 @@ class Contestant:
     label: str
     settings: dict[str, Any] = field(default_factory=dict)
     precision: str | None = None
-    threaded: bool = True
+    window_shapes: tuple[Shape, ...] = _EITHER
+    document_shapes: tuple[Shape, ...] = _EITHER
     encoder: bool = True
 
 
@@ -32,7 +40,6 @@ _OPTIMUM = {"opset": 20}
 
 ALL = (
     Contestant("ours-int8", "ours", "authorid INT8, onnxruntime CPU", {"precision": "int8"}, "int8"),
-    Contestant(TWIN, "ours", "the same again", {"precision": "int8"}, "int8"),
     Contestant("ours-fp32", "ours", "authorid fp32, onnxruntime CPU", {"precision": "fp32"}, "fp32"),
     Contestant(
         "ours-openvino-int8",
@@ -52,6 +59,7 @@ ALL = (
         "ours",
         "authorid, both experts as needed (effort auto)",
         {"precision": "int8", "effort": "auto"},
+        document_shapes=_NARROW,
         encoder=False,
     ),
     Contestant(
@@ -59,15 +67,39 @@ ALL = (
         "ours",
         "authorid, n-grams only (effort fast)",
         {"precision": "int8", "effort": "fast"},
+        document_shapes=_NARROW,
         encoder=False,
     ),
-    Contestant("keras", "keras", "Keras model.predict (TensorFlow)", {}, "fp32", threaded=False),
-    Contestant("torch-fp32", "torch", "transformers pipeline (torch fp32)", {"dtype": "float32"}, "fp32"),
-    Contestant("torch-bf16", "torch", "transformers pipeline (torch bf16)", {"dtype": "bfloat16"}),
+    Contestant(
+        "keras",
+        "keras",
+        "Keras model.predict (TensorFlow)",
+        precision="fp32",
+        window_shapes=_WIDE,
+        document_shapes=_WIDE,
+    ),
+    # The pipeline knows no sessions: it takes documents on all cores, whatever suits the bare model.
+    Contestant(
+        "torch-fp32",
+        "torch",
+        "transformers pipeline (torch fp32)",
+        {"dtype": "float32"},
+        "fp32",
+        document_shapes=_WIDE,
+    ),
+    Contestant(
+        "torch-bf16",
+        "torch",
+        "transformers pipeline (torch bf16)",
+        {"dtype": "bfloat16"},
+        document_shapes=_WIDE,
+    ),
+    # Half a round away from the one whose twin it is.
+    Contestant(TWIN, "ours", "the same again", {"precision": "int8"}, "int8"),
     Contestant("optimum-fp32", "optimum", "optimum ORTModel fp32", {"precision": "fp32", **_OPTIMUM}, "fp32"),
     Contestant("optimum-int8", "optimum", "optimum ORTModel INT8", {"precision": "int8", **_OPTIMUM}, "int8"),
     Contestant("openvino-f32", "openvino", "OpenVINO f32 (optimum's graph)", {"precision": "f32"}, "fp32"),
     Contestant("openvino-bf16", "openvino", "OpenVINO bf16 (optimum's graph)", {"precision": "bf16"}),
     Contestant("openvino-int8", "openvino", "OpenVINO NNCF INT8 (optimum's graph)", {"precision": "int8"}, "int8"),
-    Contestant("tfidf", "tfidf", "TF-IDF n-grams + LinearSVC", threaded=False, encoder=False),
+    Contestant("tfidf", "tfidf", "TF-IDF n-grams + LinearSVC", document_shapes=_NARROW, encoder=False),
 )

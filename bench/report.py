@@ -152,12 +152,19 @@ def _ratios(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _config(row: Mapping[str, Any], window: int) -> str:
-    if "sessions" not in row:
-        return ""
-    batch = f"{row['batch_windows']}" if "windows" in row else "all"
+    """Sessions x threads and batch; those for documents only where they are others than for windows."""
+    setups = {measure: _setup(row, setup, window) for measure, setup in row.get("setups", {}).items()}
+    windows, documents = setups.get("windows"), setups.get("documents")
+    if windows and documents and windows != documents:
+        return f"{windows}; documents: {documents}"
+    return windows or documents or ""
+
+
+def _setup(row: Mapping[str, Any], setup: Mapping[str, Any], window: int) -> str:
+    batch = f"{setup['batch']}" if "windows" in row["setups"] else "all"
     if row["peer"].startswith("ours"):
-        batch = f"{row['batch_windows'] * window} tokens"
-    return f"{row['sessions']} x {row['threads']}, {batch}"
+        batch = f"{setup['batch'] * window} tokens"
+    return f"{setup['sessions']} x {setup['threads']}, {batch}"
 
 
 def _median(row: Mapping[str, Any], name: str = "windows") -> float:

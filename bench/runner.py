@@ -1,6 +1,7 @@
 """The referee: starts a process for every contestant, lets them take turns, and writes down what happens.
 
-Rounds are interleaved (A B C A B C ...), so that a machine that is slower for a minute is slower for everybody.
+Rounds are interleaved and each begins elsewhere (A B C D, C D A B, ...), so that a machine that is slower for a
+minute, or becomes slower, is so for everybody.
 """
 
 from __future__ import annotations
@@ -17,24 +18,28 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from bench.contestants import TWIN, Contestant
+from bench.contestants import TWIN, Contestant, Shape
 from bench.environments import Environment
 from bench.peer import decide
 from bench.statistics import spread
 from bench.workloads import Cut, Workload
 
-__all__ = ["Cell", "Match", "Plan", "Refused", "Worker", "child_environment"]
+__all__ = ["Cell", "Match", "Plan", "Refused", "Setup", "Worker", "child_environment", "climb"]
 
 ROOT = Path(__file__).resolve().parents[1]
 
 _PARITY = 1e-3
 """How far float32 logits may be from Keras', as a share of the largest one."""
+
+_UNTRIED = 8
+"""Windows in a batch of those who get no trial."""
 
 
 class Refused(Exception):
@@ -61,10 +66,11 @@ def child_environment(threads: int, cache: Path) -> dict[str, str]:
 
 
 class Worker:
-    """A contestant's process."""
+    """A contestant's process. `loaded` are the sessions and threads that its model was loaded with."""
 
     def __init__(self, contestant: Contestant, python: Path, log: Path, threads: int, cache: Path) -> None:
         self.contestant = contestant
+        self.loaded: tuple[int, int] | None = None
         log.parent.mkdir(parents=True, exist_ok=True)
         self._log = log.open("a", encoding="utf-8")
         self.started = time.perf_counter()
@@ -127,6 +133,26 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Setup:
+    """How a contestant runs: `sessions` batches at once, each on `threads` threads, `batch` windows in each."""
+
+    sessions: int
+    threads: int
+    batch: int
+
+
+def climb(batches: Iterable[int], rate: Callable[[int], float]) -> dict[int, float]:
+    """The rate of each batch size, in order, until two in a row bring no more than the best before them."""
+    rates: dict[int, float] = {}
+    for batch in batches:
+        rates[batch] = rate(batch)
+        tried = list(rates.values())
+        if tried.index(max(tried)) + 2 < len(tried):
+            break
+    return rates
+
+
+@dataclass(frozen=True)
 class Plan:
     """How much of everything.
 
@@ -135,10 +161,9 @@ class Plan:
 
     rounds: int = 3
     patience: float = 30.0
-    batches: tuple[int, ...] = (8, 4, 2, 16, 1, 32)
+    batches: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
     sweep_windows: int = 64
-    sweep_documents: int = 16
-    sweep_patience: float = 16.0
+    sweep_documents: int = 32
     latency_blocks: int = 4
     latency_calls: int = 50
     latency_length: int = 128
@@ -205,6 +230,12 @@ class Match:
     def _left(self, contestants: Iterable[Contestant]) -> list[Contestant]:
         return [contestant for contestant in contestants if self.rows[contestant.name]["ok"]]
 
+    def _in_turn(self, contestants: Iterable[Contestant], number: int, rounds: int) -> list[Contestant]:
+        """Those that are left, in the order of round `number` of so many: the beginning goes once around."""
+        left = self._left(contestants)
+        first = number * len(left) // rounds
+        return left[first:] + left[:first]
+
     def _phase(self, name: str, measure: Callable[[], None]) -> None:
         if time.monotonic() > self.deadline:
             self.skipped.append(name)
@@ -252,7 +283,18 @@ class Match:
 
     def _load(self, worker: Worker, sessions: int, threads: int) -> dict[str, Any]:
         settings = self._settings(worker.contestant)
-        return worker.ask("load", model=str(self.model), settings=settings, sessions=sessions, threads=threads)
+        answer = worker.ask("load", model=str(self.model), settings=settings, sessions=sessions, threads=threads)
+        worker.loaded = sessions, threads
+        return answer
+
+    def _use(self, worker: Worker, sessions: int, threads: int) -> None:
+        """Load again, unless it is loaded so."""
+        if worker.loaded != (sessions, threads):
+            self._load(worker, sessions, threads)
+
+    def _setup(self, contestant: Contestant, measure: str) -> Setup:
+        """What was found for ``windows`` or ``documents``."""
+        return Setup(**self.rows[contestant.name]["setups"][measure])
 
     def _prepare(self, contestant: Contestant) -> None:
         worker = self._spawn(contestant)
@@ -261,64 +303,60 @@ class Match:
         del self._workers[contestant.name]
 
     def _sweep(self, contestant: Contestant) -> None:
-        """Give everybody its best: sessions x threads and batch, on a few windows and a few documents."""
-        row = self.rows[contestant.name]
-        if contestant.name == TWIN and "ours-int8" in self.sweeps:
-            row.update(self.sweeps["ours-int8"])
-            return
-        if contestant.name in self.sweeps:
-            row.update(self.sweeps[contestant.name])
-            return
-        shapes = [(1, self.threads)]
-        if contestant.threaded and self.threads > 1:
-            shapes.insert(0, (self.threads, 1))
-        tried: list[dict[str, Any]] = []
+        """Give everybody its best: sessions x threads and batch, for windows and for documents apart."""
+        name = "ours-int8" if contestant.name == TWIN and "ours-int8" in self.sweeps else contestant.name
+        if name not in self.sweeps:
+            self.sweeps[name] = self._swept(contestant)
+        self.rows[contestant.name].update(self.sweeps[name])
+
+    def _swept(self, contestant: Contestant) -> dict[str, Any]:
+        """``setups``, the best by measure, and ``sweeps``, all that was tried."""
+        if not contestant.encoder:
+            (sessions, threads), *_ = self._shapes(contestant.document_shapes)
+            return {"setups": {"documents": asdict(Setup(sessions, threads, _UNTRIED))}, "sweeps": {}}
+        trials = {"windows": (contestant.window_shapes, self._rate_of_windows)}
+        if self.plan.documents:
+            trials["documents"] = (contestant.document_shapes, self._rate_of_documents)
         worker = self._spawn(contestant)
-        file = str(self.cut.windows)
-        for sessions, threads in shapes:
-            self._load(worker, sessions, threads)
-            deadline = time.monotonic() + self.plan.sweep_patience / len(shapes)
-            for number, batch in enumerate(self.plan.batches if contestant.encoder else ()):
-                if number and time.monotonic() > deadline:
-                    break
-                runs = [worker.ask("windows", file=file, batch=batch, limit=self.plan.sweep_windows) for _ in range(3)]
-                best = min(runs[1:], key=lambda answer: float(answer["seconds"]))
-                rate = round(best["tokens"] / best["seconds"], 1)
-                tried.append({"sessions": sessions, "threads": threads, "batch": batch, "rate": rate})
-        first = {"sessions": shapes[0][0], "threads": shapes[0][1], "batch": self.plan.batches[0], "rate": 0.0}
-        chosen = max(tried, key=lambda trial: float(trial["rate"]), default=first)
-        row["sessions"], row["threads"], row["batch_windows"] = chosen["sessions"], chosen["threads"], chosen["batch"]
-        row["sweep_windows"] = tried
-        row["batch_documents"] = chosen["batch"]
-        if self.plan.documents and contestant.encoder:
-            self._load(worker, row["sessions"], row["threads"])
-            row["batch_documents"], row["sweep_documents"] = self._sweep_documents(worker)
+        setups, sweeps = {}, {}
+        for measure, (shapes, rate) in trials.items():
+            tried: dict[Setup, float] = {}
+            for sessions, threads in self._shapes(shapes):
+                self._use(worker, sessions, threads)
+                rates = climb(self.plan.batches, partial(rate, worker))
+                tried.update((Setup(sessions, threads, batch), found) for batch, found in rates.items())
+            setups[measure] = asdict(max(tried, key=tried.__getitem__))
+            sweeps[measure] = [{**asdict(setup), "rate": round(found, 1)} for setup, found in tried.items()]
         worker.kill()
         del self._workers[contestant.name]
-        names = ("sessions", "threads", "batch_windows", "batch_documents", "sweep_windows", "sweep_documents")
-        self.sweeps[contestant.name] = {name: row[name] for name in names if name in row}
+        return {"setups": setups, "sweeps": sweeps}
 
-    def _sweep_documents(self, worker: Worker) -> tuple[int, list[dict[str, Any]]]:
-        step = max(1, len(self._paths) // self.plan.sweep_documents)
-        paths = self._paths[::step]
-        tried: list[dict[str, Any]] = []
-        deadline = time.monotonic() + self.plan.sweep_patience
-        for batch in self.plan.batches:
-            if tried and time.monotonic() > deadline:
-                break
-            out = str(self._out / f"{worker.contestant.name}.sweep.csv")
-            worker.ask("score", paths=paths[: max(1, len(paths) // 4)], out=out, batch=batch)
-            seconds = worker.ask("score", paths=paths, out=out, batch=batch)["seconds"]
-            tried.append({"batch": batch, "rate": len(paths) / seconds})
-        return int(max(tried, key=lambda trial: float(trial["rate"]))["batch"]), tried
+    def _shapes(self, names: Iterable[Shape]) -> list[tuple[int, int]]:
+        """Sessions and threads of each, without repetition."""
+        shapes = {"wide": (1, self.threads), "narrow": (self.threads, 1)}
+        return list(dict.fromkeys(shapes[name] for name in names))
+
+    def _rate_of_windows(self, worker: Worker, batch: int) -> float:
+        """Tokens a second of a few windows: the better of two passes, after one that does not count."""
+        file, limit = str(self.cut.windows), self.plan.sweep_windows
+        passes = [worker.ask("windows", file=file, batch=batch, limit=limit) for _ in range(3)]
+        return max(float(answer["tokens"] / answer["seconds"]) for answer in passes[1:])
+
+    def _rate_of_documents(self, worker: Worker, batch: int) -> float:
+        """Documents a second of a few of them, after a pass that does not count."""
+        paths = self._paths[:: -(-len(self._paths) // self.plan.sweep_documents)]
+        out = str(self._out / f"{worker.contestant.name}.sweep.csv")
+        passes = [worker.ask("score", paths=paths, out=out, batch=batch) for _ in range(2)]
+        return float(len(paths) / passes[1]["seconds"])
 
     def _start(self, contestant: Contestant) -> None:
         """From nothing to the first answer; then parity and a warm-up that nobody counts."""
         row = self.rows[contestant.name]
+        setup = self._setup(contestant, "documents" if "documents" in row["setups"] else "windows")
         worker = self._spawn(contestant)
-        loaded = self._load(worker, row["sessions"], row["threads"])
+        loaded = self._load(worker, setup.sessions, setup.threads)
         out = str(self._out / f"{contestant.name}.csv")
-        worker.ask("score", paths=self._paths[:1], out=out, batch=row["batch_documents"])
+        worker.ask("score", paths=self._paths[:1], out=out, batch=setup.batch)
         row["start_up_seconds"] = round(time.perf_counter() - worker.started, 3)
         row["load_seconds"] = round(loaded["seconds"], 3)
         row["versions"] = loaded["versions"]
@@ -336,7 +374,7 @@ class Match:
         answers: dict[str, list[dict[str, Any]]] = {contestant.name: [] for contestant in contestants}
         for number in range(self.plan.rounds):
             self.say(f"{name}, round {number + 1} of {self.plan.rounds}")
-            for contestant in self._left(contestants):
+            for contestant in self._in_turn(contestants, number, self.plan.rounds):
                 done = answers[contestant.name]
                 spent = sum(float(answer["seconds"]) for answer in done)
                 late = time.monotonic() > self.deadline
@@ -349,12 +387,12 @@ class Match:
         """Files on disk to results on disk, whole documents, everybody in its own way."""
 
         def turn(contestant: Contestant, number: int) -> dict[str, Any]:
-            row, worker = self.rows[contestant.name], self._workers[contestant.name]
+            setup, worker = self._setup(contestant, "documents"), self._workers[contestant.name]
             out = str(self._out / f"{contestant.name}.csv")
             if number == 0:
                 few = self._paths[:: max(1, len(self._paths) // 12)]
-                worker.ask("score", paths=few, out=out, batch=row["batch_documents"])
-            return worker.ask("score", paths=self._paths, out=out, batch=row["batch_documents"])
+                worker.ask("score", paths=few, out=out, batch=setup.batch)
+            return worker.ask("score", paths=self._paths, out=out, batch=setup.batch)
 
         for name, answers in self._rounds(contestants, "documents", turn).items():
             if not answers or not self.rows[name]["ok"]:
@@ -388,9 +426,10 @@ class Match:
         """The same windows for all, encoder only; their logits give everybody's answers under the same rule."""
 
         def turn(contestant: Contestant, number: int) -> dict[str, Any]:
-            row, worker = self.rows[contestant.name], self._workers[contestant.name]
-            file, batch = str(self.cut.windows), row["batch_windows"]
+            setup, worker = self._setup(contestant, "windows"), self._workers[contestant.name]
+            file, batch = str(self.cut.windows), setup.batch
             if number == 0:
+                self._use(worker, setup.sessions, setup.threads)
                 worker.ask("windows", file=file, batch=batch, limit=self.plan.sweep_windows)
             target = str(self._out / f"{contestant.name}.npy") if number == 0 else None
             return worker.ask("windows", file=file, batch=batch, logits=target)
@@ -427,12 +466,12 @@ class Match:
         """Full windows by batch and length, each contestant with the sessions and threads that suit it."""
         for contestant in contestants:
             self.rows[contestant.name]["grid"] = []
-        for cell in self.plan.cells:
+        for number, cell in enumerate(self.plan.cells):
             if time.monotonic() > self.deadline:
                 self.skipped.append(f"grid {cell.batch} x {cell.length}")
                 continue
             self.say(f"grid {cell.batch} x {cell.length}")
-            for contestant in self._left(contestants):
+            for contestant in self._in_turn(contestants, number, len(self.plan.cells)):
                 if contestant.name == TWIN:
                     continue
 
@@ -455,12 +494,11 @@ class Match:
         """One window at a time on all cores; everybody with one session."""
         times: dict[str, list[float]] = {contestant.name: [] for contestant in contestants}
         for contestant in contestants:
-            row, worker = self.rows[contestant.name], self._workers[contestant.name]
-            if row["sessions"] != 1:
-                self._guarded(contestant, lambda: _ignore(self._load(worker, 1, self.threads)))  # noqa: B023
+            worker = self._workers[contestant.name]
+            self._guarded(contestant, lambda: self._use(worker, 1, self.threads))  # noqa: B023
         self.say("latency")
-        for _ in range(self.plan.latency_blocks):
-            for contestant in self._left(contestants):
+        for number in range(self.plan.latency_blocks):
+            for contestant in self._in_turn(contestants, number, self.plan.latency_blocks):
 
                 def measure(contestant: Contestant = contestant) -> None:
                     answer = self._workers[contestant.name].ask(
@@ -481,10 +519,6 @@ class Match:
                     "p99": round(float(np.percentile(milliseconds, 99)), 3),
                     "cdf": [round(float(np.percentile(milliseconds, p)), 3) for p in range(101)],
                 }
-
-
-def _ignore(_: object) -> None:
-    """Forget a result."""
 
 
 def scale(

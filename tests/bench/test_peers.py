@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
 import shutil
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -111,3 +113,27 @@ def test_authorid_pays_for_its_journal_as_score_does(part, bundle, tmp_path):
         peer.score([str(document)], out, 1)
         assert [line.split(",")[1] for line in out.read_text().splitlines()] == ["status", "scored"]
         assert not journal.exists()
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_tfidf_has_a_process_a_core(part, tmp_path, monkeypatch):
+    class Classifier:
+        def predict(self, texts):
+            time.sleep(0.02)
+            return [f"{text} by {os.getpid()}" for text in texts]
+
+    monkeypatch.setitem(sys.modules, "joblib", SimpleNamespace(load=lambda path: Classifier()))
+    peer = part("peers.tfidf.worker").make()
+    peer.sessions = 2
+    peer.load(part("peer").Prepared(tmp_path), {"classifier": "fit"}, 2, 1)
+    paths = [tmp_path / f"{index}.txt" for index in range(21)]
+    for path in paths:
+        path.write_text(f"text of {path.name}")
+    try:
+        peer.score([str(path) for path in paths], tmp_path / "out.csv", 1)
+    finally:
+        peer._pool.terminate()
+    answers = [line.split(",")[1] for line in (tmp_path / "out.csv").read_text().splitlines()[1:]]
+    assert [answer.split(" by ")[0] for answer in answers] == [f"text of {path.name}" for path in paths]
+    processes = {answer.split(" by ")[1] for answer in answers}
+    assert len(processes) == 2 and str(os.getpid()) not in processes

@@ -33,7 +33,7 @@ def record(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict:
 
 
 def test_the_record_has_its_schema(record):
-    assert (record["schema"], record["kind"]) == (1, "authorid peers bench")
+    assert (record["schema"], record["kind"]) == (2, "authorid peers bench")
     assert set(record) == {
         "schema", "kind", "date", "machine", "settings", "environments", "roofline", "roofline_reason", "matches",
         "scaling", "minutes",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from importlib import import_module
+from multiprocessing import get_context
+from multiprocessing.pool import Pool
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,13 @@ def make() -> Peer:
 
 
 class TfIdf(Peer):
-    """`settings`: ``corpus``, training documents in one directory an author; ``classifier``, where to keep the fit."""
+    """`settings`: ``corpus``, training documents in one directory an author; ``classifier``, where to keep the fit.
+
+    It has one thread: a session is a process.
+    """
 
     packages = ("scikit-learn", "scipy", "numpy")
+    _pool: Pool | None = None
 
     def prepare(self, model: Prepared, settings: dict[str, Any]) -> None:
         """Fit; the time it takes is not measured."""
@@ -42,6 +48,10 @@ class TfIdf(Peer):
     def load(self, model: Prepared, settings: dict[str, Any], sessions: int, threads: int) -> None:
         """Read the fitted classifier (a file that `prepare` wrote)."""
         self._classifier = import_module("joblib").load(settings["classifier"])
+        if self._pool is not None:
+            self._pool.terminate()
+        # Forked, so that they share what was read.
+        self._pool = get_context("fork").Pool(sessions, _adopt, (self._classifier,))
 
     def forward(self, session: int, ids: Ints, mask: Ints) -> Floats:
         """There is no encoder; latency is that of one short text."""
@@ -54,12 +64,26 @@ class TfIdf(Peer):
         raise ValueError("a bag of n-grams has no windows")
 
     def score(self, paths: Sequence[str], out: Path, batch: int) -> int:
-        """Whole documents."""
-        texts = [Path(path).read_text("utf-8", "replace") for path in paths]
+        """Whole documents, a few at a time in each process."""
+        assert self._pool is not None
+        few = -(-len(paths) // (4 * self.sessions))
+        parts = [paths[start : start + few] for start in range(0, len(paths), few)]
+        authors = [author for part in self._pool.map(_predict, parts, chunksize=1) for author in part]
         with out.open("w", encoding="utf-8", newline="") as stream:
             rows = csv.writer(stream)
             rows.writerow(("path", "author", "probability"))
-            rows.writerows(
-                (path, author, "") for path, author in zip(paths, self._classifier.predict(texts), strict=True)
-            )
+            rows.writerows((path, author, "") for path, author in zip(paths, authors, strict=True))
         return 0
+
+
+_adopted: list[Any] = []
+"""The classifier, in the processes of the pool."""
+
+
+def _adopt(classifier: Any) -> None:
+    _adopted.append(classifier)
+
+
+def _predict(paths: Sequence[str]) -> list[str]:
+    texts = [Path(path).read_text("utf-8", "replace") for path in paths]
+    return [str(author) for author in _adopted[0].predict(texts)]
