@@ -262,7 +262,7 @@ def _summary(
     model: Model, match: Match, rows: list[dict[str, Any]], roofline: dict[str, float] | None
 ) -> dict[str, Any]:
     """One match of the record; every row also as a fraction of the machine's limit."""
-    bounds = limits(roofline, model.geometry, model.window) if roofline and model.geometry else None
+    bounds = limits(roofline, model.geometry, model.window, model.pooling) if roofline and model.geometry else None
     for row in rows:
         rate = row.get("windows", {}).get("tokens_per_second", {}).get("median")
         if bounds and rate:
@@ -275,6 +275,7 @@ def _summary(
             "weights": "trained" if model.trained else "random",
             "window": model.window,
             "geometry": model.geometry,
+            "pooling": model.pooling,
             "authors": len(model.author_names),
         },
         "workload": {

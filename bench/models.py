@@ -30,6 +30,7 @@ class Model:
     author_names: tuple[str, ...]
     vocabulary: int
     geometry: dict[str, Any]
+    pooling: str
 
     @property
     def bundle(self) -> Path:
@@ -100,7 +101,12 @@ def from_bundle(bundle: Path, cache: Path) -> Model:
     target = cache / "models" / f"bundle-{loaded.name}"
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(bundle, target / "bundle")
-    record = {"authors": list(loaded.authors), "window": loaded.window.length, "geometry": _geometry(bundle)}
+    record = {
+        "authors": list(loaded.authors),
+        "window": loaded.window.length,
+        "geometry": _geometry(bundle),
+        "pooling": loaded.pooling,
+    }
     (target / "model.json").write_text(json.dumps(record), "utf-8")
     return _model(loaded.name, target, True)
 
@@ -132,4 +138,5 @@ def _model(name: str, path: Path, trained: bool) -> Model:
         author_names=tuple(record["authors"]),
         vocabulary=windower.tokenizer.get_vocab_size(),
         geometry=dict(record["geometry"]),
+        pooling=str(record["pooling"]),
     )

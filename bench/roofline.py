@@ -121,29 +121,35 @@ def _repeat(call: Callable[[], object], threads: int, seconds: float) -> float:
     return sum(done) / (time.perf_counter() - started)
 
 
-def encoder_work(geometry: Mapping[str, Any], length: int) -> dict[str, float]:
+def encoder_work(geometry: Mapping[str, Any], length: int, pooling: str) -> dict[str, float]:
     """Operations a token in windows of `length`: ``linear`` (the weights' matmuls) and ``attention`` (QK and PV).
 
-    Two for each multiply-add. Everything else (norms, GELU, softmax, embeddings) is left out: it is a limit.
+    Two for each multiply-add. Where the `pooling` is ``first``, the last layer needs keys and values of all tokens, and
+    all else of the first one only. Everything else (norms, GELU, softmax, embeddings) is left out: it is a limit.
+    ``weights`` counts those of all layers.
     """
     width, inner, layers = geometry["hidden_dim"], geometry["intermediate_dim"], geometry["num_layers"]
+    keys_and_values, others = 2 * width * width, 2 * width * width + 2 * width * inner
+    # Layers that compute all tokens; the last one of a window may compute one of them.
+    full = layers - 1 + 1 / length if pooling == "first" else layers
     return {
-        "linear": layers * 2.0 * (4 * width * width + 2 * width * inner),
-        "attention": layers * 2.0 * (2 * length * width),
+        "linear": 2.0 * (layers * keys_and_values + full * others),
+        "attention": 2.0 * full * 2 * length * width,
+        "weights": float(layers * (keys_and_values + others)),
     }
 
 
-def limits(rates: Mapping[str, float], geometry: Mapping[str, Any], length: int) -> dict[str, float]:
+def limits(rates: Mapping[str, float], geometry: Mapping[str, Any], length: int, pooling: str) -> dict[str, float]:
     """The encoder's limit in tokens per second if only its matmuls took time, at the measured rates.
 
     ``int8``: linear layers in INT8, attention in float32, as every INT8 contestant computes it. ``fp32``: all in
     float32. ``floor_ms``: the least time for one window, with the INT8 weights read from memory once.
     """
-    work = encoder_work(geometry, length)
+    work = encoder_work(geometry, length, pooling)
     int8 = work["linear"] / (rates["int8_gops"] * 1e9) + work["attention"] / (rates["fp32_gops"] * 1e9)
     fp32 = (work["linear"] + work["attention"]) / (rates["fp32_gops"] * 1e9)
     # One byte a weight, read once, while the copy rate counts reading and writing.
-    weights = work["linear"] / 2 / (rates["copy_gbs"] * 1e9)
+    weights = work["weights"] / (rates["copy_gbs"] * 1e9)
     return {
         "int8": round(1 / int8, 1),
         "fp32": round(1 / fp32, 1),

@@ -79,13 +79,26 @@ def test_decisions_are_those_of_the_runtime(part):
 
 def test_the_limit_counts_multiply_adds(part):
     geometry = {"hidden_dim": 384, "intermediate_dim": 1536, "num_layers": 6}
-    work = part("roofline").encoder_work(geometry, 128)
+    work = part("roofline").encoder_work(geometry, 128, "mean")
     # Six layers of 12 h^2 weights, two operations each; QK and PV are 2 s h multiply-adds.
     assert work["linear"] == 6 * 2 * 12 * 384**2
     assert work["attention"] == 6 * 2 * 2 * 128 * 384
-    limits = part("roofline").limits({"int8_gops": 1000, "fp32_gops": 100, "copy_gbs": 10}, geometry, 128)
+    limits = part("roofline").limits({"int8_gops": 1000, "fp32_gops": 100, "copy_gbs": 10}, geometry, 128, "mean")
     assert limits["fp32"] == pytest.approx(1e11 / (work["linear"] + work["attention"]), rel=1e-3)
     assert limits["fp32"] < limits["int8"] < 1e12 / work["linear"]
+
+
+def test_the_limit_knows_which_tokens_the_last_layer_needs(part):
+    geometry = {"hidden_dim": 384, "intermediate_dim": 1536, "num_layers": 6}
+    work = part("roofline").encoder_work(geometry, 128, "first")
+    # Of the last layer keys and values of 128 tokens; queries, attention, output and feed-forward of one.
+    assert 128 * work["linear"] == 2 * 384**2 * (5 * 128 * 12 + 128 * 2 + 10)
+    assert 128 * work["attention"] == 2 * 2 * 128 * 384 * (5 * 128 + 1)
+    # Every weight is read all the same.
+    assert work["weights"] == part("roofline").encoder_work(geometry, 128, "mean")["weights"] == 6 * 12 * 384**2
+    rates = {"int8_gops": 1000, "fp32_gops": 100, "copy_gbs": 10}
+    first, mean = (part("roofline").limits(rates, geometry, 128, pooling) for pooling in ("first", "mean"))
+    assert first["int8"] > 1.1 * mean["int8"]
 
 
 def test_an_environment_that_cannot_be_installed_is_a_reason(part, tmp_path, monkeypatch):
