@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from authorid.bundle import Bundle, Precision, Provider, load_bundle
-from authorid.engine import Engine, EngineOptions
+from authorid.engine import BUDGETS, Engine, EngineOptions
 from authorid.errors import AuthoridError
 from authorid.latency import Percentiles
 from authorid.machine import available_cores, cpu_name, peak_rss_mb
@@ -187,8 +187,7 @@ def _histogram(times: Sequence[float], bins: int = 12) -> dict[str, Any]:
 def _throughput(engines: Sequence[Engine], bundle: Bundle, vocabulary: int, seconds: float) -> list[dict[str, Any]]:
     """Tokens per second of full windows, in interleaved rounds; the median, and the slowest and fastest round."""
     length = bundle.window.length
-    budgets = sorted({max(length, tokens) for tokens in (512, 1024, 4096)})
-    contests = [(engine, budget) for engine in engines for budget in (budgets if engine.budget > 1 else [length])]
+    contests = [(engine, budget) for engine in engines for budget in _budgets(engine, length)]
     share = seconds / _ROUNDS / len(contests)
     rates: list[list[float]] = [[] for _ in contests]
     for _ in range(_ROUNDS):
@@ -205,6 +204,14 @@ def _throughput(engines: Sequence[Engine], bundle: Bundle, vocabulary: int, seco
         }
         for place, (engine, budget) in enumerate(contests)
     ]
+
+
+def _budgets(engine: Engine, length: int) -> list[int]:
+    """Batches in tokens, full windows each: the provider's default, half of it, and up to four times as much."""
+    if engine.budget == 1:  # it scores windows one by one
+        return [length]
+    default = BUDGETS[engine.provider]
+    return sorted({max(length, tokens) for tokens in (default // 2, default, 2 * default, 4 * default)})
 
 
 def _best(throughput: Sequence[dict[str, Any]]) -> EngineOptions:

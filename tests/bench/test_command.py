@@ -6,6 +6,7 @@ from typer.testing import CliRunner
 
 from authorid.benchmark import BenchOptions, run_benchmark, tables
 from authorid.cli import app
+from authorid.engine import BUDGETS
 
 
 def test_bench_shows_tables_and_writes_json(bundle, tmp_path):
@@ -48,3 +49,9 @@ def test_latency_for_single_and_batched_windows(bundle):
     assert all(row["slowest"] <= row["tokens_per_second"] <= row["fastest"] for row in record["throughput"])
     assert record["documents"]["source"] == "generated"
     assert all(len(row) == len(columns) for _, columns, rows in tables(record) for row in rows)
+
+
+def test_the_batches_tried_are_about_the_default_of_score(bundle):
+    record = run_benchmark(bundle.path, BenchOptions(seconds=0.3, generated=5))
+    tried = {row["batch_tokens"] for row in record["throughput"] if row["provider"] == "cpu"}
+    assert tried == {BUDGETS["cpu"] * times // 2 for times in (1, 2, 4, 8)}
