@@ -32,6 +32,11 @@ class Contestant:
     document_shapes: tuple[Shape, ...] = _EITHER
     encoder: bool = True
 
+    @property
+    def ours(self) -> bool:
+        """Whether it is authorid, which reads whole documents; the others read the beginning."""
+        return self.peer.startswith("ours")
+
 
 TWIN = "ours-int8-twin"
 """The same as ours-int8 under another name: how far apart the two are is how far the referee can be trusted."""

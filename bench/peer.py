@@ -117,12 +117,11 @@ class Peer(ABC):
         in_parallel(self.sessions, list(reversed(range(len(plan)))), work)
         return np.array(results, dtype=np.float32)
 
-    def score(self, paths: Sequence[str], out: Path, batch: int) -> int:
-        """Files on disk become a CSV on disk (path, author, probability); returns the tokens that were encoded."""
+    def score(self, paths: Sequence[str], out: Path, batch: int) -> None:
+        """Files on disk become a CSV on disk (path, author, probability)."""
         texts = [Path(path).read_text("utf-8", "replace") for path in paths]
         rows = self.tokenize(texts)
         self.write(out, paths, self.run(rows, batch))
-        return sum(map(len, rows))
 
     def tokenize(self, texts: Sequence[str]) -> Rows:
         """Token ids of each text, with the `tokenizer` that `load` has read."""

@@ -48,8 +48,8 @@ def _match(match: Mapping[str, Any]) -> list[str]:
         f"### {model['name']} on {workload['name']}",
         "",
         f"{model['weights']} weights, {workload['documents']} documents, {workload['windows']:,} windows of at most "
-        f"{model['window']} tokens ({workload['tokens']:,} tokens; {workload['truncated_tokens']:,} when documents "
-        "are cut to 512).",
+        f"{model['window']} tokens ({workload['tokens']:,} tokens). {workload['text_tokens']:,} tokens of text, "
+        f"{workload['truncated_tokens']:,} of them within the first 512 of their document.",
     ]
     if limits:
         lines.append(
@@ -140,13 +140,19 @@ def _ratios(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         return []
 
     def times(row: Mapping[str, Any], peer: Mapping[str, Any]) -> tuple[str, ...]:
-        pairs = [(_median(row, name), _median(peer, name)) for name in ("windows", "documents")]
+        rates = (
+            ("windows", "tokens_per_second"),
+            ("documents", "documents_per_second"),
+            ("documents", "tokens_per_second"),
+        )
+        pairs = [(_median(row, *rate), _median(peer, *rate)) for rate in rates]
         latencies = [item.get("latency_ms", {}).get("p50", 0.0) for item in (peer, row)]
         return tuple(f"{mine / other:.2f}" if mine and other else "" for mine, other in (*pairs, latencies))
 
     columns = ["times as fast as"]
     for row in ours.values():
-        columns += [f"{row['label']}: {what}" for what in ("windows", "whole documents, tokens/s", "one window")]
+        names = ("windows", "whole documents, documents/s", "whole documents, tokens/s", "one window")
+        columns += [f"{row['label']}: {what}" for what in names]
     cells = [(peer["label"], *(cell for row in ours.values() for cell in times(row, peer))) for peer in peers]
     return ["", *_table(columns, cells)]
 
@@ -167,8 +173,8 @@ def _setup(row: Mapping[str, Any], setup: Mapping[str, Any], window: int) -> str
     return f"{setup['sessions']} x {setup['threads']}, {batch}"
 
 
-def _median(row: Mapping[str, Any], name: str = "windows") -> float:
-    return float(row.get(name, {}).get("tokens_per_second", {}).get("median", 0.0))
+def _median(row: Mapping[str, Any], measure: str = "windows", rate: str = "tokens_per_second") -> float:
+    return float(row.get(measure, {}).get(rate, {}).get("median", 0.0))
 
 
 def _spread(measured: Mapping[str, Any] | None, name: str = "tokens_per_second", digits: int = 0) -> str:

@@ -331,6 +331,10 @@ class Match:
         del self._workers[contestant.name]
         return {"setups": setups, "sweeps": sweeps}
 
+    def _reads(self, contestant: Contestant) -> tuple[int, ...]:
+        """The tokens of text that it reads of each document."""
+        return self.cut.whole if contestant.ours else self.cut.beginnings
+
     def _shapes(self, names: Iterable[Shape]) -> list[tuple[int, int]]:
         """Sessions and threads of each, without repetition."""
         shapes = {"wide": (1, self.threads), "narrow": (self.threads, 1)}
@@ -397,15 +401,14 @@ class Match:
         for name, answers in self._rounds(contestants, "documents", turn).items():
             if not answers or not self.rows[name]["ok"]:
                 continue
-            row = self.rows[name]
-            encoder = self._workers[name].contestant.encoder
-            tokens = (answers[0]["tokens"] or self.cut.truncated) if encoder else None
+            row, contestant = self.rows[name], self._workers[name].contestant
             row["documents"] = {
                 "documents": len(self._paths),
-                "tokens": tokens,
                 "documents_per_second": spread([len(self._paths) / answer["seconds"] for answer in answers]),
             }
-            if tokens:
+            if contestant.encoder:
+                tokens = sum(self._reads(contestant))
+                row["documents"]["tokens"] = tokens
                 row["documents"]["tokens_per_second"] = spread([tokens / answer["seconds"] for answer in answers])
             row["documents"]["accuracy"] = self._accuracy_of_file(self._out / f"{name}.csv")
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from authorid.benchmark import generated_text, write_documents
 from authorid.bundle import load_bundle
+from authorid.windows import SPECIAL_TOKENS
 from bench.peer import TRUNCATE
 
 __all__ = ["Cut", "Workload", "c50", "cut", "find_c50", "generated", "generated_text", "short_documents"]
@@ -39,13 +40,15 @@ class Workload:
 class Cut:
     """A workload in one model's tokens: `windows` is the file, `owners` [windows] the document of each.
 
-    `tokens` counts those of the windows, `truncated` those of the documents cut to the peers' 512.
+    `tokens` counts those of the windows, special ones and overlaps included. `whole` [documents] are the tokens of text
+    that authorid reads of each document, `beginnings` [documents] those that peers read: no special ones, none twice.
     """
 
     windows: Path
     owners: tuple[int, ...]
     tokens: int
-    truncated: int
+    whole: tuple[int, ...]
+    beginnings: tuple[int, ...]
 
 
 def find_c50(root: Path) -> Path | None:
@@ -105,5 +108,6 @@ def cut(documents: Sequence[Path], bundle: Path, target: Path) -> Cut:
         target,
         tuple(window.document for window in windows),
         sum(len(window.ids) for window in windows),
-        sum(min(len(ids) + 2, TRUNCATE) for ids in tokens),
+        tuple(min(len(ids), windower.content) if windower.truncate else len(ids) for ids in tokens),
+        tuple(min(len(ids), TRUNCATE - SPECIAL_TOKENS) for ids in tokens),
     )

@@ -68,7 +68,7 @@ def match(part, monkeypatch, tmp_path):
             vocabulary=10,
             trained=False,
             workload=workloads.Workload("w", tmp_path, paths, tmp_path),
-            cut=workloads.Cut(tmp_path / "w.npz", tuple(range(documents)), 1, 1),
+            cut=workloads.Cut(tmp_path / "w.npz", tuple(range(documents)), 1, (1000,) * documents, (510,) * documents),
             calibration=tmp_path / "c.npz",
             plan=runner.Plan(**plan),
             threads=2,
@@ -161,3 +161,12 @@ def test_the_twin_is_far_from_the_one_it_is_compared_with(part):
     names = [contestant.name for contestant in part("contestants").ALL if contestant.encoder]
     apart = names.index(part("contestants").TWIN) - names.index("ours-int8")
     assert len(names) // 3 <= apart <= 2 * len(names) // 3
+
+
+def test_everybody_is_credited_with_the_text_it_reads(part, match):
+    make, _ = match
+    ours, peer = make(lambda *_: 10.0).run(contestants(part, "ours-int8", "torch-fp32"))
+    for row, tokens in ((ours, 1000), (peer, 510)):
+        assert row["documents"]["tokens"] == 150 * tokens
+        assert row["documents"]["documents_per_second"]["median"] == pytest.approx(10)
+        assert row["documents"]["tokens_per_second"]["median"] == pytest.approx(10 * tokens)

@@ -59,6 +59,19 @@ def test_windows_are_read_back_as_cut(part, bundle, tmp_path):
     assert set(cut.owners) == set(range(5))
 
 
+def test_tokens_of_text_count_once_and_only_where_they_are_read(part, bundle, tmp_path):
+    documents = [tmp_path / "short.txt", tmp_path / "long.txt"]
+    documents[0].write_text("the loom")
+    documents[1].write_text("the engine of the loom " * 200)
+    cut = part("workloads").cut(documents, bundle.path, tmp_path / "w.npz")
+    short, long = bundle.windower().token_ids([path.read_text() for path in documents])
+    assert cut.whole == (len(short), len(long)) and len(long) > 512
+    # Peers see 512 tokens of which two are special.
+    assert cut.beginnings == (len(short), 510)
+    # Windows have special tokens and may overlap.
+    assert cut.tokens >= sum(cut.whole) + 2 * len(cut.owners)
+
+
 def test_work_is_shared_and_errors_come_back(part):
     seen = []
     part("peer").in_parallel(3, range(20), lambda worker, item: seen.append(item))
@@ -122,7 +135,7 @@ def test_the_report_names_what_is_missing(part):
         "machine": {"cpu": "X", "cores": 2, "threads": 2, "memory_gb": 4, "versions": {"python": "3"}},
         "matches": [{
             "model": {"name": "m", "weights": "random", "window": 128},
-            "workload": {"name": "w", "documents": 1, "windows": 1, "tokens": 5, "truncated_tokens": 5},
+            "workload": {"name": "w", "documents": 1, "windows": 1, "tokens": 5, "text_tokens": 3, "truncated_tokens": 3},
             "limits": None, "referee": None, "skipped": ["grid"],
             "rows": [{"contestant": "a", "label": "A", "ok": False, "reason": "no wheel", "peer": "a"}],
         }],
@@ -133,17 +146,26 @@ def test_the_report_names_what_is_missing(part):
 
 
 def test_the_report_has_the_ratios_of_medians(part):
-    def row(name, peer, rate, p50):
-        spread = {"median": rate, "min": rate, "max": rate}
+    def spread(rate):
+        return {"median": rate, "min": rate, "max": rate}
+
+    def row(name, peer, rate, documents, tokens, p50):
         return {
             "contestant": name, "label": name.upper(), "peer": peer, "ok": True, "precision": None, "sessions": 2,
-            "threads": 1, "batch_windows": 4, "windows": {"tokens_per_second": spread},
-            "documents": {"tokens_per_second": spread, "documents_per_second": spread},
+            "threads": 1, "batch_windows": 4, "windows": {"tokens_per_second": spread(rate)},
+            "documents": {"tokens_per_second": spread(tokens), "documents_per_second": spread(documents)},
             "latency_ms": {"p50": p50, "p99": p50},
         }  # fmt: skip
 
-    rows = [row("ours-int8", "ours", 300.0, 2.0), row("slow", "torch", 100.0, 5.0)]
-    assert part("report")._ratios(rows)[-1] == "| SLOW | 3.00 | 3.00 | 2.50 |"
+    rows = [row("ours-int8", "ours", 300.0, 8.0, 900.0, 2.0), row("slow", "torch", 100.0, 5.0, 225.0, 5.0)]
+    _, columns, _, ratios = part("report")._ratios(rows)
+    assert [column.split(": ")[-1] for column in columns.strip("| ").split(" | ")[1:]] == [
+        "windows",
+        "whole documents, documents/s",
+        "whole documents, tokens/s",
+        "one window",
+    ]
+    assert ratios == "| SLOW | 3.00 | 1.60 | 4.00 | 2.50 |"
     assert part("report")._ratios(rows[:1]) == []
 
 

@@ -73,21 +73,19 @@ class Ours(Peer):
             plan += [bucket[start : start + size] for start in range(0, len(bucket), size)]
         return plan
 
-    def score(self, paths: Sequence[str], out: Path, batch: int) -> int:
+    def score(self, paths: Sequence[str], out: Path, batch: int) -> None:
         """What ``authorid score --force`` does: whole documents, every row to the journal and to the results."""
         from authorid.documents import ReadOptions
         from authorid.results import reserve, run_settings
-        from authorid.stats import RunStats
 
-        scorer, stats = self._scorer(batch), RunStats()
+        scorer = self._scorer(batch)
         with reserve(str(out), force=True) as place:
             options = ReadOptions(skip=place.files)
             settings = run_settings(scorer, paths, options, form="csv", top=5, evidence=False)
             with place.open("csv", top=5, settings=settings, digest=lambda _: None) as output:
-                for attribution in scorer.score(paths, options, stats=stats, recall=output.recall):
+                for attribution in scorer.score(paths, options, recall=output.recall):
                     output.write(attribution)
                 output.finish()
-        return stats.tokens
 
 
 def _options(settings: dict[str, Any], sessions: int, threads: int, budget: int) -> Any:

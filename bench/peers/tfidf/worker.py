@@ -63,7 +63,7 @@ class TfIdf(Peer):
         """No windows here."""
         raise ValueError("a bag of n-grams has no windows")
 
-    def score(self, paths: Sequence[str], out: Path, batch: int) -> int:
+    def score(self, paths: Sequence[str], out: Path, batch: int) -> None:
         """Whole documents, a few at a time in each process."""
         assert self._pool is not None
         few = -(-len(paths) // (4 * self.sessions))
@@ -73,7 +73,6 @@ class TfIdf(Peer):
             rows = csv.writer(stream)
             rows.writerow(("path", "author", "probability"))
             rows.writerows((path, author, "") for path, author in zip(paths, authors, strict=True))
-        return 0
 
 
 _adopted: list[Any] = []

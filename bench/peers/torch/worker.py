@@ -38,7 +38,7 @@ class Transformers(Peer):
             logits: Floats = output.logits.float().numpy()
         return logits
 
-    def score(self, paths: Sequence[str], out: Path, batch: int) -> int:
+    def score(self, paths: Sequence[str], out: Path, batch: int) -> None:
         """The pipeline, as its documentation has it, over the texts in order of length."""
         from transformers import AutoTokenizer, pipeline
 
@@ -56,4 +56,3 @@ class Transformers(Peer):
             rows.writerow(("path", "author", "probability"))
             for index, path in enumerate(paths):
                 rows.writerow((path, by_place[index]["label"], f"{by_place[index]['score']:.6f}"))
-        return 0  # the pipeline does not say; the runner counts
