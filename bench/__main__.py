@@ -75,7 +75,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--envs", type=Path, metavar="DIR", help="where the peers' environments are; default: in the cache")
     add("--cache", type=Path, metavar="DIR", default=ROOT / ".cache" / "bench", help="models, corpora, logs")
     add("--threads", type=int, default=available_cores(), help="cores that everybody gets; default: all")
-    add("--minutes", type=float, default=38.0, help="when to stop beginning new measurements")
+    add("--minutes", type=float, default=36.0, help="when to stop beginning new measurements")
     add("--silent", action="store_true", help="no progress on standard error")
     return parser.parse_args(arguments)
 
@@ -163,8 +163,8 @@ def _run(
         plan = Plan(
             rounds=2,
             patience=5,
-            sweep_windows=8,
-            sweep_documents=4,
+            sweep_least=4,
+            warm_windows=8,
             latency_blocks=2,
             latency_calls=10,
             cells=(Cell(1, 16), Cell(4, 16)),
@@ -185,7 +185,7 @@ def _run(
             play(model, workload, Plan(rounds=2, latency_blocks=0), "main", sweeps)
         if "keras" in environments and time.monotonic() < deadline:
             other = prepared("distilbert-base", None, None, model.bundle, environments["keras"], cache, found, say)
-            plan = Plan(rounds=2, sweep_windows=32, documents=False, cells=_SMALL_GRID)
+            plan = Plan(rounds=2, warm_windows=32, documents=False, cells=_SMALL_GRID)
             play(other, generated(cache, 20), plan, "main", {})
     ours: dict[str, Any] = next((row for row in record["matches"][0]["rows"] if row["contestant"] == "ours-int8"), {})
     found_for_it = ours.get("setups", {}).get("documents", {"sessions": 0, "threads": 1})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -43,8 +44,8 @@ def match(part, monkeypatch, tmp_path):
                 if operation == "latency":
                     asked.append((operation, self.contestant.name, *self.loaded))
                     return {"seconds": [0.01] * request["count"]}
-                asked.append((operation, self.contestant.name, *self.loaded, request["batch"]))
-                items = len(request["paths"]) if operation == "score" else 100
+                items = len(request["paths"]) if operation == "score" else request.get("limit") or 100
+                asked.append((operation, self.contestant.name, *self.loaded, request["batch"], items))
                 if request.get("logits"):
                     np.save(request["logits"], np.zeros((documents, 2), np.float32))
                 if operation == "score":
@@ -91,11 +92,11 @@ def test_batches_grow_until_two_doublings_bring_nothing(part):
     assert list(climb(batches, lambda batch: -batch)) == [1, 2, 4]
     assert list(climb(batches, lambda batch: 1.0)) == [1, 2, 4]
     assert list(climb(batches, lambda batch: {1: 5, 2: 4, 4: 6, 8: 3, 16: 2, 32: 9}[batch])) == [1, 2, 4, 8, 16]
+    assert list(climb(batches, float, patience=0.0)) == [1]
 
 
-def test_however_slow_a_contestant_is_it_sees_every_batch_that_helps(part, match):
+def test_a_slow_contestant_sees_every_batch_that_helps(part, match):
     make, _ = match
-    # A pass takes minutes: no clock cuts it short.
     game = make(lambda operation, sessions, threads, batch: 0.1 * batch, latency_blocks=0)
     (row,) = game.run(contestants(part, "ours-int8"))
     for measure in ("windows", "documents"):
@@ -114,12 +115,8 @@ def test_windows_and_documents_each_have_the_setup_that_suits_them(part, match):
     assert row["setups"]["windows"] == {"sessions": 2, "threads": 1, "batch": 4}
     assert row["setups"]["documents"] == {"sessions": 1, "threads": 2, "batch": 16}
     # And that is how they are measured; the sweep's passes come before.
-    last = {operation: asked_last for operation, *asked_last in asked if asked_last[0] == "ours-int8"}
-    assert last == {
-        "windows": ["ours-int8", 2, 1, 4],
-        "score": ["ours-int8", 1, 2, 16],
-        "latency": ["ours-int8", 1, 2],
-    }
+    last = {operation: rest for operation, name, *rest in asked if name == "ours-int8"}
+    assert last == {"windows": [2, 1, 4, 100], "score": [1, 2, 16, 150], "latency": [1, 2]}
     assert torch["setups"]["windows"]["sessions"] == 2
 
 
@@ -127,7 +124,7 @@ def test_the_pipeline_takes_documents_on_all_cores(part, match):
     make, asked = match
     (row,) = make(lambda operation, sessions, threads, batch: 100.0 * sessions).run(contestants(part, "torch-bf16"))
     assert row["setups"]["windows"]["sessions"] == 2
-    assert {tuple(shape) for operation, _, *shape in asked if operation == "score"} <= {(1, 2, n) for n in (1, 2, 4)}
+    assert {tuple(rest[:2]) for operation, _, *rest in asked if operation == "score"} == {(1, 2)}
 
 
 def test_the_report_tells_both_setups(part, match):
@@ -170,3 +167,36 @@ def test_everybody_is_credited_with_the_text_it_reads(part, match):
         assert row["documents"]["tokens"] == 150 * tokens
         assert row["documents"]["documents_per_second"]["median"] == pytest.approx(10)
         assert row["documents"]["tokens_per_second"]["median"] == pytest.approx(10 * tokens)
+
+
+def test_no_session_is_without_a_batch_in_the_sweep(part, match):
+    make, asked = match
+    make(lambda operation, sessions, threads, batch: 1e4 * batch).run(contestants(part, "ours-int8"))
+    # The race begins with a single document.
+    sweep = takewhile(lambda item: item[-1] != 1, asked)
+    trials = {(sessions, batch, items) for _, _, sessions, _, batch, items in sweep}
+    assert trials == {(sessions, 2**n, max(16, sessions * 2**n)) for sessions in (1, 2) for n in range(6)}
+
+
+def test_nothing_is_begun_after_the_deadline(part, match):
+    make, _ = match
+    game = make(lambda *_: 1e6)
+    game.deadline = 0.0
+    (row,) = game.run(contestants(part, "ours-int8"))
+    assert [len(row["sweeps"][measure]) for measure in ("windows", "documents")] == [2, 2]
+    assert "documents" not in row and "windows" not in row
+    assert game.skipped == ["documents", "windows", "grid", "latency"]
+
+
+def test_whose_turn_did_not_come_is_named(part, match):
+    make, asked = match
+
+    def rate(operation, sessions, threads, batch):
+        if asked[-1][-1] == 150:  # a whole turn: it takes all the time that there is
+            game.deadline = 0.0
+        return 1e6
+
+    game = make(rate)
+    first, second = game.run(contestants(part, "ours-int8", "torch-fp32"))
+    assert "documents" in first and "documents" not in second
+    assert game.skipped == ["documents of torch-fp32", "windows", "grid", "latency"]

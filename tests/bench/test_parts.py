@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -135,7 +136,9 @@ def test_the_report_names_what_is_missing(part):
         "machine": {"cpu": "X", "cores": 2, "threads": 2, "memory_gb": 4, "versions": {"python": "3"}},
         "matches": [{
             "model": {"name": "m", "weights": "random", "window": 128},
-            "workload": {"name": "w", "documents": 1, "windows": 1, "tokens": 5, "text_tokens": 3, "truncated_tokens": 3},
+            "workload": {
+                "name": "w", "documents": 1, "windows": 1, "tokens": 5, "text_tokens": 3, "truncated_tokens": 3,
+            },
             "limits": None, "referee": None, "skipped": ["grid"],
             "rows": [{"contestant": "a", "label": "A", "ok": False, "reason": "no wheel", "peer": "a"}],
         }],
@@ -174,3 +177,12 @@ def test_every_library_is_told_how_many_threads_there_are(part, tmp_path):
     # By the names that TensorFlow reads.
     for name in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         assert environment[name] == "3"
+
+
+def test_the_page_has_every_option_of_the_race(part, capsys):
+    with pytest.raises(SystemExit):
+        part("__main__").main(["--help"])
+    options = set(re.findall(r"--[a-z]+", capsys.readouterr().out)) - {"--help"}
+    assert len(options) > 10
+    race = (ROOT / "docs" / "benchmarks.md").read_text("utf-8").split("the race\n", 1)[1]
+    assert {option for option in options if f"`{option}" not in race and f"bench {option}" not in race} == set()
