@@ -21,7 +21,7 @@ import numpy as np
 
 from authorid.bundle import Bundle, Precision, Provider, load_bundle
 from authorid.engine import BUDGETS, Engine, EngineOptions
-from authorid.errors import AuthoridError
+from authorid.errors import AuthoridError, BundleNotFoundError
 from authorid.latency import Percentiles
 from authorid.machine import available_cores, cpu_name, peak_rss_mb
 from authorid.pipeline import Scorer
@@ -66,13 +66,20 @@ def run_benchmark(
 ) -> dict[str, Any]:
     """Measure the bundle `model` (the embedded one when None); returns a record of plain values.
 
-    `report` is told what is going on. Raises `BundleError` and `EngineError`.
+    `report` is told what is going on. Raises `BundleError` and `EngineError`, and `AuthoridError` when there are no
+    documents where `options` say.
     """
     if model is None:
         from authorid.models import default_bundle
 
         model = default_bundle()
     bundle = load_bundle(Path(model))
+    if not bundle.graphs:
+        raise BundleNotFoundError(
+            f"{bundle.path}: n-grams only, no encoder to measure; score --stats has their speed"
+        )
+    if options.documents is not None and not options.documents.exists():
+        raise AuthoridError(f"{options.documents}: there is nothing at that path")
     record: dict[str, Any] = {
         "schema": SCHEMA,
         "kind": "authorid bench",

@@ -561,6 +561,8 @@ def evaluate(
 
     if not (model / MANIFEST).is_file() and (model / "run.json").is_file():
         _refuse(context, {"effort", "ablation", "precision"}, f"{model} is a training run; this is for bundles")
+    if json_file is not None:
+        _check_writable(json_file)
     screen = Screen(quiet=quiet)
     with screen.progress("Evaluating") as advance:
         findings = examine(
@@ -716,6 +718,8 @@ def bench(
     from authorid.benchmark import BenchOptions, run_benchmark, tables
     from authorid.console import Screen
 
+    if record is not None:
+        _check_writable(record)
     screen = Screen(quiet=quiet)
     result = run_benchmark(model, BenchOptions(documents, seconds), report=lambda what: screen.say(f"{what} ..."))
     for title, columns, rows in tables(result, bar="█" if screen.console.is_terminal else "#"):

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 
+import pytest
+from command import run
 from typer.testing import CliRunner
 
 from authorid.benchmark import BenchOptions, run_benchmark, tables
 from authorid.cli import app
 from authorid.engine import BUDGETS
+from authorid.errors import AuthoridError, BundleNotFoundError
 
 
 def test_bench_shows_tables_and_writes_json(bundle, tmp_path):
@@ -55,3 +60,26 @@ def test_the_batches_tried_are_about_the_default_of_score(bundle):
     record = run_benchmark(bundle.path, BenchOptions(seconds=0.3, generated=5))
     tried = {row["batch_tokens"] for row in record["throughput"] if row["provider"] == "cpu"}
     assert tried == {BUDGETS["cpu"] * times // 2 for times in (1, 2, 4, 8)}
+
+
+def test_what_cannot_be_measured_is_refused_before_the_work(bundle, tmp_path):
+    with pytest.raises(AuthoridError, match="nothing at that path"):
+        run_benchmark(bundle.path, BenchOptions(documents=tmp_path / "none"))
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle.path, copy)
+    record = json.loads((copy / "authorid.json").read_text("utf-8"))
+    expert = tmp_path / "ngrams.safetensors"
+    expert.write_bytes(b"")
+    record |= {"graphs": {}, "ngrams": expert.name, "decision": {**record["decision"], "rule": "experts"}}
+    record["files"][expert.name] = hashlib.sha256(b"").hexdigest()
+    shutil.copy(expert, copy)
+    (copy / "authorid.json").write_text(json.dumps(record), "utf-8")
+    with pytest.raises(BundleNotFoundError, match="no encoder to measure"):
+        run_benchmark(copy)
+
+
+@pytest.mark.parametrize("command", [["bench"], ["evaluate", "model", "corpus"]])
+def test_a_place_for_the_record_that_is_none_is_refused_before_the_work(command, tmp_path):
+    done = run(*command, "--json", tmp_path / "none" / "record.json")
+    assert done.returncode == 1
+    assert "record.json: cannot write there: no such file or directory" in done.stderr
