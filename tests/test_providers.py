@@ -263,7 +263,7 @@ def test_tuning_says_what_it_could_not_measure(wrong, both, missing, plugin, mon
     assert told[0].startswith("openvino not measured: ") and "wrong kernels" in told[0]
     monkeypatch.setitem(sys.modules, "onnxruntime_ep_openvino", None)
     tune(both, seconds=0.1, told=told.append)
-    assert "pip install" in told[1]
+    assert "pip install" in told[2]
     assert recall("fastest", tuning_key(both, "int8")) is None
     with pytest.raises(MissingExtraError):
         tune(both, provider="openvino", seconds=0.1)
