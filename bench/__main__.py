@@ -163,6 +163,7 @@ def _run(
         plan = Plan(
             rounds=2,
             patience=5,
+            batches=(1, 2, 4),
             sweep_least=4,
             warm_windows=8,
             latency_blocks=2,
