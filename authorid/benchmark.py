@@ -75,9 +75,7 @@ def run_benchmark(
         model = default_bundle()
     bundle = load_bundle(Path(model))
     if not bundle.graphs:
-        raise BundleNotFoundError(
-            f"{bundle.path}: n-grams only, no encoder to measure; score --stats has their speed"
-        )
+        raise BundleNotFoundError(f"{bundle.path}: n-grams only, no encoder to measure; score --stats has their speed")
     if options.documents is not None and not options.documents.exists():
         raise AuthoridError(f"{options.documents}: there is nothing at that path")
     record: dict[str, Any] = {
