@@ -118,10 +118,10 @@ def _match(match: Mapping[str, Any]) -> list[str]:
     ]
     referee = match["referee"]
     if referee:
+        found = [f"{measure} {referee[measure]:.3f}" for measure in ("windows", "documents") if measure in referee]
         lines += [
             "",
-            f"The referee: {referee['contestant']} entered twice, second over first: windows {referee['windows']:.3f}"
-            + (f", documents {referee['documents']:.3f}" if referee.get("documents") else "")
+            f"The referee: {referee['contestant']} entered twice, second over first: {', '.join(found)}"
             + (" (within 5 %)." if referee["within_5_percent"] else " (NOT within 5 %: distrust this table)."),
         ]
     for row in match["rows"]:

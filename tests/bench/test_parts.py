@@ -139,13 +139,15 @@ def test_the_report_names_what_is_missing(part):
             "workload": {
                 "name": "w", "documents": 1, "windows": 1, "tokens": 5, "text_tokens": 3, "truncated_tokens": 3,
             },
-            "limits": None, "referee": None, "skipped": ["grid"],
+            "limits": None, "skipped": ["windows of the twin", "grid"],
+            "referee": {"contestant": "a", "documents": 0.9, "within_5_percent": False},
             "rows": [{"contestant": "a", "label": "A", "ok": False, "reason": "no wheel", "peer": "a"}],
         }],
     }  # fmt: skip
     text = part("report").markdown(record)
     assert "Not measured: A: no wheel" in text
     assert "Not measured for want of time: grid" in text
+    assert "second over first: documents 0.900 (NOT within 5 %: distrust this table)" in text
 
 
 def test_the_report_has_the_ratios_of_medians(part):
