@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from authorid.errors import BundleCorruptError, BundleNotFoundError, OutputError
+from authorid.errors import BundleCorruptError, BundleNotFoundError, OutputError, reason
 from authorid.graphs import check_graph
 from authorid.ngrams import NgramExpert
 from authorid.windows import Windower
@@ -477,7 +477,8 @@ def _put_in_place(staging: Path, target: Path) -> None:
             aside.rename(target)
         raise
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        if target.exists():  # else what was there could not be put back, and waits where it is
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 @contextmanager
@@ -485,4 +486,4 @@ def _refusing(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(f"{os.fspath(path)}: cannot write there: {(error.strerror or str(error)).lower()}") from None
+        raise OutputError(f"{os.fspath(path)}: cannot write there: {reason(error)}") from None

@@ -101,9 +101,10 @@ def main() -> None:
     except OSError as error:
         # Whatever has no message of its own: a directory without rights, a current directory that is gone.
         from authorid.console import Screen
+        from authorid.errors import reason
 
         place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
-        Screen().complain(f"error: {place}{(error.strerror or str(error)).lower()}")
+        Screen().complain(f"error: {place}{reason(error)}")
         sys.exit(EXIT_FATAL)
 
 
@@ -622,11 +623,12 @@ def export(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on the screen but errors.")] = False,
 ) -> None:
     """Turn a training run into an ONNX bundle, verified before it is written."""
+    from authorid.bundle import MANIFEST
     from authorid.console import Screen
     from authorid.errors import require
 
     screen = Screen(quiet=quiet)
-    if os.path.isfile(run / "authorid.json"):  # noqa: PTH113 - False also for what cannot be a name
+    if (run / MANIFEST).is_file():
         from authorid.training.ngram_run import export_ngrams
 
         idle = {parameter.name for parameter in context.command.params} - _BUNDLE_OPTIONS
@@ -731,19 +733,19 @@ def bench(
 
 
 def _make_directory(path: Path) -> None:
-    from authorid.errors import OutputError
+    from authorid.errors import OutputError, reason
 
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{path}: cannot write there: {(error.strerror or str(error)).lower()}") from None
+        raise OutputError(f"{path}: cannot write there: {reason(error)}") from None
 
 
 def _check_writable(path: Path) -> None:
     """Raises `OutputError` where a file cannot be written, before there is anything to write; leaves no trace."""
     from tempfile import TemporaryFile
 
-    from authorid.errors import OutputError
+    from authorid.errors import OutputError, reason
 
     try:
         if path.is_dir():
@@ -754,16 +756,16 @@ def _check_writable(path: Path) -> None:
         if not os.access(path, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
-        raise OutputError(f"{path}: cannot write there: {(error.strerror or str(error)).lower()}") from None
+        raise OutputError(f"{path}: cannot write there: {reason(error)}") from None
 
 
 def _write_json(path: Path, record: dict[str, Any]) -> None:
-    from authorid.errors import OutputError
+    from authorid.errors import OutputError, reason
 
     try:
         path.write_text(json.dumps(record, indent=2) + "\n", "utf-8")
     except OSError as error:
-        raise OutputError(f"{path}: cannot write there: {(error.strerror or str(error)).lower()}") from None
+        raise OutputError(f"{path}: cannot write there: {reason(error)}") from None
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ __all__ = [
     "ParityError",
     "RunError",
     "first_line",
+    "reason",
     "require",
 ]
 
@@ -93,6 +94,11 @@ class OutputError(AuthoridError):
 def first_line(error: BaseException) -> str:
     """The first line of an error's message: onnxruntime's go on for pages."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def reason(error: OSError) -> str:
+    """What the system says went wrong, for the middle of a message."""
+    return (error.strerror or str(error)).lower()
 
 
 def require(module: str, extra: str) -> ModuleType:

@@ -127,6 +127,23 @@ def test_a_bundle_survives_a_replacement_that_fails(tmp_path, monkeypatch, renam
     assert load_bundle(tmp_path / "b").decision == made.decision
 
 
+def test_a_bundle_that_cannot_even_be_put_back_is_kept_beside_its_place(tmp_path, monkeypatch):
+    made = make_bundle(tmp_path / "b")
+    rename, done = Path.rename, []
+
+    def once(self, target):
+        done.append(target)
+        if len(done) > 1:
+            raise OSError(5, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", once)
+    with pytest.raises(OutputError, match="input/output error"):
+        make_bundle(tmp_path / "b", overwrite=True, threshold=0.5)
+    (old,) = tmp_path.iterdir()
+    assert load_bundle(old).decision == made.decision
+
+
 def test_a_bundle_killed_while_it_is_replaced_is_still_there(tmp_path):
     """The one moment at which its name is nobody's: it waits beside it then, whole."""
     made = make_bundle(tmp_path / "b")

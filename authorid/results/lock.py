@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from authorid.errors import OutputError
+from authorid.errors import OutputError, reason
 
 __all__ = ["exclusive"]
 
@@ -35,7 +35,7 @@ def _acquire(path: Path, what: str) -> int:
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
         except OSError as error:
-            raise OutputError(f"{what}: cannot write there: {(error.strerror or str(error)).lower()}") from None
+            raise OutputError(f"{what}: cannot write there: {reason(error)}") from None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_at(descriptor, path):
@@ -50,7 +50,7 @@ def _acquire(path: Path, what: str) -> int:
             raise OutputError(f"{what}: another run is writing it{by}; wait for it, or choose another --out") from None
         except OSError as error:
             os.close(descriptor)
-            raise OutputError(f"{what}: cannot lock {path.name}: {(error.strerror or str(error)).lower()}") from None
+            raise OutputError(f"{what}: cannot lock {path.name}: {reason(error)}") from None
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, Protocol
 
 from authorid.attribution import Attribution
 from authorid.documents import Found
-from authorid.errors import OutputError
+from authorid.errors import OutputError, reason
 from authorid.results import durable
 from authorid.results.journal import Journal, announce, entries, header, is_begun
 from authorid.results.lock import exclusive
@@ -249,11 +249,7 @@ def _refusing(out: str, saved: Callable[[], str] = str) -> Iterator[None]:
 
 
 def _refusal(out: str, error: OSError, saved: str) -> OutputError:
-    return OutputError(f"{out}: cannot write there: {_reason(error)}{saved}")
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
+    return OutputError(f"{out}: cannot write there: {reason(error)}{saved}")
 
 
 class _Stream:
@@ -387,7 +383,7 @@ class _File:
         rows = f"{self._journal.rows} rows"
         if not self._promoted:
             rows += " of this run and all of the one before"
-        lost = "" if self._failure is None else f"; what came after could not be written: {_reason(self._failure)}"
+        lost = "" if self._failure is None else f"; what came after could not be written: {reason(self._failure)}"
         return f"{rows} are safe{lost}"
 
     def _advice(self) -> str:

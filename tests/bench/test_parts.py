@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +14,6 @@ from authorid.benchmark import generated_text, write_documents
 from authorid.bundle import Decision
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def part(monkeypatch):
-    """Import a module of bench/, which is not installed."""
-    monkeypatch.syspath_prepend(str(ROOT))
-    monkeypatch.delitem(sys.modules, "bench", raising=False)
-    return lambda name: importlib.import_module(f"bench.{name}")
 
 
 def test_the_generated_corpus_is_the_same_on_every_machine():

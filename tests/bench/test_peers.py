@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import shutil
 import sys
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def part(monkeypatch):
-    """Import a module of bench/, which is not installed."""
-    monkeypatch.syspath_prepend(str(ROOT))
-    monkeypatch.delitem(sys.modules, "bench", raising=False)
-    return lambda name: importlib.import_module(f"bench.{name}")
 
 
 @pytest.fixture
