@@ -36,6 +36,7 @@ __all__ = [
     "Provider",
     "WindowSpec",
     "check_target",
+    "check_writable",
     "graph_key",
     "load_bundle",
     "write_bundle",
@@ -382,10 +383,11 @@ def check_target(path: str | os.PathLike[str], *, overwrite: bool = False, kind:
     """Where `write_bundle` will put a bundle that goes to `path`: links are followed, to what they lead to.
 
     With `overwrite`, a directory that is empty or has a file named `kind` in it may be replaced. Raises `OutputError`
-    when there is anything else, or something that cannot be replaced in one step.
+    when there is anything else, or something that cannot be replaced in one step, or nothing can be written there.
     """
     with _refusing(path):
         target = Path(path).resolve()
+        check_writable(target.parent)
         if not target.exists():
             return target
         if not overwrite:
@@ -402,6 +404,19 @@ def check_target(path: str | os.PathLike[str], *, overwrite: bool = False, kind:
         if Path.cwd().is_relative_to(target):
             raise OutputError(f"{path}: is the current directory, or one above it; go elsewhere to replace it")
         return target
+
+
+def check_writable(place: Path) -> None:
+    """Check that directories can be made in `place`, or where it is to be made, and leave nothing behind.
+
+    For whoever is about to work long before anything is written. Raises `OutputError`.
+    """
+    with _refusing(place):
+        there = place.absolute()
+        while not there.exists():
+            there = there.parent
+        with tempfile.TemporaryDirectory(prefix=".authorid-", dir=there):
+            pass
 
 
 def _own_names(root: Path) -> set[str]:

@@ -511,13 +511,10 @@ def _refuse(context: typer.Context, idle: Collection[str | None], reason: str) -
 
 
 def _train_ngrams(screen: Screen, corpus: Path, out: Path, *, test_corpus: Path | None, force: bool) -> None:
-    from authorid.training.corpus import load_corpus, load_test_corpus
     from authorid.training.measure import evaluate_model
     from authorid.training.ngram_run import train_ngrams
 
-    if test_corpus is not None:
-        load_test_corpus(test_corpus, load_corpus(corpus))  # says what is wrong with it before the work is done
-    train_ngrams(corpus, out, force=force, told=lambda message: _tell(screen, message))
+    train_ngrams(corpus, out, test_corpus=test_corpus, force=force, told=lambda message: _tell(screen, message))
     if test_corpus is not None:
         screen.evaluation(evaluate_model(out, test_corpus, warn=screen.complain))
     screen.say(

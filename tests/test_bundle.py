@@ -13,7 +13,7 @@ import pytest
 from onnx import helper, numpy_helper
 from tiny import make_bundle, make_graph, make_tokenizer
 
-from authorid.bundle import load_bundle
+from authorid.bundle import check_writable, load_bundle
 from authorid.engine import Engine
 from authorid.errors import BundleCorruptError, BundleNotFoundError, EngineError, OutputError
 from authorid.pipeline import Scorer
@@ -191,6 +191,16 @@ def test_places_that_cannot_hold_a_bundle(tmp_path, monkeypatch):
         make_bundle(made.path, overwrite=True)
     assert load_bundle(made.path).decision == made.decision
     assert make_bundle(Path(os.fsdecode(b"not-utf8-\xff")))
+
+
+def test_asking_whether_a_place_can_be_written_leaves_nothing_there(tmp_path):
+    (tmp_path / "file").write_text("")
+    for good in (tmp_path, tmp_path / "a" / "b", Path("a")):
+        check_writable(good)
+    for bad in (tmp_path / "file", tmp_path / "file" / "b", Path("/proc/x"), tmp_path / ("n" * 300) / "b"):
+        with pytest.raises(OutputError, match="cannot write there"):
+            check_writable(bad)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_name_too_long_for_a_file_is_no_bundle(tmp_path):

@@ -8,14 +8,17 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from tiny import AUTHORS, prose
+from tiny import AUTHORS, make_bundle, prose
 from typer.main import get_command
 from typer.testing import CliRunner
 
 pytest.importorskip("scipy")
-from authorid import training
+from authorid import results, training, tuning
 from authorid.cli import app
 from authorid.console import Screen
+from authorid.engine import EngineOptions
+from authorid.pipeline import Scorer
+from authorid.results import run_settings
 from authorid.training import measure, ngram_run
 
 TRAIN = {
@@ -39,6 +42,33 @@ TRAIN = {
     "test_corpus": (["--test-corpus", "other"], "test_corpus", Path("other")),
     "resume": (["--resume"], "resume", True),
     "force": (["--force"], "force", True),
+    "quiet": (["--quiet"], "said", ""),
+}
+SCORE = {
+    "top": (["--top", "2"], "top", 2),
+    "evidence": (["--evidence"], "evidence", True),
+    "effort": (["--effort", "full"], "effort", "full"),
+    "max_false_attribution": (["--max-false-attribution", "0.25"], "max_false_attribution", 0.25),
+    "precision": (["--precision", "fp32"], "precision", "fp32"),
+    "provider": (["--provider", "cpu"], "provider", "cpu"),
+    "workers": (["--workers", "2"], "workers", 2),
+    "threads": (["--threads", "3"], "threads", 3),
+    "batch_tokens": (["--batch-tokens", "77"], "budget", 77),
+    "include": (["--include", "*.txt", "--include", "*.md"], "include", ("*.txt", "*.md")),
+    "exclude": (["--exclude", "drafts"], "exclude", ("drafts",)),
+    "hidden": (["--hidden"], "hidden", True),
+    "follow_symlinks": (["--follow-symlinks"], "follow_symlinks", True),
+    "encoding": (["--encoding", "latin-1"], "encoding", "latin-1"),
+    "max_bytes": (["--max-bytes", "99"], "max_bytes", 99),
+    "timeout": (["--timeout", "8"], "timeout", 8.0),
+    "ignore_file": (["--ignore-file", "rules"], "ignore", ("*.log",)),
+}
+SCORE_BY_BEHAVIOUR = {"model", "out", "form", "stats", "resume", "force", "fail_fast", "rows", "quiet"}
+"""Options of score that tests/test_cli_score.py and tests/test_results.py see at work."""
+TUNE = {
+    "precision": (["--precision", "fp32"], "precision", "fp32"),
+    "provider": (["--provider", "cpu"], "provider", "cpu"),
+    "seconds": (["--seconds", "5"], "seconds", 5.0),
     "quiet": (["--quiet"], "said", ""),
 }
 EVALUATE = {
@@ -122,6 +152,60 @@ def evaluate(monkeypatch):
     return heard
 
 
+@pytest.fixture
+def score(monkeypatch):
+    """What reached the library from `authorid score letters` with some options."""
+    Path("rules").write_text("*.log\n")
+    bundle = make_bundle(Path("model").absolute())
+    load, run = Scorer.load, Scorer.score
+
+    def heard(*arguments):
+        found = {}
+
+        def loading(model, options, **others):
+            found.update(model=model, **dataclasses.asdict(options), **others)
+            return load(bundle.path, effort=others["effort"])
+
+        def running(scorer, paths, options, **others):
+            found.update(evidence=others["evidence"], paths=list(paths), **dataclasses.asdict(options))
+            return run(scorer, [], options)
+
+        def settings(*arguments, top, **others):
+            found.update(top=top)
+            return run_settings(*arguments, top=top, **others)
+
+        monkeypatch.setattr(Scorer, "load", loading)
+        monkeypatch.setattr(Scorer, "score", running)
+        monkeypatch.setattr(results, "run_settings", settings)
+        done = call("score", "letters", "--out", "rows.jsonl", "--force", *arguments)
+        assert done.exit_code == 0, done.output
+        return found
+
+    return heard
+
+
+@pytest.fixture
+def tune(monkeypatch):
+    """What reached the library from `authorid tune --model model` with some options."""
+    bundle = make_bundle(Path("model").absolute())
+
+    def heard(*arguments):
+        found = {}
+
+        def library(bundle, precision, **others):
+            others.pop("advance")
+            others.pop("told")
+            found.update(model=bundle.path, precision=precision, **others)
+            return [tuning.Trial(EngineOptions("int8", 1, 1, 256, "cpu"), 1000.0)]
+
+        monkeypatch.setattr(tuning, "tune", library)
+        done = call("tune", "--model", bundle.path, *arguments)
+        assert done.exit_code == 0, done.output
+        return {**found, "said": done.output}
+
+    return heard
+
+
 @pytest.mark.parametrize("name", TRAIN)
 def test_every_option_of_train_reaches_the_library(train, name):
     arguments, key, value = TRAIN[name]
@@ -140,7 +224,27 @@ def test_every_option_of_evaluate_reaches_the_library(evaluate, name):
     assert (heard["model"], heard["corpus"]) == (Path("model"), Path("corpus"))
 
 
+@pytest.mark.parametrize("name", SCORE)
+def test_every_option_of_score_reaches_the_library(score, name):
+    arguments, key, value = SCORE[name]
+    assert score()[key] != value
+    heard = score(*arguments)
+    assert heard[key] == value
+    assert (heard["model"], heard["paths"]) == (None, ["letters"])
+
+
+@pytest.mark.parametrize("name", TUNE)
+def test_every_option_of_tune_reaches_the_library(tune, name):
+    arguments, key, value = TUNE[name]
+    assert tune()[key] != value
+    heard = tune(*arguments)
+    assert heard[key] == value
+    assert heard["model"].name == "model"
+
+
 def test_no_option_is_left_out():
+    assert parameters("score") == {"paths", *SCORE, *SCORE_BY_BEHAVIOUR}
+    assert parameters("tune") == {"model", *TUNE}
     assert parameters("train") == {"corpus", "out", *TRAIN}
     assert parameters("evaluate") == {"model", "corpus", *EVALUATE}
 

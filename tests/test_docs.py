@@ -54,6 +54,12 @@ def test_every_exported_name_is_in_the_library_page(name):
     assert getattr(authorid, name).__doc__
 
 
+def test_every_extra_for_users_is_in_the_readme():
+    extras = set(tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"])
+    told = set(re.findall(r"^\| `authorid\[(\w+)\]`", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE))
+    assert told == extras - {"test", "dev"}
+
+
 def test_links_between_pages_lead_somewhere():
     for page in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "models").glob("*.md")):
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text("utf-8")):

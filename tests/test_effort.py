@@ -21,6 +21,7 @@ from authorid.ngrams import NgramExpert
 from authorid.pipeline import Scorer, _Stream
 
 pytest.importorskip("scipy")
+from authorid import training
 from authorid.attribution import log_softmax, posterior
 from authorid.training.corpus import load_corpus
 from authorid.training.experts import learn, stack
@@ -80,6 +81,15 @@ def test_a_run_without_encoder_is_a_bundle(tmp_path, documents):
     assert all(row.windows == 0 for row in rows)
     again = train_ngrams(write_corpus(tmp_path / "c2"), tmp_path / "run", NgramOptions(bits=14), force=True)
     assert bits(Scorer(again).score_texts(documents)) == bits(rows)
+
+
+@pytest.mark.parametrize(
+    "train", [train_ngrams, partial(training.train, options=training.TrainingOptions(base_model="none"))]
+)
+def test_a_run_that_could_not_be_written_is_refused_before_anything_is_read(tmp_path, train):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot write there"):
+        train(tmp_path / "no corpus", tmp_path / "file" / "run")
 
 
 @pytest.mark.parametrize("effort", ["fast", "auto", "full"])

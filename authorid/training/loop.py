@@ -74,7 +74,7 @@ def train(
     After every epoch a checkpoint is put into ``out/checkpoint``; `resume` goes on from there after a kill, with
     the same corpus and options (and simply begins where there is no checkpoint yet). `force` replaces what is
     at `out`, if that is a run. With `test_corpus` the finished model is measured on it, for the record only.
-    Raises `CorpusError`, `RunError`, `BaseModelError` and `MissingExtraError`.
+    Raises `CorpusError`, `RunError`, `OutputError`, `BaseModelError` and `MissingExtraError`.
     """
     out = Path(out)
     told: Report = report or (lambda progress: None)

@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from authorid.bundle import NGRAMS, Bundle, WindowSpec, check_target, load_bundle, write_bundle
+from authorid.bundle import NGRAMS, Bundle, WindowSpec, check_target, check_writable, load_bundle, write_bundle
 from authorid.errors import CorpusError, OutputError, RunError
-from authorid.training.corpus import Corpus, load_corpus
+from authorid.training.corpus import Corpus, load_corpus, load_test_corpus
 from authorid.training.experts import UNMEASURED, Experts, learn
 from authorid.training.ngrams import NgramOptions
 from authorid.training.outputs import check_place, clear_place, foreign, versions
@@ -23,12 +23,14 @@ def train_ngrams(
     out: Path,
     options: NgramOptions = NgramOptions(),
     *,
+    test_corpus: Path | None = None,
     force: bool = False,
     told: Callable[[str], None] = lambda message: None,
 ) -> Bundle:
     """Fit the n-gram expert on `corpus` and write a run directory at `out` that is also a bundle.
 
-    `force` replaces a run that is there; `told` hears what goes on, warnings included. Raises `CorpusError`,
+    `test_corpus` is only checked, so that who measures the run on it later hears of a wrong one before the work is
+    done. `force` replaces a run that is there; `told` hears what goes on, warnings included. Raises `CorpusError`,
     `RunError`, `OutputError` and `MissingExtraError`.
     """
     out = Path(out)
@@ -36,7 +38,10 @@ def train_ngrams(
     strange = foreign(out)
     if strange:
         raise RunError(f"{out}: holds files that are not of a training run ({strange[0]}); remove them first")
+    check_writable(out.resolve().parent)  # where it grows until it is whole
     known = load_corpus(Path(corpus))
+    if test_corpus is not None:
+        load_test_corpus(Path(test_corpus), known)
     for warning in known.warnings:
         told(f"warning: {warning}")
     experts = learn(known, options, told)

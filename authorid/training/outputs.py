@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from authorid.bundle import MANIFEST, NGRAMS
+from authorid.bundle import MANIFEST, NGRAMS, check_writable
 from authorid.errors import RunError
 from authorid.training.checkpoint import write_atomically
 from authorid.training.model import Geometry
@@ -33,7 +33,7 @@ _CHECKPOINT = "checkpoint"
 
 
 def check_place(out: Path, *, resume: bool, force: bool) -> None:
-    """Check that a training may write to `out`, without touching it; raises `RunError`."""
+    """Check that a training may and can write to `out`, without touching it; raises `RunError` and `OutputError`."""
     if resume and force:
         raise RunError("resume goes on with a training, force starts it over: choose one")
     if out.exists() and not out.is_dir():
@@ -46,6 +46,7 @@ def check_place(out: Path, *, resume: bool, force: bool) -> None:
         raise RunError(f"{out}: holds an unfinished training; resume it, or use force to start over")
     if out.is_dir() and not finished and not begun and any(out.iterdir()):
         raise RunError(f"{out}: not empty and not a training run; refusing to write into it")
+    check_writable(out)
 
 
 def foreign(out: Path) -> list[str]:

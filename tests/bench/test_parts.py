@@ -161,6 +161,9 @@ def test_the_report_has_the_ratios_of_medians(part):
         "one window",
     ]
     assert ratios == "| SLOW | 3.00 | 1.60 | 4.00 | 2.50 |"
+    for missing in ("windows", "latency_ms"):
+        del rows[1][missing]
+    assert part("report")._ratios(rows)[-1] == "| SLOW |  | 1.60 | 4.00 |  |"
     assert part("report")._ratios(rows[:1]) == []
 
 
