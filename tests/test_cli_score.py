@@ -64,6 +64,13 @@ def test_one_row_an_input_and_the_tables_on_stderr(score, corpus, tmp_path):
     assert json.loads((tmp_path / "stats.json").read_text())["documents"] == 13
 
 
+def test_the_screen_shows_as_many_rows_as_wanted_or_nothing(score, corpus, tmp_path):
+    for rows in (0, 2):
+        _, _, err = score(corpus, "--out", tmp_path / "out.csv", "--force", "--rows", rows)
+        assert len(re.findall(r"\| scored +\|", err)) == rows
+    assert score(corpus, "--out", tmp_path / "out.csv", "--force", "--quiet") == (0, "", "")
+
+
 def test_the_first_example_run_twice_says_what_to_do(score, corpus, tmp_path):
     assert score(corpus, "--out", tmp_path / "out.csv")[0] == 0
     before = (tmp_path / "out.csv").read_bytes()
