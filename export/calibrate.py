@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.attribution import log_softmax
-from authorid.export.emitter import CPU, Dialect, Range, Ranges, activation_scale, emit, sites, strips
+from authorid.export.emitter import CPU, Dialect, Range, Ranges, activation_scale, emit, sites
 from authorid.export.outliers import by_strip, divide_values, smooth, split_outliers
 from authorid.export.rounding import round_to_inputs
 from authorid.export.scoring import GraphRunner, Ids, batched, document_scores
@@ -88,7 +88,7 @@ def calibrations(
     for index, (layer, own) in enumerate(zip(weights.layers, neurons, strict=True)):
         name = f"layer_{index}"
         site = f"{name}/ffn_inner"
-        low, divisor = float(np.min(seen[site].low)), by_strip(own, strips(len(own.source)))
+        low, divisor = float(np.min(seen[site].low)), by_strip(own)
         ranges[site] = Range(low if divisor is None else low / float(divisor.min()), own.cap, divisor)
         samples[site] = own.outputs(samples[site])
         attention = np.hstack([layer.q.kernel, layer.k.kernel, layer.v.kernel])

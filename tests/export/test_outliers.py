@@ -7,9 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from encoders import random_weights, random_windows
+from hypothesis import given
+from hypothesis import strategies as st
 
-from authorid.export import calibrate, emit
-from authorid.export.emitter import CPU, OPENVINO, Range, activation_scale
+from authorid.export import calibrate, emit, outliers
+from authorid.export.emitter import CPU, OPENVINO, Range, activation_scale, quantize_columns
 from authorid.export.outliers import smooth, split_outliers
 from authorid.export.scoring import GraphRunner
 from authorid.export.weights import Dense
@@ -49,16 +51,24 @@ def test_channels_alike_are_left_alone():
     assert (span.low, span.high) == (sample.min(), sample.max())
 
 
+def one_layer(weights, inner, output):
+    """The encoder ``bert-first`` with one layer, whose feed-forward part has the kernels and biases given."""
+    layer = weights["bert-first"].layers[0]
+    dense = [Dense(kernel.astype(np.float32), bias.astype(np.float32)) for kernel, bias in (inner, output)]
+    return replace(weights["bert-first"], layers=(replace(layer, ffn_inner=dense[0], ffn_output=dense[1]),))
+
+
+def signs(*shape):
+    """Weights of 0.1 or -0.1, so that none is heavier than the others."""
+    return 0.1 * np.sign(np.random.default_rng(1).normal(size=shape))
+
+
 @pytest.fixture
 def massive(weights):
-    """An encoder with 192 inner neurons, one of which grows to about 40."""
-    layer = weights["bert-first"].layers[0]
-    rng = np.random.default_rng(0)
-    kernel = rng.normal(0, 0.1, (48, 192)).astype(np.float32)
-    bias = np.zeros(192, np.float32)
+    """An encoder with 384 inner neurons, one of which grows to about 40."""
+    kernel, bias = np.random.default_rng(0).normal(0, 0.1, (48, 384)), np.zeros(384)
     kernel[:, 5], bias[5] = 0.02, 40.0
-    inner, output = Dense(kernel, bias), Dense(rng.normal(0, 0.1, (192, 48)).astype(np.float32), np.zeros(48, "f"))
-    return replace(weights["bert-first"], layers=(replace(layer, ffn_inner=inner, ffn_output=output),))
+    return one_layer(weights, (kernel, bias), (signs(384, 48), np.zeros(48)))
 
 
 @pytest.mark.train
@@ -68,11 +78,56 @@ def test_a_neuron_that_dwarfs_the_others_is_split(massive):
     # Room for two more neurons: three share what one carried.
     assert found.split == 2
     assert found.ranges["layer_0/ffn_inner"].high == pytest.approx(40 / 3, rel=0.1)
-    assert found.weights.layers[0].ffn_inner.kernel.shape == (48, 194)
-    assert found.weights.layers[0].ffn_output.kernel.shape == (194, 48)
+    assert found.weights.layers[0].ffn_inner.kernel.shape == (48, 386)
+    assert found.weights.layers[0].ffn_output.kernel.shape == (386, 48)
     exact = GraphRunner(emit(massive)).logits(windows)
     split = GraphRunner(emit(found.weights, "int8", found.ranges)).logits(windows)
     assert np.abs(split - exact).mean() < 0.05 * exact.std()
+
+
+@pytest.fixture
+def heavy(weights):
+    """An encoder with 384 inner neurons, of which number 5 drives channel 7 fifty times as hard as all others."""
+    output = signs(384, 48)
+    output[5, 7] = 5.0
+    return one_layer(weights, (np.random.default_rng(0).normal(0, 0.05, (48, 384)), np.zeros(384)), (output, np.zeros(48)))
+
+
+@pytest.mark.train
+def test_a_neuron_that_weighs_far_more_than_the_others_gets_twins(heavy):
+    windows = random_windows([20] * 40)
+    found = calibrate(heavy, windows)
+    assert found.split == 2
+    kernel, before = found.weights.layers[0].ffn_output.kernel, heavy.layers[0].ffn_output.kernel
+    lighter, *three = np.sort(kernel[:, 7])[-4:]
+    assert lighter < 0.2 and three == pytest.approx([5 / 3] * 3, rel=0.05)
+    # Steps of the driven channel are a third of what they were, and so is what rounding costs it.
+    assert quantize_columns(kernel)[1][7] < 0.36 * quantize_columns(before)[1][7]
+    exact = GraphRunner(emit(heavy)).logits(windows)
+    twins = GraphRunner(emit(found.weights, "int8", found.ranges)).logits(windows)
+    assert np.abs(twins - exact).mean() < 0.05 * exact.std()
+
+
+def test_two_heavy_neurons_are_no_neighbours(weights):
+    output = 0.01 * signs(64, 48)
+    output[10:12] = 0.1
+    chosen = one_layer(weights, (signs(48, 64), np.zeros(64)), (output, np.zeros(48)))
+    split, _ = split_outliers(chosen, [np.full(64, 2.5, np.float32)])
+    after = split.layers[0].ffn_output.kernel
+    assert np.array_equal(np.sort(after, axis=0), np.sort(chosen.layers[0].ffn_output.kernel, axis=0))
+    assert (quantize_columns(after)[1] < 0.51 * quantize_columns(chosen.layers[0].ffn_output.kernel)[1]).all()
+
+
+@given(st.integers(1, 800), st.integers(0, 2**32 - 1), st.floats(1.1, 6))
+def test_what_neurons_give_is_the_same_once_they_are_split(width, seed, tail):
+    rng = np.random.default_rng(seed)
+    high, heavy = (rng.pareto(tail, width).astype(np.float32) for _ in range(2))
+    kernel = np.sign(rng.normal(size=width)) * heavy
+    own = outliers._neurons(high, heavy)
+    assert len(own.source) <= width + 2 * (width // 192)
+    sample = (rng.random((50, width)) * high).astype(np.float32)
+    split = own.outputs(sample) @ (kernel[own.source] * own.share)
+    assert split == pytest.approx(sample @ kernel, rel=1e-3, abs=1e-3 * float(np.abs(sample) @ heavy @ np.ones(50)) / 50)
 
 
 @pytest.mark.train
