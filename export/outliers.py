@@ -105,7 +105,7 @@ class Neurons:
 
 
 def split_outliers(weights: EncoderWeights, highs: Sequence[Floats]) -> tuple[EncoderWeights, list[Neurons]]:
-    """Split the GELU neurons that reach, or weigh, far more than all others, and put those together that reach equally far.
+    """Split GELU neurons that reach, or weigh, far more than all others, and put those together that reach equally far.
 
     `highs` has the largest output [inner width] of every neuron, layer by layer. A neuron that reaches beyond the cap
     c gets copies whose bias is lower by c, 2c, ...; quantization saturates each at c, and because GELU(x) is nearly x
@@ -114,8 +114,8 @@ def split_outliers(weights: EncoderWeights, highs: Sequence[Floats]) -> tuple[En
 
     What is then heaviest, often the copies of a single neuron that drives one channel far out, would make the steps of
     that channel's weights coarse. So those get twins, and each weighs a part. The order of neurons changes nothing in
-    the sum; it lets a strip of them have a scale of its own, and, within the strip, the light be neighbours of the heavy
-    (see `quantize_columns` for why that makes steps finer).
+    the sum; it lets a strip of them have a scale of its own and, within the strip, the light be neighbours of the heavy,
+    which makes steps finer (see `quantize_columns`).
     """
     neurons = [
         _neurons(high, np.abs(layer.ffn_output.kernel).max(axis=1))
