@@ -114,8 +114,8 @@ def split_outliers(weights: EncoderWeights, highs: Sequence[Floats]) -> tuple[En
 
     What is then heaviest, often the copies of a single neuron that drives one channel far out, would make the steps of
     that channel's weights coarse. So those get twins, and each weighs a part. The order of neurons changes nothing in
-    the sum; it lets a strip of them have a scale of its own and, within the strip, the light be neighbours of the heavy,
-    which makes steps finer (see `quantize_columns`).
+    the sum; it lets a strip of them have a scale of its own and, within the strip, the light be neighbours of the
+    heavy, which makes steps finer (see `quantize_columns`).
     """
     neurons = [
         _neurons(high, np.abs(layer.ffn_output.kernel).max(axis=1))
