@@ -80,6 +80,7 @@ EVALUATE = {
     "precision": (["--precision", "fp32"], "precision", "fp32"),
     "quiet": (["--quiet"], "said", ""),
 }
+ARRIVING = {"score": SCORE, "tune": TUNE, "train": TRAIN, "evaluate": EVALUATE}
 
 
 def call(*arguments):
@@ -116,6 +117,7 @@ def train(monkeypatch):
         monkeypatch.setattr(ngram_run, "train_ngrams", without_encoder)
         done = call("train", "corpus", "--out", "run", *arguments)
         assert done.exit_code == 0, done.output
+        assert (found["corpus"], found["out"]) == (Path("corpus"), Path("run"))
         return {**found, "said": done.output}
 
     return heard
@@ -141,6 +143,7 @@ def evaluate(monkeypatch):
         monkeypatch.setattr(Screen, "findings", lambda screen, findings: None)
         done = call("evaluate", "model", "corpus", *arguments)
         assert done.exit_code == 0, done.output
+        assert (found["model"], found["corpus"]) == (Path("model"), Path("corpus"))
         file = Path("figures.json")
         return {
             "plots": None,
@@ -179,6 +182,7 @@ def score(monkeypatch):
         monkeypatch.setattr(results, "run_settings", settings)
         done = call("score", "letters", "--out", "rows.jsonl", "--force", *arguments)
         assert done.exit_code == 0, done.output
+        assert (found["model"], found["paths"]) == (None, ["letters"])
         return found
 
     return heard
@@ -201,45 +205,20 @@ def tune(monkeypatch):
         monkeypatch.setattr(tuning, "tune", library)
         done = call("tune", "--model", bundle.path, *arguments)
         assert done.exit_code == 0, done.output
+        assert found["model"] == bundle.path
         return {**found, "said": done.output}
 
     return heard
 
 
-@pytest.mark.parametrize("name", TRAIN)
-def test_every_option_of_train_reaches_the_library(train, name):
-    arguments, key, value = TRAIN[name]
-    assert train()[key] != value
-    heard = train(*arguments)
-    assert heard[key] == value
-    assert (heard["corpus"], heard["out"]) == (Path("corpus"), Path("run"))
-
-
-@pytest.mark.parametrize("name", EVALUATE)
-def test_every_option_of_evaluate_reaches_the_library(evaluate, name):
-    arguments, key, value = EVALUATE[name]
-    assert evaluate()[key] != value
-    heard = evaluate(*arguments)
-    assert heard[key] == value
-    assert (heard["model"], heard["corpus"]) == (Path("model"), Path("corpus"))
-
-
-@pytest.mark.parametrize("name", SCORE)
-def test_every_option_of_score_reaches_the_library(score, name):
-    arguments, key, value = SCORE[name]
-    assert score()[key] != value
-    heard = score(*arguments)
-    assert heard[key] == value
-    assert (heard["model"], heard["paths"]) == (None, ["letters"])
-
-
-@pytest.mark.parametrize("name", TUNE)
-def test_every_option_of_tune_reaches_the_library(tune, name):
-    arguments, key, value = TUNE[name]
-    assert tune()[key] != value
-    heard = tune(*arguments)
-    assert heard[key] == value
-    assert heard["model"].name == "model"
+@pytest.mark.parametrize(
+    ("command", "name"), [(command, name) for command, options in ARRIVING.items() for name in options]
+)
+def test_every_option_reaches_the_library(request, command, name):
+    heard = request.getfixturevalue(command)
+    arguments, key, value = ARRIVING[command][name]
+    assert heard()[key] != value
+    assert heard(*arguments)[key] == value
 
 
 def test_no_option_is_left_out():
