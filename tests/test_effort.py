@@ -22,7 +22,7 @@ from authorid.pipeline import Scorer, _Stream
 
 pytest.importorskip("scipy")
 from authorid import training
-from authorid.attribution import log_softmax, posterior
+from authorid.attribution import log_softmax, ngram_evidence, posterior
 from authorid.training.corpus import load_corpus
 from authorid.training.experts import learn, stack
 from authorid.training.ngram_run import export_ngrams, train_ngrams
@@ -260,6 +260,22 @@ def test_stacking_gives_noise_no_weight():
     sizes = np.full(400, 3000)
     assert stack(good, noise, sizes, truth, base).encoder_weight <= 0.05
     assert stack(good, 2 * np.eye(5)[truth] + noise, sizes, truth, base).encoder_weight > 0.3
+
+
+def test_the_temperature_is_what_the_encoder_changes_about_that_of_the_ngrams():
+    rng = np.random.default_rng(1)
+    truth = rng.integers(0, 5, 3000)
+    ngrams, encoder = (np.eye(5)[truth] + rng.normal(0, 1, (3000, 5)) for _ in range(2))
+    found = stack(ngrams, encoder, np.full(3000, 3000), truth, Decision("experts", ngram_weight=1.0))
+    assert found.encoder_weight > 0
+    alone = ngram_evidence(ngrams, np.full(3000, 3000), found)
+
+    def likeliest(evidence):
+        heats = np.geomspace(0.4, 4, 1000)
+        return heats[np.argmax([log_softmax(evidence / heat)[range(3000), truth].mean() for heat in heats])]
+
+    ratio = likeliest(alone + found.encoder_weight * encoder) / likeliest(alone)
+    assert found.temperature == pytest.approx(ratio, rel=0.01)
 
 
 def test_an_encoder_that_costs_right_answers_is_not_listened_to():
