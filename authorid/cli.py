@@ -555,12 +555,16 @@ def evaluate(
     """Measure MODEL on documents whose authors are known."""
     from authorid.bundle import MANIFEST
     from authorid.console import Screen
+    from authorid.errors import require
     from authorid.training.measure import examine
 
     if not (model / MANIFEST).is_file() and (model / "run.json").is_file():
         _refuse(context, {"effort", "ablation", "precision"}, f"{model} is a training run; this is for bundles")
     if json_file is not None:
         _check_writable(json_file)
+    if plots is not None:
+        require("matplotlib.figure", "train")
+        _make_directory(plots)
     screen = Screen(quiet=quiet)
     with screen.progress("Evaluating") as advance:
         findings = examine(
@@ -576,7 +580,6 @@ def evaluate(
     if json_file is not None:
         _write_json(json_file, findings.to_json())
     if plots is not None:
-        _make_directory(plots)
         findings.plot(plots)
     screen.evaluation(findings.metrics)
     screen.findings(findings)

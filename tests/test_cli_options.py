@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -226,6 +227,18 @@ def test_no_option_is_left_out():
     assert parameters("tune") == {"model", *TUNE}
     assert parameters("train") == {"corpus", "out", *TRAIN}
     assert parameters("evaluate") == {"model", "corpus", *EVALUATE}
+
+
+@pytest.mark.parametrize("lacking", ["matplotlib", "a place"])
+def test_plots_that_cannot_be_drawn_are_known_before_the_evaluation(monkeypatch, lacking):
+    monkeypatch.setattr(measure, "examine", lambda *arguments, **others: pytest.fail("hours of work"))
+    Path("file").write_text("")
+    if lacking == "matplotlib":
+        monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    done = call("evaluate", "model", "corpus", "--plots", "plots" if lacking == "matplotlib" else "file/plots")
+    assert done.exit_code == 1
+    expected = "pip install 'authorid[train]'" if lacking == "matplotlib" else "cannot write there"
+    assert expected in str(done.exception)
 
 
 def test_no_encoder_has_its_own_options(train):
