@@ -21,7 +21,7 @@ import numpy as np
 
 from authorid.bundle import Bundle, Precision, Provider, load_bundle
 from authorid.engine import BUDGETS, Engine, EngineOptions
-from authorid.errors import AuthoridError, BundleNotFoundError
+from authorid.errors import AuthoridError, BundleLacksError
 from authorid.latency import Percentiles
 from authorid.machine import available_cores, cpu_name, peak_rss_mb
 from authorid.pipeline import Scorer
@@ -75,7 +75,7 @@ def run_benchmark(
         model = default_bundle()
     bundle = load_bundle(Path(model))
     if not bundle.graphs:
-        raise BundleNotFoundError(f"{bundle.path}: n-grams only, no encoder to measure; score --stats has their speed")
+        raise BundleLacksError(f"{bundle.path}: n-grams only, no encoder to measure; score --stats has their speed")
     if options.documents is not None and not options.documents.exists():
         raise AuthoridError(f"{options.documents}: there is nothing at that path")
     record: dict[str, Any] = {

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from authorid.errors import BundleCorruptError, BundleNotFoundError, OutputError, reason
+from authorid.errors import BundleCorruptError, BundleLacksError, BundleNotFoundError, OutputError, reason
 from authorid.graphs import check_graph
 from authorid.ngrams import NgramExpert
 from authorid.windows import Windower
@@ -220,7 +220,7 @@ class Bundle:
     def precision(self, wanted: str = "auto", provider: Provider = "cpu") -> Precision:
         """The precision to run on `provider`: `wanted`, or with ``auto`` the fastest there is.
 
-        Raises `BundleNotFoundError` when the bundle has no such graph.
+        Raises `BundleLacksError` when the bundle has no such graph.
         """
         candidates: tuple[Precision, ...] = ("int8", "fp32")
         for candidate in candidates:
@@ -231,7 +231,7 @@ class Bundle:
         if provider != "cpu":
             lacking = "no graph" if wanted == "auto" else lacking
             lacking, hint = f"{lacking} for {provider}", f"; authorid export --{provider} writes them"
-        raise BundleNotFoundError(f"{self.path}: {lacking} in this bundle; it has {have}{hint}")
+        raise BundleLacksError(f"{self.path}: {lacking} in this bundle; it has {have}{hint}")
 
     def graph(self, precision: Precision, provider: Provider = "cpu") -> Path:
         """Path of the graph of that precision in the dialect of `provider`."""

@@ -118,7 +118,7 @@ def choose_provider(bundle: Bundle, options: EngineOptions) -> Provider:
     """The provider that was asked for; with ``auto`` the one that was fastest when tuned, or onnxruntime's own.
 
     ``auto`` chooses only what is installed, runs on this processor and has a graph in the bundle. Raises
-    `MissingExtraError` and `EngineError` when what was asked for is not there, and `BundleNotFoundError` when there is
+    `MissingExtraError` and `EngineError` when what was asked for is not there, and `BundleLacksError` when there is
     no graph at all.
     """
     for provider in PROVIDERS:

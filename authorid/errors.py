@@ -6,6 +6,7 @@
     |- MissingExtraError           an optional dependency is not installed; names the pip line
     |- BundleError                 a model directory cannot be used
     |  |- BundleNotFoundError      there is no bundle at that place
+    |  |- BundleLacksError         it has no such graph, expert or threshold
     |  '- BundleCorruptError       a file, digest, shape or version does not match
     |- EngineError                 onnxruntime could not load or run a graph
     |- CorpusError                 a training or evaluation corpus cannot be used
@@ -28,6 +29,7 @@ __all__ = [
     "AuthoridError",
     "BundleCorruptError",
     "BundleError",
+    "BundleLacksError",
     "BundleNotFoundError",
     "CorpusError",
     "EngineError",
@@ -61,6 +63,10 @@ class BundleError(AuthoridError):
 
 class BundleNotFoundError(BundleError):
     """There is no bundle at the place that was named."""
+
+
+class BundleLacksError(BundleError):
+    """A bundle is sound, but has no graph, expert or threshold of the kind that was asked for."""
 
 
 class BundleCorruptError(BundleError):

@@ -44,7 +44,7 @@ from authorid.bundle import Bundle, load_bundle
 from authorid.documents import Document, Failure, Found, ReadOptions, read, tidy, walk
 from authorid.effort import NO_NUMBER, Effort, Experts, Pending
 from authorid.engine import Engine, EngineOptions
-from authorid.errors import BundleNotFoundError, first_line
+from authorid.errors import BundleLacksError, first_line
 from authorid.intake import Intake
 from authorid.machine import available_cores
 from authorid.patience import Patience
@@ -101,10 +101,10 @@ class Scorer:
             try:
                 self.decision = bundle.decision.with_false_attribution(max_false_attribution)
             except ValueError as error:
-                raise BundleNotFoundError(f"{bundle.path}: {error}; there is no threshold to choose") from None
+                raise BundleLacksError(f"{bundle.path}: {error}; there is no threshold to choose") from None
         self._expert = bundle.expert()
         if effort == "fast" and self._expert is None:
-            raise BundleNotFoundError(f"{bundle.path}: no n-gram expert in this bundle; use --effort full")
+            raise BundleLacksError(f"{bundle.path}: no n-gram expert in this bundle; use --effort full")
         if self._expert is not None and effort == "auto" and not bundle.decision.encoder_weight:
             effort = "fast"  # the encoder has no say
         encoder = bool(bundle.graphs) and effort != "fast"

@@ -15,7 +15,7 @@ from tiny import make_bundle, make_graph, make_tokenizer
 
 from authorid.bundle import check_writable, load_bundle
 from authorid.engine import Engine
-from authorid.errors import BundleCorruptError, BundleNotFoundError, EngineError, OutputError
+from authorid.errors import BundleCorruptError, BundleLacksError, BundleNotFoundError, EngineError, OutputError
 from authorid.pipeline import Scorer
 
 
@@ -97,7 +97,7 @@ def test_a_record_that_makes_no_sense_is_refused(copy, changes):
 
 
 def test_precision_that_is_not_there_says_what_is(bundle):
-    with pytest.raises(BundleNotFoundError, match="no fp32 graph in this bundle; it has int8"):
+    with pytest.raises(BundleLacksError, match="no fp32 graph in this bundle; it has int8"):
         bundle.precision("fp32")
 
 

@@ -16,7 +16,7 @@ from tiny import AUTHORS, make_bundle, prose
 from authorid.batching import Batcher
 from authorid.bundle import BundleCorruptError, Decision, load_bundle
 from authorid.engine import EngineOptions
-from authorid.errors import BundleNotFoundError, OutputError
+from authorid.errors import BundleLacksError, OutputError
 from authorid.ngrams import NgramExpert
 from authorid.pipeline import Scorer, _Stream
 
@@ -199,9 +199,9 @@ def test_an_encoder_without_a_say_is_not_asked(both, documents):
 
 
 def test_fast_needs_ngrams(bundle):
-    with pytest.raises(BundleNotFoundError, match="no n-gram expert"):
+    with pytest.raises(BundleLacksError, match="no n-gram expert"):
         Scorer(bundle, effort="fast")
-    with pytest.raises(BundleNotFoundError, match="unknown authors"):
+    with pytest.raises(BundleLacksError, match="unknown authors"):
         Scorer(bundle, max_false_attribution=0.05)
 
 

@@ -20,7 +20,7 @@ from authorid.cache import recall, remember
 from authorid.cli import app
 from authorid.documents import ReadOptions
 from authorid.engine import Engine, tuning_key
-from authorid.errors import BundleNotFoundError, EngineError, MissingExtraError
+from authorid.errors import BundleLacksError, EngineError, MissingExtraError
 from authorid.machine import available_cores, cpu_flags, cpu_name
 from authorid.results import run_settings
 from authorid.tuning import tune
@@ -187,7 +187,7 @@ def test_auto_is_onnxruntimes_own_where_nothing_was_tuned(both, plugin, amx):
 
 def test_a_bundle_without_a_graph_for_openvino(bundle, plugin, amx):
     with pytest.raises(
-        BundleNotFoundError, match=r"no graph for openvino in this bundle; it has int8; authorid export --openvino"
+        BundleLacksError, match=r"no graph for openvino in this bundle; it has int8; authorid export --openvino"
     ):
         Engine(bundle, OPENVINO)
     assert Engine(bundle).provider == "cpu"

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from authorid.benchmark import BenchOptions, run_benchmark, tables
 from authorid.cli import app
 from authorid.engine import BUDGETS
-from authorid.errors import AuthoridError, BundleNotFoundError
+from authorid.errors import AuthoridError, BundleLacksError
 
 
 def test_bench_shows_tables_and_writes_json(bundle, tmp_path):
@@ -74,7 +74,7 @@ def test_what_cannot_be_measured_is_refused_before_the_work(bundle, tmp_path):
     record["files"][expert.name] = hashlib.sha256(b"").hexdigest()
     shutil.copy(expert, copy)
     (copy / "authorid.json").write_text(json.dumps(record), "utf-8")
-    with pytest.raises(BundleNotFoundError, match="no encoder to measure"):
+    with pytest.raises(BundleLacksError, match="no encoder to measure"):
         run_benchmark(copy)
 
 
