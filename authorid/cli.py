@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
@@ -24,10 +24,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from authorid.attribution import Attribution
     from authorid.console import Screen
     from authorid.interrupts import Interrupts
     from authorid.results import Place
     from authorid.results.resume import Earlier
+    from authorid.stats import RunStats
 
 app = typer.Typer(
     name="authorid",
@@ -216,7 +218,6 @@ def score(
     from authorid.console import Screen
     from authorid.documents import ReadOptions, digest
     from authorid.engine import EngineOptions
-    from authorid.errors import AuthoridError, first_line
     from authorid.interrupts import Interrupts
     from authorid.patience import Patience
     from authorid.pipeline import Scorer
@@ -258,8 +259,7 @@ def score(
         kind = format_for(out or "", form)
         settings = run_settings(scorer, paths, options, form=kind, top=top, evidence=evidence)
         run = RunStats()
-        first: list[Any] = []
-        trouble = None
+        shown: list[Attribution] = []
         started = time.perf_counter()
         with (
             Interrupts(scorer.stop) as interrupts,
@@ -271,24 +271,20 @@ def score(
                 scorer.score(_named(paths, interrupts), options, evidence=evidence, stats=run, recall=output.recall)
             ) as attributions,
         ):
-            try:
-                for attribution in attributions:
-                    with run.stages.stage("write"):
-                        output.write(attribution)
-                    if len(first) < rows:
-                        first.append(attribution)
-                    advance(1)
-                    if fail_fast and attribution.status == "failed":
-                        trouble = f"stopped at the first failure, {attribution.path}: {attribution.error}"
-                        break
-            except (AuthoridError, BrokenPipeError):
-                raise
-            except Exception as error:  # a thread's, passed on: whatever it is, what was finished is safe
-                trouble = f"the run broke off: {type(error).__name__}: {first_line(error)}"
+
+            def take(attribution: Attribution) -> None:
+                with run.stages.stage("write"):
+                    output.write(attribution)
+                if len(shown) < rows:
+                    shown.append(attribution)
+                advance(1)
+
+            trouble = _take_all(attributions, take, fail_fast=fail_fast)
             if trouble is None and interrupts.exit_code is not None:
                 trouble = "interrupted"
             if trouble is None:
                 output.finish()
+        seconds = time.perf_counter() - started
     earlier = output.earlier
     if earlier is not None:
         _tell_resumed(screen, earlier, complete=trouble is None)
@@ -298,19 +294,43 @@ def score(
     about = scorer.describe()
     if earlier is not None:
         about["resumed"] = {"kept": earlier.kept, "changed": earlier.changed, "vanished": earlier.vanished}
-    report = run.report(time.perf_counter() - started, about)
+    report = run.report(seconds, about)
     if stats is not None:
         _write_json(stats, report)
+    _tell_finished(screen, run, shown, report)
+    if run.status["failed"]:
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def _take_all(
+    attributions: Iterable[Attribution], take: Callable[[Attribution], None], *, fail_fast: bool
+) -> str | None:
+    """Pass every row on to `take`. Returns what ended that too early, if anything did."""
+    from authorid.errors import AuthoridError, first_line
+
+    try:
+        for attribution in attributions:
+            take(attribution)
+            if fail_fast and attribution.status == "failed":
+                return f"stopped at the first failure, {attribution.path}: {attribution.error}"
+    except (AuthoridError, BrokenPipeError):
+        raise
+    except Exception as error:  # a thread's, passed on: whatever it is, what was finished is safe
+        return f"the run broke off: {type(error).__name__}: {first_line(error)}"
+    return None
+
+
+def _tell_finished(screen: Screen, run: RunStats, shown: list[Attribution], report: dict[str, Any]) -> None:
+    """What a run that came to its end has found: the first rows, who wrote how many, how long it took."""
     if not run.documents:
         screen.complain("warning: no documents found")
-    elif not quiet:
-        screen.attributions(first, run.documents)
+    else:
+        screen.attributions(shown, run.documents)
         if run.status["scored"]:
             screen.counts(run.authors.most_common(), run.status["scored"])
         screen.statistics(report)
     if run.status["failed"]:
         screen.complain(f"{run.status['failed']} of {run.documents} documents failed; their rows say why")
-        raise typer.Exit(EXIT_SOME_FAILED)
 
 
 def _named(paths: list[str], interrupts: Interrupts) -> Iterator[str]:
