@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -144,52 +144,21 @@ def export_run(
     report("converting the Keras model with tf2onnx")
     model = run.keras_model()
     truth = GraphRunner(reference_graph(model))
-    checks = [_check_reference(truth, model, probe, len(run.authors))]
+    made = _Made([_check_reference(truth, model, probe, len(run.authors))])
     weights = from_keras(model)
     report("emitting the float32 graph")
-    graphs = {"fp32": emit(weights)}
-    plain = best = GraphRunner(graphs["fp32"])
-    checks.append(
-        check_logits(
-            "emitted float32 = reference: largest difference",
-            plain.logits(probe),
-            truth.logits(probe),
-            EMITTED_TOLERANCE,
-        )
-    )
-    alone = "window alone = in a batch"
-    checks.append(check_invariance(f"float32: {alone}", plain, GraphRunner(graphs["fp32"], threads=2), probe))
-    if options.openvino:
-        graphs["openvino-fp32"] = emit(weights, dialect=OPENVINO)
-        spoken = GraphRunner(graphs["openvino-fp32"]).logits(probe)
-        name = "float32 in OpenVINO's dialect = reference: largest difference"
-        checks.append(check_logits(name, spoken, truth.logits(probe), EMITTED_TOLERANCE))
-    calibration = None
+    _make_float32(made, weights, probe, truth.logits(probe), openvino=options.openvino)
     if options.quantize:
         assert corpus is not None and held is not None  # _training_corpus saw to it
         found = _calibrations(run, corpus, windower, weights, options, report)
-        report(f"choosing among {len(found)} ranges on {len(held.documents)} {held.source} documents")
-        expected = plain.logits(held.windows)
-        dialects = (CPU, OPENVINO) if options.openvino else (CPU,)
-        calibration = most_faithful(found, expected, held.windows, held.documents, dialects)
-        graphs["int8"] = emit(calibration.weights, "int8", calibration.ranges)
-        best = GraphRunner(graphs["int8"])
-        checks.append(check_invariance(f"INT8: {alone}", best, GraphRunner(graphs["int8"], threads=2), probe))
-        report(f"comparing INT8 ({calibration.name}) with float32 on these documents")
-        checks += check_documents(best.logits(held.windows), expected, held.documents, held.labels)
-        if options.openvino:
-            report("comparing INT8 in OpenVINO's dialect with float32 on the same documents")
-            graphs["openvino-int8"] = emit(calibration.weights, "int8", calibration.ranges, dialect=OPENVINO)
-            actual = GraphRunner(graphs["openvino-int8"]).logits(held.windows)
-            checks += check_documents(actual, expected, held.documents, held.labels, "INT8 in OpenVINO's dialect")
+        _make_int8(made, found, probe, held, report, openvino=options.openvino)
+    best = made.runners["int8" if options.quantize else "fp32"]
     if not options.force:
-        require_all(checks)
-
+        require_all(made.checks)
     if not options.keep_fp32:
-        graphs = {key: graph for key, graph in graphs.items() if not key.endswith("fp32")}
-    runners = {"fp32": plain, "int8": best}
-    answers = {precision: runners[precision] for precision in ("fp32", "int8") if precision in graphs}
-    names, contents = _graph_files(graphs)
+        made.drop_float32()
+
+    names, contents = _graph_files(made.graphs)
     files: dict[str, bytes | str | Path] = {**contents}
     files |= {name: run.path / name for name in ("config.json", "tokenizer.json")}
     if experts is None:
@@ -208,22 +177,81 @@ def export_run(
         decision=decision,
         ngrams=None if experts is None else NGRAMS,
         graphs=names,
-        golden=tuple(
-            Golden(
-                tuple(int(i) for i in ids),
-                {name: tuple(float(x) for x in runner.run(ids[None])["logits"][0]) for name, runner in answers.items()},
-            )
-            for ids in golden
-        ),
-        provenance=_provenance(run, weights, options, calibration, Path(out)),
+        golden=_golden(golden, made.runners),
+        provenance=_provenance(run, weights, options, made.calibration, Path(out)),
         parity={
-            "ok": all(check.ok for check in checks),
+            "ok": all(check.ok for check in made.checks),
             "documents": held.source if held else None,
-            "checks": [check.to_json() for check in checks],
+            "checks": [check.to_json() for check in made.checks],
         },
     )
-    files["README.md"] = model_card(bundle, files, run.record, checks, options.license_name)
-    return ExportReport(write_bundle(bundle, files, overwrite=options.force), tuple(checks))
+    files["README.md"] = model_card(bundle, files, run.record, made.checks, options.license_name)
+    return ExportReport(write_bundle(bundle, files, overwrite=options.force), tuple(made.checks))
+
+
+@dataclass(slots=True)
+class _Made:
+    """What an export has so far: what was checked, graphs by `graph_key`, and onnxruntime's own by precision."""
+
+    checks: list[Check]
+    graphs: dict[str, bytes] = field(default_factory=dict)
+    runners: dict[str, GraphRunner] = field(default_factory=dict)
+    calibration: Calibration | None = None
+
+    def add(self, precision: str, graph: bytes) -> GraphRunner:
+        """Keep a graph that onnxruntime's own kernels run."""
+        self.graphs[precision], self.runners[precision] = graph, GraphRunner(graph)
+        return self.runners[precision]
+
+    def check_invariance(self, precision: str, name: str, probe: Sequence[Ids]) -> None:
+        """Check that a window alone is what it is in a batch, on any number of threads."""
+        threaded = GraphRunner(self.graphs[precision], threads=2)
+        name = f"{name}: window alone = in a batch"
+        self.checks.append(check_invariance(name, self.runners[precision], threaded, probe))
+
+    def drop_float32(self) -> None:
+        """Forget the float32 graphs, once nothing has to be compared with them any more."""
+        self.graphs = {key: graph for key, graph in self.graphs.items() if not key.endswith("fp32")}
+        self.runners.pop("fp32")
+
+
+def _make_float32(
+    made: _Made, weights: EncoderWeights, probe: Sequence[Ids], expected: npt.NDArray[np.float32], *, openvino: bool
+) -> None:
+    """Add the float32 graphs, which must give `expected`, the logits of the reference, for the windows `probe`."""
+    emitted = made.add("fp32", emit(weights))
+    name = "emitted float32 = reference: largest difference"
+    made.checks.append(check_logits(name, emitted.logits(probe), expected, EMITTED_TOLERANCE))
+    made.check_invariance("fp32", "float32", probe)
+    if openvino:
+        made.graphs["openvino-fp32"] = graph = emit(weights, dialect=OPENVINO)
+        name = "float32 in OpenVINO's dialect = reference: largest difference"
+        made.checks.append(check_logits(name, GraphRunner(graph).logits(probe), expected, EMITTED_TOLERANCE))
+
+
+def _make_int8(
+    made: _Made,
+    found: Sequence[Calibration],
+    probe: Sequence[Ids],
+    held: _Labelled,
+    report: Callable[[str], None],
+    *,
+    openvino: bool,
+) -> None:
+    """Add the INT8 graphs of the most faithful calibration, held to what float32 says of the documents `held`."""
+    report(f"choosing among {len(found)} ranges on {len(held.documents)} {held.source} documents")
+    expected = made.runners["fp32"].logits(held.windows)
+    dialects = (CPU, OPENVINO) if openvino else (CPU,)
+    made.calibration = chosen = most_faithful(found, expected, held.windows, held.documents, dialects)
+    runner = made.add("int8", emit(chosen.weights, "int8", chosen.ranges))
+    made.check_invariance("int8", "INT8", probe)
+    report(f"comparing INT8 ({chosen.name}) with float32 on these documents")
+    made.checks += check_documents(runner.logits(held.windows), expected, held.documents, held.labels)
+    if openvino:
+        report("comparing INT8 in OpenVINO's dialect with float32 on the same documents")
+        made.graphs["openvino-int8"] = graph = emit(chosen.weights, "int8", chosen.ranges, dialect=OPENVINO)
+        actual = GraphRunner(graph).logits(held.windows)
+        made.checks += check_documents(actual, expected, held.documents, held.labels, "INT8 in OpenVINO's dialect")
 
 
 _FILES = {
@@ -334,6 +362,17 @@ def _golden_windows(windower: Windower, length: int) -> list[Ids]:
     sizes = np.unique(np.geomspace(1, content, _GOLDEN_WINDOWS).round().astype(int))
     vocabulary = windower.tokenizer.get_vocab_size()
     return [windower.wrap(rng.integers(0, vocabulary, size, dtype=np.int32)) for size in sizes]
+
+
+def _golden(windows: Sequence[Ids], runners: Mapping[str, GraphRunner]) -> tuple[Golden, ...]:
+    """The windows with their logits by precision."""
+    return tuple(
+        Golden(
+            tuple(int(i) for i in ids),
+            {name: tuple(float(x) for x in runner.run(ids[None])["logits"][0]) for name, runner in runners.items()},
+        )
+        for ids in windows
+    )
 
 
 def _check_reference(truth: GraphRunner, model: Any, probe: Sequence[Ids], authors: int) -> Check:
