@@ -9,7 +9,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from bench.roofline import limits
 from bench.runner import ROOT, Cell, Match, Plan, child_environment, scale
 from bench.workloads import Workload, c50, cut, find_c50, generated
 
-SCHEMA = 2
+SCHEMA = 3
 
 _GRID = tuple(Cell(batch, length) for length in (64, 128, 256, 512) for batch in (1, 2, 4, 8, 32))
 _SMALL_GRID = tuple(Cell(batch, length) for length in (128, 512) for batch in (1, 8))
@@ -46,10 +48,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if environment.reason:
             say(f"no environment for {peer}: {environment.reason}")
     try:
-        record = _run(wanted, peers, environments, cache, say, started)
+        deadline = started + 60 * wanted.minutes
+        record = _run(_Race(wanted, peers, environments, cache, find_c50(ROOT), say, deadline))
     except AuthoridError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
+    record["minutes"] = round((time.monotonic() - started) / 60, 2)
     target: Path = wanted.json or ROOT / "bench" / "results" / ("quick.json" if wanted.quick else "peers.json")
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
@@ -102,63 +106,73 @@ def _speaker(started: float, *, quiet: bool) -> Callable[[str], None]:
     return say
 
 
-def _run(
-    wanted: argparse.Namespace,
-    peers: tuple[str, ...],
-    environments: dict[str, Environment],
-    cache: Path,
-    say: Callable[[str], None],
-    started: float,
-) -> dict[str, Any]:
-    """The whole record."""
-    deadline = started + 60 * wanted.minutes
+@dataclass(frozen=True, slots=True)
+class _Race:
+    """What was asked for and what there is. `c50` is where Reuters C50 is; `deadline` is a time of `time.monotonic`."""
+
+    wanted: argparse.Namespace
+    peers: tuple[str, ...]
+    environments: dict[str, Environment]
+    cache: Path
+    c50: Path | None
+    say: Callable[[str], None]
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """A match to come. `model` makes its weights, when its turn comes; `sweeps` has what is known of contestants."""
+
+    name: str
+    model: Callable[[], Model]
+    workload: Workload
+    plan: Plan
+    tag: str = "main"
+    sweeps: dict[str, Any] = field(default_factory=dict)
+
+
+def _run(race: _Race) -> dict[str, Any]:
+    """The whole record, but for how long it took."""
+    wanted, say = race.wanted, race.say
     record: dict[str, Any] = {
         "schema": SCHEMA,
         "kind": "authorid peers bench",
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": _machine(wanted.threads),
-        "settings": {"quick": wanted.quick, "peers": list(peers)},
+        "settings": {"quick": wanted.quick, "peers": list(race.peers)},
         "environments": {
             name: {"ok": environment.python is not None, "reason": environment.reason, "seconds": environment.seconds}
-            for name, environment in environments.items()
+            for name, environment in race.environments.items()
         },
     }
     say("measuring the machine itself")
-    record["roofline"], record["roofline_reason"] = _roofline(wanted, environments, cache)
-    found = find_c50(ROOT)
-    if wanted.workload == "c50" and found is None:
+    record["roofline"], record["roofline_reason"] = _roofline(race)
+    if wanted.workload == "c50" and race.c50 is None:
         raise AuthoridError("no C50: set AUTHORID_C50 to the directory that holds C50train and C50test")
-    contestants = [contestant for contestant in ALL if contestant.peer in (*peers, OURS)]
-    sweeps: dict[str, dict[str, Any]] = {}
-    record["matches"] = []
+    model = _model(race)
+    record["matches"], record["not_begun"] = [], []
+    for turn, planned in enumerate(_planned(race, model)):
+        if turn and time.monotonic() > race.deadline:
+            say(f"no time left for {planned.name}")
+            record["not_begun"].append(planned.name)
+        else:
+            record["matches"].append(_play(race, planned, record["roofline"]))
+    ours: dict[str, Any] = next((row for row in record["matches"][0]["rows"] if row["contestant"] == "ours-int8"), {})
+    found_for_it = ours.get("setups", {}).get("documents", {"sessions": 0, "threads": 1})
+    shape = {**found_for_it, "total_threads": wanted.threads}
+    counts = (20, 100) if wanted.quick else _COUNTS
+    record["scaling"] = []
+    try:
+        for row in scale(model.bundle, race.cache / f"notes-{max(counts)}", counts, shape, race.cache, say):
+            record["scaling"].append(row)
+    except subprocess.SubprocessError as error:
+        say(f"scaling: {error}")
+    return record
 
-    def play(model: Model, workload: Workload, plan: Plan, tag: str, sweeps: dict[str, Any]) -> Match:
-        say(f"== {model.name} on {workload.name}: {len(workload.documents)} documents")
-        files = model.path / "windows"
-        training = sorted(workload.training.rglob("*.txt"))
-        calibration = files / f"{workload.name}-calibration.npz"
-        cut(training[:: max(1, len(training) // 80)][:80], model.bundle, calibration)
-        match = Match(
-            model=model.path,
-            geometry=model.geometry,
-            vocabulary=model.vocabulary,
-            trained=model.trained and set(workload.labels) <= set(model.author_names),
-            workload=workload,
-            cut=cut(workload.documents, model.bundle, files / f"{workload.name}-{tag}.npz"),
-            calibration=calibration,
-            plan=plan,
-            threads=wanted.threads,
-            cache=cache,
-            environments=environments,
-            say=say,
-            deadline=deadline,
-            sweeps=sweeps,
-        )
-        rows = match.run(contestants)
-        record["matches"].append(_summary(model, match, rows, record["roofline"]))
-        return match
 
-    model = _model(wanted, environments, cache, found, say)
+def _planned(race: _Race, model: Model) -> list[_Planned]:
+    """The matches, in their order; what is found out about contestants in one serves in the next."""
+    wanted, cache = race.wanted, race.cache
     if wanted.quick:
         plan = Plan(
             rounds=2,
@@ -171,35 +185,52 @@ def _run(
             cells=(Cell(1, 16), Cell(4, 16)),
             cell_seconds=0.05,
         )
-        play(model, generated(cache, 10), plan, "quick", sweeps)
-    else:
-        workloads = []
-        if found is not None and wanted.workload != "generated":
-            workloads.append(c50(found, 150))
-        if wanted.workload != "c50":
-            workloads.append(generated(cache, 80))
-        play(model, workloads[0], Plan(cells=_GRID), "main", sweeps)
-        for workload in workloads[1:]:
-            if time.monotonic() > deadline:
-                say(f"no time left for {workload.name}")
-                break
-            play(model, workload, Plan(rounds=2, latency_blocks=0), "main", sweeps)
-        if "keras" in environments and time.monotonic() < deadline:
-            other = prepared("distilbert-base", None, None, model.bundle, environments["keras"], cache, found, say)
-            plan = Plan(rounds=2, warm_windows=32, documents=False, cells=_SMALL_GRID)
-            play(other, generated(cache, 20), plan, "main", {})
-    ours: dict[str, Any] = next((row for row in record["matches"][0]["rows"] if row["contestant"] == "ours-int8"), {})
-    found_for_it = ours.get("setups", {}).get("documents", {"sessions": 0, "threads": 1})
-    shape = {**found_for_it, "total_threads": wanted.threads}
-    counts = (20, 100) if wanted.quick else _COUNTS
-    record["scaling"] = []
-    try:
-        for row in scale(model.bundle, cache / f"notes-{max(counts)}", counts, shape, cache, say):
-            record["scaling"].append(row)
-    except subprocess.SubprocessError as error:
-        say(f"scaling: {error}")
-    record["minutes"] = round((time.monotonic() - started) / 60, 2)
-    return record
+        return [_Planned("generated", lambda: model, generated(cache, 10), plan, "quick")]
+    workloads = []
+    if race.c50 is not None and wanted.workload != "generated":
+        workloads.append(c50(race.c50, 150))
+    if wanted.workload != "c50":
+        workloads.append(generated(cache, 80))
+    sweeps: dict[str, Any] = {}
+    plans = (Plan(cells=_GRID), Plan(rounds=2, latency_blocks=0))
+    matches = [
+        _Planned(f"{model.name} on {workload.name}", lambda: model, workload, plan, sweeps=sweeps)
+        for workload, plan in zip(workloads, plans, strict=False)
+    ]
+    keras = race.environments.get("keras")
+    if keras is not None:
+        distilbert = partial(prepared, "distilbert-base", None, None, model.bundle, keras, cache, race.c50, race.say)
+        plan = Plan(rounds=2, warm_windows=32, documents=False, cells=_SMALL_GRID)
+        matches.append(_Planned("DistilBERT-base on generated", distilbert, generated(cache, 20), plan))
+    return matches
+
+
+def _play(race: _Race, planned: _Planned, roofline: dict[str, float] | None) -> dict[str, Any]:
+    """Hold one match; what the record says of it."""
+    model, workload = planned.model(), planned.workload
+    race.say(f"== {model.name} on {workload.name}: {len(workload.documents)} documents")
+    files = model.path / "windows"
+    training = sorted(workload.training.rglob("*.txt"))
+    calibration = files / f"{workload.name}-calibration.npz"
+    cut(training[:: max(1, len(training) // 80)][:80], model.bundle, calibration)
+    match = Match(
+        model=model.path,
+        geometry=model.geometry,
+        vocabulary=model.vocabulary,
+        trained=model.trained and set(workload.labels) <= set(model.author_names),
+        workload=workload,
+        cut=cut(workload.documents, model.bundle, files / f"{workload.name}-{planned.tag}.npz"),
+        calibration=calibration,
+        plan=planned.plan,
+        threads=race.wanted.threads,
+        cache=race.cache,
+        environments=race.environments,
+        say=race.say,
+        deadline=race.deadline,
+        sweeps=planned.sweeps,
+    )
+    rows = match.run([contestant for contestant in ALL if contestant.peer in (*race.peers, OURS)])
+    return _summary(model, match, rows, roofline)
 
 
 def _machine(threads: int) -> dict[str, Any]:
@@ -213,41 +244,34 @@ def _machine(threads: int) -> dict[str, Any]:
     }
 
 
-def _model(
-    wanted: argparse.Namespace,
-    environments: dict[str, Environment],
-    cache: Path,
-    found: Path | None,
-    say: Callable[[str], None],
-) -> Model:
+def _model(race: _Race) -> Model:
     """The weights that everybody loads."""
-    keras = environments.get("keras")
+    wanted = race.wanted
+    keras = race.environments.get("keras")
     if keras is None or keras.python is None:
-        if wanted.model is not None or set(environments) != {OURS}:
+        if wanted.model is not None or set(race.environments) != {OURS}:
             raise AuthoridError(
                 "the peers' weights are made with Keras, whose environment is not there (--peers none?)"
             )
         from authorid.models import default_bundle
 
-        return from_bundle(wanted.bundle or default_bundle(), cache)
-    return prepared("minilm", wanted.model, wanted.bundle, None, keras, cache, found, say)
+        return from_bundle(wanted.bundle or default_bundle(), race.cache)
+    return prepared("minilm", wanted.model, wanted.bundle, None, keras, race.cache, race.c50, race.say)
 
 
-def _roofline(
-    wanted: argparse.Namespace, environments: dict[str, Environment], cache: Path
-) -> tuple[dict[str, float] | None, str | None]:
+def _roofline(race: _Race) -> tuple[dict[str, float] | None, str | None]:
     """Rates of this machine, measured where onnx and onnxruntime are."""
-    command = ["-m", "bench.roofline", "--threads", str(wanted.threads)]
-    command += ["--seconds", "0.1"] if wanted.quick else []
+    command = ["-m", "bench.roofline", "--threads", str(race.wanted.threads)]
+    command += ["--seconds", "0.1"] if race.wanted.quick else []
     reason = None
     for name in (OURS, "keras"):
-        environment = environments.get(name)
+        environment = race.environments.get(name)
         if environment is None or environment.python is None:
             continue
         run = subprocess.run(
             [str(environment.python), *command],
             cwd=ROOT,
-            env={**child_environment(1, cache)},
+            env={**child_environment(1, race.cache)},
             capture_output=True,
             text=True,
             timeout=300,

@@ -25,6 +25,8 @@ def markdown(record: Mapping[str, Any]) -> str:
         ]
     for match in record["matches"]:
         lines += [*_match(match), ""]
+    for name in record["not_begun"]:
+        lines += [f"Not begun for want of time: {name}.", ""]
     if record["scaling"]:
         lines += ["### Scaling: `authorid score` on short documents, one process each", ""]
         lines += _table(

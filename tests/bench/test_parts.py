@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 import subprocess
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -120,9 +122,27 @@ def test_an_environment_that_cannot_be_installed_is_a_reason(part, tmp_path, mon
     assert not (tmp_path / "tfidf" / "ready").exists()
 
 
+def test_a_race_holds_its_first_match_and_names_those_that_it_had_no_time_for(part, monkeypatch, tmp_path):
+    race = part("__main__")
+    (tmp_path / "C50test" / "Ada").mkdir(parents=True)
+    (tmp_path / "C50test" / "Ada" / "a.txt").write_text("the engine\n")
+    played = []
+    monkeypatch.setattr(race, "_roofline", lambda _: (None, "not here"))
+    monkeypatch.setattr(race, "_model", lambda _: SimpleNamespace(name="m", bundle=tmp_path))
+    monkeypatch.setattr(race, "_play", lambda _, planned, roofline: played.append(planned.name) or {"rows": []})
+    monkeypatch.setattr(race, "scale", lambda *_: [])
+    wanted = race._arguments(["--threads", "1"])
+    environments = {name: SimpleNamespace(python=None, reason=None, seconds=0.0) for name in ("ours", "keras")}
+    over = time.monotonic() - 1
+    record = race._run(race._Race(wanted, ("keras",), environments, tmp_path, tmp_path, lambda _: None, over))
+    assert played == ["m on C50test"]
+    assert record["not_begun"] == ["m on generated", "DistilBERT-base on generated"]
+
+
 def test_the_report_names_what_is_missing(part):
     record = {
         "date": "2026-01-01T00:00:00+00:00", "minutes": 1.0, "roofline": None, "scaling": [],
+        "not_begun": ["DistilBERT"],
         "machine": {"cpu": "X", "cores": 2, "threads": 2, "memory_gb": 4, "versions": {"python": "3"}},
         "matches": [{
             "model": {"name": "m", "weights": "random", "window": 128},
@@ -137,6 +157,7 @@ def test_the_report_names_what_is_missing(part):
     text = part("report").markdown(record)
     assert "Not measured: A: no wheel" in text
     assert "Not measured for want of time: grid" in text
+    assert "Not begun for want of time: DistilBERT." in text
     assert "second over first: documents 0.900 (NOT within 5 %: distrust this table)" in text
 
 

@@ -33,17 +33,17 @@ def record(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict:
 
 
 def test_the_record_has_its_schema(record):
-    assert (record["schema"], record["kind"]) == (2, "authorid peers bench")
+    assert (record["schema"], record["kind"]) == (3, "authorid peers bench")
     assert set(record) == {
         "schema", "kind", "date", "machine", "settings", "environments", "roofline", "roofline_reason", "matches",
-        "scaling", "minutes",
+        "not_begun", "scaling", "minutes",
     }  # fmt: skip
     assert set(record["machine"]) == {"cpu", "cores", "threads", "memory_gb", "versions"}
     assert set(record["roofline"]) == {"int8_gops", "fp32_gops", "copy_gbs"}
     assert all(rate > 0 for rate in record["roofline"].values())
     (match,) = record["matches"]
     assert set(match) == {"model", "workload", "limits", "rows", "referee", "skipped"}
-    assert match["skipped"] == []
+    assert match["skipped"] == record["not_begun"] == []
 
 
 def test_a_row_has_every_measurement(record):
