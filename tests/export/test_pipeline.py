@@ -16,6 +16,7 @@ from authorid.bundle import Decision, load_bundle
 from authorid.engine import Engine, EngineOptions
 from authorid.errors import BundleCorruptError, CorpusError, ExportError, OutputError, ParityError
 from authorid.export import ExportOptions, export_run, pipeline
+from authorid.export.reference import reference_graph
 
 pytestmark = pytest.mark.train
 
@@ -45,6 +46,33 @@ def run(request, corpus, tmp_path_factory):
     return train(corpus, tmp_path_factory.mktemp("runs") / request.param, options)
 
 
+one_family = pytest.mark.parametrize("run", ["bert"], indirect=True)
+"""For what has nothing to do with the family of the encoder."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def converted_once():
+    """Nearly all of an export's time is tf2onnx: it converts a model once, and not in every test."""
+    known: dict[bytes, bytes] = {}
+
+    def reference(model):
+        key = b"".join(value.tobytes() for value in model.get_weights())
+        if key not in known:
+            known[key] = reference_graph(model)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "reference_graph", reference)
+        yield
+
+
+@pytest.fixture(scope="module")
+def report(run, corpus, tmp_path_factory):
+    """What came of exporting the run as most people do; its bundle is for reading only."""
+    out = tmp_path_factory.mktemp("exported") / "bundle"
+    return exported(run, corpus, out, name="letters", license_name="apache-2.0")
+
+
 def exported(run, corpus, out, **options):
     messages: list[str] = []
     report = export_run(run.path, out, ExportOptions(quantize=True, corpus=corpus, **options), messages.append)
@@ -52,10 +80,9 @@ def exported(run, corpus, out, **options):
     return report
 
 
-def test_a_run_becomes_a_bundle_that_answers_as_it_promises(run, corpus, tmp_path):
-    report = exported(run, corpus, tmp_path / "bundle", name="letters", license_name="apache-2.0")
+def test_a_run_becomes_a_bundle_that_answers_as_it_promises(run, report):
     assert report.ok and all(len(row) == 4 for row in report.rows)
-    bundle = load_bundle(tmp_path / "bundle")
+    bundle = load_bundle(report.bundle.path)
     assert {path.name for path in bundle.path.iterdir()} == {
         "README.md",
         "authorid.json",
@@ -90,6 +117,7 @@ def test_a_run_becomes_a_bundle_that_answers_as_it_promises(run, corpus, tmp_pat
             np.testing.assert_allclose(logits, golden.logits[precision], atol=1e-5)
 
 
+@one_family
 def test_int8_is_calibrated_on_several_draws_where_there_are_more_windows_than_it_looks_at(run, corpus, tmp_path):
     exported(run, corpus, tmp_path / "bundle", calibration_windows=8, force=True)
     calibration = load_bundle(tmp_path / "bundle").provenance["calibration"]
@@ -99,27 +127,27 @@ def test_int8_is_calibrated_on_several_draws_where_there_are_more_windows_than_i
     assert all(chosen["agreement"] >= other["agreement"] for other in calibration["tried"].values())
 
 
-def test_the_bundle_tells_the_authors_apart(run, corpus, tmp_path):
+def test_the_bundle_tells_the_authors_apart(report):
     from authorid import Scorer
 
-    exported(run, corpus, tmp_path / "bundle")
     rng = np.random.default_rng(3)
     texts = [" ".join(rng.choice(WORDS[author], 60)) for author in AUTHORS]
-    assert [row.author for row in Scorer.load(tmp_path / "bundle").score_texts(texts)] == list(AUTHORS)
+    assert [row.author for row in Scorer.load(report.bundle.path).score_texts(texts)] == list(AUTHORS)
 
 
-def test_nothing_of_the_machine_or_the_corpus_gets_into_a_bundle(run, corpus, tmp_path):
-    exported(run, corpus, tmp_path / "bundle")
+def test_nothing_of_the_machine_or_the_corpus_gets_into_a_bundle(report, corpus):
+    place = report.bundle.path
     for name in ("authorid.json", "README.md", "config.json"):
-        text = (tmp_path / "bundle" / name).read_text("utf-8")
-        assert str(tmp_path.parent) not in text and str(corpus.parent) not in text
+        text = (place / name).read_text("utf-8")
+        assert str(place.parent) not in text and str(corpus.parent) not in text
         assert "/tmp" not in text
     yaml = pytest.importorskip("yaml")
-    header = yaml.safe_load((tmp_path / "bundle" / "README.md").read_text("utf-8").split("---")[1])
+    header = yaml.safe_load((place / "README.md").read_text("utf-8").split("---")[1])
     assert header["pipeline_tag"] == "text-classification"
     assert {"license", "tags", "metrics"} <= header.keys()
 
 
+@one_family
 def test_a_bundle_may_hold_the_int8_graph_alone(run, corpus, tmp_path):
     bundle = exported(run, corpus, tmp_path / "bundle", keep_fp32=False).bundle
     assert bundle.graphs == {"int8": "model_int8.onnx"}
@@ -155,6 +183,7 @@ def test_graphs_for_openvino_share_the_weights_of_the_others(run, corpus, tmp_pa
         load_bundle(bundle.path)
 
 
+@one_family
 def test_without_int8_openvino_runs_the_float32_graph(run, astray, tmp_path):
     bundle = export_run(astray, tmp_path / "bundle", ExportOptions(openvino=True)).bundle
     assert bundle.graphs == {"fp32": "model.onnx", "openvino-fp32": "model_openvino.onnx"}
@@ -192,6 +221,7 @@ def absurd(weights, windows, seed, methods):
     return [Calibration(weights, dict.fromkeys(sites(weights), Range(-1e6, 1e6)), windows=1, tokens=1, split=0)]
 
 
+@one_family
 def test_a_graph_that_answers_wrongly_is_refused_and_leaves_nothing_behind(run, corpus, tmp_path, monkeypatch):
     monkeypatch.setattr(pipeline, "calibrations", absurd)
     with pytest.raises(ParityError, match="same author"):
@@ -199,6 +229,7 @@ def test_a_graph_that_answers_wrongly_is_refused_and_leaves_nothing_behind(run, 
     assert not list(tmp_path.iterdir())
 
 
+@one_family
 def test_force_writes_it_and_says_so(run, corpus, tmp_path, monkeypatch):
     monkeypatch.setattr(pipeline, "calibrations", absurd)
     report = exported(run, corpus, tmp_path / "bundle", force=True)
@@ -208,6 +239,7 @@ def test_force_writes_it_and_says_so(run, corpus, tmp_path, monkeypatch):
     assert "FAILED" in (tmp_path / "bundle" / "README.md").read_text("utf-8")
 
 
+@one_family
 def test_another_seed_calibrates_on_other_windows(run, corpus, tmp_path, monkeypatch):
     def looked_at(seed):
         looks = []
@@ -229,6 +261,7 @@ def test_another_seed_calibrates_on_other_windows(run, corpus, tmp_path, monkeyp
     assert [len(own) for own in methods] == [3, 1, 1, 1], "what clips is tried once"
 
 
+@one_family
 def test_int8_on_other_documents(run, corpus, tmp_path):
     other = write_corpus(tmp_path / "other", documents=9, seed=4)
     report = exported(run, corpus, tmp_path / "bundle", verify_on=other, verify_documents=20)
@@ -240,10 +273,12 @@ def test_int8_on_other_documents(run, corpus, tmp_path):
         exported(run, corpus, tmp_path / "again", verify_on=other)
 
 
+@one_family
 def test_the_corpus_is_found_where_the_run_says_it_was(run, tmp_path):
     assert export_run(run.path, tmp_path / "bundle", ExportOptions(quantize=True)).ok
 
 
+@one_family
 def test_what_cannot_be_exported_is_refused_at_once(run, astray, corpus, tmp_path):
     with pytest.raises(ExportError, match="--corpus"):
         export_run(astray, tmp_path / "bundle", ExportOptions(quantize=True))
@@ -259,6 +294,7 @@ def test_what_cannot_be_exported_is_refused_at_once(run, astray, corpus, tmp_pat
     assert not (tmp_path / "bundle").exists()
 
 
+@one_family
 def test_float32_goes_on_without_a_corpus_that_has_changed(run, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(run.path, copy)
