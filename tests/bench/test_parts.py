@@ -125,7 +125,8 @@ def test_an_environment_that_cannot_be_installed_is_a_reason(part, tmp_path, mon
 def test_a_race_holds_its_first_match_and_names_those_that_it_had_no_time_for(part, monkeypatch, tmp_path):
     race = part("__main__")
     (tmp_path / "C50test" / "Ada").mkdir(parents=True)
-    (tmp_path / "C50test" / "Ada" / "a.txt").write_text("the engine\n")
+    for number in range(150):
+        (tmp_path / "C50test" / "Ada" / f"{number}.txt").write_text("the engine\n")
     played = []
     monkeypatch.setattr(race, "_roofline", lambda _: (None, "not here"))
     monkeypatch.setattr(race, "_model", lambda _: SimpleNamespace(name="m", bundle=tmp_path))
