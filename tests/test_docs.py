@@ -60,10 +60,18 @@ def test_every_extra_for_users_is_in_the_readme():
     assert told == extras - {"test", "dev"}
 
 
+def anchors(page: Path) -> set[str]:
+    """What links can point at in a page: its headings, in lower case, words joined by hyphens."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_links_between_pages_lead_somewhere():
     for page in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "models").glob("*.md")):
-        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+        for target, place in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", page.read_text("utf-8")):
+            there = page.parent / target if target else page
+            assert there.exists(), f"{page.name} links to {target}"
+            assert not place or place in anchors(there), f"{page.name} links to {target}#{place}"
 
 
 def test_the_version_is_said_once_and_the_same():
