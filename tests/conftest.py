@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis import settings
 from tiny import make_bundle
 
 from authorid.bundle import Bundle
+from authorid.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -51,6 +53,22 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A real bundle of a few kilobytes: three authors, told apart by their favourite words."""
     return make_bundle(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture
+def score(
+    bundle: Bundle, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[..., tuple[int, str, str]]:
+    """Runs `authorid score ... --model TINY` in this process; gives (exit code, stdout, stderr)."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def call(*arguments: object, model: Path = bundle.path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["authorid", "score", *map(str, arguments), "--model", str(model)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        return int(left.value.code or 0), *capfd.readouterr()
+
+    return call
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,6 @@ from command import command, environment, run
 from tiny import AUTHORS, make_bundle, prose
 
 from authorid.attribution import Attribution
-from authorid.cli import main
 from authorid.stats import RunStats
 
 
@@ -31,20 +30,6 @@ def corpus(tmp_path):
         path.parent.mkdir(exist_ok=True)
         path.write_text(prose(AUTHORS[number % 3], 40, number))
     return tmp_path / "docs"
-
-
-@pytest.fixture
-def score(bundle, capfd, monkeypatch, tmp_path):
-    """Runs `authorid score ... --model TINY` in this process; gives (exit code, stdout, stderr)."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-    def call(*arguments, model=bundle.path):
-        monkeypatch.setattr(sys, "argv", ["authorid", "score", *map(str, arguments), "--model", str(model)])
-        with pytest.raises(SystemExit) as exit:
-            main()
-        return exit.value.code or 0, *capfd.readouterr()
-
-    return call
 
 
 def read_csv(path):

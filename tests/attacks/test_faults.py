@@ -17,7 +17,6 @@ from command import PLAIN, command, environment, run
 from tiny import AUTHORS, prose
 
 from authorid import EngineOptions, Scorer, documents
-from authorid.cli import main
 from authorid.documents import Found, ReadOptions, read
 from authorid.results import durable
 from authorid.results import journal as journals
@@ -30,19 +29,6 @@ def corpus(tmp_path):
         path.parent.mkdir(exist_ok=True)
         path.write_text(prose(AUTHORS[number % 3], 40, number))
     return tmp_path / "docs"
-
-
-@pytest.fixture
-def score(bundle, capfd, monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-    def call(*arguments, model=bundle.path):
-        monkeypatch.setattr(sys, "argv", ["authorid", "score", *map(str, arguments), "--model", str(model)])
-        with pytest.raises(SystemExit) as exit:
-            main()
-        return exit.value.code or 0, capfd.readouterr().err
-
-    return call
 
 
 @pytest.fixture
@@ -83,7 +69,7 @@ def test_a_disk_that_fails_is_a_clear_error_and_the_run_can_be_resumed(
     monkeypatch.setattr(journals, "_SYNC_SHARE", 1e9)
     with monkeypatch.context() as patch:
         patch.setattr(durable, seam, after(calls, error)(getattr(durable, seam)))
-        code, message = score(corpus, "--out", tmp_path / "out.csv", "-q")
+        code, _, message = score(corpus, "--out", tmp_path / "out.csv", "-q")
     if (seam, calls) in (("create", 3), ("publish", 3)):
         assert code == 0  # the run has no third file to make
         return
@@ -109,7 +95,7 @@ def test_a_disk_that_takes_half_a_line_loses_only_that_line(tmp_path, score, cor
     os_write = os.write
     with monkeypatch.context() as patch:
         patch.setattr(durable.os, "write", short)
-        code, message = score(corpus, "--out", tmp_path / "out.csv", "-q")
+        code, _, message = score(corpus, "--out", tmp_path / "out.csv", "-q")
     assert code == 1
     assert "no space left on device" in message
     assert "rows are safe in out.csv.journal" in message
@@ -124,7 +110,7 @@ def test_rows_that_the_disk_did_not_take_at_the_last_are_not_called_safe(tmp_pat
     monkeypatch.setattr(journals, "_FLUSH_SECONDS", 3600.0)
     with monkeypatch.context() as patch:
         patch.setattr(durable, "write_all", after(1, errno.ENOSPC)(durable.write_all))
-        code, message = score(corpus, "--out", tmp_path / "out.csv", "-q", "--fail-fast")
+        code, _, message = score(corpus, "--out", tmp_path / "out.csv", "-q", "--fail-fast")
     assert code == 1
     assert "; 0 rows are safe; what came after could not be written: no space left on device. To go on:" in message
     (corpus / "09.txt").write_bytes(document)
@@ -179,7 +165,7 @@ def test_standard_output_that_is_full(bundle, corpus, tmp_path):
 def test_an_output_directory_that_becomes_unwritable(score, corpus, tmp_path, whole, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(durable, "publish", after(1, errno.EACCES)(durable.publish))
-        code, message = score(corpus, "--out", tmp_path / "out.csv", "-q")
+        code, _, message = score(corpus, "--out", tmp_path / "out.csv", "-q")
     assert code == 1
     assert "permission denied. 30 rows are safe" in message
     assert score(corpus, "--out", tmp_path / "out.csv", "--resume")[0] == 0
@@ -299,7 +285,7 @@ def test_a_threads_error_is_a_clear_message_and_the_run_can_be_resumed(
 
     with monkeypatch.context() as patch:
         patch.setattr(place, broken)
-        code, message = score(corpus, "--out", tmp_path / "out.csv", "-q")
+        code, _, message = score(corpus, "--out", tmp_path / "out.csv", "-q")
     assert code == 1
     assert "error: the run broke off: RuntimeError: a bug; 0 rows are safe. To go on: authorid score" in message
     assert "Traceback" not in message
@@ -345,7 +331,7 @@ def test_out_of_memory_on_one_document_is_its_row(bundle, score, corpus, tmp_pat
 
     monkeypatch.setattr("authorid.engine.Engine.run", never)
     monkeypatch.setattr("authorid.engine.Engine._check_golden", lambda *_: None)
-    code, message = score(corpus, "--out", tmp_path / "out.csv", "-q")
+    code, _, message = score(corpus, "--out", tmp_path / "out.csv", "-q")
     assert code == 3
     assert (tmp_path / "out.csv").read_text().count("the model failed on this document: bad allocation") == 30
     assert "30 of 30 documents failed" in message
@@ -397,7 +383,7 @@ def test_a_corrupt_model_is_a_clear_error_and_leaves_nothing_behind(bundle, scor
     with (broken / "model_int8.onnx").open("r+b") as stream:
         stream.seek(100)
         stream.write(b"\0\0\0\0")
-    code, message = score(corpus, "--out", tmp_path / "out.csv", model=broken)
+    code, _, message = score(corpus, "--out", tmp_path / "out.csv", model=broken)
     assert code == 1
     assert "SHA-256" in message
     assert "Traceback" not in message
@@ -411,7 +397,7 @@ def test_a_missing_execution_provider_is_a_clear_error(score, corpus, tmp_path, 
         raise RuntimeError("Execution provider is not available on this machine\nstack\nstack")
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", refuse)
-    code, message = score(corpus, "--out", tmp_path / "out.csv")
+    code, _, message = score(corpus, "--out", tmp_path / "out.csv")
     assert code == 1
     assert "Execution provider is not available on this machine" in message
     assert "stack" not in message
