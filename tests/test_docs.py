@@ -54,6 +54,21 @@ def test_every_exported_name_is_in_the_library_page(name):
     assert getattr(authorid, name).__doc__
 
 
+def test_the_examples_of_the_library_page_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "one.txt").write_text("The bank said on Monday that it would sell its shares.\n")
+    page = (ROOT / "docs" / "library.md").read_text("utf-8")
+    scoring, writing, training = re.findall(r"^```python$(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    names: dict[str, object] = {}
+    exec(scoring, names)
+    assert "letters/one.txt" in capsys.readouterr().out
+    exec(writing, names)
+    header, row = (tmp_path / "results.csv").read_text("utf-8").splitlines()
+    assert header.startswith("path,status,author,") and row.startswith("letters/one.txt,scored,")
+    compile(training, "library.md", "exec")  # takes a corpus and a checkpoint: see tests/training
+
+
 def test_every_extra_for_users_is_in_the_readme():
     extras = set(tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"])
     told = set(re.findall(r"^\| `authorid\[(\w+)\]`", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE))
