@@ -23,6 +23,8 @@ Messages say what happened, to which file, and what to do about it.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterable
+from importlib.util import find_spec
 from types import ModuleType
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "OutputError",
     "ParityError",
     "RunError",
+    "expect",
     "first_line",
     "reason",
     "require",
@@ -105,6 +108,13 @@ def first_line(error: BaseException) -> str:
 def reason(error: OSError) -> str:
     """What the system says went wrong, for the middle of a message."""
     return (error.strerror or str(error)).lower()
+
+
+def expect(modules: Iterable[str], extra: str) -> None:
+    """Raise `MissingExtraError` for the first of the packages `modules` that is not installed; imports none of them."""
+    for module in modules:
+        if find_spec(module) is None:
+            raise MissingExtraError(module, extra)
 
 
 def require(module: str, extra: str) -> ModuleType:

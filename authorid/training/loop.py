@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from authorid.attribution import log_softmax
 from authorid.bundle import NGRAMS
-from authorid.errors import CorpusError, RunError
+from authorid.errors import CorpusError, RunError, expect
 from authorid.evaluation import Metrics, evaluate_predictions
 from authorid.training import checkpoint
 from authorid.training.backbone import load_backbone, load_tokenizer, resolve_base_model, weights_sha256
@@ -59,6 +59,10 @@ class Progress:
 Report = Callable[[Progress], None]
 
 
+_PACKAGES = ("tensorflow", "keras", "keras_hub", "safetensors", "scipy", "matplotlib")
+"""What a training needs, from its first step to its last plot."""
+
+
 def train(
     corpus: Path,
     out: Path,
@@ -76,6 +80,8 @@ def train(
     at `out`, if that is a run. With `test_corpus` the finished model is measured on it, for the record only.
     Raises `CorpusError`, `RunError`, `OutputError`, `BaseModelError` and `MissingExtraError`.
     """
+    # Before anything is read, or fetched: who waits for a base model wants to hear this first.
+    expect(_PACKAGES, "train")
     out = Path(out)
     told: Report = report or (lambda progress: None)
     check_place(out, resume=resume, force=force)

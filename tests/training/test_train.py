@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from checkpoints import AUTHORS, FAMILIES, write_checkpoint, write_corpus
 
-from authorid.errors import CorpusError, RunError
+from authorid.errors import CorpusError, MissingExtraError, RunError
 from authorid.training import Run, TrainingOptions, load_corpus, train
 
 pytestmark = pytest.mark.train
@@ -187,6 +187,14 @@ def test_places_that_are_not_runs_are_left_alone(tmp_path, bases, corpus):
     with pytest.raises(CorpusError):
         train(tmp_path / "no corpus", tmp_path / "run", options)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("missing", ["keras_hub", "matplotlib"])
+def test_a_package_that_is_missing_is_told_before_anything_is_fetched(tmp_path, corpus, monkeypatch, missing):
+    monkeypatch.setattr("authorid.errors.find_spec", lambda name: None if name == missing else object())
+    monkeypatch.setattr("authorid.training.loop.resolve_base_model", lambda _: pytest.fail("fetched"))
+    with pytest.raises(MissingExtraError, match=rf"{missing}.*pip install 'authorid\[train\]'"):
+        train(corpus, tmp_path / "run", windows("somebody/something"))
 
 
 def test_models_and_corpora_that_do_not_fit(tmp_path, bases, corpus):
