@@ -9,7 +9,6 @@ import pytest
 from tiny import AUTHORS, prose
 
 from authorid import Scorer
-from authorid.errors import BundleNotFoundError
 from authorid.models import default_bundle
 from authorid.results import open_writer, reserve
 
@@ -25,10 +24,7 @@ TELLING = 0.0075
 
 @pytest.fixture(scope="module")
 def scorer():
-    try:
-        return Scorer.load(default_bundle(), effort="fast")  # the less else there is to do, the worse
-    except BundleNotFoundError as error:
-        pytest.skip(str(error))
+    return Scorer.load(default_bundle(), effort="fast")  # the less else there is to do, the worse
 
 
 def with_journal(scorer, corpus, out):
