@@ -441,6 +441,13 @@ def train(
         PoolingChoice | None,
         typer.Option(help="What of a window is classified: its first token, or the mean of its tokens.  [first]"),
     ] = None,
+    funnel: Annotated[
+        bool | None,
+        typer.Option(
+            "--funnel/--no-funnel",
+            help="After a third of the layers, go on with every second token or with all.  [yes; seed: no]",
+        ),
+    ] = None,
     validation_split: Annotated[float, typer.Option(help="Share of documents held out; 0: none.")] = 0.2,
     validation: Annotated[
         SplitChoice | None,
@@ -496,6 +503,7 @@ def train(
         "window": window,
         "stride": stride,
         "pooling": None if pooling is None else pooling.value,
+        "funnel": funnel,
         "topic_dropout": topic_dropout,
         "residual": residual,
         "validation_how": None if validation is None else validation.value,

@@ -97,8 +97,8 @@ Ranges = Mapping[str, Range]
 METADATA_DIALECT = "authorid.dialect"
 """Metadata key of emitted graphs; its value is their dialect."""
 
-MIN_LENGTH = 2
-"""Fewest tokens in a window. ``[CLS] token [SEP]`` has three."""
+MIN_LENGTH = 3
+"""Fewest tokens in a window: ``[CLS] token [SEP]``. Half of them are two rows still."""
 
 STRIP = 384
 """Neurons of the inner layer that are computed together in INT8: 512 tokens of them are 0.8 MB in float32."""
@@ -124,7 +124,8 @@ def layer_nodes(dialect: Dialect, precision: Precision, inner: int) -> dict[str,
     """Nodes of one layer with `inner` neurons between its feed-forward matmuls.
 
     One Mul more for each range with a divisor. The last layer of a ``first`` pooling has one Gather more (two in INT8):
-    from there on only the first two tokens are computed.
+    from there on only the first two tokens are computed. So has the layer in which every second token is left out, a
+    Slice, unless it is that last one.
     """
     nodes = {"LayerNormalization": 2, "Softmax": 1, "Gelu": 1, "Sum": 2}
     parts = len(strips(inner)) if precision == "int8" else 1
@@ -146,6 +147,9 @@ def strips(inner: int) -> list[slice]:
     edges = [STRIP * number for number in range(max(1, inner // STRIP))] + [inner]
     return [slice(start, stop) for start, stop in pairwise(edges)]
 
+
+Kept = Literal["all", "every second", "first two"]
+"""Of which tokens a layer goes on."""
 
 _MICROSOFT = "com.microsoft"
 _OPSET = 20
@@ -268,6 +272,14 @@ class _Graph:
         """
         rows = self.op("Cast", [self.op("Gather", [table, ids], "tokens/rows")], "tokens/floats", to=1)
         return self.op("Mul", [rows, self.op("Gather", [scales, ids], "tokens/steps")], "tokens")
+
+    def some(self, x: str, kept: Kept, name: str) -> str:
+        """Some of the tokens of `x`."""
+        if kept == "first two":
+            return self.op("Gather", [x, self.const("first_two", [0, 1], np.int64)], name, axis=self.token_axis)
+        ends = self.const("zero", [0], np.int64), self.const("end", [np.iinfo(np.int64).max], np.int64)
+        along, step = self.const("token_axis", [self.token_axis], np.int64), self.const("second", [2], np.int64)
+        return self.op("Slice", [x, *ends, along, step], name)
 
     def matmul_input(self, x: str, site: str) -> str:
         """Make float32 `x` ready to enter the matmuls of `site`."""
@@ -465,17 +477,24 @@ def _embeddings(graph: _Graph, weights: EncoderWeights) -> str:
     return graph.norm(summed, weights.embedding_norm, "embeddings/norm", weights.epsilon)
 
 
+def _kept(weights: EncoderWeights, index: int) -> Kept:
+    """Of which of its tokens a layer computes the states."""
+    if index == len(weights.layers) - 1 and weights.head.pooling == "first":
+        return "first two"
+    return "every second" if index == weights.halved else "all"
+
+
 def _layer(graph: _Graph, weights: EncoderWeights, index: int, x: str) -> str:
-    """One transformer layer: states of all tokens, or of two from the last layer when only those are used."""
+    """One transformer layer: states of its tokens, or of those that are used from there on (`_kept`)."""
     layer, name = weights.layers[index], f"layer_{index}"
     states = graph.matmul_input(x, f"{name}/input")
     keys = graph.linear(states, layer.k, f"{name}/k", f"{name}/input")
     values = graph.linear(states, layer.v, f"{name}/v", f"{name}/input")
-    if index == len(weights.layers) - 1 and weights.head.pooling == "first":
-        two, axis = graph.const("first_two", [0, 1], np.int64), graph.token_axis
-        rows = graph.op("Gather", [x, two], f"{name}/first_rows", axis=axis)
+    kept = _kept(weights, index)
+    if kept != "all":
         quantized = states != x
-        states = graph.op("Gather", [states, two], f"{name}/input/first_rows", axis=axis) if quantized else rows
+        rows = graph.some(x, kept, f"{name}/{kept}")
+        states = graph.some(states, kept, f"{name}/input/{kept}") if quantized else rows
         x = rows
     queries = graph.linear(states, layer.q, f"{name}/q", f"{name}/input")
     y = graph.attention(queries, keys, values, weights.heads, weights.width, f"{name}/context", f"{name}/attention")

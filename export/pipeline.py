@@ -443,6 +443,7 @@ def _provenance(
         "base_model": dict(record.get("base_model", {})),
         "corpus": corpus,
         "recipe": record.get("recipe"),
+        "funnel": weights.halved is not None,
         "parameters": weights.parameters,
         "seeds": {"training": record.get("seed"), "export": options.seed},
         "versions": {"training": dict(record.get("versions", {})), "export": versions},

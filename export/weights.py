@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.errors import ExportError, require
+from authorid.training.funnel import FUNNEL
 from authorid.training.model import Pooling
 
 __all__ = ["Dense", "EncoderWeights", "Floats", "GeluKind", "Head", "LayerWeights", "Norm", "from_keras"]
@@ -77,7 +78,8 @@ class EncoderWeights:
     """A BERT-like encoder with its classification head.
 
     `token_embedding` is [vocabulary, h]; `position_embedding` is [positions, h] and already holds BERT's segment
-    row 0, because one window is always one segment. `epsilon` is that of all layer normalisations.
+    row 0, because one window is always one segment. `epsilon` is that of all layer normalisations. From the layer with
+    index `halved` on every second token is left out; None: all are computed (`authorid.training.funnel`).
     """
 
     family: Family
@@ -89,6 +91,7 @@ class EncoderWeights:
     embedding_norm: Norm
     layers: tuple[LayerWeights, ...]
     head: Head
+    halved: int | None = None
 
     @property
     def vocabulary(self) -> int:
@@ -150,6 +153,9 @@ def from_keras(model: Any) -> EncoderWeights:
         positions = _array(both.position_embedding.position_embeddings)
     else:
         raise ExportError("the model is neither a BertBackbone nor a DistilBertBackbone with a head")
+    funnel = layers.get(FUNNEL)
+    if funnel is not None:
+        layers[funnel.encoder.name] = funnel.encoder
     encoders: list[Any] = []
     while (name := f"transformer_layer_{len(encoders)}") in layers:
         encoders.append(layers[name])
@@ -173,6 +179,7 @@ def from_keras(model: Any) -> EncoderWeights:
         embedding_norm=_norm(layers["embeddings_layer_norm"]),
         layers=tuple(_layer(encoder) for encoder in encoders),
         head=_head(layers),
+        halved=None if funnel is None else encoders.index(funnel.encoder),
     )
 
 

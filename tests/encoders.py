@@ -11,21 +11,24 @@ if TYPE_CHECKING:
 
 AUTHORS, POSITIONS, VOCABULARY = 7, 64, 120
 SHAPES = {
-    # name: family, layers, heads, width, inner width, pooling, hidden activation
-    "bert-mean": ("bert", 3, 5, 40, 72, "mean", None),
-    "bert-first": ("bert", 2, 3, 48, 96, "first", "tanh"),
-    "bert-strips": ("bert", 2, 4, 32, 2 * 384 + 13, "mean", None),
-    "bert-odd": ("bert", 1, 5, 35, 51, "mean", "tanh"),
-    "distilbert-mean": ("distilbert", 1, 2, 32, 64, "mean", "relu"),
-    "distilbert-first": ("distilbert", 3, 5, 40, 77, "first", "relu"),
+    # name: family, layers, heads, width, inner width, pooling, hidden activation, funnel
+    "bert-mean": ("bert", 3, 5, 40, 72, "mean", None, False),
+    "bert-first": ("bert", 2, 3, 48, 96, "first", "tanh", False),
+    "bert-strips": ("bert", 2, 4, 32, 2 * 384 + 13, "mean", None, False),
+    "bert-odd": ("bert", 1, 5, 35, 51, "mean", "tanh", False),
+    "distilbert-mean": ("distilbert", 1, 2, 32, 64, "mean", "relu", False),
+    "distilbert-first": ("distilbert", 3, 5, 40, 77, "first", "relu", False),
+    "bert-funnel": ("bert", 4, 4, 32, 384 + 20, "first", None, True),
+    "distilbert-funnel": ("distilbert", 3, 3, 36, 60, "mean", "relu", True),
 }
 
 
 def random_weights(name: str) -> EncoderWeights:
     """An encoder of that shape, made without Keras."""
     from authorid.export.weights import Dense, EncoderWeights, Head, LayerWeights, Norm
+    from authorid.training.funnel import first_halved
 
-    family, layers, heads, width, inner, pooling, activation = SHAPES[name]
+    family, layers, heads, width, inner, pooling, activation, funnel = SHAPES[name]
     rng = np.random.default_rng(2)
 
     def numbers(*shape: int) -> np.ndarray:
@@ -51,6 +54,7 @@ def random_weights(name: str) -> EncoderWeights:
         embedding_norm=norm(),
         layers=tuple(layer() for _ in range(layers)),
         head=Head(pooling, dense(width, width) if activation else None, activation, dense(width, AUTHORS)),
+        halved=first_halved(layers) if funnel else None,
     )
 
 

@@ -32,6 +32,7 @@ TRAIN = {
     "window": (["--window", "64"], "window", 64),
     "stride": (["--stride", "9"], "stride", 9),
     "pooling": (["--pooling", "mean"], "pooling", "mean"),
+    "funnel": (["--no-funnel"], "funnel", False),
     "validation_split": (["--validation-split", "0"], "validation_split", 0.0),
     "validation": (["--validation", "random"], "validation_how", "random"),
     "label_smoothing": (["--label-smoothing", "0.25"], "label_smoothing", 0.25),

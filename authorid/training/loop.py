@@ -107,7 +107,7 @@ def train(
     if options.freeze_embeddings:
         freeze_embeddings(backbone)
     head = _head(geometry, options)
-    model = build_classifier(backbone, len(known.authors), options.pooling, head, options.dropout)
+    model = build_classifier(backbone, len(known.authors), options.pooling, head, options.dropout, options.funnel)
     evidence = None
     trained = model
     if options.residual:
@@ -139,7 +139,7 @@ def train(
     _fit(trained, examples, options, history, held, lambda: checkpoint.save(out, trained, plan, history), told)
 
     # The policy of the layers stays behind: what is kept is float32 throughout.
-    plain = build_classifier(geometry, len(known.authors), options.pooling, head, options.dropout)
+    plain = build_classifier(geometry, len(known.authors), options.pooling, head, options.dropout, options.funnel)
     plain.set_weights(model.get_weights())
     metrics = {name: values[-1] for name, values in history.items()}
     measured = None

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from authorid.errors import RunError
 from authorid.training.backbone import FAMILIES
+from authorid.training.funnel import halved_states
 from authorid.training.keras_setup import import_keras, import_keras_hub
 
 __all__ = [
@@ -99,6 +100,7 @@ def build_classifier(
     pooling: Pooling = "first",
     hidden_activation: str | None = None,
     dropout: float = 0.1,
+    funnel: bool = False,
 ) -> Any:
     """Build a Keras functional model: token windows -> float32 logits [b, authors].
 
@@ -106,11 +108,15 @@ def build_classifier(
     int32 [b, s]: ``token_ids``, ``padding_mask`` (1 = token) and, for BERT, ``segment_ids``. Layers by name:
     "backbone"; "pooling" (masked mean over tokens, only for ``pooling="mean"``); "head_hidden" (only with a
     `hidden_activation`); "logits". ``pooling="first"`` takes the state of the first token, and its hidden
-    layer starts from BERT's pretrained pooler where there is one.
+    layer starts from BERT's pretrained pooler where there is one. With `funnel`, every second token is left out
+    from a third of the layers on (`authorid.training.funnel`), and the backbone's layers are the model's own.
     """
     keras = import_keras()
     backbone = build_backbone(encoder) if isinstance(encoder, Geometry) else encoder
-    states = backbone(backbone.input)
+    if funnel:
+        states, mask = halved_states(backbone)
+    else:
+        states, mask = backbone(backbone.input), backbone.input["padding_mask"]
     pooler = None
     if isinstance(states, dict):
         states = states["sequence_output"]
@@ -118,7 +124,7 @@ def build_classifier(
         pooler.trainable = False  # not on the path to the logits
     if pooling == "mean":
         layer = keras.layers.GlobalAveragePooling1D(dtype="float32", name="pooling")
-        vector = layer(states, mask=backbone.input["padding_mask"])
+        vector = layer(states, mask=mask)
     else:
         vector = states[:, 0, :]
     hidden = None

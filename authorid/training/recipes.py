@@ -27,6 +27,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
                 "seed": 1,
                 "window": 128,
                 "pooling": "first",
+                "funnel": True,
                 "weight_decay": 0.01,
                 "warmup": 0.1,
                 "freeze_embeddings": True,
@@ -45,6 +46,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
                 "seed": 1000,
                 "window": 512,
                 "pooling": "first",
+                "funnel": False,
                 "weight_decay": 0.0,
                 "warmup": 0.0,
                 "freeze_embeddings": False,
@@ -75,8 +77,8 @@ class TrainingOptions:
 
     `window` and `stride` count tokens (`window` with its two special tokens). `pooling` makes one vector of a window:
     the state of its ``first`` token, of which the fast graph's last layer then computes nothing but that, or the
-    ``mean`` over its tokens. `validation_split` is a share
-    of documents, 0 trains on all of them; `validation_how` says which: ``random`` ones, each author's ``last`` by file
+    ``mean`` over its tokens. With `funnel`, only every second token goes on after a third of the layers
+    (`authorid.training.funnel`). `validation_split` is a share of documents, 0 trains on all of them; `validation_how` says which: ``random`` ones, each author's ``last`` by file
     name, or ``shifted`` ones, the last where file names carry numbers and else those at one end of the author's main
     change of subject. `topic_dropout` is the highest rate at which a training window loses
     the words that are not among the corpus' 1,000 commonest tokens (0 = off); `dropout` is that of the head.
@@ -92,6 +94,7 @@ class TrainingOptions:
     window: int = _BY_RECIPE
     stride: int = _BY_RECIPE
     pooling: Pooling = _BY_RECIPE
+    funnel: bool = _BY_RECIPE
     validation_split: float = 0.2
     validation_how: SplitHow = _BY_RECIPE
     weight_decay: float = _BY_RECIPE
@@ -127,13 +130,14 @@ class TrainingOptions:
     def from_json(cls, record: Mapping[str, Any]) -> TrainingOptions:
         """Rebuild from `to_json`; raises `RunError` on unknown or missing options.
 
-        Options that do not name a pooling are of a time when windows were always averaged.
+        Options that do not name a pooling are of a time when windows were always averaged; those without a funnel, when
+        there was none.
         """
         unknown = set(record) - {field.name for field in fields(cls)}
         if unknown:
             raise RunError(f"unknown training options: {', '.join(sorted(unknown))}")
         try:
-            return cls(**({} if record.get("recipe") == "seed" else {"pooling": "mean"}) | dict(record))
+            return cls(**{"funnel": False} | ({} if record.get("recipe") == "seed" else {"pooling": "mean"}) | dict(record))
         except TypeError as error:
             raise RunError(f"bad training options: {error}") from None
 
@@ -155,6 +159,7 @@ class TrainingOptions:
             "stride must be between 1 and window - 2": 1 <= self.stride <= self.window - SPECIAL_TOKENS,
             "pooling must be 'first' or 'mean'": self.pooling in get_args(Pooling),
             "the seed recipe reads the first token": self.recipe != "seed" or self.pooling == "first",
+            "the seed recipe computes all tokens": self.recipe != "seed" or not self.funnel,
             "validation_split must be in [0, 1)": 0 <= self.validation_split < 1,
             "validation_how must be 'random', 'last' or 'shifted'": self.validation_how in get_args(SplitHow),
             "the seed recipe splits at random": self.recipe != "seed" or self.validation_how == "random",

@@ -99,6 +99,7 @@ class Run:
             self.pooling,
             self.hidden_activation,
             self.options.dropout,
+            self.options.funnel,
         )
         weights = self.path / "model.keras"
         try:

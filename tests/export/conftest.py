@@ -18,10 +18,10 @@ def models() -> dict[str, Any]:
     from authorid.training.model import Geometry, build_classifier
 
     made = {}
-    for name, (family, layers, heads, width, inner, pooling, activation) in SHAPES.items():
+    for name, (family, layers, heads, width, inner, pooling, activation, funnel) in SHAPES.items():
         segments = 2 if family == "bert" else 0
         geometry = Geometry(family, VOCABULARY, layers, heads, width, inner, POSITIONS, segments)
-        model = build_classifier(geometry, AUTHORS, pooling, activation)
+        model = build_classifier(geometry, AUTHORS, pooling, activation, funnel=funnel)
         rng = np.random.default_rng(1)
         model.set_weights([w + rng.normal(0, 0.1, w.shape).astype(w.dtype) for w in model.get_weights()])
         made[name] = model

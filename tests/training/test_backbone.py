@@ -9,7 +9,7 @@ from checkpoints import FAMILIES, HIDDEN, POSITIONS, tokenizer, vocabulary, writ
 from authorid.training import BaseModelError, build_classifier, load_backbone
 from authorid.training.backbone import load_tokenizer
 from authorid.training.batches import inputs
-from authorid.training.model import Geometry, geometry_of
+from authorid.training.model import Geometry, build_backbone, geometry_of
 
 pytestmark = pytest.mark.train
 
@@ -71,12 +71,30 @@ def test_geometry_survives_json_and_rebuilds_the_model(bases, family):
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("pooling", ["mean", "first"])
-def test_padding_does_not_change_logits(bases, family, pooling):
-    model = build_classifier(load_backbone(str(bases[family])), 3, pooling)
+@pytest.mark.parametrize("funnel", [False, True])
+def test_padding_does_not_change_logits(bases, family, pooling, funnel):
+    model = build_classifier(load_backbone(str(bases[family])), 3, pooling, funnel=funnel)
     short, long = (
         np.asarray(model(inputs(IDS[1:], width, segments=family == "bert"), training=False)) for width in (3, 9)
     )
     assert np.abs(short - long).max() < 1e-5
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_funnel_leaves_out_tokens_that_are_asked_once_more(family):
+    segments = 2 if family == "bert" else 0
+    backbone = build_backbone(Geometry(family, len(vocabulary()), 6, 2, HIDDEN, 64, POSITIONS, segments))
+    funnel = build_classifier(backbone, 3, funnel=True)
+    named = inputs(IDS[:1], 6, segments=family == "bert")
+    layers = [backbone.get_layer(f"transformer_layer_{index}") for index in range(6)]
+    before = type(funnel)(backbone.input, layers[1].output)(named, training=False)
+    # What attention gives one token does not depend on who else asks; after that nobody sees the others.
+    states = layers[2](before)[:, ::2]
+    for layer in layers[3:]:
+        states = layer(states)
+    kernel, bias = funnel.get_layer("logits").get_weights()
+    expected = np.asarray(states)[:, 0] @ kernel + bias
+    assert np.asarray(funnel(named, training=False)) == pytest.approx(expected, abs=1e-5)
 
 
 def test_mean_pooling_is_the_mean_over_tokens(bases):

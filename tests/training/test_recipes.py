@@ -15,7 +15,7 @@ from authorid.training import TrainingOptions
 def test_each_recipe_has_its_own_defaults():
     windows = TrainingOptions(base_model="m")
     assert (windows.recipe, windows.epochs, windows.batch, windows.window) == ("windows", 4, 32, 128)
-    assert (windows.truncate, windows.pooling) == (False, "first")
+    assert (windows.truncate, windows.pooling, windows.funnel) == (False, "first", True)
     assert (windows.stride, windows.topic_dropout, windows.freeze_embeddings) == (126, 1.0, True)
     assert (windows.validation_how, windows.residual) == ("shifted", False)
     seed = TrainingOptions(base_model="m", recipe="seed")
@@ -33,8 +33,9 @@ def test_options_survive_json():
     assert TrainingOptions.from_json(json.loads(json.dumps(options.to_json()))) == options
     for recipe, pooling in (("windows", "mean"), ("seed", "first")):  # recorded before there was a choice
         record = TrainingOptions(base_model="m", recipe=recipe).to_json()
-        del record["pooling"]
-        assert TrainingOptions.from_json(record).pooling == pooling
+        del record["pooling"], record["funnel"]
+        read = TrainingOptions.from_json(record)
+        assert (read.pooling, read.funnel) == (pooling, False)
     with pytest.raises(RunError, match="unknown training options: colour"):
         TrainingOptions.from_json({**options.to_json(), "colour": "red"})
     with pytest.raises(RunError, match="base_model"):
@@ -59,6 +60,7 @@ def test_differences_are_named():
         {"validation_split": 1.0},
         {"pooling": "max"},
         {"recipe": "seed", "pooling": "mean"},
+        {"recipe": "seed", "funnel": True},
         {"validation_how": "first"},
         {"warmup": 1.0},
         {"label_smoothing": -0.1},
