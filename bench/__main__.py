@@ -26,7 +26,7 @@ from bench.roofline import limits
 from bench.runner import ROOT, Cell, Match, Plan, child_environment, scale
 from bench.workloads import Workload, c50, cut, find_c50, generated
 
-SCHEMA = 3
+SCHEMA = 4
 
 _GRID = tuple(Cell(batch, length) for length in (64, 128, 256, 512) for batch in (1, 2, 4, 8, 32))
 _SMALL_GRID = tuple(Cell(batch, length) for length in (128, 512) for batch in (1, 8))
@@ -70,8 +70,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     add = parser.add_argument
-    add("--model", type=Path, metavar="RUN", help="training run to take the weights from; default: random weights")
-    add("--bundle", type=Path, help="bundle exported from RUN, or with --peers none any bundle; default: export one")
+    add("--model", type=Path, metavar="RUN", help="training run without a funnel to take weights from; default: random")
+    add(
+        "--bundle",
+        type=Path,
+        help="bundle exported from RUN, or from one like it with a funnel; with --peers none any; default: export RUN",
+    )
     add("--peers", default=None, metavar="NAMES", help=f"all, none, or some of {','.join(PEERS)}")
     add("--workload", choices=("auto", "c50", "generated"), default="auto", help="auto: C50 where it is, and generated")
     add("--quick", action="store_true", help="a minute's smoke: a few documents, no peers unless named")
@@ -229,7 +233,10 @@ def _play(race: _Race, planned: _Planned, roofline: dict[str, float] | None) -> 
         deadline=race.deadline,
         sweeps=planned.sweeps,
     )
-    rows = match.run([contestant for contestant in ALL if contestant.peer in (*race.peers, OURS)])
+    # Where our bundle is of the peers' model there is no other of it.
+    twice = set() if model.funnel and race.peers else {contestant.name for contestant in ALL if contestant.plain}
+    entered = [each for each in ALL if each.peer in (*race.peers, OURS) and each.name not in twice]
+    rows = match.run(entered)
     return _summary(model, match, rows, roofline)
 
 
@@ -287,12 +294,17 @@ def _summary(
     model: Model, match: Match, rows: list[dict[str, Any]], roofline: dict[str, float] | None
 ) -> dict[str, Any]:
     """One match of the record; every row also as a fraction of the machine's limit."""
-    bounds = limits(roofline, model.geometry, model.window, model.pooling) if roofline and model.geometry else None
+    bounds = funnel_bounds = None
+    if roofline and model.geometry:
+        sizes = model.geometry, model.window, model.pooling
+        bounds = limits(roofline, *sizes)
+        funnel_bounds = limits(roofline, *sizes, funnel=True) if model.funnel else None
     for row in rows:
         rate = row.get("windows", {}).get("tokens_per_second", {}).get("median")
-        if bounds and rate:
-            row["of_int8_limit"] = round(rate / bounds["int8"], 4)
-            own = bounds.get(row["precision"] or "")
+        of = bounds if row.get("same_function", not model.funnel) else funnel_bounds
+        if of and rate:
+            row["of_int8_limit"] = round(rate / of["int8"], 4)
+            own = of.get(row["precision"] or "")
             row["of_own_limit"] = round(rate / own, 4) if own else None
     return {
         "model": {
@@ -301,6 +313,7 @@ def _summary(
             "window": model.window,
             "geometry": model.geometry,
             "pooling": model.pooling,
+            "funnel": model.funnel,
             "authors": len(model.author_names),
         },
         "workload": {
@@ -312,6 +325,7 @@ def _summary(
             "truncated_tokens": sum(match.cut.beginnings),
         },
         "limits": bounds,
+        "funnel_limits": funnel_bounds,
         "rows": [row for row in rows if row["contestant"] != TWIN],
         "referee": _referee(rows),
         "skipped": match.skipped,

@@ -33,6 +33,11 @@ class Contestant:
     encoder: bool = True
 
     @property
+    def plain(self) -> bool:
+        """Whether it is authorid with the peers' model, where its own is another."""
+        return self.settings.get("bundle") == "plain"
+
+    @property
     def ours(self) -> bool:
         """Whether it is authorid, which reads whole documents; the others read the beginning."""
         return self.peer.startswith("ours")
@@ -42,6 +47,7 @@ TWIN = "ours-int8-twin"
 """The same as ours-int8 under another name: how far apart the two are is how far the referee can be trusted."""
 
 _OPTIMUM = {"opset": 20}
+_PLAIN = {"bundle": "plain"}
 
 ALL = (
     Contestant("ours-int8", "ours", "authorid INT8, onnxruntime CPU", {"precision": "int8"}, "int8"),
@@ -58,6 +64,15 @@ ALL = (
         "ours_openvino",
         "authorid fp32, OpenVINO provider",
         {"precision": "fp32", "provider": "openvino"},
+    ),
+    # The peers' very function, where ours is of a model with a funnel.
+    Contestant("ours-plain-int8", "ours", "authorid INT8, the peers' model", {"precision": "int8", **_PLAIN}, "int8"),
+    Contestant(
+        "ours-plain-openvino-int8",
+        "ours_openvino",
+        "authorid INT8, the peers' model, OpenVINO provider",
+        {"precision": "int8", "provider": "openvino", **_PLAIN},
+        "int8",
     ),
     Contestant(
         "ours-auto",

@@ -31,6 +31,8 @@ class Model:
     vocabulary: int
     geometry: dict[str, Any]
     pooling: str
+    funnel: bool
+    """Whether our bundle is of a model that leaves out every second token, which the peers' cannot."""
 
     @property
     def bundle(self) -> Path:
@@ -50,7 +52,8 @@ def prepared(
 ) -> Model:
     """The weights of training run `run`, or random ones of `geometry`, for everybody; made anew when code changed.
 
-    `bundle` is used instead of exporting the run; a random model takes its tokenizer from the bundle `tokenizer_of`.
+    `bundle` is used instead of exporting the run, and may be of another one if it leaves out tokens; a random model
+    takes its tokenizer from the bundle `tokenizer_of`.
     """
     sources = [*sorted((ROOT / "export").glob("*.py")), ROOT / "bench" / "prepare.py", ROOT / "authorid" / "bundle.py"]
     # What peers make of the weights is kept beside them.
@@ -129,14 +132,15 @@ def _geometry(bundle: Path) -> dict[str, Any]:
 
 def _model(name: str, path: Path, trained: bool) -> Model:
     record = json.loads((path / "model.json").read_text("utf-8"))
-    windower = load_bundle(path / "bundle").windower()
+    bundle = load_bundle(path / "bundle")
     return Model(
         name=name,
         path=path.resolve(),
         trained=trained,
         window=int(record["window"]),
         author_names=tuple(record["authors"]),
-        vocabulary=windower.tokenizer.get_vocab_size(),
+        vocabulary=bundle.windower().tokenizer.get_vocab_size(),
         geometry=dict(record["geometry"]),
         pooling=str(record["pooling"]),
+        funnel=bool(bundle.provenance.get("funnel", False)),
     )

@@ -45,7 +45,8 @@ class Prepared:
     """A model that `bench.prepare` wrote: the same weights for everyone.
 
     ``model.json``, ``keras.weights.h5``, ``hf/`` (Hugging Face layout), ``bundle/`` (ours), ``golden.npz``, and
-    what peers make of it for themselves.
+    what peers make of it for themselves. Where ``bundle/`` is of a model with a funnel, which no peer can run, the same
+    weights as a bundle are in ``plain/``.
     """
 
     path: Path
@@ -93,6 +94,10 @@ class Peer(ABC):
     @abstractmethod
     def load(self, model: Prepared, settings: dict[str, Any], sessions: int, threads: int) -> None:
         """Load the model and be ready to run."""
+
+    def same_function(self) -> bool:
+        """Whether its logits should be those that Keras gives; not where our bundle is of another model."""
+        return True
 
     @abstractmethod
     def forward(self, session: int, ids: Ints, mask: Ints) -> Floats:

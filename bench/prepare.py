@@ -76,19 +76,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _from_run(path: Path, corpus: Path | None, bundle: Path | None, out: Path) -> None:
+    from authorid.bundle import load_bundle
+    from authorid.errors import AuthoridError
     from authorid.export import ExportOptions, export_run
     from authorid.training import Run
 
     run = Run.load(path)
+    if run.options.funnel:
+        raise AuthoridError(f"{path}: peers compute all tokens; give a run with --no-funnel, and yours as --bundle")
     model = run.keras_model()
     (out / "hf").mkdir()
     shutil.copyfile(run.path / "tokenizer.json", out / "hf" / "tokenizer.json")
     _write(out, model, run.geometry.to_json(), list(run.authors), run.window, run.pooling, run.hidden_activation)
-    if bundle is not None:
-        shutil.copytree(bundle, out / "bundle")
-    else:
-        options = ExportOptions(quantize=True, openvino=True, corpus=corpus, verify_documents=100, force=True)
+    options = ExportOptions(quantize=True, openvino=True, corpus=corpus, verify_documents=100, force=True)
+    if bundle is None:
         export_run(path, out / "bundle", options)
+        return
+    shutil.copytree(bundle, out / "bundle")
+    given = load_bundle(bundle)
+    if given.authors != run.authors or given.window.length != run.window:
+        raise AuthoridError(f"{bundle}: has other authors or windows than {path}")
+    if given.provenance.get("funnel", False):
+        export_run(path, out / "plain", options)
 
 
 def _random(geometry: str, tokenizer: Path | None, out: Path) -> None:

@@ -58,6 +58,14 @@ def _match(match: Mapping[str, Any]) -> list[str]:
             f"Limit of this machine if only matmuls took time: INT8 {limits['int8']:,.0f} tokens/s, float32 "
             f"{limits['fp32']:,.0f} tokens/s; one window {limits['floor_ms']:.2f} ms."
         )
+    funnel = match.get("funnel_limits")
+    if model.get("funnel"):
+        lines += [
+            "",
+            "authorid's bundle is of a model with a funnel: every second token is left out after a third of layers. "
+            "No peer can run that; theirs is trained alike, without. Rows of *the peers' model* are authorid with it."
+            + (f" With the funnel the limit is {funnel['int8']:,.0f} tokens/s in INT8." if funnel else ""),
+        ]
     rows = [row for row in match["rows"] if row["ok"]]
     speed = [
         (

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from authorid.training.funnel import first_halved
+
 __all__ = ["encoder_work", "limits", "measure"]
 
 _SHAPES = ((512, 1536, 1536), (2048, 2048, 2048), (1024, 384, 1536), (1024, 1536, 384))
@@ -121,31 +123,39 @@ def _repeat(call: Callable[[], object], threads: int, seconds: float) -> float:
     return sum(done) / (time.perf_counter() - started)
 
 
-def encoder_work(geometry: Mapping[str, Any], length: int, pooling: str) -> dict[str, float]:
+def encoder_work(
+    geometry: Mapping[str, Any], length: int, pooling: str, *, funnel: bool = False
+) -> dict[str, float]:
     """Operations a token in windows of `length`: ``linear`` (the weights' matmuls) and ``attention`` (QK and PV).
 
-    Two for each multiply-add. Where the `pooling` is ``first``, the last layer needs keys and values of all tokens, and
-    all else of the first one only. Everything else (norms, GELU, softmax, embeddings) is left out: it is a limit.
-    ``weights`` counts those of all layers.
+    Two for each multiply-add. Where the `pooling` is ``first``, the last layer needs keys and values of all tokens that
+    it sees, and all else of the first one only; with a `funnel` every second token is left out on the way. Everything
+    else (norms, GELU, softmax, embeddings) is left out: it is a limit. ``weights`` counts those of all layers.
     """
     width, inner, layers = geometry["hidden_dim"], geometry["intermediate_dim"], geometry["num_layers"]
     keys_and_values, others = 2 * width * width, 2 * width * width + 2 * width * inner
-    # Layers that compute all tokens; the last one of a window may compute one of them.
-    full = layers - 1 + 1 / length if pooling == "first" else layers
-    return {
-        "linear": 2.0 * (layers * keys_and_values + full * others),
-        "attention": 2.0 * full * 2 * length * width,
-        "weights": float(layers * (keys_and_values + others)),
-    }
+    halved = first_halved(layers) if funnel else layers
+    linear = attention = 0.0
+    for layer in range(layers):
+        # Shares of the window's tokens: those with keys and values, and those that ask.
+        seen = -(-length // 2) / length if layer > halved else 1.0
+        asking = -(-length // 2) / length if layer >= halved else 1.0
+        if layer == layers - 1 and pooling == "first":
+            asking = 1 / length
+        linear += 2 * (seen * keys_and_values + asking * others)
+        attention += 2 * asking * 2 * seen * length * width
+    return {"linear": linear, "attention": attention, "weights": float(layers * (keys_and_values + others))}
 
 
-def limits(rates: Mapping[str, float], geometry: Mapping[str, Any], length: int, pooling: str) -> dict[str, float]:
+def limits(
+    rates: Mapping[str, float], geometry: Mapping[str, Any], length: int, pooling: str, *, funnel: bool = False
+) -> dict[str, float]:
     """The encoder's limit in tokens per second if only its matmuls took time, at the measured rates.
 
     ``int8``: linear layers in INT8, attention in float32, as every INT8 contestant computes it. ``fp32``: all in
     float32. ``floor_ms``: the least time for one window, with the INT8 weights read from memory once.
     """
-    work = encoder_work(geometry, length, pooling)
+    work = encoder_work(geometry, length, pooling, funnel=funnel)
     int8 = work["linear"] / (rates["int8_gops"] * 1e9) + work["attention"] / (rates["fp32_gops"] * 1e9)
     fp32 = (work["linear"] + work["attention"]) / (rates["fp32_gops"] * 1e9)
     # One byte a weight, read once, while the copy rate counts reading and writing.

@@ -28,7 +28,7 @@ def first_halved(layers: int) -> int:
 
 
 def halved_states(backbone: Any) -> tuple[Any, Any]:
-    """The last states [b, ceil(s / 2), h] of a keras-hub `backbone` with a funnel, and the padding mask of their tokens.
+    """The last states [b, ceil(s / 2), h] of a keras-hub `backbone` with a funnel, and their padding mask.
 
     The layers are the backbone's own; with a single layer nothing is left out.
     """

@@ -77,12 +77,12 @@ class TrainingOptions:
 
     `window` and `stride` count tokens (`window` with its two special tokens). `pooling` makes one vector of a window:
     the state of its ``first`` token, of which the fast graph's last layer then computes nothing but that, or the
-    ``mean`` over its tokens. With `funnel`, only every second token goes on after a third of the layers
-    (`authorid.training.funnel`). `validation_split` is a share of documents, 0 trains on all of them; `validation_how` says which: ``random`` ones, each author's ``last`` by file
-    name, or ``shifted`` ones, the last where file names carry numbers and else those at one end of the author's main
-    change of subject. `topic_dropout` is the highest rate at which a training window loses
-    the words that are not among the corpus' 1,000 commonest tokens (0 = off); `dropout` is that of the head.
-    `precision` "bfloat16" computes in bfloat16, with float32 variables.
+    ``mean`` over its tokens. With `funnel`, every second token is left out after a third of the layers
+    (`authorid.training.funnel`). `validation_split` is a share of documents, 0 trains on all of them; `validation_how`
+    says which: ``random`` ones, each author's ``last`` by file name, or ``shifted`` ones, the last where file names
+    carry numbers and else those at one end of the author's main change of subject. `topic_dropout` is the highest rate
+    at which a training window loses the words that are not among the corpus' 1,000 commonest tokens (0 = off);
+    `dropout` is that of the head. `precision` "bfloat16" computes in bfloat16, with float32 variables.
     """
 
     base_model: str
@@ -136,8 +136,9 @@ class TrainingOptions:
         unknown = set(record) - {field.name for field in fields(cls)}
         if unknown:
             raise RunError(f"unknown training options: {', '.join(sorted(unknown))}")
+        former = {"funnel": False, "pooling": "first" if record.get("recipe") == "seed" else "mean"}
         try:
-            return cls(**{"funnel": False} | ({} if record.get("recipe") == "seed" else {"pooling": "mean"}) | dict(record))
+            return cls(**former | dict(record))
         except TypeError as error:
             raise RunError(f"bad training options: {error}") from None
 

@@ -13,6 +13,8 @@ import pytest
 def match(part, monkeypatch, tmp_path):
     """Make a match of `documents` documents on two cores; `rate(operation, sessions, threads, batch)` is all speed."""
     asked: list[tuple] = []
+    alike = {"same_function": True, "largest_difference": 0.0, "largest_logit": 1.0, "same_answer": 1.0}
+    parities = {"ours-int8": {"same_function": False}, "ours-plain-int8": alike, "torch-fp32": alike}
 
     def make(rate, documents=150, **plan):
         runner, workloads = part("runner"), part("workloads")
@@ -29,6 +31,8 @@ def match(part, monkeypatch, tmp_path):
                     return {"seconds": 0.0, "versions": {}}
                 if operation in ("prepare", "memory"):
                     return {}
+                if operation == "parity":
+                    return dict(parities[self.contestant.name])
                 if operation == "latency":
                     asked.append((operation, self.contestant.name, *self.loaded))
                     return {"seconds": [0.01] * request["count"]}
@@ -146,6 +150,18 @@ def test_the_twin_is_far_from_the_one_it_is_compared_with(part):
     names = [contestant.name for contestant in part("contestants").ALL if contestant.encoder]
     apart = names.index(part("contestants").TWIN) - names.index("ours-int8")
     assert len(names) // 3 <= apart <= 2 * len(names) // 3
+
+
+def test_another_model_is_not_compared_with_the_peers(part, match, tmp_path):
+    make, _ = match
+    game = make(lambda *_: 1e6, documents=2, latency_blocks=1, latency_calls=1)
+    (tmp_path / "golden.npz").touch()
+    ours, plain, torch = game.run(contestants(part, "ours-int8", "ours-plain-int8", "torch-fp32"))
+    for row in (plain, torch):
+        assert row["parity"]["largest_difference"] == 0
+        assert row["windows"]["agreement"] == 1
+    assert ours["ok"] and "parity" not in ours
+    assert not {"agreement", "agreement_with"} & set(ours["windows"])
 
 
 def test_everybody_is_credited_with_the_text_it_reads(part, match):

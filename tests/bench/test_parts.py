@@ -107,6 +107,20 @@ def test_the_limit_knows_which_tokens_the_last_layer_needs(part):
     assert first["int8"] > 1.1 * mean["int8"]
 
 
+def test_the_limit_knows_what_a_funnel_leaves_out(part):
+    geometry = {"hidden_dim": 384, "intermediate_dim": 1536, "num_layers": 6}
+    work = part("roofline").encoder_work(geometry, 127, "first", funnel=True)
+    # Two whole layers; one in which 64 of 127 tokens ask all; two among 64; of the last keys and values of 64.
+    linear = 2 * 127 * 12 + (127 * 2 + 64 * 10) + 2 * 64 * 12 + (64 * 2 + 10)
+    assert 127 * work["linear"] == pytest.approx(2 * 384**2 * linear)
+    assert 127 * work["attention"] == pytest.approx(2 * 2 * 384 * (2 * 127**2 + 64 * 127 + 2 * 64**2 + 64))
+    # A single layer has no third before it.
+    one = {**geometry, "num_layers": 1}
+    for pooling in ("first", "mean"):
+        alike = [part("roofline").encoder_work(one, 128, pooling, funnel=funnel) for funnel in (True, False)]
+        assert alike[0] == alike[1]
+
+
 def test_an_environment_that_cannot_be_installed_is_a_reason(part, tmp_path, monkeypatch):
     environments = part("environments")
 

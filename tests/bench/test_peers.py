@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -41,6 +42,24 @@ def test_a_peer_reads_its_tokenizer_once_when_it_loads(part, prepared, openvino)
     short, long = peer.tokenize(["the loom", "the loom " * 1000])
     assert 0 < len(short) < 10
     assert len(long) == 512
+
+
+def test_authorid_says_whether_it_runs_the_peers_model(part, bundle, tmp_path):
+    ours, settings = part("peers.ours.worker").make(), {"precision": "int8"}
+    for name, funnel in (("bundle", True), ("plain", False)):
+        shutil.copytree(bundle.path, tmp_path / name)
+        manifest = json.loads((tmp_path / name / "authorid.json").read_text("utf-8"))
+        manifest["provenance"]["funnel"] = funnel
+        (tmp_path / name / "authorid.json").write_text(json.dumps(manifest), "utf-8")
+    model = part("peer").Prepared(tmp_path)
+    measuring = part("worker").Measuring(ours)
+    measuring.load(str(tmp_path), settings, 1, 1)
+    assert measuring.parity() == {"same_function": False}
+    ours.load(model, {**settings, "bundle": "plain"}, 1, 1)
+    assert ours.same_function()
+    shutil.rmtree(tmp_path / "plain")
+    with pytest.raises(ValueError, match="no bundle of the peers' model"):
+        ours.prepare(model, {**settings, "bundle": "plain"})
 
 
 def test_openvino_computes_int8_in_what_it_thinks_best(part, prepared, openvino):

@@ -33,7 +33,7 @@ def record(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict:
 
 
 def test_the_record_has_its_schema(record):
-    assert (record["schema"], record["kind"]) == (3, "authorid peers bench")
+    assert (record["schema"], record["kind"]) == (4, "authorid peers bench")
     assert set(record) == {
         "schema", "kind", "date", "machine", "settings", "environments", "roofline", "roofline_reason", "matches",
         "not_begun", "scaling", "minutes",
@@ -42,7 +42,7 @@ def test_the_record_has_its_schema(record):
     assert set(record["roofline"]) == {"int8_gops", "fp32_gops", "copy_gbs"}
     assert all(rate > 0 for rate in record["roofline"].values())
     (match,) = record["matches"]
-    assert set(match) == {"model", "workload", "limits", "rows", "referee", "skipped"}
+    assert set(match) == {"model", "workload", "limits", "funnel_limits", "rows", "referee", "skipped"}
     assert match["skipped"] == record["not_begun"] == []
 
 

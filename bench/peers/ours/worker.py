@@ -18,7 +18,9 @@ def make() -> Peer:
 
 
 class Ours(Peer):
-    """`settings`: ``precision``, ``provider`` and ``effort``. A batch of n windows means a budget of n windows' tokens.
+    """`settings`: ``precision``, ``provider``, ``effort`` and ``bundle``, the directory's name in `Prepared`.
+
+    A batch of n windows means a budget of n windows' tokens.
 
     Without an ``effort``, only the encoder answers, as with everybody else; with one, the bundle's experts do.
     """
@@ -30,7 +32,10 @@ class Ours(Peer):
         from authorid.bundle import load_bundle
 
         _options(settings, 1, 1, 128)
-        if "effort" in settings and load_bundle(model.path / "bundle").ngrams is None:
+        place = _place(model, settings)
+        if not place.is_dir():
+            raise ValueError("there is no bundle of the peers' model")
+        if "effort" in settings and load_bundle(place).ngrams is None:
             raise ValueError("these weights have no n-grams beside them")
 
     def load(self, model: Prepared, settings: dict[str, Any], sessions: int, threads: int) -> None:
@@ -38,12 +43,16 @@ class Ours(Peer):
         from authorid.bundle import Decision, load_bundle
         from authorid.pipeline import Scorer
 
-        self._bundle = load_bundle(model.path / "bundle")
+        self._bundle = load_bundle(_place(model, settings))
         if "effort" not in settings and self._bundle.ngrams is not None:
             self._bundle = replace(self._bundle, ngrams=None, decision=Decision())
         self._shape = (sessions, threads)
         self._scorers: dict[int, Scorer] = {}
         self._engine = self._scorer(8).engine
+
+    def same_function(self) -> bool:
+        """Not where every second token is left out."""
+        return not self._bundle.provenance.get("funnel", False)
 
     def _scorer(self, batch: int) -> Any:
         from authorid.pipeline import Scorer
@@ -86,6 +95,10 @@ class Ours(Peer):
                 for attribution in scorer.score(paths, options, recall=output.recall):
                     output.write(attribution)
                 output.finish()
+
+
+def _place(model: Prepared, settings: dict[str, Any]) -> Path:
+    return model.path / str(settings.get("bundle", "bundle"))
 
 
 def _options(settings: dict[str, Any], sessions: int, threads: int, budget: int) -> Any:
