@@ -123,9 +123,7 @@ def _repeat(call: Callable[[], object], threads: int, seconds: float) -> float:
     return sum(done) / (time.perf_counter() - started)
 
 
-def encoder_work(
-    geometry: Mapping[str, Any], length: int, pooling: str, *, funnel: bool = False
-) -> dict[str, float]:
+def encoder_work(geometry: Mapping[str, Any], length: int, pooling: str, *, funnel: bool = False) -> dict[str, float]:
     """Operations a token in windows of `length`: ``linear`` (the weights' matmuls) and ``attention`` (QK and PV).
 
     Two for each multiply-add. Where the `pooling` is ``first``, the last layer needs keys and values of all tokens that
