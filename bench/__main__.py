@@ -70,12 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     add = parser.add_argument
-    add("--model", type=Path, metavar="RUN", help="training run without a funnel to take weights from; default: random")
-    add(
-        "--bundle",
-        type=Path,
-        help="bundle exported from RUN, or from one like it with a funnel; with --peers none any; default: export RUN",
-    )
+    add("--model", type=Path, metavar="RUN", help="training run to take the weights from; default: random weights")
+    add("--bundle", type=Path, help="bundle of RUN, or of one like it; with --peers none any; default: export RUN")
     add("--peers", default=None, metavar="NAMES", help=f"all, none, or some of {','.join(PEERS)}")
     add("--workload", choices=("auto", "c50", "generated"), default="auto", help="auto: C50 where it is, and generated")
     add("--quick", action="store_true", help="a minute's smoke: a few documents, no peers unless named")

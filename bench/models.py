@@ -52,7 +52,7 @@ def prepared(
 ) -> Model:
     """The weights of training run `run`, or random ones of `geometry`, for everybody; made anew when code changed.
 
-    `bundle` is used instead of exporting the run, and may be of another one if it leaves out tokens; a random model
+    `bundle` is used instead of exporting the run, and may be of another one like it; a random model
     takes its tokenizer from the bundle `tokenizer_of`.
     """
     sources = [*sorted((ROOT / "export").glob("*.py")), ROOT / "bench" / "prepare.py", ROOT / "authorid" / "bundle.py"]

@@ -20,7 +20,8 @@ import numpy as np
 from bench.workloads import generated_text
 
 GOLDEN = 16
-CALIBRATION = 128
+CALIBRATION = 32, 150
+"""Texts that INT8 is calibrated on, with random and with trained weights, where it is not exported from a run."""
 
 GEOMETRIES: dict[str, dict[str, Any]] = {
     "minilm": {
@@ -82,22 +83,45 @@ def _from_run(path: Path, corpus: Path | None, bundle: Path | None, out: Path) -
     from authorid.training import Run
 
     run = Run.load(path)
-    if run.options.funnel:
-        raise AuthoridError(f"{path}: peers compute all tokens; give a run with --no-funnel, and yours as --bundle")
-    model = run.keras_model()
+    model = _without_funnel(run.keras_model(), run.geometry, run.pooling, run.hidden_activation)
     (out / "hf").mkdir()
     shutil.copyfile(run.path / "tokenizer.json", out / "hf" / "tokenizer.json")
     _write(out, model, run.geometry.to_json(), list(run.authors), run.window, run.pooling, run.hidden_activation)
-    options = ExportOptions(quantize=True, openvino=True, corpus=corpus, verify_documents=100, force=True)
-    if bundle is None:
+    if bundle is not None:
+        shutil.copytree(bundle, out / "bundle")
+    else:
+        options = ExportOptions(quantize=True, openvino=True, corpus=corpus, verify_documents=100, force=True)
         export_run(path, out / "bundle", options)
-        return
-    shutil.copytree(bundle, out / "bundle")
-    given = load_bundle(bundle)
-    if given.authors != run.authors or given.window.length != run.window:
-        raise AuthoridError(f"{bundle}: has other authors or windows than {path}")
-    if given.provenance.get("funnel", False):
-        export_run(path, out / "plain", options)
+    ours = load_bundle(out / "bundle")
+    if ours.authors != run.authors or ours.window.length != run.window:
+        raise AuthoridError(f"{ours.path}: has other authors or windows than {path}")
+    if ours.provenance.get("funnel", False):
+        texts = _some_texts(corpus or Path(run.record["corpus"]["path"]))
+        _bundle(out, "plain", model, run.geometry.family, list(run.authors), run.window, run.pooling, texts)
+
+
+def _some_texts(corpus: Path) -> list[str]:
+    """Documents for the calibration of INT8, drawn from all of the corpus."""
+    paths = sorted(corpus.rglob("*.txt"))
+    chosen = np.random.default_rng(0).permutation(len(paths))[: CALIBRATION[1]]
+    return [paths[index].read_text("utf-8", "replace") for index in chosen]
+
+
+def _without_funnel(model: Any, geometry: Any, pooling: Any, hidden: str | None) -> Any:
+    """A classifier of the same weights that computes all tokens, as the peers' do; the model itself if it does."""
+    from authorid.training import build_classifier
+    from authorid.training.funnel import FUNNEL
+
+    trained = {layer.name: layer for layer in model.layers}
+    if FUNNEL not in trained:
+        return model
+    encoder = trained[FUNNEL].encoder
+    trained[encoder.name] = encoder
+    plain = build_classifier(geometry, int(model.output_shape[-1]), pooling, hidden)
+    for layer in (*plain.get_layer("backbone").layers, *plain.layers):
+        if layer.name in trained:
+            layer.set_weights(trained[layer.name].get_weights())
+    return plain
 
 
 def _random(geometry: str, tokenizer: Path | None, out: Path) -> None:
@@ -107,14 +131,18 @@ def _random(geometry: str, tokenizer: Path | None, out: Path) -> None:
 
     keras.utils.set_random_seed(7)
     authors = [f"author-{index:02d}" for index in range(RANDOM_AUTHORS)]
-    model = build_classifier(Geometry.from_json(GEOMETRIES[geometry]), len(authors))
+    sizes = Geometry.from_json(GEOMETRIES[geometry])
+    model = build_classifier(sizes, len(authors), funnel=True)
+    plain = _without_funnel(model, sizes, "first", None)
     (out / "hf").mkdir()
     if tokenizer is not None:
         shutil.copyfile(tokenizer, out / "hf" / "tokenizer.json")
     else:
         _plain_tokenizer().save(str(out / "hf" / "tokenizer.json"))
-    _write(out, model, GEOMETRIES[geometry], authors, WINDOW, "first", None)
-    _bundle(out, model, geometry, authors)
+    _write(out, plain, GEOMETRIES[geometry], authors, WINDOW, "first", None)
+    texts = [generated_text(300, 1000 + index) for index in range(CALIBRATION[0])]
+    for place, classifier in (("bundle", model), ("plain", plain)):
+        _bundle(out, place, classifier, sizes.family, authors, WINDOW, "first", texts)
 
 
 def _plain_tokenizer() -> Any:
@@ -153,7 +181,8 @@ def _write(
     _huggingface(out / "hf", from_keras(model), geometry, authors, pooling, hidden)
     rng = np.random.default_rng(11)
     lengths = rng.integers(window // 2, window + 1, GOLDEN).astype(np.int32)
-    rows = [rng.integers(999, geometry["vocabulary_size"], length, dtype=np.int32) for length in lengths]
+    words = geometry["vocabulary_size"]
+    rows = [rng.integers(min(999, words // 2), words, length, dtype=np.int32) for length in lengths]
     logits = np.concatenate(predict_windows(model, [[row] for row in rows], len(authors)))
     np.savez(out / "golden.npz", ids=np.concatenate(rows), lengths=lengths, logits=logits)
 
@@ -272,17 +301,25 @@ def _tensors(weights: Any, family: str) -> list[tuple[str, Any]]:
     return found
 
 
-def _bundle(out: Path, model: Any, name: str, authors: list[str]) -> None:
-    """Our bundle of a random model: emitted graphs, INT8 calibrated on the generated corpus."""
-    from authorid.bundle import Bundle, Golden, WindowSpec, write_bundle
+def _bundle(
+    out: Path,
+    place: str,
+    model: Any,
+    family: str,
+    authors: list[str],
+    window: int,
+    pooling: str,
+    texts: Sequence[str],
+) -> None:
+    """A bundle at `place` of `out`: emitted graphs, INT8 calibrated on `texts`, no n-grams."""
+    from authorid.bundle import Bundle, Decision, Golden, WindowSpec, write_bundle
     from authorid.export import calibrate, emit, from_keras, share_weights
     from authorid.export.scoring import GraphRunner
     from authorid.windows import Windower
 
     weights = from_keras(model)
-    windower = Windower.from_file(out / "hf" / "tokenizer.json", WINDOW)
-    texts = [generated_text(300, 1000 + index) for index in range(CALIBRATION // 2)]
-    windows = [window.ids for ids in windower.token_ids(texts) for window in windower.windows(ids)][:CALIBRATION]
+    windower = Windower.from_file(out / "hf" / "tokenizer.json", window)
+    windows = [cut.ids for ids in windower.token_ids(texts) for cut in windower.windows(ids)]
     found = calibrate(weights, windows)
     graphs = {"fp32": emit(weights), "int8": emit(found.weights, "int8", found.ranges)}
     runners = {precision: GraphRunner(graph) for precision, graph in graphs.items()}
@@ -296,32 +333,26 @@ def _bundle(out: Path, model: Any, name: str, authors: list[str]) -> None:
         )
         for ids in windows[:2]
     ]
-    config = json.loads((out / "hf" / "config.json").read_text("utf-8"))
+    config = (out / "hf" / "config.json").read_text("utf-8")
     draft = Bundle(
-        path=out / "bundle",
-        model_type=config["model_type"],
+        path=out / place,
+        model_type=family,
         authors=tuple(authors),
-        window=WindowSpec(WINDOW, WINDOW - 2),
-        pooling="first",
-        decision=_decision(),
+        window=WindowSpec(window, window - 2),
+        pooling=pooling,
+        decision=Decision(),
         graphs={key: f"{key}.onnx" for key in shared},
         golden=tuple(golden),
-        provenance={"name": f"{name} (random weights)"},
+        provenance={"name": "for measuring speed", "funnel": weights.halved is not None},
     )
     files: dict[str, bytes | str | Path] = {
-        "config.json": json.dumps(config),
+        "config.json": config,
         "tokenizer.json": out / "hf" / "tokenizer.json",
-        "README.md": f"# {name}\nRandom weights, for measuring speed.\n",
+        "README.md": "# A model for measuring speed\n",
         "model.onnx.data": tensors,
         **{f"{key}.onnx": graph for key, graph in shared.items()},
     }
     write_bundle(draft, files)
-
-
-def _decision() -> Any:
-    from authorid.bundle import Decision
-
-    return Decision()
 
 
 if __name__ == "__main__":
