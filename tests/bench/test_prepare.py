@@ -51,5 +51,7 @@ def test_peers_get_the_weights_of_a_run_without_its_funnel(part, run, tmp_path):
 
 def test_a_bundle_of_something_else_is_refused(part, run, tmp_path):
     with pytest.raises(AuthoridError, match="has other authors or windows"):
-        part("prepare").main(["--run", str(run.path), "--bundle", str(default_bundle()), "--out", str(tmp_path / "ready")])
+        part("prepare").main(
+            ["--run", str(run.path), "--bundle", str(default_bundle()), "--out", str(tmp_path / "ready")]
+        )
     assert list(tmp_path.iterdir()) == []
