@@ -228,8 +228,9 @@ class Match:
             self._each(self._left(contestants), "", self._memory)
             encoders = [contestant for contestant in contestants if contestant.encoder]
             self._phase("windows", lambda: self._windows(self._left(encoders)))
-            self._phase("grid", lambda: self._grid(self._left(encoders)))
             self._phase("latency", lambda: self._latency(self._left(encoders)))
+            # The longest and the least asked for.
+            self._phase("grid", lambda: self._grid(self._left(encoders)))
         finally:
             for worker in self._workers.values():
                 worker.kill()
@@ -490,6 +491,8 @@ class Match:
         """Full windows by batch and length, each contestant with the sessions and threads that suit it."""
         for contestant in contestants:
             self.rows[contestant.name]["grid"] = []
+            worker, setup = self._workers[contestant.name], self._setup(contestant, "windows")
+            self._guarded(contestant, lambda: self._use(worker, setup.sessions, setup.threads))  # noqa: B023
         for number, cell in enumerate(self.plan.cells):
             if time.monotonic() > self.deadline:
                 self.skipped.append(f"grid {cell.batch} x {cell.length}")
