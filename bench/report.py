@@ -142,12 +142,15 @@ def _match(match: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+_COMPARED = ("ours-int8", "ours-openvino-int8", "ours-plain-int8", "ours-plain-openvino-int8")
+
+
 def _ratios(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """How many times as fast as each peer our two INT8 contestants are, by medians; latency is theirs over ours.
+    """How many times as fast as each peer our INT8 contestants are, by medians; latency is theirs over ours.
 
     Where a peer has no such figure, or the time was too short for it, there is nothing in its place.
     """
-    ours = {name: row for row in rows for name in ("ours-int8", "ours-openvino-int8") if row["contestant"] == name}
+    ours = {row["contestant"]: row for row in rows if row["contestant"] in _COMPARED}
     peers = [row for row in rows if not row["peer"].startswith("ours") and row.keys() & {"windows", "documents"}]
     if not ours or not peers:
         return []
