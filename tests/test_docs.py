@@ -11,8 +11,10 @@ import typer
 from typer.main import get_command
 
 import authorid
+from authorid import Scorer
 from authorid.cli import app
 from authorid.engine import BUDGETS
+from authorid.models import default_bundle
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = get_command(app).commands
@@ -124,3 +126,15 @@ def test_every_module_of_the_runtime_is_bound_by_the_import_contract():
 def test_the_size_of_a_batch_is_the_one_that_the_help_tells():
     (option,) = (one for one in COMMANDS["score"].params if "--batch-tokens" in one.opts)
     assert f"or {BUDGETS['cpu']} (openvino: {BUDGETS['openvino']})" in option.help
+
+
+def test_the_readme_has_what_the_embedded_model_says_of_the_examples():
+    page = (ROOT / "README.md").read_text("utf-8")
+    rows = re.findall(r"\|examples/(\S+) *\| (\w+) *\| (\w+) *\| +([\d.]+)% *\| (\w+) *\| +([\d.]+)%\|", page)
+    scored = {Path(row.path).name: row for row in Scorer.load(default_bundle()).score([str(ROOT / "examples")])}
+    assert {name for name, *_ in rows} == set(scored)
+    for name, status, author, share, second, its_share in rows:
+        found = scored[name]
+        assert (found.status, [who for who, _ in found.ranking[:2]]) == (status, [author, second])
+        shares = [100 * probability for _, probability in found.ranking[:2]]
+        assert shares == pytest.approx([float(share), float(its_share)], abs=0.2)
