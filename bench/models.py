@@ -56,6 +56,7 @@ def prepared(
     takes its tokenizer from the bundle `tokenizer_of`.
     """
     sources = [*sorted((ROOT / "export").glob("*.py")), ROOT / "bench" / "prepare.py", ROOT / "authorid" / "bundle.py"]
+    sources.append(ROOT / "authorid" / "training" / "funnel.py")
     # What peers make of the weights is kept beside them.
     sources += sorted((ROOT / "bench" / "peers").rglob("*.py"))
     for directory, names in ((run, ("run.json",)), (bundle, ("authorid.json",))):

@@ -102,9 +102,11 @@ def _from_run(path: Path, corpus: Path | None, bundle: Path | None, out: Path) -
 
 def _some_texts(corpus: Path) -> list[str]:
     """Documents for the calibration of INT8, drawn from all of the corpus."""
-    paths = sorted(corpus.rglob("*.txt"))
-    chosen = np.random.default_rng(0).permutation(len(paths))[: CALIBRATION[1]]
-    return [paths[index].read_text("utf-8", "replace") for index in chosen]
+    from authorid.training import load_corpus
+
+    documents = load_corpus(corpus).documents
+    chosen = np.random.default_rng(0).permutation(len(documents))[: CALIBRATION[1]]
+    return [documents[index].text for index in chosen]
 
 
 def _without_funnel(model: Any, geometry: Any, pooling: Any, hidden: str | None) -> Any:

@@ -19,6 +19,7 @@ SHAPES = {
     "distilbert-mean": ("distilbert", 1, 2, 32, 64, "mean", "relu", False),
     "distilbert-first": ("distilbert", 3, 5, 40, 77, "first", "relu", False),
     "bert-funnel": ("bert", 4, 4, 32, 384 + 20, "first", None, True),
+    "bert-funnel-last": ("bert", 2, 4, 32, 64, "first", "tanh", True),
     "distilbert-funnel": ("distilbert", 3, 3, 36, 60, "mean", "relu", True),
 }
 

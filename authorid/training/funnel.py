@@ -36,12 +36,11 @@ def halved_states(backbone: Any) -> tuple[Any, Any]:
     layers = [backbone.get_layer(f"transformer_layer_{index}") for index in range(backbone.num_layers)]
     first = first_halved(len(layers))
     states = layers[first - 1].output
-    for layer in layers[first:]:
-        if layer is layers[first]:
-            states = _layer_class()(layer)(states, padding_mask=mask)
-            mask = mask[:, ::2]
-        else:
-            states = layer(states, padding_mask=mask)
+    if first < len(layers):
+        states = _layer_class()(layers[first])(states, padding_mask=mask)
+        mask = mask[:, ::2]
+    for layer in layers[first + 1 :]:
+        states = layer(states, padding_mask=mask)
     return states, mask
 
 
