@@ -421,9 +421,29 @@ static void add_rows(const int8_t *weights, const int32_t *rows, const float *va
     }
 }
 
-/* `edges` [texts * views + 1] and `parts` [texts, views, authors]; a sum of floats ends at the end of every `block`. */
-static void add_all(const int8_t *weights, const int32_t *rows, const float *values, const int64_t *edges,
-                    Py_ssize_t texts, Py_ssize_t views, Py_ssize_t authors, Py_ssize_t block, float *sums, double *parts)
+/* Rows and their values, as many as one sum may have. */
+typedef struct {
+    int32_t *rows;
+    float *values;
+} Chosen;
+
+/* Those of `count` rows that are `shared`, or those that are not, in their order; returns how many. */
+static Py_ssize_t choose(const uint8_t *shared, int which, const int32_t *rows, const float *values,
+                         Py_ssize_t count, Chosen *to)
+{
+    Py_ssize_t done = 0;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        to->rows[done] = rows[i];
+        to->values[done] = values[i];
+        done += (shared[rows[i]] != 0) == which;
+    }
+    return done;
+}
+
+/* `edges` [texts * views + 1] and `parts` [texts, views, 2, authors]; a sum of floats ends at the end of every `block`. */
+static void add_all(const int8_t *weights, const uint8_t *shared, const int32_t *rows, const float *values,
+                    const int64_t *edges, Py_ssize_t texts, Py_ssize_t views, Py_ssize_t authors, Py_ssize_t block,
+                    Chosen *chosen, float *sums, double *parts)
 {
     for (Py_ssize_t text = 0; text < texts; text++) {
         const int64_t *own = edges + text * views;
@@ -432,60 +452,74 @@ static void add_all(const int8_t *weights, const int32_t *rows, const float *val
             for (Py_ssize_t view = 0; view < views; view++) {
                 const int64_t start = own[view] > first ? own[view] : first;
                 const int64_t stop = own[view + 1] < last ? own[view + 1] : last;
-                double *part = parts + (text * views + view) * authors;
-                if (start >= stop) continue;
-                memset(sums, 0, (size_t)authors * sizeof(float));
-                add_rows(weights, rows + start, values + start, (Py_ssize_t)(stop - start), authors, sums);
-                for (Py_ssize_t j = 0; j < authors; j++) part[j] += (double)sums[j];
+                double *part = parts + (text * views + view) * 2 * authors;
+                for (int which = 0; start < stop && which < 2; which++, part += authors) {
+                    const Py_ssize_t count =
+                        choose(shared, which, rows + start, values + start, (Py_ssize_t)(stop - start), chosen);
+                    memset(sums, 0, (size_t)authors * sizeof(float));
+                    add_rows(weights, chosen->rows, chosen->values, count, authors, sums);
+                    for (Py_ssize_t j = 0; j < authors; j++) part[j] += (double)sums[j];
+                }
             }
         }
     }
 }
 
-PyDoc_STRVAR(add_up_doc, "add_up(weights, rows, values, edges, parts, views, authors, block)\n\nSee authorid.rows.add_up.");
+PyDoc_STRVAR(add_up_doc, "add_up(weights, shared, rows, values, edges, parts, views, authors, block)\n\n"
+                         "See authorid.rows.add_up.");
 
 static PyObject *add_up(PyObject *module, PyObject *arguments)
 {
-    PyObject *given[5], *result = NULL;
+    PyObject *given[6], *result = NULL;
     Arrays arrays;
     const int8_t *weights;
+    const uint8_t *shared;
     const int32_t *rows;
     const float *values;
     const int64_t *edges;
     double *parts;
     float *sums = NULL;
-    Py_ssize_t known = -1, count = -1, places = -1, numbers = -1, views, authors, block;
+    Chosen chosen = {0};
+    Py_ssize_t known = -1, told = -1, count = -1, places = -1, numbers = -1, longest = 0, views, authors, block;
     (void)module;
-    if (!PyArg_ParseTuple(arguments, "OOOOOnnn", &given[0], &given[1], &given[2], &given[3], &given[4], &views, &authors,
-                          &block) ||
-        hold(&arrays, 5) < 0)
+    if (!PyArg_ParseTuple(arguments, "OOOOOOnnn", &given[0], &given[1], &given[2], &given[3], &given[4], &given[5],
+                          &views, &authors, &block) ||
+        hold(&arrays, 6) < 0)
         return NULL;
-    if (take(&arrays, given[0], 0, 1, &known, &weights) < 0 || take(&arrays, given[1], 0, 4, &count, &rows) < 0 ||
-        take(&arrays, given[2], 0, 4, &count, &values) < 0 || take(&arrays, given[3], 0, 8, &places, &edges) < 0 ||
-        take(&arrays, given[4], 1, 8, &numbers, &parts) < 0)
+    if (take(&arrays, given[0], 0, 1, &known, &weights) < 0 || take(&arrays, given[1], 0, 1, &told, &shared) < 0 ||
+        take(&arrays, given[2], 0, 4, &count, &rows) < 0 || take(&arrays, given[3], 0, 4, &count, &values) < 0 ||
+        take(&arrays, given[4], 0, 8, &places, &edges) < 0 || take(&arrays, given[5], 1, 8, &numbers, &parts) < 0)
         goto done;
     const Py_ssize_t stretches = places - 1;
     int fits = views > 0 && block > 0 && stretches >= 0 && stretches % views == 0 && authors > 0 &&
-               numbers % authors == 0 && numbers / authors == stretches;
-    for (Py_ssize_t i = 0; fits && i < places; i++) fits = edges[i] >= (i ? edges[i - 1] : 0) && edges[i] <= count;
-    for (Py_ssize_t i = 0; fits && i < count; i++) fits = rows[i] >= 0 && rows[i] < known / authors;
+               numbers % authors == 0 && numbers / authors == 2 * stretches;
+    for (Py_ssize_t i = 0; fits && i < places; i++) {
+        fits = edges[i] >= (i ? edges[i - 1] : 0) && edges[i] <= count;
+        if (i && edges[i] - edges[i - 1] > longest) longest = (Py_ssize_t)(edges[i] - edges[i - 1]);
+    }
+    for (Py_ssize_t i = 0; fits && i < count; i++) fits = rows[i] >= 0 && rows[i] < known / authors && rows[i] < told;
     if (!fits) {
         PyErr_SetString(PyExc_ValueError, "arrays that do not fit together");
         goto done;
     }
+    if (longest > block) longest = block;
     sums = malloc((size_t)authors * sizeof(float));
-    if (!sums) {
+    chosen.rows = malloc(((size_t)longest + 1) * sizeof(int32_t));
+    chosen.values = malloc(((size_t)longest + 1) * sizeof(float));
+    if (!sums || !chosen.rows || !chosen.values) {
         PyErr_NoMemory();
         goto done;
     }
     Py_BEGIN_ALLOW_THREADS
-    add_all(weights, rows, values, edges, stretches / views, views, authors, block, sums, parts);
+    add_all(weights, shared, rows, values, edges, stretches / views, views, authors, block, &chosen, sums, parts);
     Py_END_ALLOW_THREADS
     result = Py_None;
     Py_INCREF(result);
 done:
     let_go(&arrays);
     free(sums);
+    free(chosen.rows);
+    free(chosen.values);
     return result;
 }
 

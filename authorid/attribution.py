@@ -93,8 +93,12 @@ def familiarity(reading: Reading, decision: Decision) -> npt.NDArray[np.float64]
     rule = decision.familiarity
     if rule is None:
         return np.asarray(reading.scores.std(axis=-1))
-    standing = ((reading.scores - np.array(rule.usual)) / np.array(rule.deviation)).max(axis=-1)
-    spread = np.log(np.maximum(reading.parts[:, list(rule.plain)].sum(axis=1).std(axis=-1), LEAST_SPREAD))
+    plain = reading.parts[:, list(rule.plain)].sum(axis=1)
+    shared = reading.parts[:, :, 1].sum(axis=1) + plain[:, 1]
+    best = reading.scores.argmax(axis=-1)
+    own = np.take_along_axis(shared, best[:, None], axis=-1)[:, 0]
+    standing = (own - np.array(rule.usual)[best]) / np.array(rule.deviation)[best]
+    spread = np.log(np.maximum(plain.sum(axis=1).std(axis=-1), LEAST_SPREAD))
     evidence = rule.standing * standing + rule.spread * spread - rule.offset
     return np.asarray(0.5 + 0.5 * np.tanh(evidence / 2))
 

@@ -42,7 +42,7 @@ __all__ = [
     "write_bundle",
 ]
 
-FORMAT = 1
+FORMAT = 2
 """The version of the layout that this release reads and writes."""
 
 MANIFEST = "authorid.json"
@@ -76,11 +76,12 @@ class Familiarity:
 
     It is the logistic function of ::
 
-        standing * max((s - usual) / deviation) + spread * log(d) - offset
+        standing * (m - usual) / deviation + spread * log(d) - offset
 
-    with s [authors] the n-gram scores; `usual` and `deviation` [authors] mean and standard deviation of what their own
-    documents get when they are left out; d the standard deviation over the authors of the part that the `plain` views
-    have in the scores.
+    with m the part that n-grams which many authors share have in the score of the author whose n-gram score is highest,
+    those of the `plain` views counted twice; `usual` and `deviation` [authors] mean and standard deviation of m for
+    the author's own documents when they are left out; d the standard deviation over the authors of the part that all
+    n-grams of the `plain` views have in the scores.
     """
 
     usual: tuple[float, ...]

@@ -30,14 +30,15 @@ from authorid.tensors import read_tensors, write_tensors
 
 __all__ = ["NgramExpert", "Reading"]
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What the expert finds in some texts.
 
-    `scores` float64 [texts, authors]; `parts` float64 [texts, views, authors], what each view adds to them.
+    `scores` float64 [texts, authors]; `parts` float64 [texts, views, 2, authors], what each view adds to them: first by
+    n-grams that few authors use, then by those that many do.
     """
 
     scores: npt.NDArray[np.float64]
@@ -58,7 +59,8 @@ class NgramExpert:
     """A trained expert. Make one with `authorid.training.ngrams.fit`, or `NgramExpert.load`.
 
     The rows of all views follow one another, in order of their buckets: `bounds` [views + 1] says where those of a
-    view begin, `buckets` uint32 [rows] which bucket a row stands for, `idf` float32 [rows] what an n-gram is worth.
+    view begin, `buckets` uint32 [rows] which bucket a row stands for, `idf` float32 [rows] what an n-gram is worth,
+    `shared` uint8 [rows] whether many authors use it (1) or few (0), which says more of a subject than of manner.
     `weights` [rows, authors] (int8, float16 or float32) times `scale` float32 [rows] are the linear layer, `bias`
     float32 [authors] its constant.
     """
@@ -67,6 +69,7 @@ class NgramExpert:
     bounds: tuple[int, ...]
     buckets: npt.NDArray[np.uint32]
     idf: npt.NDArray[np.float32]
+    shared: npt.NDArray[np.uint8]
     scale: npt.NDArray[np.float32]
     weights: npt.NDArray[Any]
     bias: npt.NDArray[np.float32]
@@ -75,8 +78,8 @@ class NgramExpert:
         """Check that the parts fit together; raises `ValueError`."""
         rows, authors = len(self.buckets), len(self.bias)
         views, size = len(self.reader.views), 1 << self.reader.bits
-        shapes = (self.idf.shape, self.scale.shape, self.weights.shape)
-        if shapes != ((rows,), (rows,), (rows, authors)) or authors < 2:
+        shapes = (self.idf.shape, self.shared.shape, self.scale.shape, self.weights.shape)
+        if shapes != ((rows,), (rows,), (rows,), (rows, authors)) or authors < 2:
             raise ValueError(f"{rows} rows and {authors} authors do not fit arrays of {shapes}")
         if len(self.bounds) != views + 1 or self.bounds[0] != 0 or self.bounds[-1] != rows:
             raise ValueError("the rows are not shared out among the views")
@@ -86,6 +89,8 @@ class NgramExpert:
                 raise ValueError("the buckets of a view are out of order or range")
         if not all(np.isfinite(part).all() for part in (self.idf, self.scale, self.bias)):
             raise ValueError("numbers that are not finite")
+        if (self.shared > 1).any():
+            raise ValueError("n-grams that are neither shared nor not")
 
     @cached_property
     def _index(self) -> RowIndex:
@@ -104,13 +109,13 @@ class NgramExpert:
     def read(self, texts: Sequence[str]) -> Reading:
         """Scores, and what they are made of; the same to the bit wherever and with whatever they are computed."""
         views = len(self.reader.views)
-        parts = np.zeros((len(texts), views, len(self.bias)))
+        parts = np.zeros((len(texts), views, 2, len(self.bias)))
         done = 0
         for counts in self._counts(texts):
             own = parts[done : done + (len(counts.edges) - 1) // views]
-            add_up(self.weights, counts, self._values(counts) * self.scale.take(counts.rows), own)
+            add_up(self.weights, self.shared, counts, self._values(counts) * self.scale.take(counts.rows), own)
             done += len(own)
-        return Reading(self.bias + parts.sum(axis=1), parts)
+        return Reading(self.bias + parts.sum(axis=(1, 2)), parts)
 
     def _counts(self, texts: Sequence[str]) -> Iterator[Counts]:
         """The n-grams of all `texts`, of as many together as memory is spared for."""
@@ -163,6 +168,7 @@ class NgramExpert:
             "common": self.reader.common,
             "buckets": self.buckets,
             "idf": self.idf,
+            "shared": self.shared,
             "scale": self.scale,
             "weights": self.weights,
             "bias": self.bias,
@@ -201,7 +207,7 @@ class NgramExpert:
             raise BundleCorruptError(f"{path}: not a readable n-gram expert ({error})") from None
 
 
-_KINDS = {"common": "<u8", "buckets": "<u4", "idf": "<f4", "scale": "<f4", "bias": "<f4"}
+_KINDS = {"common": "<u8", "buckets": "<u4", "idf": "<f4", "shared": "u1", "scale": "<f4", "bias": "<f4"}
 
 _TOGETHER = 128
 """Short texts that are looked at together, at most."""

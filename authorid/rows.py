@@ -112,25 +112,30 @@ class RowIndex:
 
 
 def add_up(
-    weights: npt.NDArray[Any], counts: Counts, values: npt.NDArray[np.float32], parts: npt.NDArray[np.float64]
+    weights: npt.NDArray[Any],
+    shared: npt.NDArray[np.uint8],
+    counts: Counts,
+    values: npt.NDArray[np.float32],
+    parts: npt.NDArray[np.float64],
 ) -> None:
-    """Add to `parts` [texts, views, authors] the weights of what occurs, times its `values` float32 [rows].
+    """Add to `parts` [texts, views, 2, authors] the weights of what occurs, times its `values` float32 [rows].
 
-    `weights` [rows, authors] are int8, float16 or float32; only int8, as trained models have them, is compiled. Raises
+    Of the two parts of a view, the first is for rows whose `shared` [rows] is 0, the second for the others. `weights`
+    [rows, authors] are int8, float16 or float32; only int8, as trained models have them, is compiled. Raises
     `ValueError` when the parts are not those of these texts and authors.
     """
-    if len(counts.edges) != parts.shape[0] * parts.shape[1] + 1 or parts.shape[2] != weights.shape[1]:
+    if len(counts.edges) != parts.shape[0] * parts.shape[1] + 1 or parts.shape[2:] != (2, weights.shape[1]):
         raise ValueError("arrays that do not fit together")
+    views, authors = parts.shape[1], parts.shape[3]
     if native.module is not None and weights.dtype == np.int8 and weights.flags.c_contiguous:
-        views, authors = parts.shape[1:]
-        native.module.add_up(weights, counts.rows, values, counts.edges, parts, views, authors, _BLOCK)
+        native.module.add_up(weights, shared, counts.rows, values, counts.edges, parts, views, authors, _BLOCK)
         return
-    views = parts.shape[1]
     edges = counts.edges.tolist()
     # Room for the weights of one text, or of one block of it, again and again: it stays in the cache.
     most = min(_BLOCK, int(np.diff(counts.edges[::views]).max(initial=0)))
     stored = np.empty((most, weights.shape[1]), dtype=weights.dtype)
     floats = np.empty((most, weights.shape[1]), dtype=np.float32)
+    which = shared.take(counts.rows) > 0
     for text, part in enumerate(parts):
         own = edges[text * views : (text + 1) * views + 1]
         for first in range(own[0], own[-1], _BLOCK):
@@ -140,9 +145,12 @@ def add_up(
             np.copyto(block, stored[: last - first])
             for view, (start, stop) in enumerate(pairwise(own)):
                 start, stop = max(start, first), min(stop, last)
-                if start < stop:
+                for kind in (False, True) if start < stop else ():
+                    chosen = np.flatnonzero(which[start:stop] == kind)
                     # einsum adds in one order, whatever the machine's BLAS and its threads; answers do not change.
-                    part[view] += np.einsum("i,ij->j", values[start:stop], block[start - first : stop - first])
+                    part[view, int(kind)] += np.einsum(
+                        "i,ij->j", values[start:stop].take(chosen), block[start - first :].take(chosen, axis=0)
+                    )
 
 
 _BLOCK = 1 << 16

@@ -80,7 +80,7 @@ def test_a_name_that_leads_elsewhere_is_refused(copy, name):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"format": 2},
+        {"format": 1},
         {"graphs": {}},
         {"graphs": {"int8": "other.onnx"}},
         {"window": {"length": 16, "stride": 99}},

@@ -16,7 +16,7 @@ from authorid.ngrams import NgramExpert
 from authorid.tensors import read_tensors, write_tensors
 
 pytest.importorskip("scipy")
-from authorid.training.ngrams import NgramOptions, count, fit
+from authorid.training.ngrams import NgramOptions, count, fit, shared_rows
 
 
 @pytest.fixture(scope="module", autouse=True, params=["compiled", "numpy"])
@@ -190,6 +190,34 @@ def test_scores_do_not_depend_on_history():
     assert (one.scores(texts()[5]) == other.scores(texts()[5])).all()
 
 
+def test_what_many_authors_share():
+    """Of ten authors one has a word of its own, two share one, and three another."""
+    company = [f"own{'abcdefghij'[author]} " + "two " * (author < 2) + "three " * (author < 3) for author in range(10)]
+    words = NgramOptions(views=(View("w", "word", (1,)),), bits=20, min_documents=1)
+    counts = count(company, 10, words)
+
+    def shared(documents: int) -> list[bool]:
+        rows = shared_rows(counts, np.arange(10), np.arange(documents))
+        (buckets,) = counts.reader.buckets("owna two three ownj")
+        return rows[np.searchsorted(counts.buckets, buckets)].tolist()
+
+    assert shared(10) == [False, False, True, False]
+    # What is in other documents than those of the training does not count.
+    assert shared(4) == [True, True, True, False]
+
+
+def test_parts_are_what_the_features_say():
+    own = [f"{text} {'abcdefghij'[number % 10] * 9}" for number, text in enumerate(texts())]
+    options = NgramOptions(bits=16, weights="float32")
+    ours = fit(count(own, 10, options), np.arange(30) % 10, 10, options)
+    rows, values = ours.features(text := own[7])
+    assert 0 < ours.shared[rows].sum() < len(rows)
+    for part in (0, 1):
+        those = ours.shared[rows] == part
+        found = ours.read([text]).parts[0, :, part].sum(axis=0)
+        np.testing.assert_allclose(found, values[those] @ ours.weights[rows[those]], atol=1e-5)
+
+
 def test_a_file_gives_back_what_was_written():
     before = expert()
     after = NgramExpert.from_bytes(before.to_bytes())
@@ -215,10 +243,11 @@ def test_damaged_parts_are_refused():
         "idf": tensors["idf"][:-1],
         "buckets": tensors["buckets"][::-1],
         "weights": tensors["weights"].astype(np.float64),
+        "shared": tensors["shared"] + 1,
     }.items():
         with pytest.raises(ValueError):
             NgramExpert.from_bytes(write_tensors({**tensors, name: np.ascontiguousarray(worse)}, metadata))
-    for name, value in {"format": "2", "bits": "99", "views": "[]", "bounds": "[0]"}.items():
+    for name, value in {"format": "1", "bits": "99", "views": "[]", "bounds": "[0]"}.items():
         with pytest.raises(ValueError):
             NgramExpert.from_bytes(write_tensors(tensors, {**metadata, name: value}))
 

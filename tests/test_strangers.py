@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 
 import numpy as np
@@ -20,9 +19,16 @@ from authorid.training.corpus import load_corpus
 from authorid.training.experts import learn
 from authorid.training.ngram_run import train_ngrams
 from authorid.training.ngrams import NgramOptions, count, fit
-from authorid.training.strangers import _Corpus, _usual, auroc
+from authorid.training.strangers import Compared, auroc
 
-RULE = Familiarity(usual=(0.2, -0.1), deviation=(0.5, 0.25), plain=(0, 1), standing=2.0, spread=1.0, offset=0.5)
+RULE = Familiarity(
+    usual=(0.2, -0.1),
+    deviation=(0.5, 0.25),
+    plain=(0, 1),
+    standing=2.0,
+    spread=1.0,
+    offset=0.5,
+)
 COMMON = (
     "the",
     "of",
@@ -74,17 +80,23 @@ def bundle(corpus):
 
 def test_the_rule_is_what_it_says():
     reading = Reading(
-        scores=np.array([[0.7, -0.9], [0.3, 0.2]]),
-        parts=np.array([[[0.3, -0.1], [0.2, -0.4], [0.2, -0.4]], [[0.0, 0.0], [0.1, 0.3], [0.2, -0.1]]]),
+        scores=np.array([[0.7, -0.9], [0.1, 0.2]]),
+        # By text, view, whether it is shared, author. The third view is not plain.
+        parts=np.array(
+            [
+                [[[0.1, 0.0], [0.2, -0.1]], [[0.1, -0.3], [0.1, -0.1]], [[0.0, -0.2], [0.2, -0.2]]],
+                [[[0.1, 0.0], [-0.1, 0.0]], [[0.0, 0.1], [0.1, 0.2]], [[0.2, -0.4], [-0.2, 0.3]]],
+            ]
+        ),
     )
-    # Of the second text, the first author has the higher score, and the second one what is high for that author.
-    evidence = np.array([2 * (0.7 - 0.2) / 0.5 + math.log(0.5), 2 * (0.2 + 0.1) / 0.25 + math.log(0.1)]) - 0.5
+    standing = [(2 * (0.2 + 0.1) + 0.2 - 0.2) / 0.5, (2 * (0.0 + 0.2) + 0.3 + 0.1) / 0.25]
+    evidence = 2 * np.array(standing) + np.log([0.5, 0.1]) - 0.5
     values = familiarity(reading, Decision("experts", familiarity=RULE))
     assert values == pytest.approx(1 / (1 + np.exp(-evidence)))
 
 
 def test_without_a_rule_it_is_the_standard_deviation():
-    reading = Reading(np.array([[0.5, -0.5, 0.3]]), np.zeros((1, 1, 3)))
+    reading = Reading(np.array([[0.5, -0.5, 0.3]]), np.zeros((1, 1, 2, 3)))
     assert familiarity(reading, Decision("experts")) == np.array([0.5, -0.5, 0.3]).std()
 
 
@@ -109,10 +121,10 @@ def test_scoring_and_training_mean_the_same(corpus, bundle):
     texts, labels = [item.text for item in documents], np.array([item.label for item in documents])
     options = NgramOptions(bits=16, weights="float32")
     everything = np.arange(len(texts))
-    whole = _Corpus.counted([item.path for item in documents], texts, labels, everything, options)
+    whole = Compared.counted([item.path for item in documents], texts, labels, everything, options)
     expert = fit(count(texts, 9, options), labels, 9, options)
     rule = bundle.decision.familiarity
-    usual, deviation = _usual(whole.paths, whole.products, everything, options)
+    usual, deviation = whole.usual(everything)
     np.testing.assert_allclose(usual, rule.usual, atol=1e-6)
     np.testing.assert_allclose(deviation, rule.deviation, atol=1e-6)
     learnt = whole.traits(everything, everything).familiarity(rule)
@@ -193,10 +205,15 @@ def test_two_authors_are_too_few_to_learn_from(corpus, tmp_path):
 
 def test_a_damaged_rule_is_refused(bundle, tmp_path):
     rule = json.loads((bundle.path / "authorid.json").read_text())["decision"]["familiarity"]
-    few = {"usual": rule["usual"][1:], "deviation": rule["deviation"][1:]}
-    for number, change in enumerate(
-        ({"deviation": [0.0] * 9}, few, {"plain": [99]}, {"plain": []}, {"plain": [-1]}, {"top": None})
-    ):
+    changes = [
+        *({name: rule[name][1:]} for name in rule if isinstance(rule[name], list)),
+        {name: rule[name][1:] for name in ("usual", "deviation")},
+        {"deviation": [0.0] * 9},
+        {"usual": [float("nan")] * 9},
+        *({"plain": plain} for plain in ([99], [], [-1])),
+        {"top": None},
+    ]
+    for number, change in enumerate(changes):
         copy = tmp_path / str(number)
         shutil.copytree(bundle.path, copy)
         record = json.loads((copy / "authorid.json").read_text())
@@ -220,6 +237,6 @@ def test_later_documents_say_more_about_what_is_usual(corpus):
         changed = list(texts)
         for index in own[:2] if where == "first" else own[-2:]:
             changed[index] = article(30, int(index))
-        whole = _Corpus.counted(paths, changed, labels, everything, options)
-        found[where] = _usual(paths, whole.products, everything, options)[0][0]
+        whole = Compared.counted(paths, changed, labels, everything, options)
+        found[where] = whole.usual(everything)[0][0]
     assert found["last"] < found["first"]

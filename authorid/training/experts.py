@@ -30,11 +30,12 @@ from authorid.training.ngrams import (
     count_more,
     fit,
     inverse_frequencies,
+    shared_rows,
     similarities,
     weigh,
 )
 from authorid.training.shift import shifted_split
-from authorid.training.strangers import look_for_strangers
+from authorid.training.strangers import Compared, look_for_strangers
 
 __all__ = ["Experts", "Held", "confidence", "learn", "stack"]
 
@@ -161,7 +162,9 @@ def learn(
     sizes = _bytes([subset[index] for index in held])
     decision = confidence(scores, sizes, truth, *_short(fitted, subset, held))
     probabilities = _probabilities(scores, sizes, decision)
-    strangers = look_for_strangers(paths, subset, products, training, held, options)
+    shared = shared_rows(counts, labels, np.arange(len(labels)))
+    compared = Compared.of(paths, products, matrix[chosen], counts, shared, options.ridge)
+    strangers = look_for_strangers(compared, subset, training, held, options)
     if strangers is not None:
         decision = replace(decision, strangers=strangers.thresholds, familiarity=strangers.familiarity)
     if encoder is not None and everybody and len(encoder.validation):

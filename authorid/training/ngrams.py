@@ -28,6 +28,9 @@ DENSE_DOCUMENTS = 8000
 
 COMMON_WORDS = 3000
 
+SHARED = 0.25
+"""What so many of the authors use, at least, is shared; what fewer use is mostly of a subject (docs/accuracy.md)."""
+
 VIEWS = (
     View("bytes", "byte", (4,), once=True),
     View("manner", "byte", (4,), keep=300, once=True),
@@ -138,6 +141,15 @@ def inverse_frequencies(counts: Counts, training: npt.NDArray[np.int64]) -> npt.
     return np.where(documents > 0, idf, 0.0).astype(np.float32)
 
 
+def shared_rows(counts: Counts, labels: Labels, training: Labels) -> npt.NDArray[np.bool_]:
+    """Whether many authors share each row [rows], in the documents `training`; `labels` are those of all documents."""
+    sparse = require("scipy.sparse", "train")
+    known, own = np.unique(labels[training], return_inverse=True)
+    writes = sparse.csr_matrix((np.ones(len(own), dtype=np.float32), (own, training)), (len(known), len(labels)))
+    authors = np.bincount((writes @ counts.matrix).indices, minlength=counts.matrix.shape[1])
+    return np.asarray(authors >= SHARED * len(known))
+
+
 def weigh(counts: Counts, idf: npt.NDArray[np.float32]) -> Any:
     """tf-idf of all documents, sparse [documents, rows], as `NgramExpert.features` computes it."""
     sparse = require("scipy.sparse", "train")
@@ -222,9 +234,10 @@ def fit(
     if len(labels) <= DENSE_DOCUMENTS:
         products = similarities(matrix, labels) if known is None else known[1]
         dual = _dual(products.matrix, labels, authors, options.ridge)
-        return _expert(counts, idf, matrix.T @ dual, dual.sum(axis=0), options)
-    weights, bias = solve_large(matrix, labels, authors, options.ridge)
-    return _expert(counts, idf, weights, bias, options)
+        weights, bias = matrix.T @ dual, dual.sum(axis=0)
+    else:
+        weights, bias = solve_large(matrix, labels, authors, options.ridge)
+    return _expert(counts, idf, shared_rows(counts, labels, everything), weights, bias, options)
 
 
 def solve_large(
@@ -243,6 +256,7 @@ def solve_large(
 def _expert(
     counts: Counts,
     idf: npt.NDArray[np.float32],
+    shared: npt.NDArray[np.bool_],
     weights: npt.NDArray[np.float64],
     bias: npt.NDArray[np.float64],
     options: NgramOptions,
@@ -253,5 +267,12 @@ def _expert(
         scale = (np.abs(weights).max(axis=1) / 127).astype(np.float32)
         weights = np.round(weights / np.where(scale > 0, scale, 1)[:, None])
     return NgramExpert(
-        counts.reader, counts.bounds, counts.buckets, idf, scale, weights.astype(kind), bias.astype(np.float32)
+        counts.reader,
+        counts.bounds,
+        counts.buckets,
+        idf,
+        shared.astype(np.uint8),
+        scale,
+        weights.astype(kind),
+        bias.astype(np.float32),
     )

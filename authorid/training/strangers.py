@@ -1,10 +1,12 @@
 """Learn what a text by an unknown author looks like: authors are left out in turn, and play the strangers.
 
-Two things are looked at (`authorid.bundle.Familiarity`). How the scores compare with what the authors' own documents
-get when they are left out: colleagues on one beat divide the scores among them, so what is high differs from author to
-author. And how far the authors are apart in the views of the plain text, which say whether the subject is
-known. Whatever is learnt of n-grams (which there are, which words are common, how much they are worth) is learnt anew
-without the authors that are left out; else their own words would make strangers of nobody.
+Two things are looked at (`authorid.bundle.Familiarity`). How much the n-grams that many authors share speak for the one
+whom all n-grams name, compared with what they say for that author's own documents when these are left out: what few use
+is mostly of a subject, and strangers write about the same ones; and colleagues on one beat divide the scores among
+them, so what is high differs from author to author. And how far the authors are apart in the views of the plain text,
+which say whether the subject is known. Whatever is learnt of n-grams (which there are, which words are common, how much
+they are worth) is learnt anew without the authors that are left out; else their own words would make strangers of
+nobody.
 """
 
 from __future__ import annotations
@@ -21,17 +23,19 @@ from authorid.attribution import LEAST_SPREAD
 from authorid.bundle import Familiarity
 from authorid.grams import View
 from authorid.training.ngrams import (
+    Counts,
     Labels,
     NgramOptions,
     Similarities,
     count,
     inverse_frequencies,
+    shared_rows,
     similarities,
     weigh,
 )
 from authorid.training.shift import blocks
 
-__all__ = ["Strangers", "auroc", "look_for_strangers"]
+__all__ = ["Compared", "Strangers", "auroc", "look_for_strangers"]
 
 SHARES = (0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75)
 """False-attribution rates whose thresholds are kept in the bundle."""
@@ -51,7 +55,7 @@ WEIGHTS = (5.0, 1.0)
 LEAST_DEVIATION = 1e-6
 """Documents that differ less in a trait are alike in it: nothing can be learnt from them."""
 
-CAUTION = 15.0
+CAUTION = 30.0
 """What is usual for an author is drawn to what is usual for all, as by so many more documents of an average author."""
 
 Scores = npt.NDArray[np.float64]
@@ -79,57 +83,93 @@ class _Traits:
 
 
 @dataclass(frozen=True)
-class _Corpus:
-    """Documents, and all that fits to any subset of them need: similarities by all views, and by the plain ones."""
+class Compared:
+    """Documents, and all that fits to any subset of them need: their similarities, and parts of their tf-idf.
+
+    `shared` are those that many authors share, with the ones of the plain views counted twice; `plain` those of these.
+    """
 
     paths: Sequence[str]
     products: Similarities
-    plain: Similarities
-    options: NgramOptions
+    shared: _Columns
+    plain: _Columns
+    ridge: float
+
+    @classmethod
+    def of(
+        cls, paths: Sequence[str], products: Similarities, matrix: Any, counts: Counts, rows: Any, ridge: float
+    ) -> Compared:
+        """From the tf-idf `matrix` of documents; of the `counts`, `rows` bool [rows] are shared."""
+        plain = np.zeros(len(rows), dtype=bool)
+        for view in _plain(counts.reader.views):
+            plain[counts.bounds[view] : counts.bounds[view + 1]] = True
+        shared = matrix[:, np.flatnonzero(rows)]
+        # Their inner products are what counts twice.
+        shared.data *= np.where(plain[rows], 2**0.5, 1.0)[shared.indices]
+        return cls(paths, products, _Columns.of(shared), _Columns.of(matrix[:, np.flatnonzero(plain)]), ridge)
 
     @classmethod
     def counted(
         cls, paths: Sequence[str], texts: Sequence[str], labels: Labels, training: Labels, options: NgramOptions
-    ) -> _Corpus:
+    ) -> Compared:
         """Count the n-grams of `texts` as far as the documents `training` know them."""
         counts = count(texts, len(np.unique(labels[training])), options, training.tolist())
         matrix = weigh(counts, inverse_frequencies(counts, training))
-        columns = np.concatenate(
-            [np.arange(counts.bounds[view], counts.bounds[view + 1]) for view in _plain(options.views)]
-        )
-        return cls(paths, similarities(matrix, labels), similarities(matrix[:, columns], labels), options)
+        rows = shared_rows(counts, labels, training)
+        return cls.of(paths, similarities(matrix, labels), matrix, counts, rows, options.ridge)
 
     def traits(self, training: Labels, others: Labels) -> _Traits:
         """Those of the documents `others`, by a fit to the documents `training`."""
-        dual, _ = self.products.solve(training, self.options.ridge)
-        scores = (self.products.matrix[np.ix_(others, training)] + 1.0) @ dual
-        part = self.plain.matrix[np.ix_(others, training)] @ dual
-        usual, deviation = _usual(self.paths, self.products, training, self.options)
-        return _Traits(
-            ((scores - usual) / deviation).max(axis=1),
-            np.log(np.maximum(part.std(axis=1), LEAST_SPREAD)),
-        )
+        dual, _ = self.products.solve(training, self.ridge)
+        best = ((self.products.matrix[np.ix_(others, training)] + 1.0) @ dual).argmax(axis=1)
+        own = self.shared.scores(training, others, dual)[np.arange(len(others)), best]
+        usual, deviation = self.usual(training)
+        plain = self.plain.scores(training, others, dual)
+        return _Traits((own - usual[best]) / deviation[best], np.log(np.maximum(plain.std(axis=1), LEAST_SPREAD)))
+
+    def usual(self, training: Labels) -> tuple[Scores, Scores]:
+        """Mean and standard deviation [authors] of what is shared says for an author's own documents, when left out."""
+        labels = self.products.labels[training]
+        names = [self.paths[index] for index in training]
+        own = np.full(len(training), np.nan)
+        worth = np.ones(len(training))
+        in_time = blocks(names, labels, lambda some: self.products.near(training[some]), BLOCKS)
+        worth[in_time[-1]] = LATEST
+        for block in in_time:
+            rest = np.delete(training, block)
+            if not len(block) or len(np.unique(self.products.labels[rest])) < 2:
+                continue
+            dual, left = self.products.solve(rest, self.ridge)
+            found = block[np.isin(labels[block], left)]
+            authors = np.searchsorted(left, labels[found])
+            own[found] = self.shared.scores(rest, training[found], dual)[np.arange(len(found)), authors]
+        return _by_author(own, worth, labels)
 
 
-def _usual(
-    paths: Sequence[str], products: Similarities, training: Labels, options: NgramOptions
-) -> tuple[Scores, Scores]:
-    """Mean and standard deviation [authors] of the authors' scores for their own documents, when left out."""
-    labels = products.labels
-    known, places = np.unique(labels[training], return_inverse=True)
-    names = [paths[index] for index in training]
-    own = np.full(len(training), np.nan)
-    worth = np.ones(len(training))
-    in_time = blocks(names, labels[training], lambda some: products.near(training[some]), BLOCKS)
-    worth[in_time[-1]] = LATEST
-    for block in in_time:
-        rest = np.delete(training, block)
-        if not len(block) or len(np.unique(labels[rest])) < 2:
-            continue
-        scores, left = products.scores(rest, training[block], options.ridge)
-        found = np.isin(labels[training[block]], left)
-        column = np.searchsorted(left, labels[training[block]][found])
-        own[block[found]] = scores[found, column]
+@dataclass(frozen=True)
+class _Columns:
+    """Some columns of tf-idf: sparse [documents, rows], and the same with a row of memory for each column."""
+
+    matrix: Any
+    transposed: Any
+
+    @classmethod
+    def of(cls, matrix: Any) -> _Columns:
+        return cls(matrix, matrix.T.tocsr())
+
+    def scores(self, training: Labels, others: Labels, dual: Scores) -> Scores:
+        """What these columns add to the scores [others, authors] by a fit to the documents `training`."""
+        weights = np.zeros((self.matrix.shape[0], dual.shape[1]))
+        weights[training] = dual
+        return np.asarray(self.matrix[others] @ (self.transposed @ weights))
+
+
+def _by_author(own: Scores, worth: Scores, labels: Labels) -> tuple[Scores, Scores]:
+    """Mean and standard deviation [authors] of what documents have, `own` [documents], by their `worth`.
+
+    NaN is what was not measured.
+    """
+    known, places = np.unique(labels, return_inverse=True)
     means, deviations, trust = np.full((3, len(known)), np.nan)
     for author in range(len(known)):
         some = (places == author) & ~np.isnan(own)
@@ -147,20 +187,15 @@ def _usual(
 
 
 def look_for_strangers(
-    paths: Sequence[str],
-    texts: Sequence[str],
-    products: Similarities,
-    training: Labels,
-    held: Labels,
-    options: NgramOptions,
+    everybody: Compared, texts: Sequence[str], training: Labels, held: Labels, options: NgramOptions
 ) -> Strangers | None:
     """Leave authors out in turn, and compare how familiar their documents look with those of the others.
 
-    `products` are of the documents at `paths` with these `texts`, by a count of them all; `training` and `held` are a
-    shifted split of them. Shares that are less than one document are left out. None where there are too few authors, or
-    too few documents, or where these are all alike.
+    `everybody` are the documents with these `texts`, by a count of them all; `training` and `held` are a shifted split
+    of them. Shares that are less than one document are left out. None where there are too few authors, or too few
+    documents, or where these are all alike.
     """
-    labels = products.labels
+    paths, labels = everybody.paths, everybody.products.labels
     authors = np.random.default_rng(0).permutation(np.unique(labels))
     fold = max(min(FOLD, len(authors) // 3), len(authors) // 8)
     if fold < 1 or not len(held):
@@ -170,7 +205,7 @@ def look_for_strangers(
         """Those of `others` by a fit to the documents `inside`, and by nothing else that is known of any document."""
         chosen = np.concatenate([inside, *others])
         own = np.arange(len(inside))
-        corpus = _Corpus.counted(
+        corpus = Compared.counted(
             [paths[index] for index in chosen], [texts[index] for index in chosen], labels[chosen], own, options
         )
         edges = np.cumsum([len(inside), *map(len, others)])
@@ -190,7 +225,7 @@ def look_for_strangers(
     rule = _weigh(inner, outer)
     if rule is None:
         return None
-    usual, deviation = _usual(paths, products, np.arange(len(labels)), options)
+    usual, deviation = everybody.usual(np.arange(len(labels)))
     rule = replace(
         rule,
         usual=tuple(usual.tolist()),
