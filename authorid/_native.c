@@ -421,21 +421,28 @@ static void add_rows(const int8_t *weights, const int32_t *rows, const float *va
     }
 }
 
-/* Rows and their values, as many as one sum may have. */
+/* Rows and their values: as many as one sum may have that are not shared, and behind them as many that are. */
 typedef struct {
     int32_t *rows;
     float *values;
-} Chosen;
+} Sorted;
 
-/* Those of `count` rows that are `shared`, or those that are not, in their order; returns how many. */
-static Py_ssize_t choose(const uint8_t *shared, int which, const int32_t *rows, const float *values,
-                         Py_ssize_t count, Chosen *to)
+/* Put the shared ones of `count` rows behind `room`, the others in front, in their order; returns how many are shared. */
+static Py_ssize_t sort_out(const uint8_t *shared, const int32_t *rows, const float *values, Py_ssize_t count,
+                           Py_ssize_t room, const Sorted *to)
 {
+    int32_t *const front = to->rows, *const behind = to->rows + room;
+    float *const first = to->values, *const second = to->values + room;
     Py_ssize_t done = 0;
     for (Py_ssize_t i = 0; i < count; i++) {
-        to->rows[done] = rows[i];
-        to->values[done] = values[i];
-        done += (shared[rows[i]] != 0) == which;
+        /* Into both places, without a branch on which is right, which nobody could predict. */
+        const int32_t row = rows[i];
+        const float value = values[i];
+        front[i - done] = row;
+        first[i - done] = value;
+        behind[done] = row;
+        second[done] = value;
+        done += shared[row] != 0;
     }
     return done;
 }
@@ -443,7 +450,7 @@ static Py_ssize_t choose(const uint8_t *shared, int which, const int32_t *rows, 
 /* `edges` [texts * views + 1] and `parts` [texts, views, 2, authors]; a sum of floats ends at the end of every `block`. */
 static void add_all(const int8_t *weights, const uint8_t *shared, const int32_t *rows, const float *values,
                     const int64_t *edges, Py_ssize_t texts, Py_ssize_t views, Py_ssize_t authors, Py_ssize_t block,
-                    Chosen *chosen, float *sums, double *parts)
+                    Py_ssize_t room, const Sorted *sorted, float *sums, double *parts)
 {
     for (Py_ssize_t text = 0; text < texts; text++) {
         const int64_t *own = edges + text * views;
@@ -453,11 +460,13 @@ static void add_all(const int8_t *weights, const uint8_t *shared, const int32_t 
                 const int64_t start = own[view] > first ? own[view] : first;
                 const int64_t stop = own[view + 1] < last ? own[view + 1] : last;
                 double *part = parts + (text * views + view) * 2 * authors;
-                for (int which = 0; start < stop && which < 2; which++, part += authors) {
-                    const Py_ssize_t count =
-                        choose(shared, which, rows + start, values + start, (Py_ssize_t)(stop - start), chosen);
+                if (start >= stop) continue;
+                const Py_ssize_t all = (Py_ssize_t)(stop - start);
+                const Py_ssize_t many = sort_out(shared, rows + start, values + start, all, room, sorted);
+                for (int which = 0; which < 2; which++, part += authors) {
+                    const Py_ssize_t place = which ? room : 0, count = which ? many : all - many;
                     memset(sums, 0, (size_t)authors * sizeof(float));
-                    add_rows(weights, chosen->rows, chosen->values, count, authors, sums);
+                    add_rows(weights, sorted->rows + place, sorted->values + place, count, authors, sums);
                     for (Py_ssize_t j = 0; j < authors; j++) part[j] += (double)sums[j];
                 }
             }
@@ -479,7 +488,7 @@ static PyObject *add_up(PyObject *module, PyObject *arguments)
     const int64_t *edges;
     double *parts;
     float *sums = NULL;
-    Chosen chosen = {0};
+    Sorted sorted = {0};
     Py_ssize_t known = -1, told = -1, count = -1, places = -1, numbers = -1, longest = 0, views, authors, block;
     (void)module;
     if (!PyArg_ParseTuple(arguments, "OOOOOOnnn", &given[0], &given[1], &given[2], &given[3], &given[4], &given[5],
@@ -502,24 +511,24 @@ static PyObject *add_up(PyObject *module, PyObject *arguments)
         PyErr_SetString(PyExc_ValueError, "arrays that do not fit together");
         goto done;
     }
-    if (longest > block) longest = block;
+    const Py_ssize_t room = longest < block ? longest : block;
     sums = malloc((size_t)authors * sizeof(float));
-    chosen.rows = malloc(((size_t)longest + 1) * sizeof(int32_t));
-    chosen.values = malloc(((size_t)longest + 1) * sizeof(float));
-    if (!sums || !chosen.rows || !chosen.values) {
+    sorted.rows = malloc((2 * (size_t)room + 1) * sizeof(int32_t));
+    sorted.values = malloc((2 * (size_t)room + 1) * sizeof(float));
+    if (!sums || !sorted.rows || !sorted.values) {
         PyErr_NoMemory();
         goto done;
     }
     Py_BEGIN_ALLOW_THREADS
-    add_all(weights, shared, rows, values, edges, stretches / views, views, authors, block, &chosen, sums, parts);
+    add_all(weights, shared, rows, values, edges, stretches / views, views, authors, block, room, &sorted, sums, parts);
     Py_END_ALLOW_THREADS
     result = Py_None;
     Py_INCREF(result);
 done:
     let_go(&arrays);
     free(sums);
-    free(chosen.rows);
-    free(chosen.values);
+    free(sorted.rows);
+    free(sorted.values);
     return result;
 }
 
