@@ -55,8 +55,9 @@ WEIGHTS = (5.0, 1.0)
 LEAST_DEVIATION = 1e-6
 """Documents that differ less in a trait are alike in it: nothing can be learnt from them."""
 
-CAUTION = 30.0
-"""What is usual for an author is drawn to what is usual for all, as by so many more documents of an average author."""
+CAUTION = 8.0
+"""So many times as much as chance alone would have it, what is usual for an author is drawn to what is usual for all:
+what sets authors apart this month does so less the next."""
 
 Scores = npt.NDArray[np.float64]
 
@@ -167,22 +168,32 @@ class _Columns:
 def _by_author(own: Scores, worth: Scores, labels: Labels) -> tuple[Scores, Scores]:
     """Mean and standard deviation [authors] of what documents have, `own` [documents], by their `worth`.
 
-    NaN is what was not measured.
+    NaN is what was not measured. Those of an author are drawn to those of all, by `CAUTION` times what is best where
+    authors differ as much as these and their documents do (empirical Bayes: Efron and Morris, "Data analysis using
+    Stein's estimator and its generalizations", 1975).
     """
     known, places = np.unique(labels, return_inverse=True)
-    means, deviations, trust = np.full((3, len(known)), np.nan)
+    means, variances = np.zeros((2, len(known)))
+    number = np.zeros(len(known))
     for author in range(len(known)):
         some = (places == author) & ~np.isnan(own)
-        weights = worth[some]
-        # As many documents of equal worth would say as much.
-        number = weights.sum() ** 2 / max(float((weights**2).sum()), 1.0)
-        trust[author] = number / (number + CAUTION)
-        if len(weights):
+        if weights := worth[some].tolist():
+            # As many documents of equal worth would say as much.
+            number[author] = sum(weights) ** 2 / sum(weight**2 for weight in weights)
             means[author] = np.average(own[some], weights=weights)
-            deviations[author] = np.sqrt(np.average((own[some] - means[author]) ** 2, weights=weights))
-    mean, deviation = (float(np.nanmean(some)) if trust.any() else 1.0 for some in (means, deviations))
-    means = np.where(trust > 0, trust * np.nan_to_num(means) + (1 - trust) * mean, mean)
-    deviations = np.where(trust > 0, trust * np.nan_to_num(deviations) + (1 - trust) * deviation, deviation)
+            variances[author] = np.average((own[some] - means[author]) ** 2, weights=weights)
+    measured = number > 0
+    if not measured.any():
+        return means, np.ones(len(known))
+    mean, deviation = float(means[measured].mean()), float(np.sqrt(variances[measured]).mean())
+    trust = np.zeros(len(known))
+    several = number > 1
+    if several.sum() > 1:
+        within = float((variances * number)[several].sum() / (number - 1)[several].sum())
+        between = max(float(means[several].var(ddof=1) - (within / number[several]).mean()), 0.0)
+        trust = number * between / np.maximum(number * between + CAUTION * within, 1e-12)
+    means = trust * means + (1 - trust) * mean
+    deviations = trust * np.sqrt(variances) + (1 - trust) * deviation
     return means, np.maximum(deviations, 0.01)
 
 
