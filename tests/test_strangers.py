@@ -223,6 +223,41 @@ def test_a_damaged_rule_is_refused(bundle, tmp_path):
             Scorer(load_bundle(copy))
 
 
+def drawn_together(level: float, chance: float) -> tuple[np.ndarray, np.ndarray]:
+    """Six authors with ten documents each and one with none: means before and after, of levels so far apart."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(7), 10)
+    own = level * np.arange(7)[labels] + chance * rng.standard_normal(70)
+    own[60:] = np.nan
+    means, deviations = strangers._by_author(own, np.ones(70), labels)
+    assert means[6] == pytest.approx(means[:6].mean())
+    assert (deviations > 0).all()
+    return own[:60].reshape(6, 10).mean(axis=1), means[:6]
+
+
+def test_authors_who_differ_by_chance_only_are_nearly_taken_for_one():
+    before, after = drawn_together(level=0.0, chance=1.0)
+    assert before.std() > 0.2
+    assert after.std() < 0.3 * before.std()
+
+
+def test_authors_who_differ_for_certain_stay_apart():
+    before, after = drawn_together(level=1.0, chance=0.1)
+    np.testing.assert_allclose(after, before, atol=0.02)
+
+
+def test_authors_are_drawn_together_the_more_the_less_is_known():
+    before, after = drawn_together(level=0.3, chance=0.5)
+    assert 0.2 * before.std() < after.std() < 0.8 * before.std()
+
+
+@pytest.mark.parametrize("own", [[np.nan, np.nan], [0.5, np.nan], [0.5, 0.5], [0.5, 0.7]])
+def test_what_little_is_known_is_usual_for_all(own):
+    means, deviations = strangers._by_author(np.array(own), np.ones(2), np.arange(2))
+    assert means[0] == means[1] == pytest.approx(0.0 if np.isnan(own).all() else np.nanmean(own))
+    assert (deviations > 0).all()
+
+
 def test_later_documents_say_more_about_what_is_usual(corpus):
     """Who has changed is measured by how it is now."""
     documents = load_corpus(corpus).documents
