@@ -98,7 +98,13 @@ class Compared:
 
     @classmethod
     def of(
-        cls, paths: Sequence[str], products: Similarities, matrix: Any, counts: Counts, rows: Any, ridge: float
+        cls,
+        paths: Sequence[str],
+        products: Similarities,
+        matrix: Any,
+        counts: Counts,
+        rows: npt.NDArray[np.bool_],
+        ridge: float,
     ) -> Compared:
         """From the tf-idf `matrix` of documents; of the `counts`, `rows` bool [rows] are shared."""
         plain = np.zeros(len(rows), dtype=bool)
