@@ -30,7 +30,6 @@ from authorid.training.ngrams import (
     count_more,
     fit,
     inverse_frequencies,
-    shared_rows,
     similarities,
     weigh,
 )
@@ -162,8 +161,7 @@ def learn(
     sizes = _bytes([subset[index] for index in held])
     decision = confidence(scores, sizes, truth, *_short(fitted, subset, held))
     probabilities = _probabilities(scores, sizes, decision)
-    shared = shared_rows(counts, labels, np.arange(len(labels)))
-    compared = Compared.of(paths, products, matrix[chosen], counts, shared, options.ridge)
+    compared = Compared.of(paths, products, matrix[chosen], counts, expert.shared > 0, options.ridge)
     strangers = look_for_strangers(compared, subset, training, held, options)
     if strangers is not None:
         decision = replace(decision, strangers=strangers.thresholds, familiarity=strangers.familiarity)

@@ -87,7 +87,8 @@ class _Traits:
 class Compared:
     """Documents, and all that fits to any subset of them need: their similarities, and parts of their tf-idf.
 
-    `shared` are those that many authors share, with the ones of the plain views counted twice; `plain` those of these.
+    `shared` has the n-grams that many authors share, those of the plain views counted twice; `plain` has all
+    n-grams of the plain views.
     """
 
     paths: Sequence[str]
