@@ -94,12 +94,14 @@ typedef struct {
     int shift;
 } Language;
 
-/* A text taken apart: its bytes, and its words by where they start. */
+/* A text taken apart: its bytes, and its words by where they start. Of those words and marks that are not white space,
+ * `seen` of them: what stands for one as it is and where it is masked, and its rank.
+ */
 typedef struct {
     uint8_t *bytes, *masked;
-    int32_t *starts, *ranks;
-    uint64_t *hashes, *units;
-    Py_ssize_t length, words;
+    int32_t *starts, *ranks, *seen_ranks;
+    uint64_t *plain, *shapes, *units;
+    Py_ssize_t length, words, seen;
 } Text;
 
 /* One size of n-gram in one view. Bit `bucket & 63` of `marks[bucket >> 6]` says whether the bucket has a row, and `ranks`
@@ -136,9 +138,9 @@ static void take_apart(const uint8_t *data, Py_ssize_t length, const Language *l
             text->bytes[text->length++] = data[i];
         again = space;
     }
-    text->words = 0;
+    text->words = text->seen = 0;
     for (Py_ssize_t i = 0; i < text->length;) {
-        const uint8_t kind = language->classes[text->bytes[i]];
+        const uint8_t start = text->bytes[i], kind = language->classes[start];
         uint64_t hash = 0, power = GOLDEN;
         text->starts[text->words] = (int32_t)i;
         do {
@@ -146,8 +148,11 @@ static void take_apart(const uint8_t *data, Py_ssize_t length, const Language *l
             hash += ((uint64_t)(byte >= 'A' && byte <= 'Z' ? byte + 32 : byte) + 1) * power;
             power *= GOLDEN;
         } while (kind && i < text->length && language->classes[text->bytes[i]] == kind);
-        text->hashes[text->words] = hash;
-        text->ranks[text->words++] = kind ? rank_of(language, hash) : -1;
+        const int32_t rank = text->ranks[text->words++] = kind ? rank_of(language, hash) : -1;
+        text->plain[text->seen] = hash + (start >= 'A' && start <= 'Z' ? CAPITAL : 0);
+        text->shapes[text->seen] = language->shapes[start];
+        text->seen_ranks[text->seen] = rank;
+        text->seen += !language->spaces[start];
     }
     text->starts[text->words] = (int32_t)text->length;
 }
@@ -188,19 +193,21 @@ static Py_ssize_t byte_grams(const Text *text, const Language *language, const P
     return length < part->size ? 0 : length - part->size + 1;
 }
 
-static Py_ssize_t word_grams(const Text *text, const Language *language, const Part *part, int bits, uint64_t *to)
+static Py_ssize_t word_grams(const Text *text, const Part *part, int bits, uint64_t *to)
 {
-    Py_ssize_t units = 0, count = 0;
-    for (Py_ssize_t word = 0; word < text->words; word++) {
-        const uint8_t first = text->bytes[text->starts[word]];
-        if (language->spaces[first]) continue;
-        text->units[units++] = part->keep >= 0 && text->ranks[word] >= part->keep
-                                   ? language->shapes[first]
-                                   : text->hashes[word] + (first >= 'A' && first <= 'Z' ? CAPITAL : 0);
+    const uint64_t *units = text->plain;
+    Py_ssize_t count = 0;
+    if (part->keep >= 0) {
+        for (Py_ssize_t k = 0; k < text->seen; k++) {
+            /* Without a branch on how common a word is, which nobody could predict. */
+            const uint64_t masked = -(uint64_t)(text->seen_ranks[k] >= part->keep);
+            text->units[k] = (text->shapes[k] & masked) | (text->plain[k] & ~masked);
+        }
+        units = text->units;
     }
-    for (; count + part->size <= units; count++) {
-        uint64_t key = text->units[count] + (uint64_t)part->size;
-        for (int place = 1; place < part->size; place++) key = key * GOLDEN + text->units[count + place];
+    for (; count + part->size <= text->seen; count++) {
+        uint64_t key = units[count] + (uint64_t)part->size;
+        for (int place = 1; place < part->size; place++) key = key * GOLDEN + units[count + place];
         to[count] = bucket_of(key, part->salt, bits);
     }
     return count;
@@ -259,7 +266,8 @@ static int count_all(const uint8_t *data, const int64_t *ends, Py_ssize_t texts,
     for (Py_ssize_t t = 0; t < texts; t++) {
         take_apart(data + ends[t], (Py_ssize_t)(ends[t + 1] - ends[t]), language, text);
         for (const Part *part = parts; part < parts + many; part++) {
-            Py_ssize_t count = (part->words ? word_grams : byte_grams)(text, language, part, bits, buckets);
+            Py_ssize_t count = part->words ? word_grams(text, part, bits, buckets)
+                                           : byte_grams(text, language, part, bits, buckets);
             count = look_up(part, buckets, count, buckets);
             for (Py_ssize_t k = 0; k < count; k++) {
                 const uint64_t row = buckets[k];
@@ -366,11 +374,13 @@ static PyObject *count(PyObject *module, PyObject *arguments)
     text.masked = malloc((size_t)longest + 1);
     text.starts = malloc(((size_t)longest + 1) * sizeof(int32_t));
     text.ranks = malloc(((size_t)longest + 1) * sizeof(int32_t));
-    text.hashes = malloc(((size_t)longest + 1) * sizeof(uint64_t));
+    text.seen_ranks = malloc(((size_t)longest + 1) * sizeof(int32_t));
+    text.plain = malloc(((size_t)longest + 1) * sizeof(uint64_t));
+    text.shapes = malloc(((size_t)longest + 1) * sizeof(uint64_t));
     text.units = malloc(((size_t)longest + 1) * sizeof(uint64_t));
     buckets = malloc(((size_t)longest + 1) * sizeof(uint64_t));
-    if (!tally.counters || !tally.occurs || !text.bytes || !text.masked || !text.starts || !text.ranks || !text.hashes ||
-        !text.units || !buckets) {
+    if (!tally.counters || !tally.occurs || !text.bytes || !text.masked || !text.starts || !text.ranks ||
+        !text.seen_ranks || !text.plain || !text.shapes || !text.units || !buckets) {
         PyErr_NoMemory();
         goto done;
     }
@@ -391,7 +401,9 @@ done:
     free(text.masked);
     free(text.starts);
     free(text.ranks);
-    free(text.hashes);
+    free(text.seen_ranks);
+    free(text.plain);
+    free(text.shapes);
     free(text.units);
     free(buckets);
     return result;
