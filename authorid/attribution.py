@@ -94,9 +94,8 @@ def familiarity(reading: Reading, decision: Decision) -> npt.NDArray[np.float64]
     if rule is None:
         return np.asarray(reading.scores.std(axis=-1))
     plain = reading.parts[:, list(rule.plain)].sum(axis=1)
-    shared = reading.parts[:, :, 1].sum(axis=1) + plain[:, 1]
     best = reading.scores.argmax(axis=-1)
-    own = np.take_along_axis(shared, best[:, None], axis=-1)[:, 0]
+    own = (reading.parts[np.arange(len(best)), :, 1, best] * np.array(rule.counted)).sum(axis=1)
     standing = (own - np.array(rule.usual)[best]) / np.array(rule.deviation)[best]
     spread = np.log(np.maximum(plain.sum(axis=1).std(axis=-1), LEAST_SPREAD))
     evidence = rule.standing * standing + rule.spread * spread - rule.offset

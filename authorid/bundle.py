@@ -42,7 +42,7 @@ __all__ = [
     "write_bundle",
 ]
 
-FORMAT = 2
+FORMAT = 3
 """The version of the layout that this release reads and writes."""
 
 MANIFEST = "authorid.json"
@@ -79,13 +79,14 @@ class Familiarity:
         standing * (m - usual) / deviation + spread * log(d) - offset
 
     with m the part that n-grams which many authors share have in the score of the author whose n-gram score is highest,
-    those of the `plain` views counted twice; `usual` and `deviation` [authors] mean and standard deviation of m for
+    those of each view times `counted` [views]; `usual` and `deviation` [authors] mean and standard deviation of m for
     the author's own documents when they are left out; d the standard deviation over the authors of the part that all
     n-grams of the `plain` views have in the scores.
     """
 
     usual: tuple[float, ...]
     deviation: tuple[float, ...]
+    counted: tuple[float, ...]
     plain: tuple[int, ...]
     standing: float
     spread: float
@@ -93,7 +94,7 @@ class Familiarity:
 
     def __post_init__(self) -> None:
         """Check the ranges; raises `ValueError`."""
-        numbers = (*self.usual, *self.deviation, self.standing, self.spread, self.offset)
+        numbers = (*self.usual, *self.deviation, *self.counted, self.standing, self.spread, self.offset)
         if not all(math.isfinite(number) for number in numbers) or not all(number > 0 for number in self.deviation):
             raise ValueError("familiarity: a number that is not finite, or a deviation that is not positive")
         if len(self.usual) != len(self.deviation) or min(self.plain, default=-1) < 0:
@@ -102,7 +103,7 @@ class Familiarity:
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Familiarity:
         """Rebuild from `asdict`; raises `TypeError` and `ValueError`."""
-        lists = {name: tuple(float(number) for number in record[name]) for name in ("usual", "deviation")}
+        lists = {name: tuple(float(number) for number in record[name]) for name in ("usual", "deviation", "counted")}
         plain = tuple(int(view) for view in record["plain"])
         rest = {name: float(value) for name, value in record.items() if name not in (*lists, "plain")}
         parts: dict[str, Any] = {**lists, **rest, "plain": plain}
@@ -252,7 +253,9 @@ class Bundle:
                 f"{self.path / self.ngrams}: made for {len(expert.bias)} authors, not for {len(self.authors)}"
             )
         familiar, views = self.decision.familiarity, len(expert.reader.views)
-        if familiar is not None and (len(familiar.usual) != len(self.authors) or max(familiar.plain) >= views):
+        if familiar is not None and (
+            len(familiar.usual) != len(self.authors) or len(familiar.counted) != views or max(familiar.plain) >= views
+        ):
             raise BundleCorruptError(f"{self.path / MANIFEST}: the familiarity is not that of {self.ngrams}")
         return expert
 

@@ -42,7 +42,8 @@ class View:
     byte that is not white space). `sizes` are the lengths of its n-grams, at most 8 for bytes. `keep` None leaves the
     text alone; otherwise only the `keep` commonest words stay, and the letters of all others are masked: with `mask`
     ``shape`` each by ``a``, ``A`` or ``0``, with ``one`` the whole word by one of these. `weight` scales the view. With
-    `once` it does not matter how often an n-gram occurs, only whether it does.
+    `once` it does not matter how often an n-gram occurs, only whether it does; with `shared` only those n-grams are
+    looked at that many of the authors use.
     """
 
     name: str
@@ -52,6 +53,7 @@ class View:
     mask: Literal["shape", "one"] = "shape"
     weight: float = 1.0
     once: bool = False
+    shared: bool = False
 
     def __post_init__(self) -> None:
         """Check the ranges; raises `ValueError`."""

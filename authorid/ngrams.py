@@ -7,14 +7,14 @@ layer make a score for each author. All of it is numpy on whole arrays, or compi
 
     texts -> buckets of their n-grams -> rows -> tf-idf -> scores [authors]
 
-Short texts are looked at together. No sum crosses from one text to the next, so answers do not depend on who is a
-neighbour.
+Short texts are looked at together (`authorid.rows`). No sum crosses from one text to the next, so answers do not depend
+on who is a neighbour.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -98,7 +98,7 @@ class NgramExpert:
 
     def features(self, text: str) -> tuple[Rows, npt.NDArray[np.float32]]:
         """Rows that occur in `text`, ascending, and their values float32: tf-idf of length `weight` in each view."""
-        counts = next(self._counts([text]))
+        counts = next(self._index.counts([text]))
         return counts.rows, self._values(counts)
 
     def scores(self, text: str) -> npt.NDArray[np.float64]:
@@ -111,36 +111,11 @@ class NgramExpert:
         views = len(self.reader.views)
         parts = np.zeros((len(texts), views, 2, len(self.bias)))
         done = 0
-        for counts in self._counts(texts):
+        for counts in self._index.counts(texts):
             own = parts[done : done + (len(counts.edges) - 1) // views]
             add_up(self.weights, self.shared, counts, self._values(counts) * self.scale.take(counts.rows), own)
             done += len(own)
         return Reading(self.bias + parts.sum(axis=(1, 2)), parts)
-
-    def _counts(self, texts: Sequence[str]) -> Iterator[Counts]:
-        """The n-grams of all `texts`, of as many together as memory is spared for."""
-        most = max(1, min(_TOGETHER, np.iinfo(np.int32).max // max(1, len(self.buckets))))
-        group: list[str] = []
-        room = _PIECE
-        for text in texts:
-            if group and (len(group) == most or len(text) > room):
-                yield self._index.count(group)
-                group, room = [], _PIECE
-            if len(text) > _PIECE:
-                yield self._piece_by_piece(text)
-            else:
-                group.append(text)
-                room -= len(text)
-        if group:
-            yield self._index.count(group)
-
-    def _piece_by_piece(self, text: str) -> Counts:
-        total = np.zeros(len(self.buckets), dtype=np.int64)
-        for piece in _pieces(text):
-            counts = self._index.count([piece])
-            total[counts.rows] += counts.counts
-        rows = np.flatnonzero(total).astype(np.int32)
-        return Counts(rows, total[rows], np.append(np.searchsorted(rows, self.bounds[:-1]), len(rows)))
 
     def _values(self, counts: Counts) -> npt.NDArray[np.float32]:
         """tf-idf of length `weight` in each view of each text, float32 [rows]."""
@@ -208,26 +183,6 @@ class NgramExpert:
 
 
 _KINDS = {"common": "<u8", "buckets": "<u4", "idf": "<f4", "shared": "u1", "scale": "<f4", "bias": "<f4"}
-
-_TOGETHER = 128
-"""Short texts that are looked at together, at most."""
-
-_PIECE = 1 << 18
-"""Characters that are looked at together: more of them are counted piece by piece, in bounded memory. The few n-grams
-that lie across the edge of two pieces are not counted."""
-
-
-def _pieces(text: str) -> Iterator[str]:
-    """Parts of `text` of at most `_PIECE` characters, cut behind white space where there is any."""
-    start = 0
-    while start < len(text):
-        stop = start + _PIECE
-        if stop < len(text):
-            space = max(text.rfind(" ", start, stop), text.rfind("\n", start, stop))
-            stop = space + 1 if space > start else stop
-        yield text[start:stop]
-        start = stop
-
 
 _LOGS = np.concatenate(([0.0], 1.0 + np.log(np.arange(1, 4096))))
 

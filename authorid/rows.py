@@ -6,7 +6,7 @@ numbers, and the sums add in the same order.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -47,8 +47,38 @@ class RowIndex:
         self._bounds = np.array(bounds, dtype=np.int64)
         self._size = 1 << reader.bits
 
-    def count(self, texts: Sequence[str]) -> Counts:
-        """What occurs in `texts`."""
+    @classmethod
+    def of_all(cls, reader: Reader) -> RowIndex:
+        """One in which every bucket has a row: bucket b of view v has row v * 2**bits + b."""
+        views, size = len(reader.views), 1 << reader.bits
+        return cls(reader, np.tile(np.arange(size, dtype=np.uint32), views), range(0, (views + 1) * size, size))
+
+    def counts(self, texts: Iterable[str]) -> Iterator[Counts]:
+        """What occurs in all `texts`, in their order, of as many together as memory is spared for."""
+        most = max(1, min(_TOGETHER, np.iinfo(np.int32).max // max(1, int(self._bounds[-1]))))
+        group: list[str] = []
+        room = _PIECE
+        for text in texts:
+            if group and (len(group) == most or len(text) > room):
+                yield self._count(group)
+                group, room = [], _PIECE
+            if len(text) > _PIECE:
+                yield self._piece_by_piece(text)
+            else:
+                group.append(text)
+                room -= len(text)
+        if group:
+            yield self._count(group)
+
+    def _piece_by_piece(self, text: str) -> Counts:
+        total = np.zeros(int(self._bounds[-1]), dtype=np.int64)
+        for piece in _pieces(text):
+            counts = self._count([piece])
+            total[counts.rows] += counts.counts
+        rows = np.flatnonzero(total).astype(np.int32)
+        return Counts(rows, total[rows], np.append(np.searchsorted(rows, self._bounds[:-1]), len(rows)))
+
+    def _count(self, texts: Sequence[str]) -> Counts:
         if native.module is None:
             return self._sorted(self._reader.grams(texts), len(texts))
         data, ends = encoded(texts)
@@ -151,6 +181,26 @@ def add_up(
                     part[view, int(kind)] += np.einsum(
                         "i,ij->j", values[start:stop].take(chosen), block[start - first :].take(chosen, axis=0)
                     )
+
+
+_TOGETHER = 128
+"""Short texts that are looked at together, at most."""
+
+_PIECE = 1 << 18
+"""Characters that are looked at together: more of them are counted piece by piece, in bounded memory. The few n-grams
+that lie across the edge of two pieces are not counted."""
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """Parts of `text` of at most `_PIECE` characters, cut behind white space where there is any."""
+    start = 0
+    while start < len(text):
+        stop = start + _PIECE
+        if stop < len(text):
+            space = max(text.rfind(" ", start, stop), text.rfind("\n", start, stop))
+            stop = space + 1 if space > start else stop
+        yield text[start:stop]
+        start = stop
 
 
 _BLOCK = 1 << 16

@@ -130,7 +130,7 @@ def test_the_size_of_a_batch_is_the_one_that_the_help_tells():
 
 def test_the_readme_has_what_the_embedded_model_says_of_the_examples():
     page = (ROOT / "README.md").read_text("utf-8")
-    rows = re.findall(r"\|examples/(\S+) *\| (\w+) *\| (\w+) *\| +([\d.]+)% *\| (\w+) *\| +([\d.]+)%\|", page)
+    rows = re.findall(r"\|examples/(\S+) *\| (\w+) *\| (\w+) *\| +([\d.]+)% *\| (\S+) *\| +([\d.]+)%\|", page)
     scored = {Path(row.path).name: row for row in Scorer.load(default_bundle()).score([str(ROOT / "examples")])}
     assert {name for name, *_ in rows} == set(scored)
     for name, status, author, share, second, its_share in rows:

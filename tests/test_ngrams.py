@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from authorid.ngrams import NgramExpert
 from authorid.tensors import read_tensors, write_tensors
 
 pytest.importorskip("scipy")
-from authorid.training.ngrams import NgramOptions, count, fit, shared_rows
+from authorid.training.ngrams import NgramOptions, count, fit
 
 
 @pytest.fixture(scope="module", autouse=True, params=["compiled", "numpy"])
@@ -43,14 +44,14 @@ LABELS = np.arange(30) % 3
 
 def expert(**changes) -> NgramExpert:
     options = NgramOptions(**{"bits": 16, **changes})
-    return fit(count(texts(), 3, options), LABELS, 3, options)
+    return fit(count(texts(), LABELS, options), LABELS, 3, options)
 
 
 def test_agrees_with_scikit_learn_where_nothing_collides():
     text = pytest.importorskip("sklearn.feature_extraction.text")
     linear = pytest.importorskip("sklearn.linear_model")
     options = NgramOptions(views=(View("b", "byte", (3, 4)),), bits=24, weights="float32", ridge=0.3, min_documents=2)
-    ours = fit(count(texts(), 3, options), LABELS, 3, options)
+    ours = fit(count(texts(), LABELS, options), LABELS, 3, options)
     vectorizer = text.TfidfVectorizer(analyzer="char", ngram_range=(3, 4), lowercase=False, sublinear_tf=True, min_df=2)
     vectorizer.fit(own := [item.encode().decode("latin-1") for item in texts()])
     vectorizer.idf_ = np.sqrt(vectorizer.idf_)
@@ -74,7 +75,7 @@ def test_a_long_text_is_counted_piece_by_piece(monkeypatch):
     words = expert(views=(View("w", "word", (1,)),))
     text = " ".join(texts())
     whole = words.features(text)
-    monkeypatch.setattr("authorid.ngrams._PIECE", 100)
+    monkeypatch.setattr("authorid.rows._PIECE", 100)
     pieces = words.features(text)
     assert np.array_equal(whole[0], pieces[0])
     assert np.array_equal(whole[1], pieces[1])
@@ -129,7 +130,7 @@ many_texts = st.lists(st.lists(pieces, max_size=12).map(" ".join), max_size=40)
 @given(many_texts, st.sampled_from([60, 1 << 18]))
 def test_a_text_is_read_the_same_in_any_company(company, piece):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("authorid.ngrams._PIECE", piece)
+        patch.setattr("authorid.rows._PIECE", piece)
         together = OF_EVERY_KIND.read(company)
         assert together.scores.shape == (len(company), 3)
         for text, *row in zip(company, together.scores, together.parts, strict=True):
@@ -194,22 +195,28 @@ def test_what_many_authors_share():
     """Of ten authors one has a word of its own, two share one, and three another."""
     company = [f"own{'abcdefghij'[author]} " + "two " * (author < 2) + "three " * (author < 3) for author in range(10)]
     words = NgramOptions(views=(View("w", "word", (1,)),), bits=20, min_documents=1)
-    counts = count(company, 10, words)
 
-    def shared(documents: int) -> list[bool]:
-        rows = shared_rows(counts, np.arange(10), np.arange(documents))
-        (buckets,) = counts.reader.buckets("owna two three ownj")
-        return rows[np.searchsorted(counts.buckets, buckets)].tolist()
+    def shared(options: NgramOptions, documents: int) -> dict[str, bool]:
+        """Of the words that are looked at, whether they are shared."""
+        counts = count(company, np.arange(10), options, np.arange(documents))
+        buckets = dict(zip(names, counts.reader.buckets(" ".join(names))[0].tolist(), strict=True))
+        known = dict(zip(counts.buckets.tolist(), counts.shared.tolist(), strict=True))
+        return {name: known[bucket] for name, bucket in buckets.items() if bucket in known}
 
-    assert shared(10) == [False, False, True, False]
+    names = ("owna", "two", "three", "ownj")
+    assert shared(words, 10) == {"owna": False, "two": False, "three": True, "ownj": False}
     # What is in other documents than those of the training does not count.
-    assert shared(4) == [True, True, True, False]
+    assert shared(words, 4) == {"owna": True, "two": True, "three": True}
+    # A view may look at nothing else.
+    only = replace(words, views=(View("w", "word", (1,), shared=True),))
+    assert shared(only, 10) == {"three": True}
+    assert shared(only, 4) == shared(words, 4)
 
 
 def test_parts_are_what_the_features_say():
     own = [f"{text} {'abcdefghij'[number % 10] * 9}" for number, text in enumerate(texts())]
     options = NgramOptions(bits=16, weights="float32")
-    ours = fit(count(own, 10, options), np.arange(30) % 10, 10, options)
+    ours = fit(count(own, np.arange(30) % 10, options), np.arange(30) % 10, 10, options)
     rows, values = ours.features(text := own[7])
     assert 0 < ours.shared[rows].sum() < len(rows)
     for part in (0, 1):
@@ -227,7 +234,7 @@ def test_a_file_gives_back_what_was_written():
 
 def test_the_size_is_bounded():
     options = NgramOptions(bits=16, megabytes=0.001)
-    assert len(count(texts(), 3, options).buckets) == 1000 or len(count(texts(), 3, options).buckets) < 1000
+    assert len(count(texts(), LABELS, options).buckets) == 1000 or len(count(texts(), LABELS, options).buckets) < 1000
 
 
 @pytest.mark.parametrize("cut", [0, 7, 8, 100, -1])

@@ -24,6 +24,7 @@ from authorid.training.strangers import Compared, auroc
 RULE = Familiarity(
     usual=(0.2, -0.1),
     deviation=(0.5, 0.25),
+    counted=(2.0, 1.5, 1.0),
     plain=(0, 1),
     standing=2.0,
     spread=1.0,
@@ -89,7 +90,7 @@ def test_the_rule_is_what_it_says():
             ]
         ),
     )
-    standing = [(2 * (0.2 + 0.1) + 0.2 - 0.2) / 0.5, (2 * (0.0 + 0.2) + 0.3 + 0.1) / 0.25]
+    standing = [(2 * 0.2 + 1.5 * 0.1 + 0.2 - 0.2) / 0.5, (2 * 0.0 + 1.5 * 0.2 + 0.3 + 0.1) / 0.25]
     evidence = 2 * np.array(standing) + np.log([0.5, 0.1]) - 0.5
     values = familiarity(reading, Decision("experts", familiarity=RULE))
     assert values == pytest.approx(1 / (1 + np.exp(-evidence)))
@@ -122,7 +123,7 @@ def test_scoring_and_training_mean_the_same(corpus, bundle):
     options = NgramOptions(bits=16, weights="float32")
     everything = np.arange(len(texts))
     whole = Compared.counted([item.path for item in documents], texts, labels, everything, options)
-    expert = fit(count(texts, 9, options), labels, 9, options)
+    expert = fit(count(texts, labels, options), labels, 9, options)
     rule = bundle.decision.familiarity
     usual, deviation = whole.usual(everything)
     np.testing.assert_allclose(usual, rule.usual, atol=1e-6)
@@ -136,9 +137,9 @@ def test_nothing_is_learnt_from_strangers(corpus, monkeypatch):
     """Which n-grams there are, and which words are common, strangers must not have had a say in."""
     known = []
 
-    def spy(texts, authors, options, training):
+    def spy(texts, labels, options, training):
         known.append({word.split("x")[0] for i in training for word in texts[i].split() if word.startswith("word")})
-        return count(texts, authors, options, training)
+        return count(texts, labels, options, training)
 
     monkeypatch.setattr(strangers, "count", spy)
     learn(load_corpus(corpus), NgramOptions(bits=16))
@@ -209,7 +210,7 @@ def test_a_damaged_rule_is_refused(bundle, tmp_path):
         *({name: rule[name][1:]} for name in rule if isinstance(rule[name], list)),
         {name: rule[name][1:] for name in ("usual", "deviation")},
         {"deviation": [0.0] * 9},
-        {"usual": [float("nan")] * 9},
+        *({name: [float("nan")] * len(rule[name])} for name in ("usual", "counted")),
         *({"plain": plain} for plain in ([99], [], [-1])),
         {"top": None},
     ]

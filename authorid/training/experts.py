@@ -104,7 +104,7 @@ class _Fit:
 
     @classmethod
     def on(cls, training: Labels, texts: list[str], labels: Labels, options: NgramOptions) -> _Fit:
-        counts = count(texts, len(np.unique(labels)), options, training.tolist())
+        counts = count(texts, labels, options, training)
         idf = inverse_frequencies(counts, training)
         matrix = weigh(counts, idf)
         return cls(training, counts, idf, matrix, similarities(matrix, labels), options.ridge)
@@ -133,7 +133,7 @@ def learn(
     texts = [tidy(document.text) for document in corpus.documents]
     labels = np.array([document.label for document in corpus.documents], dtype=np.int64)
     authors = len(corpus.authors)
-    counts = count(texts, authors, options)
+    counts = count(texts, labels, options)
     idf = inverse_frequencies(counts, np.arange(len(labels)))
     told(f"{counts.matrix.shape[1]:,} n-grams in {len(counts.reader.views)} views of {len(labels)} documents")
     chosen = _sample(labels, DENSE_DOCUMENTS)
@@ -161,7 +161,7 @@ def learn(
     sizes = _bytes([subset[index] for index in held])
     decision = confidence(scores, sizes, truth, *_short(fitted, subset, held))
     probabilities = _probabilities(scores, sizes, decision)
-    compared = Compared.of(paths, products, matrix[chosen], counts, expert.shared > 0, options.ridge)
+    compared = Compared.of(paths, products, matrix[chosen], counts, options.ridge)
     strangers = look_for_strangers(compared, subset, training, held, options)
     if strangers is not None:
         decision = replace(decision, strangers=strangers.thresholds, familiarity=strangers.familiarity)

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from authorid.errors import require
 from authorid.grams import Reader, View
 from authorid.ngrams import NgramExpert
+from authorid.rows import RowIndex
 
 Labels = npt.NDArray[np.int64]
 
@@ -36,6 +37,8 @@ VIEWS = (
     View("manner", "byte", (4,), keep=300, once=True),
     View("phrases", "word", (2,), keep=1000, mask="one"),
     View("skeleton", "word", (3,), keep=300, mask="one", weight=2**0.5),
+    View("words", "word", (1, 2, 3), weight=0.6**0.5, once=True, shared=True),
+    View("shapes", "word", (6,), keep=0, mask="one", weight=0.2**0.5, once=True, shared=True),
 )
 """What the shifted splits of Reuters C50 support; nothing in it is about one language (docs/accuracy.md)."""
 
@@ -62,25 +65,41 @@ class NgramOptions:
 
 @dataclass(frozen=True)
 class Counts:
-    """Documents as counts of rows: sparse [documents, rows], the buckets of the rows and where each view's begin."""
+    """Documents as counts of rows: sparse [documents, rows].
+
+    `buckets` [rows] are those of the rows, `bounds` [views + 1] where each view's begin; `shared` bool [rows] says
+    which of them many authors use.
+    """
 
     reader: Reader
     bounds: tuple[int, ...]
     buckets: npt.NDArray[np.uint32]
+    shared: npt.NDArray[np.bool_]
     matrix: Any
 
 
-def count(texts: Sequence[str], authors: int, options: NgramOptions, training: Sequence[int] | None = None) -> Counts:
-    """Count the n-grams of all `texts`; rows are those that enough of the `training` ones (default: all) have."""
-    chosen = range(len(texts)) if training is None else training
+def count(texts: Sequence[str], labels: Labels, options: NgramOptions, training: Labels | None = None) -> Counts:
+    """Count the n-grams of all `texts`, whose authors are `labels` [texts].
+
+    Rows are those that enough of the `training` ones (default: all) have, and where a view asks for it, enough authors.
+    """
+    chosen = np.arange(len(texts)) if training is None else training
     reader = Reader(options.views, _common_words([texts[index] for index in chosen]), options.bits)
-    size = 1 << options.bits
     matrix = _matrix(reader, texts)
-    documents = np.bincount(matrix[list(chosen)].indices, minlength=matrix.shape[1])
-    rows = _chosen_rows(documents, len(chosen), authors, options)
-    bounds = np.searchsorted(rows, size * np.arange(len(options.views) + 1))
-    buckets = (rows % size).astype(np.uint32)
-    return Counts(reader, tuple(int(b) for b in bounds), buckets, matrix[:, rows].tocsr())
+    documents = np.bincount(matrix[chosen].indices, minlength=matrix.shape[1])
+    rows = np.flatnonzero(documents >= options.least(len(chosen)))
+    matrix, documents = matrix[:, rows].tocsr(), documents[rows]
+    known, own = np.unique(labels[chosen], return_inverse=True)
+    shared = _shared(matrix[chosen], own, len(known))
+    only = np.array([view.shared for view in options.views])[rows >> options.bits]
+    kept = np.flatnonzero(shared | ~only)
+    most = max(1000, int(options.megabytes * 1e6 / (len(known) * np.dtype(options.weights).itemsize + 13)))
+    if len(kept) > most:  # the most widespread
+        kept = np.sort(kept[np.argsort(-documents[kept], kind="stable")[:most]])
+    rows = rows[kept]
+    bounds = np.searchsorted(rows, np.arange(len(options.views) + 1) << options.bits)
+    buckets = (rows & (1 << options.bits) - 1).astype(np.uint32)
+    return Counts(reader, tuple(int(b) for b in bounds), buckets, shared[kept], matrix[:, kept].tocsr())
 
 
 def count_more(counts: Counts, texts: Sequence[str]) -> Counts:
@@ -98,18 +117,18 @@ def count_more(counts: Counts, texts: Sequence[str]) -> Counts:
 def _matrix(reader: Reader, texts: Sequence[str]) -> Any:
     """Counts of all buckets of all views, sparse [texts, views * buckets]."""
     sparse = require("scipy.sparse", "train")
-    columns, values, starts = [], [], [0]
-    for text in texts:
-        total = 0
-        for number, own in enumerate(reader.buckets(text)):
-            unique, often = np.unique(own, return_counts=True)
-            columns.append(unique.astype(np.int64) + (number << reader.bits))
-            values.append(often)
-            total += len(unique)
-        starts.append(starts[-1] + total)
+    found = list(RowIndex.of_all(reader).counts(texts))
+    # Where each text begins: the places where its first view does, and the end of the last text.
+    views = len(reader.views)
+    begin = np.cumsum([0, *(len(counts.rows) for counts in found)])
+    starts = [start + counts.edges[:-1:views] for start, counts in zip(begin[:-1], found, strict=True)]
     return sparse.csr_matrix(
-        (np.concatenate(values).astype(np.float32), np.concatenate(columns), np.array(starts)),
-        shape=(len(texts), len(reader.views) << reader.bits),
+        (
+            np.concatenate([counts.counts for counts in found], dtype=np.float32, casting="unsafe"),
+            np.concatenate([counts.rows for counts in found], dtype=np.int32),
+            np.concatenate([*starts, begin[-1:]]),
+        ),
+        shape=(len(texts), views << reader.bits),
     )
 
 
@@ -117,18 +136,6 @@ def _common_words(texts: Sequence[str]) -> npt.NDArray[np.uint64]:
     """Hashes of the commonest words, the commonest first."""
     words, counts = np.unique(np.concatenate([Reader.word_hashes(text) for text in texts]), return_counts=True)
     return np.asarray(words[np.lexsort((words, -counts))[:COMMON_WORDS]])
-
-
-def _chosen_rows(
-    documents: npt.NDArray[np.int64], total: int, authors: int, options: NgramOptions
-) -> npt.NDArray[np.int64]:
-    """Columns to keep: those in enough documents, the most widespread first when not all fit, ascending."""
-    least = options.least(total)
-    most = max(1000, int(options.megabytes * 1e6 / (authors * np.dtype(options.weights).itemsize + 12)))
-    rows = np.flatnonzero(documents >= least)
-    if len(rows) > most:
-        rows = np.sort(rows[np.argsort(-documents[rows], kind="stable")[:most]])
-    return rows
 
 
 def inverse_frequencies(counts: Counts, training: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
@@ -141,13 +148,12 @@ def inverse_frequencies(counts: Counts, training: npt.NDArray[np.int64]) -> npt.
     return np.where(documents > 0, idf, 0.0).astype(np.float32)
 
 
-def shared_rows(counts: Counts, labels: Labels, training: Labels) -> npt.NDArray[np.bool_]:
-    """Whether many authors share each row [rows], in the documents `training`; `labels` are those of all documents."""
+def _shared(matrix: Any, labels: Labels, authors: int) -> npt.NDArray[np.bool_]:
+    """Whether many authors share each row [rows], by the counts in their documents [documents, rows]."""
     sparse = require("scipy.sparse", "train")
-    known, own = np.unique(labels[training], return_inverse=True)
-    writes = sparse.csr_matrix((np.ones(len(own), dtype=np.float32), (own, training)), (len(known), len(labels)))
-    authors = np.bincount((writes @ counts.matrix).indices, minlength=counts.matrix.shape[1])
-    return np.asarray(authors >= SHARED * len(known))
+    writes = sparse.csr_matrix((np.ones(len(labels), dtype=np.float32), (labels, np.arange(len(labels)))))
+    users = np.bincount((writes @ matrix).indices, minlength=matrix.shape[1])
+    return np.asarray(users >= SHARED * authors)
 
 
 def weigh(counts: Counts, idf: npt.NDArray[np.float32]) -> Any:
@@ -193,9 +199,10 @@ class Similarities:
 def similarities(matrix: Any, labels: Labels) -> Similarities:
     """All inner products of the rows of a sparse `matrix`; the common columns by a dense product, which is faster."""
     documents = np.bincount(matrix.indices, minlength=matrix.shape[1])
-    common = documents > max(20, len(labels) // 10)
-    dense = matrix[:, np.flatnonzero(common)].toarray().astype(np.float32)
-    rest = matrix[:, np.flatnonzero(~common)].astype(np.float32)
+    common = documents > max(20, len(labels) // 20)
+    single = matrix.astype(np.float32)
+    dense = single[:, np.flatnonzero(common)].toarray()
+    rest = single[:, np.flatnonzero(~common)]
     products = (dense @ dense.T).astype(np.float64) + (rest @ rest.T).toarray()
     return Similarities(products, labels)
 
@@ -237,7 +244,7 @@ def fit(
         weights, bias = matrix.T @ dual, dual.sum(axis=0)
     else:
         weights, bias = solve_large(matrix, labels, authors, options.ridge)
-    return _expert(counts, idf, shared_rows(counts, labels, everything), weights, bias, options)
+    return _expert(counts, idf, weights, bias, options)
 
 
 def solve_large(
@@ -256,7 +263,6 @@ def solve_large(
 def _expert(
     counts: Counts,
     idf: npt.NDArray[np.float32],
-    shared: npt.NDArray[np.bool_],
     weights: npt.NDArray[np.float64],
     bias: npt.NDArray[np.float64],
     options: NgramOptions,
@@ -271,7 +277,7 @@ def _expert(
         counts.bounds,
         counts.buckets,
         idf,
-        shared.astype(np.uint8),
+        counts.shared.astype(np.uint8),
         scale,
         weights.astype(kind),
         bias.astype(np.float32),

@@ -62,7 +62,7 @@ def leave_out(
     sizes = np.array([len(text.encode("utf-8", "replace")) for text in texts])
     labels = np.array([document.label for document in corpus.documents], dtype=np.int64)
     inside, outside = np.asarray(training, dtype=np.int64), np.asarray(validation, dtype=np.int64)
-    counts = count(texts, authors, options, training)
+    counts = count(texts, labels, options, inside)
     fitted = _Fits(weigh(counts, inverse_frequencies(counts, inside)), labels, authors, options.ridge)
     scores = np.zeros((len(texts), authors))
     paths = [corpus.documents[index].path for index in inside]

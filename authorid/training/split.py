@@ -35,7 +35,7 @@ def split(corpus: Corpus, options: TrainingOptions) -> tuple[list[int], list[int
 def _split_by_subject(corpus: Corpus, paths: list[str], share: float) -> tuple[list[int], list[int]]:
     """Hold out the documents at one end of each author's main change of subject."""
     labels = np.array([document.label for document in corpus.documents], dtype=np.int64)
-    counts = count([tidy(document.text) for document in corpus.documents], len(corpus.authors), NgramOptions())
+    counts = count([tidy(document.text) for document in corpus.documents], labels, NgramOptions())
     matrix = weigh(counts, inverse_frequencies(counts, np.arange(len(labels))))
 
     def near(documents: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

@@ -29,7 +29,6 @@ from authorid.training.ngrams import (
     Similarities,
     count,
     inverse_frequencies,
-    shared_rows,
     similarities,
     weigh,
 )
@@ -51,6 +50,10 @@ LATEST = 4.0
 
 WEIGHTS = (5.0, 1.0)
 """Of standing and spread, each divided by its standard deviation (docs/accuracy.md)."""
+
+PLAIN, MANNERS = 2.0, 3.0
+"""How often shared n-grams count in the plain views, and in those that look at no others: the latter weigh less in
+answers than what they say of manners is worth here."""
 
 LEAST_DEVIATION = 1e-6
 """Documents that differ less in a trait are alike in it: nothing can be learnt from them."""
@@ -87,8 +90,8 @@ class _Traits:
 class Compared:
     """Documents, and all that fits to any subset of them need: their similarities, and parts of their tf-idf.
 
-    `shared` has the n-grams that many authors share, those of the plain views counted twice; `plain` has all
-    n-grams of the plain views.
+    `shared` has the n-grams that many authors share, which count as often as `_counted` says of their view; `plain` has
+    all n-grams of the plain views.
     """
 
     paths: Sequence[str]
@@ -104,16 +107,15 @@ class Compared:
         products: Similarities,
         matrix: Any,
         counts: Counts,
-        rows: npt.NDArray[np.bool_],
         ridge: float,
     ) -> Compared:
-        """From the tf-idf `matrix` of documents; of the `counts`, `rows` bool [rows] are shared."""
-        plain = np.zeros(len(rows), dtype=bool)
-        for view in _plain(counts.reader.views):
-            plain[counts.bounds[view] : counts.bounds[view + 1]] = True
-        shared = matrix[:, np.flatnonzero(rows)]
-        # Their inner products are what counts twice.
-        shared.data *= np.where(plain[rows], 2**0.5, 1.0)[shared.indices]
+        """From the `counts` and the tf-idf `matrix` of documents."""
+        views = counts.reader.views
+        sizes = np.diff(counts.bounds)
+        plain = np.isin(np.arange(len(views)), _plain(views)).repeat(sizes)
+        shared = matrix[:, np.flatnonzero(counts.shared)]
+        # It is their inner products that count so often.
+        shared.data *= np.sqrt(_counted(views)).repeat(sizes)[counts.shared][shared.indices]
         return cls(paths, products, _Columns.of(shared), _Columns.of(matrix[:, np.flatnonzero(plain)]), ridge)
 
     @classmethod
@@ -121,10 +123,9 @@ class Compared:
         cls, paths: Sequence[str], texts: Sequence[str], labels: Labels, training: Labels, options: NgramOptions
     ) -> Compared:
         """Count the n-grams of `texts` as far as the documents `training` know them."""
-        counts = count(texts, len(np.unique(labels[training])), options, training.tolist())
+        counts = count(texts, labels, options, training)
         matrix = weigh(counts, inverse_frequencies(counts, training))
-        rows = shared_rows(counts, labels, training)
-        return cls.of(paths, similarities(matrix, labels), matrix, counts, rows, options.ridge)
+        return cls.of(paths, similarities(matrix, labels), matrix, counts, options.ridge)
 
     def traits(self, training: Labels, others: Labels) -> _Traits:
         """Those of the documents `others`, by a fit to the documents `training`."""
@@ -248,6 +249,7 @@ def look_for_strangers(
         rule,
         usual=tuple(usual.tolist()),
         deviation=tuple(deviation.tolist()),
+        counted=_counted(options.views),
         plain=_plain(options.views),
     )
     # The stricter of two: strangers' documents of the same time, or later ones.
@@ -281,7 +283,7 @@ def _weigh(known: _Traits, strange: _Traits) -> Familiarity | None:
         weights.append(weight / deviation)
         middle += weights[-1] * float(one.mean() + other.mean()) / 2
     standing, spread = weights
-    return Familiarity((), (), (0,), standing, spread, middle)
+    return Familiarity((), (), (), (0,), standing, spread, middle)
 
 
 def _list(traits: _Traits) -> tuple[Scores, Scores]:
@@ -293,13 +295,15 @@ def _together(traits: Sequence[_Traits]) -> _Traits:
 
 
 def _plain(views: Sequence[View]) -> tuple[int, ...]:
-    """The views that show subjects best: those that mask nothing, or least."""
-    most = max(map(_kept, views))
-    return tuple(number for number, view in enumerate(views) if _kept(view) == most)
+    """The views that show subjects best: of those that look at all n-grams, what masks nothing, or least."""
+    kept = [-1.0 if view.shared else np.inf if view.keep is None else float(view.keep) for view in views]
+    return tuple(number for number, own in enumerate(kept) if own == max(kept))
 
 
-def _kept(view: View) -> float:
-    return np.inf if view.keep is None else view.keep
+def _counted(views: Sequence[View]) -> tuple[float, ...]:
+    """How often the shared n-grams of each view count."""
+    plain = _plain(views)
+    return tuple(MANNERS if view.shared else PLAIN if number in plain else 1.0 for number, view in enumerate(views))
 
 
 def auroc(known: npt.NDArray[np.floating], unknown: npt.NDArray[np.floating]) -> float:

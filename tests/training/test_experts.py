@@ -50,7 +50,7 @@ def test_answers_are_calibrated_on_documents_of_which_nothing_was_counted(tmp_pa
     def alone(training, others):
         """Scores by an expert that has never seen the others."""
         own = [texts[index] for index in training]
-        expert = fit(count(own, len(AUTHORS), options), labels[training], len(AUTHORS), options)
+        expert = fit(count(own, labels[training], options), labels[training], len(AUTHORS), options)
         return expert.read([texts[index] for index in others]).scores
 
     heard = {}
