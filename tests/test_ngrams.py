@@ -17,7 +17,7 @@ from authorid.ngrams import NgramExpert
 from authorid.tensors import read_tensors, write_tensors
 
 pytest.importorskip("scipy")
-from authorid.training.ngrams import NgramOptions, count, fit
+from authorid.training.ngrams import NgramOptions, _matrix, count, fit
 
 
 @pytest.fixture(scope="module", autouse=True, params=["compiled", "numpy"])
@@ -235,6 +235,24 @@ def test_a_file_gives_back_what_was_written():
 def test_the_size_is_bounded():
     options = NgramOptions(bits=16, megabytes=0.001)
     assert len(count(texts(), LABELS, options).buckets) == 1000 or len(count(texts(), LABELS, options).buckets) < 1000
+
+
+@pytest.mark.parametrize("bits", [7, 25])
+def test_tables_that_no_memory_holds_are_not_asked_for(bits):
+    with pytest.raises(ValueError, match="between 8 and 24"):
+        NgramOptions(bits=bits)
+
+
+@pytest.mark.parametrize("views", [EVERY_KIND, EVERY_KIND[:1]])
+def test_training_counts_what_scoring_counts(views):
+    """Every n-gram of every text, as often as it occurs."""
+    many = [*texts(), "", "x", "Größe " * 50]
+    reader = Reader(views, Reader.word_hashes("the of river"), 12)
+    found = _matrix(reader, many)
+    assert found.shape == (len(many), len(views) << 12)
+    for text, row in zip(many, found.toarray(), strict=True):
+        own = [np.bincount(buckets, minlength=1 << 12) for buckets in reader.buckets(text)]
+        assert np.array_equal(row, np.concatenate(own))
 
 
 @pytest.mark.parametrize("cut", [0, 7, 8, 100, -1])

@@ -45,7 +45,7 @@ VIEWS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NgramOptions:
-    """How to fit: `views`, buckets as `bits`, `ridge` (strength of the regularisation), and the size in `megabytes`.
+    """How to fit: `views`, buckets as `bits` (8 to 24), `ridge` (strength of the regularisation), size in `megabytes`.
 
     N-grams that fewer than `min_documents` training documents have are left out, more of them where the expert would be
     larger than `megabytes`. `weights` says how the linear layer is stored.
@@ -57,6 +57,11 @@ class NgramOptions:
     min_documents: int = 3
     megabytes: float = 11.5
     weights: str = "int8"
+
+    def __post_init__(self) -> None:
+        """Check the range of what memory depends on; raises `ValueError`."""
+        if not 8 <= self.bits <= 24:
+            raise ValueError(f"between 8 and 24 bits of buckets, got {self.bits}")
 
     def least(self, documents: int) -> int:
         """Of so many documents, how many must have an n-gram: fewer than `min_documents` where there are very few."""
