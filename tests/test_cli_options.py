@@ -283,10 +283,11 @@ def test_a_test_corpus_is_looked_at_before_the_training():
 
 
 def test_a_corpus_without_n_grams_is_refused():
+    letters = iter("abcdefghi")
     for author in AUTHORS:
         Path("corpus", author).mkdir(parents=True)
         for number in range(3):
-            Path("corpus", author, f"{number}.txt").write_text("abcdefghi"[number : number + 1])
+            Path("corpus", author, f"{number}.txt").write_text(next(letters))
     done = call("train", "corpus", "--out", "run", "--no-encoder")
     assert done.exit_code == 1
     assert "no n-gram is in enough of its documents" in str(done.exception)
