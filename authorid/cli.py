@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import errno
+import gc
 import json
 import os
 import shlex
@@ -17,61 +18,26 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-import typer
+import click
 
 if TYPE_CHECKING:
     from authorid.attribution import Attribution
     from authorid.console import Screen
+    from authorid.effort import Effort
     from authorid.interrupts import Interrupts
     from authorid.results import Place
     from authorid.results.resume import Earlier
     from authorid.stats import RunStats
 
-app = typer.Typer(
-    name="authorid",
-    help="Who wrote this? Authorship attribution for whole directories, on ordinary CPUs.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
+PATH = click.Path(path_type=Path)
+EFFORT = click.Choice(["fast", "full", "auto"])
+PRECISION = click.Choice(["auto", "int8", "fp32"])
+PROVIDER = click.Choice(["auto", "cpu", "openvino"])
 
 EXIT_FATAL, EXIT_SOME_FAILED, EXIT_INTERRUPTED = 1, 3, 130
-
-
-class Format(StrEnum):
-    """Formats of a results file."""
-
-    csv = "csv"
-    jsonl = "jsonl"
-
-
-class EffortChoice(StrEnum):
-    """Which experts to ask."""
-
-    fast = "fast"
-    full = "full"
-    auto = "auto"
-
-
-class PrecisionChoice(StrEnum):
-    """Precisions a graph may have; auto is the fastest that the bundle holds."""
-
-    auto = "auto"
-    int8 = "int8"
-    fp32 = "fp32"
-
-
-class ProviderChoice(StrEnum):
-    """Who may run a graph; auto is the fastest that is right here."""
-
-    auto = "auto"
-    cpu = "cpu"
-    openvino = "openvino"
 
 
 def main() -> None:
@@ -83,7 +49,15 @@ def main() -> None:
         # Until a run takes its signals itself (see Interrupts), and after it, SIGTERM unwinds as Ctrl-C does.
         signal.signal(signal.SIGTERM, _leave)
     try:
-        app()
+        # As `app.main` does it, which would make more of a Ctrl-C than its exit code.
+        with app.make_context("authorid", sys.argv[1:]) as context:
+            app.invoke(context)
+            context.exit()
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
     except AuthoridError as error:
         from authorid.console import Screen
 
@@ -123,98 +97,135 @@ def _hold_standard_descriptors() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
 
 
-def _version(wanted: bool) -> None:
+def _version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted:
         from authorid import __version__
 
-        typer.echo(f"authorid {__version__}")
-        raise typer.Exit
+        click.echo(f"authorid {__version__}")
+        context.exit()
 
 
-@app.callback()
-def _authorid(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
-    ] = False,
-) -> None:
-    pass
+class _Commands(click.Group):
+    """Commands in the order in which they are written below: the order in which one needs them."""
+
+    def list_commands(self, _: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=_Commands, no_args_is_help=True, context_settings={"show_default": True})
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    help="Show the version and exit.",
+)
+def app() -> None:
+    """Who wrote this? Authorship attribution for whole directories, on ordinary CPUs."""
 
 
 @app.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option("--out", "-o", metavar="FILE", help="Where to write the results; - is stdout.")
+@click.option("--model", "-m", type=PATH, metavar="BUNDLE", help="Model to use instead of the embedded one.")
+@click.option(
+    "--format",
+    "-f",
+    "form",
+    type=click.Choice(["csv", "jsonl"]),
+    help="Format of the results; by default, from FILE's ending.",
+)
+@click.option("--top", type=click.IntRange(min=1), default=5, help="How many authors a JSONL row ranks.")
+@click.option("--evidence", is_flag=True, help="Add per-window probabilities to JSONL rows.")
+@click.option("--stats", type=PATH, metavar="FILE", help="Write the run's statistics as JSON.")
+@click.option(
+    "--effort",
+    type=EFFORT,
+    default="auto",
+    help="fast: n-grams only; full: all experts; auto: the encoder where n-grams are not sure.",
+)
+@click.option(
+    "--max-false-attribution",
+    type=click.FloatRange(min=0.0, max=1.0),
+    metavar="SHARE",
+    help="Say unknown so often that about this share of texts by strangers is attributed, at most.",
+)
+@click.option("--precision", type=PRECISION, default="auto", help="Which of the model's graphs to run.")
+@click.option(
+    "--provider",
+    type=PROVIDER,
+    default="auto",
+    help="Whose kernels run it; auto: as tuned, else cpu. openvino is an extra.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0, max=1024),
+    default=0,
+    help="Batches in flight at once; 0: as tuned, or one a core.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=0, max=1024),
+    default=0,
+    help="Intra-op threads for each batch; 0: as tuned, or 1.",
+)
+@click.option(
+    "--batch-tokens",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Size of a batch in tokens; 0: as tuned, or 256 (openvino: 1024).",
+)
+@click.option("--include", multiple=True, metavar="GLOB", help="Only files that match.")
+@click.option("--exclude", multiple=True, metavar="GLOB", help="No files or directories that match.")
+@click.option("--hidden", is_flag=True, help="Read hidden files too.")
+@click.option("--follow-symlinks", is_flag=True, help="Follow links; loops are found.")
+@click.option("--encoding", metavar="NAME", help="Encoding to try when a file is not UTF-8.")
+@click.option("--max-bytes", type=click.IntRange(min=1), default=16 * 1024 * 1024, help="Larger files fail unread.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0.001), metavar="SECONDS", help="Give up on a file that does not answer."
+)
+@click.option(
+    "--ignore-file", type=PATH, metavar="FILE", help="Rules as in .gitignore: what to pass over below each PATH."
+)
+@click.option("--resume", is_flag=True, help="Go on with a run that was interrupted.")
+@click.option("--force", is_flag=True, help="Replace an existing FILE; drop an interrupted run.")
+@click.option("--fail-fast", is_flag=True, help="Stop at the first document that fails.")
+@click.option("--rows", type=click.IntRange(min=0), default=20, help="Rows in the table on the screen.")
+@click.option("--quiet", "-q", is_flag=True, help="Nothing on the screen but errors.")
 def score(
-    paths: Annotated[
-        list[str],
-        typer.Argument(metavar="PATH...", help="Files, directories, or - for a list of paths on stdin."),
-    ],
-    out: Annotated[
-        str | None,
-        typer.Option("--out", "-o", metavar="FILE", help="Where to write the results; - is stdout."),
-    ] = None,
-    model: Annotated[
-        Path | None,
-        typer.Option("--model", "-m", metavar="BUNDLE", help="Model to use instead of the embedded one."),
-    ] = None,
-    form: Annotated[
-        Format | None,
-        typer.Option("--format", "-f", help="Format of the results; by default, from FILE's ending."),
-    ] = None,
-    top: Annotated[int, typer.Option(min=1, help="How many authors a JSONL row ranks.")] = 5,
-    evidence: Annotated[bool, typer.Option("--evidence", help="Add per-window probabilities to JSONL rows.")] = False,
-    stats: Annotated[
-        Path | None, typer.Option("--stats", metavar="FILE", help="Write the run's statistics as JSON.")
-    ] = None,
-    effort: Annotated[
-        EffortChoice,
-        typer.Option(help="fast: n-grams only; full: all experts; auto: the encoder where n-grams are not sure."),
-    ] = EffortChoice.auto,
-    max_false_attribution: Annotated[
-        float | None,
-        typer.Option(
-            metavar="SHARE",
-            min=0.0,
-            max=1.0,
-            help="Say unknown so often that about this share of texts by strangers is attributed, at most.",
-        ),
-    ] = None,
-    precision: Annotated[
-        PrecisionChoice, typer.Option(help="Which of the model's graphs to run.")
-    ] = PrecisionChoice.auto,
-    provider: Annotated[
-        ProviderChoice,
-        typer.Option(help="Whose kernels run it; auto: as tuned, else cpu. openvino is an extra."),
-    ] = ProviderChoice.auto,
-    workers: Annotated[
-        int, typer.Option(min=0, max=1024, help="Batches in flight at once; 0: as tuned, or one a core.")
-    ] = 0,
-    threads: Annotated[
-        int, typer.Option(min=0, max=1024, help="Intra-op threads for each batch; 0: as tuned, or 1.")
-    ] = 0,
-    batch_tokens: Annotated[
-        int, typer.Option(min=0, help="Size of a batch in tokens; 0: as tuned, or 256 (openvino: 1024).")
-    ] = 0,
-    include: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Only files that match.")] = None,
-    exclude: Annotated[
-        list[str] | None, typer.Option(metavar="GLOB", help="No files or directories that match.")
-    ] = None,
-    hidden: Annotated[bool, typer.Option("--hidden", help="Read hidden files too.")] = False,
-    follow_symlinks: Annotated[bool, typer.Option("--follow-symlinks", help="Follow links; loops are found.")] = False,
-    encoding: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Encoding to try when a file is not UTF-8.")
-    ] = None,
-    max_bytes: Annotated[int, typer.Option(min=1, help="Larger files fail unread.")] = 16 * 1024 * 1024,
-    timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", min=0.001, help="Give up on a file that does not answer.")
-    ] = None,
-    ignore_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Rules as in .gitignore: what to pass over below each PATH.")
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was interrupted.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing FILE; drop an interrupted run.")] = False,
-    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first document that fails.")] = False,
-    rows: Annotated[int, typer.Option(min=0, help="Rows in the table on the screen.")] = 20,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on the screen but errors.")] = False,
+    paths: tuple[str, ...],
+    out: str | None,
+    model: Path | None,
+    form: str | None,
+    top: int,
+    evidence: bool,
+    stats: Path | None,
+    effort: Effort,
+    max_false_attribution: float | None,
+    precision: str,
+    provider: str,
+    workers: int,
+    threads: int,
+    batch_tokens: int,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    hidden: bool,
+    follow_symlinks: bool,
+    encoding: str | None,
+    max_bytes: int,
+    timeout: float | None,
+    ignore_file: Path | None,
+    resume: bool,
+    force: bool,
+    fail_fast: bool,
+    rows: int,
+    quiet: bool,
 ) -> None:
-    """Attribute every document below PATH and write one row for each."""
+    """Attribute every document below PATH and write one row for each.
+
+    PATH is a file, a directory, or - for a list of paths on standard input.
+    """
     from authorid.console import Screen
     from authorid.documents import ReadOptions, digest
     from authorid.engine import EngineOptions
@@ -228,9 +239,9 @@ def score(
     _check_encoding(encoding)
     ignore = _lines(ignore_file)
     if resume and out in (None, "-"):
-        raise typer.BadParameter("there is nothing to resume without --out FILE", param_hint="--resume")
+        raise click.BadParameter("there is nothing to resume without --out FILE", param_hint="--resume")
     if stats is not None and out not in (None, "-") and os.path.realpath(stats) == os.path.realpath(str(out)):
-        raise typer.BadParameter("the statistics would replace the results: name another file", param_hint="--stats")
+        raise click.BadParameter("the statistics would replace the results: name another file", param_hint="--stats")
     if stats is not None:
         _check_writable(stats)
     with reserve(out, resume=resume, force=force) as place, Patience(timeout) as patience:
@@ -238,8 +249,8 @@ def score(
             screen.say(f"{out} is there and nothing was interrupted: nothing to resume (--force scores again)")
             return
         options = ReadOptions(
-            include=tuple(include or ()),
-            exclude=tuple(exclude or ()),
+            include=include,
+            exclude=exclude,
             ignore=ignore,
             follow_symlinks=follow_symlinks,
             hidden=hidden,
@@ -250,14 +261,15 @@ def score(
         )
         scorer = Scorer.load(
             model,
-            EngineOptions(precision.value, workers, threads, batch_tokens, provider.value),
-            effort=effort.value,
+            EngineOptions(precision, workers, threads, batch_tokens, provider),
+            effort=effort,
             max_false_attribution=max_false_attribution,
         )
         for notice in scorer.notices:
             screen.complain(f"warning: {notice}")
         kind = format_for(out or "", form)
         settings = run_settings(scorer, paths, options, form=kind, top=top, evidence=evidence)
+        gc.freeze()  # what was loaded is no garbage, and need not be looked through again and again
         run = RunStats()
         shown: list[Attribution] = []
         started = time.perf_counter()
@@ -290,7 +302,7 @@ def score(
         _tell_resumed(screen, earlier, complete=trouble is None)
     if trouble is not None:
         screen.complain(f"error: {trouble}; {output.saved}{_how_to_resume(place)}")
-        raise typer.Exit(interrupts.exit_code or EXIT_FATAL)
+        raise click.exceptions.Exit(interrupts.exit_code or EXIT_FATAL)
     about = scorer.describe()
     if earlier is not None:
         about["resumed"] = {"kept": earlier.kept, "changed": earlier.changed, "vanished": earlier.vanished}
@@ -299,7 +311,7 @@ def score(
         _write_json(stats, report)
     _tell_finished(screen, run, shown, report)
     if run.status["failed"]:
-        raise typer.Exit(EXIT_SOME_FAILED)
+        raise click.exceptions.Exit(EXIT_SOME_FAILED)
 
 
 def _take_all(
@@ -333,7 +345,7 @@ def _tell_finished(screen: Screen, run: RunStats, shown: list[Attribution], repo
         screen.complain(f"{run.status['failed']} of {run.documents} documents failed; their rows say why")
 
 
-def _named(paths: list[str], interrupts: Interrupts) -> Iterator[str]:
+def _named(paths: Iterable[str], interrupts: Interrupts) -> Iterator[str]:
     """The paths on the command line, and where one of them is ``-``, those listed on standard input."""
     from authorid.documents import listed_paths
     from authorid.errors import AuthoridError
@@ -356,7 +368,7 @@ def _lines(ignore_file: Path | None) -> tuple[str, ...]:
     try:
         lines = ignore_file.read_bytes().removeprefix(codecs.BOM_UTF8).splitlines()
     except OSError as error:
-        raise typer.BadParameter(f"{ignore_file}: {error.strerror}", param_hint="--ignore-file") from None
+        raise click.BadParameter(f"{ignore_file}: {error.strerror}", param_hint="--ignore-file") from None
     return tuple(os.fsdecode(line) for line in lines)
 
 
@@ -387,104 +399,98 @@ def _check_encoding(encoding: str | None) -> None:
         if encoding is not None:
             "a".encode(encoding)  # knows not only the name, but also whether it is for text
     except (LookupError, UnicodeError):
-        raise typer.BadParameter(f"Python knows no text encoding {encoding!r}", param_hint="--encoding") from None
-
-
-class RecipeChoice(StrEnum):
-    """Ways to fine-tune."""
-
-    windows = "windows"
-    seed = "seed"
-
-
-class TrainPrecision(StrEnum):
-    """Precisions to compute in while training; variables stay float32."""
-
-    float32 = "float32"
-    bfloat16 = "bfloat16"
-
-
-class PoolingChoice(StrEnum):
-    """How the token states of a window become one vector."""
-
-    first = "first"
-    mean = "mean"
-
-
-class SplitChoice(StrEnum):
-    """How validation documents are chosen."""
-
-    random = "random"
-    last = "last"
-    shifted = "shifted"
+        raise click.BadParameter(f"Python knows no text encoding {encoding!r}", param_hint="--encoding") from None
 
 
 @app.command()
+@click.argument("corpus", type=PATH, metavar="CORPUS")
+@click.option("--out", "-o", type=PATH, required=True, metavar="RUN", help="Where to put the run directory.")
+@click.option(
+    "--base-model",
+    default="distilbert-base-uncased",
+    metavar="DIR|HUB_ID",
+    help="BERT or DistilBERT checkpoint in Hugging Face layout.",
+)
+@click.option(
+    "--recipe",
+    type=click.Choice(["windows", "seed"]),
+    default="windows",
+    help="windows: whole documents in windows; seed: first 512 tokens, Adam 5e-5.",
+)
+@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the corpus.  [4; seed: 20]")
+@click.option("--batch", type=click.IntRange(min=1), help="Examples in a step.  [32; seed: 2]")
+@click.option("--learning-rate", type=float, help="Highest learning rate.  [3e-4; seed: 5e-5]")
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of everything random.  [1; seed: 1000]")
+@click.option("--window", type=click.IntRange(min=8), help="Window length in tokens.  [128; seed: 512]")
+@click.option("--stride", type=click.IntRange(min=1), help="Tokens between window starts.  [window - 2]")
+@click.option(
+    "--pooling",
+    type=click.Choice(["first", "mean"]),
+    help="What of a window is classified: its first token, or the mean of its tokens.  [first]",
+)
+@click.option(
+    "--funnel/--no-funnel",
+    default=None,
+    help="After a third of the layers, go on with every second token or with all.  [yes; seed: no]",
+)
+@click.option("--validation-split", type=float, default=0.2, help="Share of documents held out; 0: none.")
+@click.option(
+    "--validation",
+    type=click.Choice(["random", "last", "shifted"]),
+    help="Which are held out. last: each author's last by file name; shifted: these if names carry numbers, else "
+    "those at one end of the author's range of subjects.  [shifted; seed: random]",
+)
+@click.option("--label-smoothing", type=float, default=0.0, help="Share of the target given to all authors alike.")
+@click.option("--topic-dropout", type=float, help="Highest rate at which a window loses its rare words.  [1; seed: 0]")
+@click.option(
+    "--residual/--no-residual",
+    default=None,
+    help="Train the encoder on what the n-grams leave unexplained, or on its own.  [no]",
+)
+@click.option("--train-embeddings/--freeze-embeddings", default=None, help="Tune word embeddings.  [no; seed: yes]")
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="float32",
+    help="bfloat16 is faster on CPUs that have it.",
+)
+@click.option("--encoder/--no-encoder", default=True, help="Tune an encoder too, or fit n-grams only: seconds.")
+@click.option("--test-corpus", type=PATH, metavar="DIR", help="Held-out corpus to measure the finished model on.")
+@click.option("--resume", is_flag=True, help="Go on with a training that was interrupted.")
+@click.option("--force", is_flag=True, help="Replace an existing run.")
+@click.option("--quiet", "-q", is_flag=True, help="Nothing on the screen but errors.")
+@click.pass_context
 def train(
-    context: typer.Context,
-    corpus: Annotated[Path, typer.Argument(metavar="CORPUS", help="A directory with one directory per author.")],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="Where to put the run directory.")],
-    base_model: Annotated[
-        str, typer.Option(metavar="DIR|HUB_ID", help="BERT or DistilBERT checkpoint in Hugging Face layout.")
-    ] = "distilbert-base-uncased",
-    recipe: Annotated[
-        RecipeChoice,
-        typer.Option(help="windows: whole documents in windows; seed: first 512 tokens, Adam 5e-5."),
-    ] = RecipeChoice.windows,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the corpus.  [4; seed: 20]")] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Examples in a step.  [32; seed: 2]")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Highest learning rate.  [3e-4; seed: 5e-5]")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random.  [1; seed: 1000]")] = None,
-    window: Annotated[int | None, typer.Option(min=8, help="Window length in tokens.  [128; seed: 512]")] = None,
-    stride: Annotated[int | None, typer.Option(min=1, help="Tokens between window starts.  [window - 2]")] = None,
-    pooling: Annotated[
-        PoolingChoice | None,
-        typer.Option(help="What of a window is classified: its first token, or the mean of its tokens.  [first]"),
-    ] = None,
-    funnel: Annotated[
-        bool | None,
-        typer.Option(
-            "--funnel/--no-funnel",
-            help="After a third of the layers, go on with every second token or with all.  [yes; seed: no]",
-        ),
-    ] = None,
-    validation_split: Annotated[float, typer.Option(help="Share of documents held out; 0: none.")] = 0.2,
-    validation: Annotated[
-        SplitChoice | None,
-        typer.Option(
-            help="Which are held out. last: each author's last by file name; shifted: these if names carry numbers, "
-            "else those at one end of the author's range of subjects.  [shifted; seed: random]"
-        ),
-    ] = None,
-    label_smoothing: Annotated[float, typer.Option(help="Share of the target given to all authors alike.")] = 0.0,
-    topic_dropout: Annotated[
-        float | None, typer.Option(help="Highest rate at which a window loses its rare words.  [1; seed: 0]")
-    ] = None,
-    residual: Annotated[
-        bool | None,
-        typer.Option(
-            "--residual/--no-residual",
-            help="Train the encoder on what the n-grams leave unexplained, or on its own.  [no]",
-        ),
-    ] = None,
-    train_embeddings: Annotated[
-        bool | None,
-        typer.Option("--train-embeddings/--freeze-embeddings", help="Tune word embeddings.  [no; seed: yes]"),
-    ] = None,
-    precision: Annotated[
-        TrainPrecision, typer.Option(help="bfloat16 is faster on CPUs that have it.")
-    ] = TrainPrecision.float32,
-    encoder: Annotated[
-        bool, typer.Option("--encoder/--no-encoder", help="Tune an encoder too, or fit n-grams only: seconds.")
-    ] = True,
-    test_corpus: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Held-out corpus to measure the finished model on.")
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was interrupted.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing run.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on the screen but errors.")] = False,
+    context: click.Context,
+    corpus: Path,
+    out: Path,
+    base_model: str,
+    recipe: Literal["windows", "seed"],
+    epochs: int | None,
+    batch: int | None,
+    learning_rate: float | None,
+    seed: int | None,
+    window: int | None,
+    stride: int | None,
+    pooling: str | None,
+    funnel: bool | None,
+    validation_split: float,
+    validation: str | None,
+    label_smoothing: float,
+    topic_dropout: float | None,
+    residual: bool | None,
+    train_embeddings: bool | None,
+    precision: Literal["float32", "bfloat16"],
+    encoder: bool,
+    test_corpus: Path | None,
+    resume: bool,
+    force: bool,
+    quiet: bool,
 ) -> None:
-    """Fit n-grams and fine-tune an encoder on CORPUS, and write a run directory."""
+    """Fit n-grams and fine-tune an encoder on CORPUS, and write a run directory.
+
+    CORPUS is a directory with one directory per author.
+    """
     from authorid.console import Screen, TrainingProgress
     from authorid.training import TrainingOptions
     from authorid.training import train as run_training
@@ -502,19 +508,19 @@ def train(
         "seed": seed,
         "window": window,
         "stride": stride,
-        "pooling": None if pooling is None else pooling.value,
+        "pooling": None if pooling is None else pooling,
         "funnel": funnel,
         "topic_dropout": topic_dropout,
         "residual": residual,
-        "validation_how": None if validation is None else validation.value,
+        "validation_how": None if validation is None else validation,
         "freeze_embeddings": None if train_embeddings is None else not train_embeddings,
     }
     options = TrainingOptions(
         base_model=base_model,
-        recipe=recipe.value,
+        recipe=recipe,
         validation_split=validation_split,
         label_smoothing=label_smoothing,
-        precision=precision.value,
+        precision=precision,
         **{name: value for name, value in given.items() if value is not None},
     )
     with TrainingProgress(screen) as report:
@@ -528,14 +534,14 @@ _NGRAM_OPTIONS = {"corpus", "out", "encoder", "test_corpus", "force", "quiet"}
 """Parameters of `train` that mean something without an encoder."""
 
 
-def _refuse(context: typer.Context, idle: Collection[str | None], reason: str) -> None:
+def _refuse(context: click.Context, idle: Collection[str | None], reason: str) -> None:
     """A usage error when one of the parameters `idle`, which would do nothing, is on the command line."""
     for parameter in context.command.params:
         if parameter.name is None or parameter.name not in idle:
             continue
         source = context.get_parameter_source(parameter.name)
         if source is not None and source.name == "COMMANDLINE":
-            raise typer.BadParameter(reason, param_hint=" / ".join([*parameter.opts, *parameter.secondary_opts]))
+            raise click.BadParameter(reason, param_hint=" / ".join([*parameter.opts, *parameter.secondary_opts]))
 
 
 def _train_ngrams(screen: Screen, corpus: Path, out: Path, *, test_corpus: Path | None, force: bool) -> None:
@@ -558,29 +564,32 @@ def _tell(screen: Screen, message: str) -> None:
 
 
 @app.command()
+@click.argument("model", type=PATH, metavar="MODEL")
+@click.argument("corpus", type=PATH, metavar="CORPUS")
+@click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write every figure as JSON.")
+@click.option("--plots", type=PATH, metavar="DIR", help="Write confusion, reliability, risk and length as PNG.")
+@click.option("--strangers", type=PATH, metavar="DIR", help="Documents by authors that MODEL does not know.")
+@click.option("--effort", type=EFFORT, default="auto", help="The effort to measure, as in score.")
+@click.option("--ablation/--no-ablation", default=True, help="Measure every effort, and each expert alone.")
+@click.option("--precision", type=PRECISION, default="auto", help="Which of a bundle's graphs to run.")
+@click.option("--quiet", "-q", is_flag=True, help="Nothing on the screen but errors.")
+@click.pass_context
 def evaluate(
-    context: typer.Context,
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A run directory or a bundle.")],
-    corpus: Annotated[Path, typer.Argument(metavar="CORPUS", help="A directory with one directory per author.")],
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write every figure as JSON.")
-    ] = None,
-    plots: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write confusion, reliability, risk and length as PNG.")
-    ] = None,
-    strangers: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Documents by authors that MODEL does not know.")
-    ] = None,
-    effort: Annotated[EffortChoice, typer.Option(help="The effort to measure, as in score.")] = EffortChoice.auto,
-    ablation: Annotated[
-        bool, typer.Option("--ablation/--no-ablation", help="Measure every effort, and each expert alone.")
-    ] = True,
-    precision: Annotated[
-        PrecisionChoice, typer.Option(help="Which of a bundle's graphs to run.")
-    ] = PrecisionChoice.auto,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on the screen but errors.")] = False,
+    context: click.Context,
+    model: Path,
+    corpus: Path,
+    json_file: Path | None,
+    plots: Path | None,
+    strangers: Path | None,
+    effort: Effort,
+    ablation: bool,
+    precision: str,
+    quiet: bool,
 ) -> None:
-    """Measure MODEL on documents whose authors are known."""
+    """Measure MODEL on documents whose authors are known.
+
+    MODEL is a run directory or a bundle, CORPUS a directory with one directory per author.
+    """
     from authorid.bundle import MANIFEST
     from authorid.console import Screen
     from authorid.errors import require
@@ -598,8 +607,8 @@ def evaluate(
         findings = examine(
             model,
             corpus,
-            precision=precision.value,
-            effort=effort.value,
+            precision=precision,
+            effort=effort,
             strangers=strangers,
             ablation=ablation,
             advance=advance,
@@ -618,39 +627,50 @@ _BUNDLE_OPTIONS = {"run", "out", "name", "encoder", "encoder_weight", "force", "
 
 
 @app.command()
+@click.argument("run", type=PATH, metavar="RUN")
+@click.option("--out", "-o", type=PATH, required=True, metavar="BUNDLE", help="Where to put the bundle.")
+@click.option("--quantize", is_flag=True, help="Make the INT8 graph too.")
+@click.option("--fp32/--no-fp32", default=True, help="Keep the float32 graph in the bundle.")
+@click.option("--name", help="Name of the model, for its card and the statistics.")
+@click.option(
+    "--encoder", type=PATH, metavar="BUNDLE", help="Put the n-grams of RUN beside the encoder of this bundle."
+)
+@click.option(
+    "--encoder-weight",
+    type=click.FloatRange(min=0.0),
+    help="Weight of the encoder beside the n-grams; default: as measured.",
+)
+@click.option("--openvino", is_flag=True, help="Add graphs in OpenVINO's dialect, for --provider openvino.")
+@click.option("--corpus", type=PATH, metavar="DIR", help="The training corpus; by default, where the run says it was.")
+@click.option("--verify-on", type=PATH, metavar="DIR", help="Compare the graphs on this corpus instead.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Which windows INT8 is calibrated on.")
+@click.option(
+    "--license", "license_name", default="other", metavar="NAME", help="License of the weights, for the model card."
+)
+@click.option("--force", is_flag=True, help="Replace a bundle, and write even a graph that fails its checks.")
+@click.option("--quiet", "-q", is_flag=True, help="Nothing on the screen but errors.")
+@click.pass_context
 def export(
-    context: typer.Context,
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory that train has written.")],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="BUNDLE", help="Where to put the bundle.")],
-    quantize: Annotated[bool, typer.Option("--quantize", help="Make the INT8 graph too.")] = False,
-    fp32: Annotated[bool, typer.Option("--fp32/--no-fp32", help="Keep the float32 graph in the bundle.")] = True,
-    name: Annotated[str | None, typer.Option(help="Name of the model, for its card and the statistics.")] = None,
-    encoder: Annotated[
-        Path | None, typer.Option(metavar="BUNDLE", help="Put the n-grams of RUN beside the encoder of this bundle.")
-    ] = None,
-    encoder_weight: Annotated[
-        float | None, typer.Option(min=0.0, help="Weight of the encoder beside the n-grams; default: as measured.")
-    ] = None,
-    openvino: Annotated[
-        bool, typer.Option("--openvino", help="Add graphs in OpenVINO's dialect, for --provider openvino.")
-    ] = False,
-    corpus: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="The training corpus; by default, where the run says it was."),
-    ] = None,
-    verify_on: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Compare the graphs on this corpus instead.")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Which windows INT8 is calibrated on.")] = 0,
-    license_name: Annotated[
-        str, typer.Option("--license", metavar="NAME", help="License of the weights, for the model card.")
-    ] = "other",
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace a bundle, and write even a graph that fails its checks.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on the screen but errors.")] = False,
+    context: click.Context,
+    run: Path,
+    out: Path,
+    quantize: bool,
+    fp32: bool,
+    name: str | None,
+    encoder: Path | None,
+    encoder_weight: float | None,
+    openvino: bool,
+    corpus: Path | None,
+    verify_on: Path | None,
+    seed: int,
+    license_name: str,
+    force: bool,
+    quiet: bool,
 ) -> None:
-    """Turn a training run into an ONNX bundle, verified before it is written."""
+    """Turn a training run into an ONNX bundle, verified before it is written.
+
+    RUN is a run directory that train has written.
+    """
     from authorid.bundle import MANIFEST
     from authorid.console import Screen
     from authorid.errors import require
@@ -665,7 +685,7 @@ def export(
         screen.say(f"bundle written to {out}; next: authorid score DOCUMENTS --model {out} --out results.csv")
         return
     if encoder is not None:
-        raise typer.BadParameter(f"{run} has an encoder of its own", param_hint="--encoder")
+        raise click.BadParameter(f"{run} has an encoder of its own", param_hint="--encoder")
     room = require("authorid.export", "train")
     options = room.ExportOptions(
         quantize=quantize,
@@ -685,18 +705,22 @@ def export(
 
 
 @app.command()
+@click.option("--model", "-m", type=PATH, metavar="BUNDLE", help="Model to tune instead of the embedded one.")
+@click.option("--precision", type=PRECISION, default="auto", help="Which of the model's graphs to tune.")
+@click.option(
+    "--provider",
+    type=PROVIDER,
+    default="auto",
+    help="Whose kernels to tune; auto: all, and the fastest is what auto means.",
+)
+@click.option("--seconds", type=click.FloatRange(min=0.1), default=60.0, help="How long to measure, in all.")
+@click.option("--quiet", "-q", is_flag=True, help="Nothing on the screen but errors.")
 def tune(
-    model: Annotated[
-        Path | None, typer.Option("--model", "-m", metavar="BUNDLE", help="Model to tune instead of the embedded one.")
-    ] = None,
-    precision: Annotated[
-        PrecisionChoice, typer.Option(help="Which of the model's graphs to tune.")
-    ] = PrecisionChoice.auto,
-    provider: Annotated[
-        ProviderChoice, typer.Option(help="Whose kernels to tune; auto: all, and the fastest is what auto means.")
-    ] = ProviderChoice.auto,
-    seconds: Annotated[float, typer.Option(min=0.1, help="How long to measure, in all.")] = 60.0,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on the screen but errors.")] = False,
+    model: Path | None,
+    precision: str,
+    provider: str,
+    seconds: float,
+    quiet: bool,
 ) -> None:
     """Measure how the model runs fastest on this machine; score will use it."""
     from authorid.bundle import load_bundle
@@ -707,9 +731,7 @@ def tune(
     screen = Screen(quiet=quiet)
     bundle = load_bundle(model or default_bundle())
     with screen.progress("Tuning") as advance:
-        trials = run_tuning(
-            bundle, precision.value, provider=provider.value, seconds=seconds, advance=advance, told=screen.say
-        )
+        trials = run_tuning(bundle, precision, provider=provider, seconds=seconds, advance=advance, told=screen.say)
     best = trials[0].tokens_per_second
     columns = [(name, True) for name in ("workers", "threads", "batch tokens", "tokens/s", "of best")]
     screen.table(
@@ -730,19 +752,19 @@ def tune(
 
 
 @app.command()
+@click.option("--model", "-m", type=PATH, metavar="BUNDLE", help="Model to measure instead of the embedded one.")
+@click.option(
+    "--documents", type=PATH, metavar="DIR", help="Documents to score from end to end; default: generated ones."
+)
+@click.option("--json", "record", type=PATH, metavar="FILE", help="Write what was measured as JSON.")
+@click.option("--seconds", type=click.FloatRange(min=0.1), default=40.0, help="How long to measure, in all.")
+@click.option("--quiet", "-q", is_flag=True, help="Nothing on the screen but errors.")
 def bench(
-    model: Annotated[
-        Path | None,
-        typer.Option("--model", "-m", metavar="BUNDLE", help="Model to measure instead of the embedded one."),
-    ] = None,
-    documents: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Documents to score from end to end; default: generated ones.")
-    ] = None,
-    record: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write what was measured as JSON.")
-    ] = None,
-    seconds: Annotated[float, typer.Option(min=0.1, help="How long to measure, in all.")] = 40.0,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on the screen but errors.")] = False,
+    model: Path | None,
+    documents: Path | None,
+    record: Path | None,
+    seconds: float,
+    quiet: bool,
 ) -> None:
     """Measure how fast the model is on this machine: latency, throughput, documents per second."""
     from authorid.benchmark import BenchOptions, run_benchmark, tables

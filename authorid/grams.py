@@ -162,7 +162,7 @@ class _CommonWords:
     """The rank of a word by its hash: a table with open addressing, looked up for all words of a text at once."""
 
     def __init__(self, hashes: Keys) -> None:
-        if len(np.unique(hashes)) < len(hashes):
+        if len(set(hashes.tolist())) < len(hashes):
             raise ValueError("the same common word twice")
         self._hashes = np.append(hashes, np.uint64(0))
         bits = max(8, (8 * len(hashes)).bit_length())
@@ -172,8 +172,8 @@ class _CommonWords:
         for probe in range(_PROBES):
             slots = self._slots(hashes.take(homeless), probe)
             free = self._table.take(slots) == len(hashes)
-            taken, which = np.unique(slots[free], return_index=True)
-            self._table[taken] = homeless[free][which]
+            # Of those that would have the same one, the first: the last that is written there.
+            self._table[slots[free][::-1]] = homeless[free][::-1]
             homeless = homeless[self._table.take(slots) != homeless]
             if not len(homeless):
                 return

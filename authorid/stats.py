@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import threading
 from collections import Counter
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -94,6 +95,7 @@ class RunStats:
         }
 
 
+@cache
 def versions() -> dict[str, str]:
     """Versions of Python and of what decides a score."""
     packages = ("authorid", "numpy", "onnxruntime", "tokenizers")

@@ -9,9 +9,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from click.testing import CliRunner
 from tiny import AUTHORS, make_bundle, prose
-from typer.main import get_command
-from typer.testing import CliRunner
 
 pytest.importorskip("scipy")
 from authorid import results, training, tuning
@@ -90,7 +89,7 @@ def call(*arguments):
 
 
 def parameters(command):
-    return {parameter.name for parameter in get_command(app).commands[command].params}
+    return {parameter.name for parameter in app.commands[command].params}
 
 
 @pytest.fixture(autouse=True)

@@ -393,7 +393,7 @@ import sys
 
 class Impatient:
     def find_spec(self, name, path, target=None):
-        if name == "typer":
+        if name == "click":
             raise KeyboardInterrupt
 
 sys.meta_path.insert(0, Impatient())

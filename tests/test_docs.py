@@ -6,9 +6,8 @@ import re
 import tomllib
 from pathlib import Path
 
+import click
 import pytest
-import typer
-from typer.main import get_command
 
 import authorid
 from authorid import Scorer
@@ -17,7 +16,7 @@ from authorid.engine import BUDGETS
 from authorid.models import default_bundle
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMANDS = get_command(app).commands
+COMMANDS = app.commands
 REFERENCE = (ROOT / "docs" / "commands.md").read_text("utf-8")
 
 
@@ -97,7 +96,7 @@ def test_the_version_is_said_once_and_the_same():
 
 def test_every_help_text_fits_its_command():
     for name, command in COMMANDS.items():
-        assert isinstance(command, typer.core.TyperCommand)
+        assert isinstance(command, click.Command)
         assert command.help, f"authorid {name} has no help"
 
 

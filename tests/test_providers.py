@@ -11,9 +11,9 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from click.testing import CliRunner
 from onnx import numpy_helper
 from tiny import make_bundle, make_graph, make_tokenizer
-from typer.testing import CliRunner
 
 from authorid import EngineOptions, Scorer, providers
 from authorid.cache import recall, remember

@@ -5,8 +5,8 @@ import json
 import shutil
 
 import pytest
+from click.testing import CliRunner
 from command import run
-from typer.testing import CliRunner
 
 from authorid.benchmark import BenchOptions, run_benchmark, tables
 from authorid.cli import app

@@ -6,9 +6,8 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from tiny import make_bundle
-from typer.main import get_command
-from typer.testing import CliRunner
 
 from authorid import export
 from authorid.cli import app
@@ -56,7 +55,7 @@ def test_every_option_reaches_the_export_of_a_run(calls, tmp_path):
     assert {name: getattr(options, name) for _, name, _ in GIVEN.values()} == {n: v for _, n, v in GIVEN.values()}
     assert options != ExportOptions()
     assert {name for _, name, _ in GIVEN.values()} | LIBRARY_ONLY == {field.name for field in fields(ExportOptions)}
-    known = {option for parameter in get_command(app).commands["export"].params for option in parameter.opts}
+    known = {option for parameter in app.commands["export"].params for option in parameter.opts}
     assert known - set(GIVEN) == {"run", "--out", "-o", "--fp32", "--encoder", "--quiet", "-q"}
 
 
