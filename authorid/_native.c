@@ -2,6 +2,7 @@
  * bit, at several times the speed, and other threads run meanwhile.
  *
  *     count    texts -> rows of the expert, and how often each occurs
+ *     weigh    how often rows occur -> their tf-idf
  *     add_up   rows -> sums of their weights
  *
  * Only the stable ABI of Python is used. Arrays come as C-contiguous buffers; whatever is in them, nothing outside of
@@ -9,6 +10,7 @@
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -215,6 +217,8 @@ static Py_ssize_t word_grams(const Text *text, const Part *part, int bits, uint6
 
 /* ---- count ---- */
 
+#define SOONER 16 /* n-grams: far enough for memory to answer in time */
+
 /* Rows of `count` buckets, one after the other where they have one; returns how many have. `rows` may be the buckets. */
 WIDEST
 static Py_ssize_t look_up(const Part *part, const uint64_t *buckets, Py_ssize_t count, uint64_t *rows)
@@ -222,6 +226,10 @@ static Py_ssize_t look_up(const Part *part, const uint64_t *buckets, Py_ssize_t 
     Py_ssize_t done = 0;
     for (Py_ssize_t k = 0; k < count; k++) {
         const uint64_t bucket = buckets[k], word = bucket >> 6, mark = UINT64_C(1) << (bucket & 63);
+        if (k + SOONER < count) {
+            SOON(part->marks + (buckets[k + SOONER] >> 6));
+            SOON(part->ranks + (buckets[k + SOONER] >> 6));
+        }
         if (word >= (uint64_t)part->places) continue;
         /* Without a branch on whether there is one, which nobody could predict. */
         rows[done] = (uint64_t)part->base + part->ranks[word] + (uint64_t)ONES(part->marks[word] & (mark - 1));
@@ -409,6 +417,79 @@ done:
     return result;
 }
 
+/* ---- weigh ---- */
+
+/* tf-idf of length `weights[view]` in each view of each text. The root of a sum is the same wherever it is taken, and so
+ * is the sum: one after the other.
+ */
+static void weigh_all(const int32_t *rows, const int64_t *counts, const int64_t *edges, Py_ssize_t stretches,
+                      const float *idf, const double *logs, const double *weights, const uint8_t *once,
+                      Py_ssize_t views, double *room, float *values)
+{
+    for (Py_ssize_t stretch = 0; stretch < stretches; stretch++) {
+        const int64_t start = edges[stretch], many = edges[stretch + 1] - start;
+        const int occurs = once[stretch % views];
+        double sum = 0;
+        for (int64_t i = 0; i < many; i++) {
+            room[i] = (occurs ? 1.0 : logs[counts[start + i]]) * (double)idf[rows[start + i]];
+            sum += room[i] * room[i];
+        }
+        const double length = sqrt(sum), factor = weights[stretch % views] / (length > 0 ? length : 1.0);
+        for (int64_t i = 0; i < many; i++) values[start + i] = (float)(room[i] * factor);
+    }
+}
+
+PyDoc_STRVAR(weigh_doc, "weigh(rows, counts, edges, idf, logs, weights, once, values)\n\nSee authorid.rows.weigh.");
+
+static PyObject *weigh(PyObject *module, PyObject *arguments)
+{
+    PyObject *given[8], *result = NULL;
+    Arrays arrays;
+    const int32_t *rows;
+    const int64_t *counts, *edges;
+    const float *idf;
+    const double *logs, *weights;
+    const uint8_t *once;
+    float *values;
+    double *room = NULL;
+    Py_ssize_t many = -1, places = -1, known = -1, most = -1, views = -1, longest = 0;
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "OOOOOOOO", &given[0], &given[1], &given[2], &given[3], &given[4], &given[5],
+                          &given[6], &given[7]) ||
+        hold(&arrays, 8) < 0)
+        return NULL;
+    if (take(&arrays, given[0], 0, 4, &many, &rows) < 0 || take(&arrays, given[1], 0, 8, &many, &counts) < 0 ||
+        take(&arrays, given[2], 0, 8, &places, &edges) < 0 || take(&arrays, given[3], 0, 4, &known, &idf) < 0 ||
+        take(&arrays, given[4], 0, 8, &most, &logs) < 0 || take(&arrays, given[5], 0, 8, &views, &weights) < 0 ||
+        take(&arrays, given[6], 0, 1, &views, &once) < 0 || take(&arrays, given[7], 1, 4, &many, &values) < 0)
+        goto done;
+    int fits = views > 0 && places > 0 && edges[0] == 0 && edges[places - 1] == many;
+    for (Py_ssize_t i = 1; fits && i < places; i++) {
+        fits = edges[i] >= edges[i - 1];
+        if (edges[i] - edges[i - 1] > longest) longest = (Py_ssize_t)(edges[i] - edges[i - 1]);
+    }
+    for (Py_ssize_t i = 0; fits && i < many; i++)
+        fits = rows[i] >= 0 && rows[i] < known && counts[i] >= 0 && counts[i] < most;
+    if (!fits) {
+        PyErr_SetString(PyExc_ValueError, "arrays that do not fit together");
+        goto done;
+    }
+    room = malloc(((size_t)longest + 1) * sizeof(double));
+    if (!room) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    weigh_all(rows, counts, edges, places - 1, idf, logs, weights, once, views, room, values);
+    Py_END_ALLOW_THREADS
+    result = Py_None;
+    Py_INCREF(result);
+done:
+    let_go(&arrays);
+    free(room);
+    return result;
+}
+
 /* ---- add_up ---- */
 
 #define AHEAD 24 /* rows: far enough for memory to answer in time, near enough for the cache to keep it */
@@ -546,6 +627,7 @@ done:
 
 static PyMethodDef methods[] = {
     {"count", count, METH_VARARGS, count_doc},
+    {"weigh", weigh, METH_VARARGS, weigh_doc},
     {"add_up", add_up, METH_VARARGS, add_up_doc},
     {NULL, NULL, 0, NULL},
 };

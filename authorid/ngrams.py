@@ -24,8 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.errors import BundleCorruptError
-from authorid.grams import Places, Reader, View
-from authorid.rows import Counts, RowIndex, Rows, add_up
+from authorid.grams import Reader, View
+from authorid.rows import RowIndex, Rows, add_up, weigh
 from authorid.tensors import read_tensors, write_tensors
 
 __all__ = ["NgramExpert", "Reading"]
@@ -43,15 +43,6 @@ class Reading:
 
     scores: npt.NDArray[np.float64]
     parts: npt.NDArray[np.float64]
-
-
-def _sums(values: npt.NDArray[Any], edges: Places) -> npt.NDArray[Any]:
-    """Sums of the stretches of `values` between the `edges`, some of which may be empty."""
-    filled = np.flatnonzero(edges[1:] > edges[:-1])
-    sums = np.zeros(len(edges) - 1, dtype=values.dtype)
-    if len(filled):
-        sums[filled] = np.add.reduceat(values, edges[filled])
-    return sums
 
 
 @dataclass(frozen=True)
@@ -99,7 +90,7 @@ class NgramExpert:
     def features(self, text: str) -> tuple[Rows, npt.NDArray[np.float32]]:
         """Rows that occur in `text`, ascending, and their values float32: tf-idf of length `weight` in each view."""
         counts = next(self._index.counts([text]))
-        return counts.rows, self._values(counts)
+        return counts.rows, weigh(counts, self.idf, self.reader.views)
 
     def scores(self, text: str) -> npt.NDArray[np.float64]:
         """Score of each author, float64 [authors]; the same to the bit wherever and with whatever it is computed."""
@@ -113,23 +104,11 @@ class NgramExpert:
         done = 0
         for counts in self._index.counts(texts):
             own = parts[done : done + (len(counts.edges) - 1) // views]
-            add_up(self.weights, self.shared, counts, self._values(counts) * self.scale.take(counts.rows), own)
+            values = weigh(counts, self.idf, self.reader.views)
+            values *= self.scale.take(counts.rows)
+            add_up(self.weights, self.shared, counts, values, own)
             done += len(own)
         return Reading(self.bias + parts.sum(axis=(1, 2)), parts)
-
-    def _values(self, counts: Counts) -> npt.NDArray[np.float32]:
-        """tf-idf of length `weight` in each view of each text, float32 [rows]."""
-        views = self.reader.views
-        values = _sublinear(counts.counts)
-        sizes = np.diff(counts.edges)
-        for view in (number for number, view in enumerate(views) if view.once):
-            for start, size in zip(counts.edges[view :: len(views)].tolist(), sizes[view :: len(views)], strict=False):
-                values[start : start + size] = 1.0
-        values *= self.idf.take(counts.rows)
-        lengths = np.sqrt(_sums(values * values, counts.edges))
-        weights = np.tile([view.weight for view in views], len(sizes) // len(views))
-        values *= (weights / np.where(lengths > 0, lengths, 1.0)).repeat(sizes)
-        return values.astype(np.float32)
 
     def to_bytes(self) -> bytes:
         """The expert as a safetensors file; `from_bytes` reads it back."""
@@ -183,13 +162,3 @@ class NgramExpert:
 
 
 _KINDS = {"common": "<u8", "buckets": "<u4", "idf": "<f4", "shared": "u1", "scale": "<f4", "bias": "<f4"}
-
-_LOGS = np.concatenate(([0.0], 1.0 + np.log(np.arange(1, 4096))))
-
-
-def _sublinear(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """1 + log(count), looked up where it can be."""
-    if np.max(counts, initial=0) < len(_LOGS):
-        return _LOGS.take(counts)
-    logs: npt.NDArray[np.float64] = 1.0 + np.log(counts)
-    return logs

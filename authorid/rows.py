@@ -1,4 +1,4 @@
-"""From n-grams to scores: which rows of the expert occur in texts and how often, and the sum of their weights.
+"""From n-grams to scores: which rows of the expert occur in texts and how often, what they weigh, and the sum.
 
 Compiled where that is possible (`authorid.native`). The answers are the same to the bit either way: counts are whole
 numbers, and the sums add in the same order.
@@ -6,6 +6,7 @@ numbers, and the sums add in the same order.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid import native
-from authorid.grams import Grams, Places, Reader, encoded, steps
+from authorid.grams import Grams, Places, Reader, View, encoded, steps
 
-__all__ = ["Counts", "RowIndex", "Rows", "add_up"]
+__all__ = ["Counts", "RowIndex", "Rows", "add_up", "weigh"]
 
 Rows = npt.NDArray[np.int32]
 
@@ -139,6 +140,34 @@ class RowIndex:
         edges = np.append(edges, len(rows))
         rows -= offsets.repeat(np.diff(edges[::views]))
         return Counts(rows, counts, edges)
+
+
+_LOGS = np.concatenate(([0.0], 1.0 + np.log(np.arange(1, 4096))))
+"""What it is worth that an n-gram occurs so often."""
+
+
+def weigh(counts: Counts, idf: npt.NDArray[np.float32], views: Sequence[View]) -> npt.NDArray[np.float32]:
+    """tf-idf of length `View.weight` in each view of each text, float32 [rows]; `idf` are all that there are."""
+    weights = np.array([view.weight for view in views])
+    once = np.array([view.once for view in views])
+    often = int(counts.counts.max(initial=0))
+    if native.module is not None and often < len(_LOGS):
+        values = np.empty(len(counts.rows), dtype=np.float32)
+        native.module.weigh(counts.rows, counts.counts, counts.edges, idf, _LOGS, weights, once.view(np.uint8), values)
+        return values
+    sizes = np.diff(counts.edges)
+    texts = len(sizes) // len(views)
+    worth = _LOGS.take(counts.counts, mode="clip")
+    for place in np.flatnonzero(counts.counts >= len(_LOGS)).tolist() if often >= len(_LOGS) else ():
+        # One by one: what an array's logarithm is in the last place may depend on where in the array it stands.
+        worth[place] = 1.0 + math.log(counts.counts[place])
+    worth[np.tile(once, texts).repeat(sizes)] = 1.0
+    worth *= idf.take(counts.rows)
+    # Adds one after the other, as the compiled loop does.
+    squares = np.bincount(np.arange(len(sizes)).repeat(sizes), weights=worth * worth, minlength=len(sizes))
+    lengths = np.sqrt(squares)
+    worth *= (np.tile(weights, texts) / np.where(lengths > 0, lengths, 1.0)).repeat(sizes)
+    return worth.astype(np.float32)
 
 
 def add_up(

@@ -71,6 +71,15 @@ def test_a_long_text_too(monkeypatch):
     assert compiled.tobytes() == SPARSE.read([text, "the", text]).parts.tobytes()
 
 
+def test_whatever_occurs_very_often(monkeypatch):
+    """Beyond the table of logarithms; and whoever is a neighbour of such a text does not notice."""
+    often, other = "the river " * 5000, "the river of 1996"
+    compiled = EXPERT.read([often, other])
+    assert np.array_equal(compiled.parts[1], EXPERT.read([other]).parts[0])
+    monkeypatch.setattr(native, "module", None)
+    assert compiled.parts.tobytes() == EXPERT.read([often, other]).parts.tobytes()
+
+
 def test_threads_do_not_meet():
     texts = [f"the {i} of the River {i * 7919}, and so on" * (i % 5 + 1) for i in range(200)]
     expected = EXPERT.read(texts).parts
@@ -242,3 +251,44 @@ def test_what_does_not_fit_is_not_added(wrong):
     native.module.add_up(*GOOD.values())
     with pytest.raises(ValueError):
         native.module.add_up(*{**GOOD, **wrong}.values())
+
+
+WEIGHED = {
+    "rows": np.array([0, 4, 2], np.int32),
+    "counts": np.array([1, 2, 3]),
+    "edges": np.array([0, 2, 2, 3, 3]),
+    "idf": np.ones(5, np.float32),
+    "logs": np.ones(4),
+    "weights": np.ones(2),
+    "once": np.zeros(2, np.uint8),
+    "values": np.zeros(3, np.float32),
+}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"rows": np.array([0, 5, 2], np.int32)},
+        {"rows": np.array([0, -1, 2], np.int32)},
+        {"rows": np.array([0, 4, 2])},
+        {"counts": np.array([1, 4, 3])},
+        {"counts": np.array([1, -1, 3])},
+        {"counts": np.array([1, 2])},
+        {"edges": np.array([0, 2, 1, 3, 3])},
+        {"edges": np.array([0, 2, 2, 3, 4])},
+        {"edges": np.array([0, 2, 2, 2, 2])},
+        {"edges": np.array([1, 2, 2, 3, 3])},
+        {"edges": np.zeros(0, np.int64)},
+        {"idf": np.ones(4, np.float32)},
+        {"idf": np.ones(5)},
+        {"logs": np.ones(3)},
+        {"weights": np.ones(0), "once": np.zeros(0, np.uint8)},
+        {"once": np.zeros(3, np.uint8)},
+        {"values": np.zeros(2, np.float32)},
+        {"values": np.zeros(3)},
+    ],
+)
+def test_what_does_not_fit_is_not_weighed(wrong):
+    native.module.weigh(*WEIGHED.values())
+    with pytest.raises(ValueError):
+        native.module.weigh(*{**WEIGHED, **wrong}.values())
