@@ -12,6 +12,7 @@ nobody.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -22,6 +23,7 @@ import numpy.typing as npt
 from authorid.attribution import LEAST_SPREAD
 from authorid.bundle import Familiarity
 from authorid.grams import View
+from authorid.machine import available_cores
 from authorid.training.ngrams import (
     Counts,
     Labels,
@@ -61,6 +63,9 @@ LEAST_DEVIATION = 1e-6
 CAUTION = 8.0
 """So many times as much as chance alone would have it, what is usual for an author is drawn to what is usual for all:
 what sets authors apart this month does so less the next."""
+
+_TOGETHER = 4
+"""Fits at a time, at most: each of them has all documents in memory."""
 
 Scores = npt.NDArray[np.float64]
 
@@ -230,16 +235,20 @@ def look_for_strangers(
         edges = np.cumsum([len(inside), *map(len, others)])
         return [corpus.traits(own, np.arange(start, stop)) for start, stop in pairwise(edges)]
 
-    known, strange, whole = [], [], []
-    for start in range(0, len(authors), fold):
-        out = authors[start : start + fold]
+    folds = [authors[start : start + fold] for start in range(0, len(authors), fold)]
+    tasks: list[tuple[Labels, ...]] = []
+    for out in folds:
         strangers = np.isin(labels[held], out)
-        one, other = traits(training[~np.isin(labels[training], out)], held[~strangers], held[strangers])
-        known.append(one)
-        strange.append(other)
+        tasks.append((training[~np.isin(labels[training], out)], held[~strangers], held[strangers]))
+    for out in folds:
         # For the thresholds, the model is as it will be: nothing of a stranger needs to be held back in time.
         strangers = np.isin(labels, out)
-        whole += traits(np.flatnonzero(~strangers), np.flatnonzero(strangers))
+        tasks.append((np.flatnonzero(~strangers), np.flatnonzero(strangers)))
+    # Products of sparse matrices take one core each, and most of the time.
+    with ThreadPoolExecutor(min(_TOGETHER, available_cores())) as pool:
+        found = list(pool.map(lambda task: traits(*task), tasks))
+    known, strange = zip(*found[: len(folds)], strict=True)
+    whole = [some for (some,) in found[len(folds) :]]
     inner, outer = _together(known), _together(strange)
     rule = _weigh(inner, outer)
     if rule is None:
