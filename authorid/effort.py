@@ -23,8 +23,9 @@ NO_NUMBER = "the model failed on this document: its answer is not a number"
 _FIRST_ROUND = 2
 """Windows that the encoder sees of a document before its posterior is looked at; later rounds double the number."""
 
-_SETTLED = 0.02
-"""A posterior that a round moves by less than this, the author being the same, is settled."""
+_SETTLED, _LEAD = 0.02, 0.1
+"""A posterior that a round moves by less than the first, the author being the same, is settled where that author leads
+by more than the second. Where two are nearly even, small steps can change the answer yet."""
 
 Effort = Literal["fast", "full", "auto"]
 """Which experts to ask: the n-grams; all; or the n-grams first, and the encoder only where they are not sure."""
@@ -139,10 +140,11 @@ class Experts:
             return []
         before = pending.last
         now = pending.last = self.posterior(pending)
-        best = int(np.argmax(now))
+        second, best = np.argsort(now)[-2:]
         if now[best] >= self.decision.sure:
             return []
-        if before is not None and np.argmax(before) == best and abs(now[best] - before[best]) < _SETTLED:
+        calm = before is not None and np.argmax(before) == best and abs(now[best] - before[best]) < _SETTLED
+        if calm and now[best] - now[second] > _LEAD:
             return []
         return self._next(pending, int(pending.seen.sum()))
 

@@ -15,10 +15,13 @@ from tiny import AUTHORS, make_bundle, prose
 
 from authorid.batching import Batcher
 from authorid.bundle import BundleCorruptError, Decision, load_bundle
+from authorid.documents import Document
+from authorid.effort import Experts, Pending
 from authorid.engine import EngineOptions
 from authorid.errors import BundleLacksError, OutputError
 from authorid.ngrams import NgramExpert
 from authorid.pipeline import Scorer, _Stream
+from authorid.windows import Window
 
 pytest.importorskip("scipy")
 from authorid import training
@@ -134,6 +137,24 @@ def test_rounds_stop_when_the_posterior_has_settled(both):
     auto = next(iter(Scorer(unsure, effort="auto").score_texts([text])))
     assert 2 <= auto.windows < full.windows
     assert auto.author == full.author
+
+
+def test_the_next_round_is_asked_for_where_two_authors_are_nearly_even(both):
+    experts = Experts(None, None, None, replace(both.decision, sure=1.0), "auto")
+    calm, leading, even = [0.49, 0.33, 0.18], [0.5, 0.32, 0.18], [0.42, 0.4, 0.18]
+
+    def asks(before, now):
+        waiting = [Window(0, i, np.zeros(3, np.int32)) for i in range(4)]
+        pending = Pending(Document(0, "a", "", "utf-8", ""), 0.0, last=np.array(before), waiting=waiting)
+        pending.seen = np.array([True, True, False, False, False, False])
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Experts, "posterior", lambda self, pending: np.array(now))
+            return len(experts.ask_more(pending))
+
+    assert asks(calm, leading) == 0  # settled
+    assert asks(even, [0.41, 0.41, 0.18]) == 2  # as many as it has seen
+    assert asks(calm, [0.55, 0.27, 0.18]) == 2  # it still moves
+    assert asks([0.33, 0.49, 0.18], leading) == 2  # another author
 
 
 def test_many_documents_in_rounds_do_not_block(both):
