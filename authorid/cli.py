@@ -56,6 +56,9 @@ def main() -> None:
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except click.ClickException as error:
+        from authorid.results.text import visible
+
+        error.message = visible(error.message)  # there are names in it
         error.show()
         sys.exit(error.exit_code)
     except AuthoridError as error:

@@ -122,6 +122,7 @@ def test_a_regular_file_below_dev_is_a_file(score, corpus):
         (["--encoding", "klingon"], "klingon"),
         (["--encoding", "hex"], "hex"),
         (["--ignore-file", "/nowhere"], "/nowhere"),
+        (["--ignore-file", "/no\x1b[31mwhere"], r"/no\x1b[31mwhere"),
         (["--timeout", "0"], "--timeout"),
         (["--workers", "1025"], "--workers"),
         (["--threads", "100000"], "--threads"),
