@@ -56,9 +56,6 @@ def main() -> None:
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except click.ClickException as error:
-        from authorid.results.text import visible
-
-        error.message = visible(error.message)  # there are names in it
         error.show()
         sys.exit(error.exit_code)
     except AuthoridError as error:
@@ -242,9 +239,9 @@ def score(
     _check_encoding(encoding)
     ignore = _lines(ignore_file)
     if resume and out in (None, "-"):
-        raise click.BadParameter("there is nothing to resume without --out FILE", param_hint="--resume")
+        raise _wrong("there is nothing to resume without --out FILE", "--resume")
     if stats is not None and out not in (None, "-") and os.path.realpath(stats) == os.path.realpath(str(out)):
-        raise click.BadParameter("the statistics would replace the results: name another file", param_hint="--stats")
+        raise _wrong("the statistics would replace the results: name another file", "--stats")
     if stats is not None:
         _check_writable(stats)
     with reserve(out, resume=resume, force=force) as place, Patience(timeout) as patience:
@@ -317,6 +314,13 @@ def score(
         raise click.exceptions.Exit(EXIT_SOME_FAILED)
 
 
+def _wrong(message: str, option: str) -> click.BadParameter:
+    """The error for a command line on which `option` is wrong; names may be in the `message`."""
+    from authorid.results.text import visible
+
+    return click.BadParameter(visible(message), param_hint=option)
+
+
 def _take_all(
     attributions: Iterable[Attribution], take: Callable[[Attribution], None], *, fail_fast: bool
 ) -> str | None:
@@ -371,7 +375,7 @@ def _lines(ignore_file: Path | None) -> tuple[str, ...]:
     try:
         lines = ignore_file.read_bytes().removeprefix(codecs.BOM_UTF8).splitlines()
     except OSError as error:
-        raise click.BadParameter(f"{ignore_file}: {error.strerror}", param_hint="--ignore-file") from None
+        raise _wrong(f"{ignore_file}: {error.strerror}", "--ignore-file") from None
     return tuple(os.fsdecode(line) for line in lines)
 
 
@@ -402,7 +406,7 @@ def _check_encoding(encoding: str | None) -> None:
         if encoding is not None:
             "a".encode(encoding)  # knows not only the name, but also whether it is for text
     except (LookupError, UnicodeError):
-        raise click.BadParameter(f"Python knows no text encoding {encoding!r}", param_hint="--encoding") from None
+        raise _wrong(f"Python knows no text encoding {encoding!r}", "--encoding") from None
 
 
 @app.command()
@@ -544,7 +548,7 @@ def _refuse(context: click.Context, idle: Collection[str | None], reason: str) -
             continue
         source = context.get_parameter_source(parameter.name)
         if source is not None and source.name == "COMMANDLINE":
-            raise click.BadParameter(reason, param_hint=" / ".join([*parameter.opts, *parameter.secondary_opts]))
+            raise _wrong(reason, " / ".join([*parameter.opts, *parameter.secondary_opts]))
 
 
 def _train_ngrams(screen: Screen, corpus: Path, out: Path, *, test_corpus: Path | None, force: bool) -> None:
@@ -688,7 +692,7 @@ def export(
         screen.say(f"bundle written to {out}; next: authorid score DOCUMENTS --model {out} --out results.csv")
         return
     if encoder is not None:
-        raise click.BadParameter(f"{run} has an encoder of its own", param_hint="--encoder")
+        raise _wrong(f"{run} has an encoder of its own", "--encoder")
     room = require("authorid.export", "train")
     options = room.ExportOptions(
         quantize=quantize,
