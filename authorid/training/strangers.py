@@ -64,8 +64,8 @@ CAUTION = 8.0
 """So many times as much as chance alone would have it, what is usual for an author is drawn to what is usual for all:
 what sets authors apart this month does so less the next."""
 
-_TOGETHER = 4
-"""Fits at a time, at most: each of them has all documents in memory."""
+_TOGETHER = 2
+"""Fits at a time, at most: each of them has all documents in memory once more."""
 
 Scores = npt.NDArray[np.float64]
 
