@@ -403,6 +403,19 @@ sys.meta_path.insert(0, Impatient())
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
+def test_what_takes_long_to_import_is_not_imported_for_n_grams(tmp_path):
+    """Each of these took up to a third of a short run; some came by way of another package, or of a function of it."""
+    (tmp_path / "letter.txt").write_text(prose("Ada", 40))
+    loaded = """
+import atexit, sys
+atexit.register(lambda: print(*sys.modules))
+"""
+    done = run("score", tmp_path, "--effort", "fast", "--quiet", prelude=loaded)
+    assert (done.returncode, done.stderr) == (0, "")
+    heavy = {"onnxruntime", "typer", "pydantic", "numpy.ma", "scipy", "tensorflow", "keras", "torch", "transformers"}
+    assert "authorid.ngrams" in done.stdout.split() and not heavy.intersection(done.stdout.split())
+
+
 @pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
 @pytest.mark.parametrize(
     "moment", ["authorid.results.journal.Journal.__init__", "authorid.pipeline.Scorer.load", "authorid.cli._lines"]
