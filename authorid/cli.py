@@ -515,11 +515,11 @@ def train(
         "seed": seed,
         "window": window,
         "stride": stride,
-        "pooling": None if pooling is None else pooling,
+        "pooling": pooling,
         "funnel": funnel,
         "topic_dropout": topic_dropout,
         "residual": residual,
-        "validation_how": None if validation is None else validation,
+        "validation_how": validation,
         "freeze_embeddings": None if train_embeddings is None else not train_embeddings,
     }
     options = TrainingOptions(

@@ -150,15 +150,14 @@ def weigh(counts: Counts, idf: npt.NDArray[np.float32], views: Sequence[View]) -
     """tf-idf of length `View.weight` in each view of each text, float32 [rows]; `idf` are all that there are."""
     weights = np.array([view.weight for view in views])
     once = np.array([view.once for view in views])
-    often = int(counts.counts.max(initial=0))
-    if native.module is not None and often < len(_LOGS):
+    if native.module is not None and counts.counts.max(initial=0) < len(_LOGS):
         values = np.empty(len(counts.rows), dtype=np.float32)
         native.module.weigh(counts.rows, counts.counts, counts.edges, idf, _LOGS, weights, once.view(np.uint8), values)
         return values
     sizes = np.diff(counts.edges)
     texts = len(sizes) // len(views)
     worth = _LOGS.take(counts.counts, mode="clip")
-    for place in np.flatnonzero(counts.counts >= len(_LOGS)).tolist() if often >= len(_LOGS) else ():
+    for place in np.flatnonzero(counts.counts >= len(_LOGS)).tolist():
         # One by one: what an array's logarithm is in the last place may depend on where in the array it stands.
         worth[place] = 1.0 + math.log(counts.counts[place])
     worth[np.tile(once, texts).repeat(sizes)] = 1.0

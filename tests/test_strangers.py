@@ -147,6 +147,16 @@ def test_nothing_is_learnt_from_strangers(corpus, monkeypatch):
     assert len(set.union(*known)) == 9
 
 
+def test_how_many_fits_go_on_at_a_time_changes_nothing(corpus, monkeypatch):
+    decisions = []
+    for together in (1, 2):
+        monkeypatch.setattr(strangers, "_TOGETHER", together)
+        monkeypatch.setattr(strangers, "available_cores", lambda: 2)
+        decisions.append(learn(load_corpus(corpus), NgramOptions(bits=16)).decision)
+    assert decisions[0].familiarity is not None
+    assert decisions[0] == decisions[1]
+
+
 def test_thresholds_are_shares_of_strangers(bundle):
     thresholds = [least for _, least in bundle.decision.strangers]
     assert thresholds == sorted(thresholds, reverse=True)
