@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from authorid.attribution import Attribution
     from authorid.bundle import Bundle, load_bundle
-    from authorid.documents import ReadOptions
     from authorid.engine import EngineOptions
     from authorid.errors import AuthoridError
+    from authorid.inputs.documents import ReadOptions
     from authorid.pipeline import Scorer
     from authorid.stats import RunStats
 
@@ -31,7 +31,7 @@ _HOMES = {
     "AuthoridError": "authorid.errors",
     "Bundle": "authorid.bundle",
     "EngineOptions": "authorid.engine",
-    "ReadOptions": "authorid.documents",
+    "ReadOptions": "authorid.inputs.documents",
     "RunStats": "authorid.stats",
     "Scorer": "authorid.pipeline",
     "load_bundle": "authorid.bundle",

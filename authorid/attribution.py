@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.bundle import Decision
-from authorid.documents import Document, Failure
+from authorid.inputs.documents import Document, Failure
 from authorid.ngrams import Reading
 
 __all__ = ["Attribution", "Status", "attribute", "failed", "familiarity", "log_softmax", "ngram_evidence", "posterior"]

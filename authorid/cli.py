@@ -227,10 +227,10 @@ def score(
     PATH is a file, a directory, or - for a list of paths on standard input.
     """
     from authorid.console import Screen
-    from authorid.documents import ReadOptions, digest
     from authorid.engine import EngineOptions
+    from authorid.inputs.documents import ReadOptions, digest
+    from authorid.inputs.timeouts import Patience
     from authorid.interrupts import Interrupts
-    from authorid.patience import Patience
     from authorid.pipeline import Scorer
     from authorid.results import format_for, reserve, run_settings
     from authorid.stats import RunStats
@@ -354,8 +354,8 @@ def _tell_finished(screen: Screen, run: RunStats, shown: list[Attribution], repo
 
 def _named(paths: Iterable[str], interrupts: Interrupts) -> Iterator[str]:
     """The paths on the command line, and where one of them is ``-``, those listed on standard input."""
-    from authorid.documents import listed_paths
     from authorid.errors import AuthoridError
+    from authorid.inputs.documents import listed_paths
 
     # A signal that came before there was a run to stop.
     if interrupts.exit_code is not None:

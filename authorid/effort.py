@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from authorid.attribution import Attribution, attribute, failed, familiarity, posterior
 from authorid.bundle import Decision
-from authorid.documents import Document, Failure
 from authorid.engine import Engine
+from authorid.inputs.documents import Document, Failure
 from authorid.ngrams import NgramExpert
 from authorid.windows import Window, Windower
 

@@ -41,13 +41,13 @@ from authorid import native
 from authorid.attribution import Attribution, failed
 from authorid.batching import Batch, Batcher
 from authorid.bundle import Bundle, load_bundle
-from authorid.documents import Document, Failure, Found, ReadOptions, read, tidy, walk
 from authorid.effort import NO_NUMBER, Effort, Experts, Pending
 from authorid.engine import Engine, EngineOptions
 from authorid.errors import BundleLacksError, first_line
+from authorid.inputs.documents import Document, Failure, Found, ReadOptions, read, tidy, walk
+from authorid.inputs.timeouts import Patience
 from authorid.intake import Intake
 from authorid.machine import available_cores
-from authorid.patience import Patience
 from authorid.providers import require_provider
 from authorid.stats import RunStats
 

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 from authorid.attribution import Attribution
-from authorid.documents import Found
+from authorid.inputs.documents import Found
 from authorid.results import durable, reserve
 from authorid.results import journal as journals
 

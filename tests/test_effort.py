@@ -15,10 +15,10 @@ from tiny import AUTHORS, make_bundle, prose
 
 from authorid.batching import Batcher
 from authorid.bundle import BundleCorruptError, Decision, load_bundle
-from authorid.documents import Document
 from authorid.effort import Experts, Pending
 from authorid.engine import EngineOptions
 from authorid.errors import BundleLacksError, OutputError
+from authorid.inputs.documents import Document
 from authorid.ngrams import NgramExpert
 from authorid.pipeline import Scorer, _Stream
 from authorid.windows import Window

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tiny import AUTHORS, make_bundle, prose
 
 from authorid import EngineOptions, RunStats, Scorer
-from authorid.documents import ReadOptions
+from authorid.inputs.documents import ReadOptions
 
 
 @pytest.fixture(scope="module")

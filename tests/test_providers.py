@@ -18,9 +18,9 @@ from tiny import make_bundle, make_graph, make_tokenizer
 from authorid import EngineOptions, Scorer, providers
 from authorid.cache import recall, remember
 from authorid.cli import app
-from authorid.documents import ReadOptions
 from authorid.engine import Engine, tuning_key
 from authorid.errors import BundleLacksError, EngineError, MissingExtraError
+from authorid.inputs.documents import ReadOptions
 from authorid.machine import available_cores, cpu_flags, cpu_name
 from authorid.results import run_settings
 from authorid.tuning import tune

@@ -17,8 +17,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from authorid.attribution import Attribution
-from authorid.documents import Found
 from authorid.errors import OutputError
+from authorid.inputs.documents import Found
 from authorid.results import FORMATS, durable, format_for, open_writer, reserve
 from authorid.results import journal as journals
 from authorid.results.journal import Entry, Journal, entries, header

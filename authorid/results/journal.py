@@ -23,7 +23,7 @@ from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from authorid.documents import Found
+from authorid.inputs.documents import Found
 from authorid.results import durable
 
 __all__ = ["FORMAT", "Entry", "Journal", "announce", "entries", "header", "is_begun"]

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from authorid.attribution import Attribution
-from authorid.documents import Found
 from authorid.errors import OutputError, reason
+from authorid.inputs.documents import Found
 from authorid.results import durable
 from authorid.results.journal import Journal, announce, entries, header, is_begun
 from authorid.results.lock import exclusive

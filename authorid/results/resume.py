@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from authorid.attribution import Attribution
-from authorid.documents import Found
+from authorid.inputs.documents import Found
 from authorid.results.journal import Entry, Journal, entries, header
 
 __all__ = ["Earlier", "Known", "differences", "merge"]

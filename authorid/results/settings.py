@@ -11,9 +11,9 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from authorid.bundle import MANIFEST
-from authorid.documents import ReadOptions
+from authorid.inputs.discovery import canonical
+from authorid.inputs.documents import ReadOptions
 from authorid.stats import versions
-from authorid.walk import canonical
 
 if TYPE_CHECKING:
     from authorid.pipeline import Scorer

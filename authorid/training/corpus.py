@@ -15,9 +15,9 @@ from typing import Literal
 
 import numpy as np
 
-from authorid.decoding import tidy
-from authorid.documents import UndecodableError, decode
 from authorid.errors import CorpusError
+from authorid.inputs.decoding import tidy
+from authorid.inputs.documents import UndecodableError, decode
 
 __all__ = ["Corpus", "CorpusDocument", "SplitHow", "load_corpus", "load_test_corpus", "natural"]
 

@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from authorid.attribution import log_softmax, ngram_evidence
 from authorid.bundle import Decision
-from authorid.decoding import tidy
 from authorid.errors import require
+from authorid.inputs.decoding import tidy
 from authorid.ngrams import NgramExpert
 from authorid.training.corpus import Corpus
 from authorid.training.ngrams import (

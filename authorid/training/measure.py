@@ -13,11 +13,11 @@ import numpy.typing as npt
 
 from authorid.attribution import Attribution, posterior
 from authorid.bundle import MANIFEST, Decision, load_bundle
-from authorid.decoding import tidy
-from authorid.documents import ReadOptions
 from authorid.engine import EngineOptions
 from authorid.errors import CorpusError
 from authorid.evaluation import Metrics, evaluate_predictions
+from authorid.inputs.decoding import tidy
+from authorid.inputs.documents import ReadOptions
 from authorid.pipeline import Effort, Scorer
 from authorid.training.corpus import Corpus, load_corpus
 from authorid.training.findings import (

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.attribution import ngram_evidence
-from authorid.decoding import tidy
+from authorid.inputs.decoding import tidy
 from authorid.training.corpus import Corpus
 from authorid.training.experts import confidence
 from authorid.training.ngrams import (

@@ -8,8 +8,8 @@ from collections import defaultdict
 import numpy as np
 import numpy.typing as npt
 
-from authorid.decoding import tidy
 from authorid.errors import CorpusError
+from authorid.inputs.decoding import tidy
 from authorid.training.corpus import Corpus
 from authorid.training.keras_setup import import_keras
 from authorid.training.ngrams import NgramOptions, count, inverse_frequencies, weigh

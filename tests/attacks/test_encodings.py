@@ -8,7 +8,7 @@ import pytest
 from tiny import prose
 
 from authorid import Scorer
-from authorid.documents import ReadOptions
+from authorid.inputs.documents import ReadOptions
 
 ENCODINGS = (
     *("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"),
@@ -64,7 +64,7 @@ def test_a_detected_encoding_gives_the_same_author_and_is_recorded(scorer, expec
 
 @pytest.mark.parametrize(("language", "encoding"), [(name, e) for name, (_, es) in ELSEWHERE.items() for e in es])
 def test_detection_reads_other_languages_letter_by_letter(language, encoding):
-    from authorid.decoding import decode
+    from authorid.inputs.decoding import decode
 
     text = ELSEWHERE[language][0] * 5
     assert decode(text.encode(encoding))[0] == text

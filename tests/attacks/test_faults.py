@@ -16,8 +16,9 @@ import pytest
 from command import PLAIN, command, environment, run
 from tiny import AUTHORS, prose
 
-from authorid import EngineOptions, Scorer, documents
-from authorid.documents import Found, ReadOptions, read
+from authorid import EngineOptions, Scorer
+from authorid.inputs import documents
+from authorid.inputs.documents import Found, ReadOptions, read
 from authorid.results import durable
 from authorid.results import journal as journals
 
@@ -201,7 +202,7 @@ def test_descriptors_that_run_out_for_good_are_rows(bundle, tmp_path):
     for number in range(3):
         (tmp_path / "docs" / str(number)).write_text("the river")
     greedy = (
-        "import resource, os, authorid.documents as d; inner = d._open\n"
+        "import resource, os, authorid.inputs.documents as d; inner = d._open\n"
         "def hoard(found):\n"
         "    resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40)); held = []\n"
         "    try:\n"
@@ -254,7 +255,7 @@ def test_a_server_that_stops_answering_costs_its_documents_and_no_more(bundle, c
 
 
 def test_a_hanging_read_does_not_hold_up_the_end_of_an_interrupted_run(bundle, corpus, tmp_path):
-    hang = "import time, authorid.documents as d; d._read_bytes = lambda *_: time.sleep(600)"
+    hang = "import time, authorid.inputs.documents as d; d._read_bytes = lambda *_: time.sleep(600)"
     process = subprocess.Popen(
         command("score", corpus, "--model", bundle.path, "--out", tmp_path / "out.csv", prelude=hang),
         stderr=subprocess.PIPE,

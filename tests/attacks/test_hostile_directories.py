@@ -17,8 +17,8 @@ import pytest
 from command import environment, run
 from tiny import prose
 
-from authorid import walk as walking
-from authorid.documents import Found, ReadOptions, digest, read, read_documents, walk
+from authorid.inputs import discovery as walking
+from authorid.inputs.documents import Found, ReadOptions, digest, read, read_documents, walk
 
 AS_ROOT = os.geteuid() == 0
 
@@ -95,7 +95,7 @@ def test_fifos_sockets_and_devices_are_never_opened(tmp_path, monkeypatch):
     server.close()
     if AS_ROOT:
         os.mknod(tmp_path / "device", stat.S_IFCHR | 0o600, os.makedev(1, 5))
-    monkeypatch.setattr("authorid.documents._open", lambda found: pytest.fail(f"opened {found}"))
+    monkeypatch.setattr("authorid.inputs.documents._open", lambda found: pytest.fail(f"opened {found}"))
     found = reasons(tmp_path)
     assert found.pop("device", "not a regular file (a character device)") == "not a regular file (a character device)"
     assert found == {"fifo": "not a regular file (a FIFO)", "socket": "not a regular file (a socket)"}

@@ -84,7 +84,7 @@ class Ours(Peer):
 
     def score(self, paths: Sequence[str], out: Path, batch: int) -> None:
         """What ``authorid score --force`` does: whole documents, every row to the journal and to the results."""
-        from authorid.documents import ReadOptions
+        from authorid.inputs.documents import ReadOptions
         from authorid.results import reserve, run_settings
 
         scorer = self._scorer(batch)

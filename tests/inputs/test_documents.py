@@ -13,12 +13,22 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from authorid import walk as walking
-from authorid.decoding import UndecodableError, decode, tidy
-from authorid.documents import Document, Failure, Found, ReadOptions, digest, listed_paths, read, read_documents, walk
 from authorid.errors import AuthoridError
-from authorid.ignore import IgnoreRules
-from authorid.patience import Patience
+from authorid.inputs import discovery as walking
+from authorid.inputs.decoding import UndecodableError, decode, tidy
+from authorid.inputs.documents import (
+    Document,
+    Failure,
+    Found,
+    ReadOptions,
+    digest,
+    listed_paths,
+    read,
+    read_documents,
+    walk,
+)
+from authorid.inputs.ignore import IgnoreRules
+from authorid.inputs.timeouts import Patience
 
 
 def names(root, **options):

@@ -20,8 +20,8 @@ from functools import partial
 from typing import Any, BinaryIO
 
 from authorid.errors import AuthoridError
-from authorid.ignore import IgnoreRules
-from authorid.patience import ENDLESS, Patience
+from authorid.inputs.ignore import IgnoreRules
+from authorid.inputs.timeouts import ENDLESS, Patience
 
 __all__ = [
     "DEFAULTS",

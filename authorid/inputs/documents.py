@@ -13,9 +13,8 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from authorid.decoding import UndecodableError, decode, tidy
-from authorid.patience import ENDLESS, Patience
-from authorid.walk import (
+from authorid.inputs.decoding import UndecodableError, decode, tidy
+from authorid.inputs.discovery import (
     DEFAULT_MAX_BYTES,
     DEFAULTS,
     Found,
@@ -27,6 +26,7 @@ from authorid.walk import (
     reason,
     walk,
 )
+from authorid.inputs.timeouts import ENDLESS, Patience
 
 __all__ = [
     "DEFAULT_MAX_BYTES",

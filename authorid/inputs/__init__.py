@@ -1,0 +1,1 @@
+"""Where documents come from: discovery of files, ignore rules, decoding, timeouts."""
