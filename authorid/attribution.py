@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from authorid.bundle import Decision
 from authorid.inputs.documents import Document, Failure
-from authorid.ngrams import Reading
+from authorid.ngrams.model import Reading
 
 __all__ = ["Attribution", "Status", "attribute", "failed", "familiarity", "log_softmax", "ngram_evidence", "posterior"]
 

@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from authorid.errors import BundleCorruptError, BundleLacksError, BundleNotFoundError, OutputError, reason
 from authorid.graphs import check_graph
-from authorid.ngrams import NgramExpert
+from authorid.ngrams.model import NgramExpert
 from authorid.windows import Windower
 
 __all__ = [

@@ -13,7 +13,7 @@ from authorid.attribution import Attribution, attribute, failed, familiarity, po
 from authorid.bundle import Decision
 from authorid.engine import Engine
 from authorid.inputs.documents import Document, Failure
-from authorid.ngrams import NgramExpert
+from authorid.ngrams.model import NgramExpert
 from authorid.windows import Window, Windower
 
 __all__ = ["NO_NUMBER", "Effort", "Experts", "Pending"]

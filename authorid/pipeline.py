@@ -37,7 +37,6 @@ from typing import Any, Final, get_args
 import numpy as np
 import numpy.typing as npt
 
-from authorid import native
 from authorid.attribution import Attribution, failed
 from authorid.batching import Batch, Batcher
 from authorid.bundle import Bundle, load_bundle
@@ -48,6 +47,7 @@ from authorid.inputs.documents import Document, Failure, Found, ReadOptions, rea
 from authorid.inputs.timeouts import Patience
 from authorid.intake import Intake
 from authorid.machine import available_cores
+from authorid.ngrams import kernels as native
 from authorid.providers import require_provider
 from authorid.stats import RunStats
 

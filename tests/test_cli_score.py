@@ -413,7 +413,7 @@ atexit.register(lambda: print(*sys.modules))
     done = run("score", tmp_path, "--effort", "fast", "--quiet", prelude=loaded)
     assert (done.returncode, done.stderr) == (0, "")
     heavy = {"onnxruntime", "typer", "pydantic", "numpy.ma", "scipy", "tensorflow", "keras", "torch", "transformers"}
-    assert "authorid.ngrams" in done.stdout.split() and not heavy.intersection(done.stdout.split())
+    assert "authorid.ngrams.model" in done.stdout.split() and not heavy.intersection(done.stdout.split())
 
 
 @pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 143)])

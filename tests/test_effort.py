@@ -19,7 +19,7 @@ from authorid.effort import Experts, Pending
 from authorid.engine import EngineOptions
 from authorid.errors import BundleLacksError, OutputError
 from authorid.inputs.documents import Document
-from authorid.ngrams import NgramExpert
+from authorid.ngrams.model import NgramExpert
 from authorid.pipeline import Scorer, _Stream
 from authorid.windows import Window
 

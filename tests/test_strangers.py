@@ -10,7 +10,7 @@ import pytest
 
 from authorid.attribution import familiarity
 from authorid.bundle import BundleCorruptError, Decision, Familiarity, load_bundle
-from authorid.ngrams import Reading
+from authorid.ngrams.model import Reading
 from authorid.pipeline import Scorer
 
 pytest.importorskip("scipy")

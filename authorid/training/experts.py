@@ -18,7 +18,7 @@ from authorid.attribution import log_softmax, ngram_evidence
 from authorid.bundle import Decision
 from authorid.errors import require
 from authorid.inputs.decoding import tidy
-from authorid.ngrams import NgramExpert
+from authorid.ngrams.model import NgramExpert
 from authorid.training.corpus import Corpus
 from authorid.training.ngrams import (
     DENSE_DOCUMENTS,

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.errors import require
-from authorid.grams import Reader, View
-from authorid.ngrams import NgramExpert
-from authorid.rows import RowIndex
+from authorid.ngrams.features import Reader, View
+from authorid.ngrams.model import NgramExpert
+from authorid.ngrams.vectorizer import RowIndex
 
 Labels = npt.NDArray[np.int64]
 

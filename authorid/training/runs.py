@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 from authorid.bundle import NGRAMS, Decision
 from authorid.errors import BundleCorruptError, RunError, require
-from authorid.ngrams import NgramExpert
+from authorid.ngrams.model import NgramExpert
 from authorid.training.batches import inputs
 from authorid.training.keras_setup import import_keras
 from authorid.training.model import Geometry, Pooling, build_classifier

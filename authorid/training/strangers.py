@@ -22,8 +22,8 @@ import numpy.typing as npt
 
 from authorid.attribution import LEAST_SPREAD
 from authorid.bundle import Familiarity
-from authorid.grams import View
 from authorid.machine import available_cores
+from authorid.ngrams.features import View
 from authorid.training.ngrams import (
     Counts,
     Labels,

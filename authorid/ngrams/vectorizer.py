@@ -1,6 +1,6 @@
 """From n-grams to scores: which rows of the expert occur in texts and how often, what they weigh, and the sum.
 
-Compiled where that is possible (`authorid.native`). The answers are the same to the bit either way: counts are whole
+Compiled where that is possible (`authorid.ngrams.kernels`). The answers are the same to the bit either way: counts are whole
 numbers, and the sums add in the same order.
 """
 
@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from authorid import native
-from authorid.grams import Grams, Places, Reader, View, encoded, steps
+from authorid.ngrams import kernels as native
+from authorid.ngrams.features import Grams, Places, Reader, View, encoded, steps
 
 __all__ = ["Counts", "RowIndex", "Rows", "add_up", "weigh"]
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authorid import native
-from authorid.grams import Reader, View, _CommonWords, _powers
-from authorid.ngrams import NgramExpert
+from authorid.ngrams import kernels as native
+from authorid.ngrams.features import Reader, View, _CommonWords, _powers
+from authorid.ngrams.model import NgramExpert
 from authorid.tensors import read_tensors, write_tensors
 
 pytest.importorskip("scipy")
@@ -75,7 +75,7 @@ def test_a_long_text_is_counted_piece_by_piece(monkeypatch):
     words = expert(views=(View("w", "word", (1,)),))
     text = " ".join(texts())
     whole = words.features(text)
-    monkeypatch.setattr("authorid.rows._PIECE", 100)
+    monkeypatch.setattr("authorid.ngrams.vectorizer._PIECE", 100)
     pieces = words.features(text)
     assert np.array_equal(whole[0], pieces[0])
     assert np.array_equal(whole[1], pieces[1])
@@ -130,7 +130,7 @@ many_texts = st.lists(st.lists(pieces, max_size=12).map(" ".join), max_size=40)
 @given(many_texts, st.sampled_from([60, 1 << 18]))
 def test_a_text_is_read_the_same_in_any_company(company, piece):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("authorid.rows._PIECE", piece)
+        patch.setattr("authorid.ngrams.vectorizer._PIECE", piece)
         together = OF_EVERY_KIND.read(company)
         assert together.scores.shape == (len(company), 3)
         for text, *row in zip(company, together.scores, together.parts, strict=True):
@@ -166,7 +166,7 @@ def test_ngrams_stay_within_their_text(company):
 
 def test_another_thread_may_want_fewer_powers_at_any_moment(monkeypatch):
     few = (np.ones(10, dtype=np.uint64), np.ones(10, dtype=np.uint64))
-    monkeypatch.setattr("authorid.grams._known_powers", few)
+    monkeypatch.setattr("authorid.ngrams.features._known_powers", few)
 
     def meanwhile(frame, event, _):
         """Before every line, put in what that thread would have."""

@@ -13,6 +13,6 @@ __all__ = ["module"]
 
 module: ModuleType | None
 try:
-    module = importlib.import_module("authorid._native")
+    module = importlib.import_module("authorid.ngrams._kernels_c")
 except ImportError:
     module = None

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authorid import native
-from authorid.grams import Reader, View, encoded
-from authorid.ngrams import NgramExpert
+from authorid.ngrams import kernels as native
+from authorid.ngrams.features import Reader, View, encoded
+from authorid.ngrams.model import NgramExpert
 from authorid.pipeline import Scorer
 
 pytestmark = pytest.mark.skipif(native.module is None, reason="this package was built without a C compiler")
@@ -64,7 +64,7 @@ def test_the_same_to_the_bit(expert, texts):
 
 
 def test_a_long_text_too(monkeypatch):
-    monkeypatch.setattr("authorid.rows._BLOCK", 100)  # its rows do not fit into one sum
+    monkeypatch.setattr("authorid.ngrams.vectorizer._BLOCK", 100)  # its rows do not fit into one sum
     text = " ".join(f"the word{i} of River {i * i}" for i in range(3000))
     compiled = SPARSE.read([text, "the", text]).parts
     monkeypatch.setattr(native, "module", None)

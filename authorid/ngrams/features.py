@@ -3,7 +3,7 @@
 A text is looked at through several `View`: its bytes, its words, and *distorted* texts in which all but the
 commonest words are masked, so that what is left is manner rather than subject (Stamatatos, "Authorship Attribution
 Using Text Distortion", 2017). All of it is numpy on whole arrays; no Python code runs per character or word. When
-scoring, `_native.c` does the same text by text (`authorid.rows`): what is changed here is changed there.
+scoring, `_native.c` does the same text by text (`authorid.ngrams.vectorizer`): what is changed here is changed there.
 
 ::
 
@@ -247,7 +247,7 @@ class Reader:
 
     @property
     def language(self) -> tuple[bytes, bytes, bytes, _Ranks, Keys, int]:
-        """What `authorid.native` has to know of bytes and words: class, shape and space; ranks, hashes and a shift."""
+        """What `authorid.ngrams.kernels` has to know of bytes and words: class, shape and space; ranks, hashes and a shift."""
         return _CLASS, _SHAPE.tobytes(), _SPACE.tobytes(), *self._common.slots
 
     @staticmethod

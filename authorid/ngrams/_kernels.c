@@ -1,4 +1,4 @@
-/* The inner loops of the n-gram expert, as `authorid/grams.py` and `authorid/rows.py` have them in numpy: the same to the
+/* The inner loops of the n-gram expert, as `authorid/ngrams/features.py` and `authorid/ngrams/vectorizer.py` have them in numpy: the same to the
  * bit, at several times the speed, and other threads run meanwhile.
  *
  *     count    texts -> rows of the expert, and how often each occurs
@@ -328,7 +328,7 @@ static int take_language(Arrays *arrays, PyObject *tuple, Language *language)
 }
 
 PyDoc_STRVAR(count_doc, "count(data, ends, language, parts, bits, bounds, rows, counts, edges) -> int\n\n"
-                        "See authorid.rows.RowIndex.count.");
+                        "See authorid.ngrams.vectorizer.RowIndex.count.");
 
 static PyObject *count(PyObject *module, PyObject *arguments)
 {
@@ -439,7 +439,7 @@ static void weigh_all(const int32_t *rows, const int64_t *counts, const int64_t 
     }
 }
 
-PyDoc_STRVAR(weigh_doc, "weigh(rows, counts, edges, idf, logs, weights, once, values)\n\nSee authorid.rows.weigh.");
+PyDoc_STRVAR(weigh_doc, "weigh(rows, counts, edges, idf, logs, weights, once, values)\n\nSee authorid.ngrams.vectorizer.weigh.");
 
 static PyObject *weigh(PyObject *module, PyObject *arguments)
 {
@@ -568,7 +568,7 @@ static void add_all(const int8_t *weights, const uint8_t *shared, const int32_t 
 }
 
 PyDoc_STRVAR(add_up_doc, "add_up(weights, shared, rows, values, edges, parts, views, authors, block)\n\n"
-                         "See authorid.rows.add_up.");
+                         "See authorid.ngrams.vectorizer.add_up.");
 
 static PyObject *add_up(PyObject *module, PyObject *arguments)
 {

@@ -1,13 +1,13 @@
 """The n-gram expert: habits of spelling, punctuation and function words, at thousands of documents a second.
 
-Every `View` of a text counts n-grams (`authorid.grams`); tf-idf (sublinear, length 1 within a view) and one linear
-layer make a score for each author. All of it is numpy on whole arrays, or compiled (`authorid.native`).
+Every `View` of a text counts n-grams (`authorid.ngrams.features`); tf-idf (sublinear, length 1 within a view) and one linear
+layer make a score for each author. All of it is numpy on whole arrays, or compiled (`authorid.ngrams.kernels`).
 
 ::
 
     texts -> buckets of their n-grams -> rows -> tf-idf -> scores [authors]
 
-Short texts are looked at together (`authorid.rows`). No sum crosses from one text to the next, so answers do not depend
+Short texts are looked at together (`authorid.ngrams.vectorizer`). No sum crosses from one text to the next, so answers do not depend
 on who is a neighbour.
 """
 
@@ -24,8 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.errors import BundleCorruptError
-from authorid.grams import Reader, View
-from authorid.rows import RowIndex, Rows, add_up, weigh
+from authorid.ngrams.features import Reader, View
+from authorid.ngrams.vectorizer import RowIndex, Rows, add_up, weigh
 from authorid.tensors import read_tensors, write_tensors
 
 __all__ = ["NgramExpert", "Reading"]

@@ -1,0 +1,1 @@
+"""The n-gram model: features of a text, their vectorizer, the linear model."""
