@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from authorid.attribution import Attribution
     from authorid.bundle import Bundle, load_bundle
-    from authorid.engine import EngineOptions
+    from authorid.encoder.engine import EngineOptions
     from authorid.errors import AuthoridError
     from authorid.inputs.documents import ReadOptions
     from authorid.pipeline import Scorer
@@ -30,7 +30,7 @@ _HOMES = {
     "Attribution": "authorid.attribution",
     "AuthoridError": "authorid.errors",
     "Bundle": "authorid.bundle",
-    "EngineOptions": "authorid.engine",
+    "EngineOptions": "authorid.encoder.engine",
     "ReadOptions": "authorid.inputs.documents",
     "RunStats": "authorid.stats",
     "Scorer": "authorid.pipeline",

@@ -20,14 +20,14 @@ from typing import Any
 import numpy as np
 
 from authorid.bundle import Bundle, Precision, Provider, load_bundle
-from authorid.engine import BUDGETS, Engine, EngineOptions
+from authorid.encoder.engine import BUDGETS, Engine, EngineOptions
+from authorid.encoder.providers import PROVIDERS
+from authorid.encoder.tuning import random_windows, throughput
 from authorid.errors import AuthoridError, BundleLacksError
 from authorid.latency import Percentiles
 from authorid.machine import available_cores, cpu_name, peak_rss_mb
 from authorid.pipeline import Scorer
-from authorid.providers import PROVIDERS
 from authorid.stats import RunStats, versions
-from authorid.tuning import random_windows, throughput
 
 __all__ = [
     "SCHEMA",

@@ -20,10 +20,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from authorid.encoder.windows import Windower
 from authorid.errors import BundleCorruptError, BundleLacksError, BundleNotFoundError, OutputError, reason
 from authorid.graphs import check_graph
 from authorid.ngrams.model import NgramExpert
-from authorid.windows import Windower
 
 __all__ = [
     "FORMAT",
@@ -53,7 +53,7 @@ NGRAMS = "ngrams.safetensors"
 Precision = Literal["fp32", "int8"]
 
 Provider = Literal["cpu", "openvino"]
-"""Who runs a graph: onnxruntime's own CPU kernels, or OpenVINO's. See `authorid.providers`."""
+"""Who runs a graph: onnxruntime's own CPU kernels, or OpenVINO's. See `authorid.encoder.providers`."""
 
 
 def graph_key(precision: str, provider: str = "cpu") -> str:
@@ -63,7 +63,7 @@ def graph_key(precision: str, provider: str = "cpu") -> str:
 
 @dataclass(frozen=True, slots=True)
 class WindowSpec:
-    """How documents are cut: see `authorid.windows.Windower`. Lengths in tokens."""
+    """How documents are cut: see `authorid.encoder.windows.Windower`. Lengths in tokens."""
 
     length: int
     stride: int

@@ -227,7 +227,7 @@ def score(
     PATH is a file, a directory, or - for a list of paths on standard input.
     """
     from authorid.console import Screen
-    from authorid.engine import EngineOptions
+    from authorid.encoder.engine import EngineOptions
     from authorid.inputs.documents import ReadOptions, digest
     from authorid.inputs.timeouts import Patience
     from authorid.interrupts import Interrupts
@@ -732,8 +732,8 @@ def tune(
     """Measure how the model runs fastest on this machine; score will use it."""
     from authorid.bundle import load_bundle
     from authorid.console import Screen
+    from authorid.encoder.tuning import tune as run_tuning
     from authorid.models import default_bundle
-    from authorid.tuning import tune as run_tuning
 
     screen = Screen(quiet=quiet)
     bundle = load_bundle(model or default_bundle())

@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from authorid.attribution import Attribution, attribute, failed, familiarity, posterior
 from authorid.bundle import Decision
-from authorid.engine import Engine
+from authorid.encoder.engine import Engine
+from authorid.encoder.windows import Window, Windower
 from authorid.inputs.documents import Document, Failure
 from authorid.ngrams.model import NgramExpert
-from authorid.windows import Window, Windower
 
 __all__ = ["NO_NUMBER", "Effort", "Experts", "Pending"]
 

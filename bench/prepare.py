@@ -315,9 +315,9 @@ def _bundle(
 ) -> None:
     """A bundle at `place` of `out`: emitted graphs, INT8 calibrated on `texts`, no n-grams."""
     from authorid.bundle import Bundle, Decision, Golden, WindowSpec, write_bundle
+    from authorid.encoder.windows import Windower
     from authorid.export import calibrate, emit, from_keras, share_weights
     from authorid.export.scoring import GraphRunner
-    from authorid.windows import Windower
 
     weights = from_keras(model)
     windower = Windower.from_file(out / "hf" / "tokenizer.json", window)

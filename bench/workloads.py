@@ -13,7 +13,7 @@ import numpy as np
 
 from authorid.benchmark import generated_text, write_documents
 from authorid.bundle import load_bundle
-from authorid.windows import SPECIAL_TOKENS
+from authorid.encoder.windows import SPECIAL_TOKENS
 from bench.peer import TRUNCATE
 
 __all__ = ["Cut", "Workload", "c50", "cut", "find_c50", "generated", "generated_text", "short_documents"]

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.bundle import NGRAMS, Bundle, Decision, Golden, WindowSpec, check_target, write_bundle
+from authorid.encoder.windows import SPECIAL_TOKENS, Windower
 from authorid.errors import CorpusError, ExportError, require
 from authorid.export.calibrate import METHODS, Calibration, calibrations, fit_temperature, most_faithful
 from authorid.export.card import model_card
@@ -30,7 +31,6 @@ from authorid.export.verify import (
     require_all,
 )
 from authorid.export.weights import EncoderWeights, from_keras
-from authorid.windows import SPECIAL_TOKENS, Windower
 
 if TYPE_CHECKING:
     from authorid.training.corpus import Corpus, CorpusDocument

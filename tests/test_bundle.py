@@ -14,7 +14,7 @@ from onnx import helper, numpy_helper
 from tiny import make_bundle, make_graph, make_tokenizer
 
 from authorid.bundle import check_writable, load_bundle
-from authorid.engine import Engine
+from authorid.encoder.engine import Engine
 from authorid.errors import BundleCorruptError, BundleLacksError, BundleNotFoundError, EngineError, OutputError
 from authorid.pipeline import Scorer
 

@@ -13,10 +13,11 @@ from click.testing import CliRunner
 from tiny import AUTHORS, make_bundle, prose
 
 pytest.importorskip("scipy")
-from authorid import results, training, tuning
+from authorid import results, training
 from authorid.cli import app
 from authorid.console import Screen
-from authorid.engine import EngineOptions
+from authorid.encoder import tuning
+from authorid.encoder.engine import EngineOptions
 from authorid.pipeline import Scorer
 from authorid.results import run_settings
 from authorid.training import measure, ngram_run

@@ -307,7 +307,7 @@ def test_a_row_comes_as_soon_as_its_path_does(bundle, corpus, tmp_path):
 
 # Signals ---------------------------------------------------------------------------------------------------------
 
-SLOW = "import time; from authorid.engine import Engine; fast = Engine.run\n" + (
+SLOW = "import time; from authorid.encoder.engine import Engine; fast = Engine.run\n" + (
     "def slow(self, ids): time.sleep(%s); return fast(self, ids)\nEngine.run = slow"
 )
 

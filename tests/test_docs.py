@@ -12,7 +12,7 @@ import pytest
 import authorid
 from authorid import Scorer
 from authorid.cli import app
-from authorid.engine import BUDGETS
+from authorid.encoder.engine import BUDGETS
 from authorid.models import default_bundle
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 from tiny import AUTHORS, make_bundle, prose
 
-from authorid.batching import Batcher
 from authorid.bundle import BundleCorruptError, Decision, load_bundle
 from authorid.effort import Experts, Pending
-from authorid.engine import EngineOptions
+from authorid.encoder.batching import Batcher
+from authorid.encoder.engine import EngineOptions
+from authorid.encoder.windows import Window
 from authorid.errors import BundleLacksError, OutputError
 from authorid.inputs.documents import Document
 from authorid.ngrams.model import NgramExpert
 from authorid.pipeline import Scorer, _Stream
-from authorid.windows import Window
 
 pytest.importorskip("scipy")
 from authorid import training

@@ -143,7 +143,7 @@ def test_a_run_that_is_left_while_its_paths_are_silent_leaves_no_thread(scorer, 
 
 
 @pytest.mark.parametrize(
-    "place", ["authorid.pipeline.tidy", "authorid.batching.Batcher._due", "authorid.engine.Engine.run"]
+    "place", ["authorid.pipeline.tidy", "authorid.encoder.batching.Batcher._due", "authorid.encoder.engine.Engine.run"]
 )
 def test_forgotten_rows_may_be_collected_in_any_thread_of_their_run(bundle, monkeypatch, place):
     """In the feeder, in a worker that holds the lock of the pool, and in one that holds none."""
@@ -252,7 +252,7 @@ def test_engine_options_that_cannot_be_are_refused(wrong, message):
 
 
 def test_a_machine_of_more_cores_than_workers_may_be_gets_as_many_as_may_be(monkeypatch):
-    monkeypatch.setattr("authorid.engine.available_cores", lambda: 5000)
+    monkeypatch.setattr("authorid.encoder.engine.available_cores", lambda: 5000)
     assert EngineOptions().resolved({"threads": 5000}).workers == 1024
     assert EngineOptions(workers=1).resolved().threads == 1024
 

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.attribution import log_softmax
+from authorid.encoder.windows import Windower, cut
 from authorid.training.recipes import TrainingOptions
-from authorid.windows import Windower, cut
 
 __all__ = [
     "COMMON_TOKENS",

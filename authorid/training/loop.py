@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from authorid.attribution import log_softmax
 from authorid.bundle import NGRAMS
+from authorid.encoder.windows import Windower
 from authorid.errors import CorpusError, RunError, expect
 from authorid.evaluation import Metrics, evaluate_predictions
 from authorid.training import checkpoint
@@ -28,7 +29,6 @@ from authorid.training.recipes import TrainingOptions
 from authorid.training.residual import leave_out
 from authorid.training.runs import FORMAT_VERSION, Run, predict_windows
 from authorid.training.split import split
-from authorid.windows import Windower
 
 __all__ = ["Progress", "train"]
 

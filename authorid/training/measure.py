@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from authorid.attribution import Attribution, posterior
 from authorid.bundle import MANIFEST, Decision, load_bundle
-from authorid.engine import EngineOptions
+from authorid.encoder.engine import EngineOptions
 from authorid.errors import CorpusError
 from authorid.evaluation import Metrics, evaluate_predictions
 from authorid.inputs.decoding import tidy

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, fields
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
+from authorid.encoder.windows import SPECIAL_TOKENS
 from authorid.errors import RunError
 from authorid.training.corpus import SplitHow
 from authorid.training.model import Pooling
-from authorid.windows import SPECIAL_TOKENS
 
 __all__ = ["RECIPES", "Precision", "Recipe", "TrainingOptions"]
 

@@ -28,13 +28,13 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.bundle import NGRAMS, Decision
+from authorid.encoder.windows import Windower
 from authorid.errors import BundleCorruptError, RunError, require
 from authorid.ngrams.model import NgramExpert
 from authorid.training.batches import inputs
 from authorid.training.keras_setup import import_keras
 from authorid.training.model import Geometry, Pooling, build_classifier
 from authorid.training.recipes import TrainingOptions
-from authorid.windows import Windower
 
 __all__ = ["FORMAT_VERSION", "Run", "predict_windows"]
 

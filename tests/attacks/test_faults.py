@@ -273,7 +273,7 @@ def test_a_hanging_read_does_not_hold_up_the_end_of_an_interrupted_run(bundle, c
 # Threads and models ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("place", ["authorid.pipeline.read", "authorid.batching.Batcher.get"])
+@pytest.mark.parametrize("place", ["authorid.pipeline.read", "authorid.encoder.batching.Batcher.get"])
 def test_a_threads_error_is_a_clear_message_and_the_run_can_be_resumed(
     score, corpus, whole, tmp_path, monkeypatch, place
 ):
@@ -321,7 +321,7 @@ def test_out_of_memory_while_a_batch_is_put_together_is_retried_smaller(bundle, 
             raise MemoryError
         return stack(arrays)
 
-    monkeypatch.setattr("authorid.batching.np.stack", small)
+    monkeypatch.setattr("authorid.encoder.batching.np.stack", small)
     rows = list(scorer.score_texts([prose("Ada", 14, seed) for seed in range(8)]))
     assert all(row.status == "scored" for row in rows)
 
@@ -330,8 +330,8 @@ def test_out_of_memory_on_one_document_is_its_row(bundle, score, corpus, tmp_pat
     def never(self, ids):
         raise MemoryError("bad allocation")
 
-    monkeypatch.setattr("authorid.engine.Engine.run", never)
-    monkeypatch.setattr("authorid.engine.Engine._check_golden", lambda *_: None)
+    monkeypatch.setattr("authorid.encoder.engine.Engine.run", never)
+    monkeypatch.setattr("authorid.encoder.engine.Engine._check_golden", lambda *_: None)
     code, _, message = score(corpus, "--out", tmp_path / "out.csv", "-q")
     assert code == 3
     assert (tmp_path / "out.csv").read_text().count("the model failed on this document: bad allocation") == 30

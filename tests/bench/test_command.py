@@ -10,7 +10,7 @@ from command import run
 
 from authorid.benchmark import BenchOptions, run_benchmark, tables
 from authorid.cli import app
-from authorid.engine import BUDGETS
+from authorid.encoder.engine import BUDGETS
 from authorid.errors import AuthoridError, BundleLacksError
 
 

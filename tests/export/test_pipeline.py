@@ -13,7 +13,7 @@ import pytest
 from checkpoints import AUTHORS, FAMILIES, WORDS, write_checkpoint, write_corpus
 
 from authorid.bundle import Decision, load_bundle
-from authorid.engine import Engine, EngineOptions
+from authorid.encoder.engine import Engine, EngineOptions
 from authorid.errors import BundleCorruptError, CorpusError, ExportError, OutputError, ParityError
 from authorid.export import ExportOptions, export_run, pipeline
 from authorid.export.reference import reference_graph

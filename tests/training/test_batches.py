@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from checkpoints import tokenizer
 
+from authorid.encoder.windows import Windower
 from authorid.training import TrainingOptions, prepare_batched
 from authorid.training.batches import Examples, document_scores
-from authorid.windows import Windower
 
 
 def examples(options: TrainingOptions, lengths=(200, 40, 5, 77, 0), segments=False) -> Examples:

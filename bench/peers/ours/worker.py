@@ -102,7 +102,7 @@ def _place(model: Prepared, settings: dict[str, Any]) -> Path:
 
 
 def _options(settings: dict[str, Any], sessions: int, threads: int, budget: int) -> Any:
-    from authorid.engine import EngineOptions
+    from authorid.encoder.engine import EngineOptions
 
     known = {field.name for field in fields(EngineOptions)}
     wanted = {"precision": settings["precision"], "workers": sessions, "threads": threads, "budget": budget}

@@ -7,10 +7,10 @@ import pytest
 from tiny import make_bundle
 
 from authorid import EngineOptions, Scorer
-from authorid.cache import cache_directory, recall, remember
-from authorid.engine import Engine, tuning_key
+from authorid.encoder.cache import cache_directory, recall, remember
+from authorid.encoder.engine import Engine, tuning_key
+from authorid.encoder.tuning import random_windows, throughput, tune
 from authorid.machine import available_cores
-from authorid.tuning import random_windows, throughput, tune
 
 
 @pytest.fixture(autouse=True)

@@ -16,10 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.bundle import Bundle, Precision, Provider, graph_key
-from authorid.cache import machine_key, recall, remember
-from authorid.errors import AuthoridError, EngineError, first_line
-from authorid.machine import available_cores
-from authorid.providers import (
+from authorid.encoder.cache import machine_key, recall, remember
+from authorid.encoder.providers import (
     PROVIDERS,
     Arithmetic,
     arithmetic,
@@ -28,6 +26,8 @@ from authorid.providers import (
     open_session,
     require_provider,
 )
+from authorid.errors import AuthoridError, EngineError, first_line
+from authorid.machine import available_cores
 
 __all__ = ["BUDGETS", "Engine", "EngineOptions", "choose_provider", "tuning_key"]
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import make_tokenizer
 
+from authorid.encoder.windows import Windower, cut
 from authorid.errors import BundleCorruptError
-from authorid.windows import Windower, cut
 
 
 def test_a_document_that_fits_is_one_window():

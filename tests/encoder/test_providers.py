@@ -15,15 +15,16 @@ from click.testing import CliRunner
 from onnx import numpy_helper
 from tiny import make_bundle, make_graph, make_tokenizer
 
-from authorid import EngineOptions, Scorer, providers
-from authorid.cache import recall, remember
+from authorid import EngineOptions, Scorer
 from authorid.cli import app
-from authorid.engine import Engine, tuning_key
+from authorid.encoder import providers
+from authorid.encoder.cache import recall, remember
+from authorid.encoder.engine import Engine, tuning_key
+from authorid.encoder.tuning import tune
 from authorid.errors import BundleLacksError, EngineError, MissingExtraError
 from authorid.inputs.documents import ReadOptions
 from authorid.machine import available_cores, cpu_flags, cpu_name
 from authorid.results import run_settings
-from authorid.tuning import tune
 
 OPENVINO = EngineOptions(provider="openvino")
 

@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.bundle import Bundle, Precision
-from authorid.cache import cache_directory, remember
-from authorid.engine import BUDGETS, Engine, EngineOptions, tuning_key
+from authorid.encoder.cache import cache_directory, remember
+from authorid.encoder.engine import BUDGETS, Engine, EngineOptions, tuning_key
+from authorid.encoder.providers import PROVIDERS
 from authorid.errors import AuthoridError
 from authorid.machine import available_cores
-from authorid.providers import PROVIDERS
 
 __all__ = ["Trial", "random_windows", "throughput", "tune"]
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from authorid.batching import Batch, Batcher
-from authorid.windows import Window
+from authorid.encoder.batching import Batch, Batcher
+from authorid.encoder.windows import Window
 
 
 def window(document: int, length: int) -> Window:
@@ -154,7 +154,7 @@ def test_producers_that_wait_do_not_wake_one_another(monkeypatch):
 def test_many_producers_and_consumers_never_wait_for_one_another_for_ever(producers, consumers, capacity, lengths):
     """Nothing is ever due by size or by age here: only that somebody waits for room moves it on."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("authorid.batching._COMPANY", 3600.0)
+        patch.setattr("authorid.encoder.batching._COMPANY", 3600.0)
         move(Batcher(budget=10_000, capacity=capacity, patience=10_000), producers, consumers, lengths)
 
 

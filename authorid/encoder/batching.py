@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from authorid.windows import Window
+from authorid.encoder.windows import Window
 
 __all__ = ["Batch", "Batcher"]
 

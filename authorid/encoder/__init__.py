@@ -1,0 +1,1 @@
+"""The transformer encoder: windows, batching, the onnxruntime engine, providers, tuning, the cache."""
