@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from authorid.attribution import Attribution
-    from authorid.bundle import Bundle, load_bundle
+    from authorid.bundle.manifest import Bundle, load_bundle
     from authorid.encoder.engine import EngineOptions
     from authorid.errors import AuthoridError
     from authorid.inputs.documents import ReadOptions
@@ -29,12 +29,12 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 _HOMES = {
     "Attribution": "authorid.attribution",
     "AuthoridError": "authorid.errors",
-    "Bundle": "authorid.bundle",
+    "Bundle": "authorid.bundle.manifest",
     "EngineOptions": "authorid.encoder.engine",
     "ReadOptions": "authorid.inputs.documents",
     "RunStats": "authorid.stats",
     "Scorer": "authorid.pipeline",
-    "load_bundle": "authorid.bundle",
+    "load_bundle": "authorid.bundle.manifest",
 }
 
 __all__ = [

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from authorid.bundle import Decision
+from authorid.bundle.manifest import Decision
 from authorid.inputs.documents import Document, Failure
 from authorid.ngrams.model import Reading
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from authorid.bundle import Bundle, Precision, Provider, load_bundle
+from authorid.bundle.manifest import Bundle, Precision, Provider, load_bundle
 from authorid.encoder.engine import BUDGETS, Engine, EngineOptions
 from authorid.encoder.providers import PROVIDERS
 from authorid.encoder.tuning import random_windows, throughput

@@ -597,7 +597,7 @@ def evaluate(
 
     MODEL is a run directory or a bundle, CORPUS a directory with one directory per author.
     """
-    from authorid.bundle import MANIFEST
+    from authorid.bundle.manifest import MANIFEST
     from authorid.console import Screen
     from authorid.errors import require
     from authorid.training.measure import examine
@@ -678,7 +678,7 @@ def export(
 
     RUN is a run directory that train has written.
     """
-    from authorid.bundle import MANIFEST
+    from authorid.bundle.manifest import MANIFEST
     from authorid.console import Screen
     from authorid.errors import require
 
@@ -730,7 +730,7 @@ def tune(
     quiet: bool,
 ) -> None:
     """Measure how the model runs fastest on this machine; score will use it."""
-    from authorid.bundle import load_bundle
+    from authorid.bundle.manifest import load_bundle
     from authorid.console import Screen
     from authorid.encoder.tuning import tune as run_tuning
     from authorid.models import default_bundle

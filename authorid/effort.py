@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.attribution import Attribution, attribute, failed, familiarity, posterior
-from authorid.bundle import Decision
+from authorid.bundle.manifest import Decision
 from authorid.encoder.engine import Engine
 from authorid.encoder.windows import Window, Windower
 from authorid.inputs.documents import Document, Failure

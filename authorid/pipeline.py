@@ -38,7 +38,7 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.attribution import Attribution, failed
-from authorid.bundle import Bundle, load_bundle
+from authorid.bundle.manifest import Bundle, load_bundle
 from authorid.effort import NO_NUMBER, Effort, Experts, Pending
 from authorid.encoder.batching import Batch, Batcher
 from authorid.encoder.engine import Engine, EngineOptions

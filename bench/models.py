@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from authorid.bundle import load_bundle
+from authorid.bundle.manifest import load_bundle
 from authorid.errors import AuthoridError
 from bench.environments import Environment
 from bench.runner import ROOT, child_environment

@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _from_run(path: Path, corpus: Path | None, bundle: Path | None, out: Path) -> None:
-    from authorid.bundle import load_bundle
+    from authorid.bundle.manifest import load_bundle
     from authorid.errors import AuthoridError
     from authorid.export import ExportOptions, export_run
     from authorid.training import Run
@@ -314,7 +314,7 @@ def _bundle(
     texts: Sequence[str],
 ) -> None:
     """A bundle at `place` of `out`: emitted graphs, INT8 calibrated on `texts`, no n-grams."""
-    from authorid.bundle import Bundle, Decision, Golden, WindowSpec, write_bundle
+    from authorid.bundle.manifest import Bundle, Decision, Golden, WindowSpec, write_bundle
     from authorid.encoder.windows import Windower
     from authorid.export import calibrate, emit, from_keras, share_weights
     from authorid.export.scoring import GraphRunner

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from authorid.benchmark import generated_text, write_documents
-from authorid.bundle import load_bundle
+from authorid.bundle.manifest import load_bundle
 from authorid.encoder.windows import SPECIAL_TOKENS
 from bench.peer import TRUNCATE
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from authorid.bundle import NGRAMS, Bundle
+from authorid.bundle.manifest import NGRAMS, Bundle
 from authorid.export.verify import Check
 from authorid.training.ngram_run import BESIDE, beside
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from authorid.bundle import NGRAMS, Bundle, Decision, Golden, WindowSpec, check_target, write_bundle
+from authorid.bundle.manifest import NGRAMS, Bundle, Decision, Golden, WindowSpec, check_target, write_bundle
 from authorid.encoder.windows import SPECIAL_TOKENS, Windower
 from authorid.errors import CorpusError, ExportError, require
 from authorid.export.calibrate import METHODS, Calibration, calibrations, fit_temperature, most_faithful

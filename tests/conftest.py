@@ -13,7 +13,7 @@ import pytest
 from hypothesis import settings
 from tiny import make_bundle
 
-from authorid.bundle import Bundle
+from authorid.bundle.manifest import Bundle
 from authorid.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]

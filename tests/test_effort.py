@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from tiny import AUTHORS, make_bundle, prose
 
-from authorid.bundle import BundleCorruptError, Decision, load_bundle
+from authorid.bundle.manifest import BundleCorruptError, Decision, load_bundle
 from authorid.effort import Experts, Pending
 from authorid.encoder.batching import Batcher
 from authorid.encoder.engine import EngineOptions

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from authorid.attribution import familiarity
-from authorid.bundle import BundleCorruptError, Decision, Familiarity, load_bundle
+from authorid.bundle.manifest import BundleCorruptError, Decision, Familiarity, load_bundle
 from authorid.ngrams.model import Reading
 from authorid.pipeline import Scorer
 

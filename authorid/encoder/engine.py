@@ -15,7 +15,7 @@ from typing import Any, Final, get_args
 import numpy as np
 import numpy.typing as npt
 
-from authorid.bundle import Bundle, Precision, Provider, graph_key
+from authorid.bundle.manifest import Bundle, Precision, Provider, graph_key
 from authorid.encoder.cache import machine_key, recall, remember
 from authorid.encoder.providers import (
     PROVIDERS,

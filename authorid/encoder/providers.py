@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from authorid.bundle import Precision, Provider
+from authorid.bundle.manifest import Precision, Provider
 from authorid.errors import AuthoridError, EngineError, first_line, require
 from authorid.machine import cpu_flags, cpu_name
 

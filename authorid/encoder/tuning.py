@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from authorid.bundle import Bundle, Precision
+from authorid.bundle.manifest import Bundle, Precision
 from authorid.encoder.cache import cache_directory, remember
 from authorid.encoder.engine import BUDGETS, Engine, EngineOptions, tuning_key
 from authorid.encoder.providers import PROVIDERS

@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from authorid.bundle.safetensors import read_tensors, write_tensors
 from authorid.errors import BundleCorruptError
 from authorid.ngrams.features import Reader, View
 from authorid.ngrams.vectorizer import RowIndex, Rows, add_up, weigh
-from authorid.tensors import read_tensors, write_tensors
 
 __all__ = ["NgramExpert", "Reading"]
 

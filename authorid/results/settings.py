@@ -10,7 +10,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from authorid.bundle import MANIFEST
+from authorid.bundle.manifest import MANIFEST
 from authorid.inputs.discovery import canonical
 from authorid.inputs.documents import ReadOptions
 from authorid.stats import versions

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.attribution import log_softmax, ngram_evidence
-from authorid.bundle import Decision
+from authorid.bundle.manifest import Decision
 from authorid.errors import require
 from authorid.inputs.decoding import tidy
 from authorid.ngrams.model import NgramExpert

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.attribution import log_softmax
-from authorid.bundle import NGRAMS
+from authorid.bundle.manifest import NGRAMS
 from authorid.encoder.windows import Windower
 from authorid.errors import CorpusError, RunError, expect
 from authorid.evaluation import Metrics, evaluate_predictions

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.attribution import Attribution, posterior
-from authorid.bundle import MANIFEST, Decision, load_bundle
+from authorid.bundle.manifest import MANIFEST, Decision, load_bundle
 from authorid.encoder.engine import EngineOptions
 from authorid.errors import CorpusError
 from authorid.evaluation import Metrics, evaluate_predictions

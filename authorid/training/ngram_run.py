@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from authorid.bundle import NGRAMS, Bundle, WindowSpec, check_target, check_writable, load_bundle, write_bundle
+from authorid.bundle.manifest import NGRAMS, Bundle, WindowSpec, check_target, check_writable, load_bundle, write_bundle
 from authorid.errors import CorpusError, OutputError, RunError
 from authorid.training.corpus import Corpus, load_corpus, load_test_corpus
 from authorid.training.experts import UNMEASURED, Experts, learn

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from authorid.bundle import MANIFEST, NGRAMS, check_writable
+from authorid.bundle.manifest import MANIFEST, NGRAMS, check_writable
 from authorid.errors import RunError
 from authorid.training.checkpoint import write_atomically
 from authorid.training.model import Geometry

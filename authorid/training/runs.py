@@ -27,7 +27,7 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
-from authorid.bundle import NGRAMS, Decision
+from authorid.bundle.manifest import NGRAMS, Decision
 from authorid.encoder.windows import Windower
 from authorid.errors import BundleCorruptError, RunError, require
 from authorid.ngrams.model import NgramExpert

@@ -1,6 +1,6 @@
 """Learn what a text by an unknown author looks like: authors are left out in turn, and play the strangers.
 
-Two things are looked at (`authorid.bundle.Familiarity`). How much the n-grams that many authors share speak for the one
+Two things are looked at (`authorid.bundle.manifest.Familiarity`). How much the n-grams that many authors share speak for the one
 whom all n-grams name, compared with what they say for that author's own documents when these are left out: what few use
 is mostly of a subject, and strangers write about the same ones; and colleagues on one beat divide the scores among
 them, so what is high differs from author to author. And how far the authors are apart in the views of the plain text,
@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.attribution import LEAST_SPREAD
-from authorid.bundle import Familiarity
+from authorid.bundle.manifest import Familiarity
 from authorid.machine import available_cores
 from authorid.ngrams.features import View
 from authorid.training.ngrams import (

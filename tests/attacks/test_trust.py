@@ -20,9 +20,9 @@ from onnx import TensorProto, helper, numpy_helper
 from tiny import AUTHORS, make_bundle, make_graph, make_tokenizer, prose
 
 from authorid import Scorer
-from authorid.bundle import load_bundle
+from authorid.bundle.manifest import load_bundle
+from authorid.bundle.onnx_scan import external_files
 from authorid.errors import AuthoridError, BundleCorruptError
-from authorid.graphs import external_files
 
 
 def outside(location, *, inside_subgraph=False, in_attribute=False):

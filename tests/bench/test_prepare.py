@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from checkpoints import AUTHORS, write_checkpoint, write_corpus
 
-from authorid.bundle import load_bundle
+from authorid.bundle.manifest import load_bundle
 from authorid.errors import AuthoridError
 from authorid.models import default_bundle
 

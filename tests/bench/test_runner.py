@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from authorid.bundle import Bundle
+from authorid.bundle.manifest import Bundle
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from checkpoints import AUTHORS, FAMILIES, WORDS, write_checkpoint, write_corpus
 
-from authorid.bundle import Decision, load_bundle
+from authorid.bundle.manifest import Decision, load_bundle
 from authorid.encoder.engine import Engine, EngineOptions
 from authorid.errors import BundleCorruptError, CorpusError, ExportError, OutputError, ParityError
 from authorid.export import ExportOptions, export_run, pipeline

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from authorid.bundle.safetensors import read_tensors, write_tensors
 from authorid.ngrams import kernels as native
 from authorid.ngrams.features import Reader, View, _CommonWords, _powers
 from authorid.ngrams.model import NgramExpert
-from authorid.tensors import read_tensors, write_tensors
 
 pytest.importorskip("scipy")
 from authorid.training.ngrams import NgramOptions, _matrix, count, fit

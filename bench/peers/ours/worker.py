@@ -29,7 +29,7 @@ class Ours(Peer):
 
     def prepare(self, model: Prepared, settings: dict[str, Any]) -> None:
         """Refuse early what this release or this model cannot do."""
-        from authorid.bundle import load_bundle
+        from authorid.bundle.manifest import load_bundle
 
         _options(settings, 1, 1, 128)
         place = _place(model, settings)
@@ -40,7 +40,7 @@ class Ours(Peer):
 
     def load(self, model: Prepared, settings: dict[str, Any], sessions: int, threads: int) -> None:
         """Open the bundle."""
-        from authorid.bundle import Decision, load_bundle
+        from authorid.bundle.manifest import Decision, load_bundle
         from authorid.pipeline import Scorer
 
         self._bundle = load_bundle(_place(model, settings))

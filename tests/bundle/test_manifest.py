@@ -13,7 +13,7 @@ import pytest
 from onnx import helper, numpy_helper
 from tiny import make_bundle, make_graph, make_tokenizer
 
-from authorid.bundle import check_writable, load_bundle
+from authorid.bundle.manifest import check_writable, load_bundle
 from authorid.encoder.engine import Engine
 from authorid.errors import BundleCorruptError, BundleLacksError, BundleNotFoundError, EngineError, OutputError
 from authorid.pipeline import Scorer

@@ -20,9 +20,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from authorid.bundle.onnx_scan import check_graph
 from authorid.encoder.windows import Windower
 from authorid.errors import BundleCorruptError, BundleLacksError, BundleNotFoundError, OutputError, reason
-from authorid.graphs import check_graph
 from authorid.ngrams.model import NgramExpert
 
 __all__ = [

@@ -1,0 +1,1 @@
+"""A model on disk: manifest, decision rule, verification, saving."""
