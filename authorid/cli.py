@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from authorid.console import Screen
     from authorid.effort import Effort
     from authorid.interrupts import Interrupts
-    from authorid.results import Place
-    from authorid.results.resume import Earlier
+    from authorid.outputs import Place
+    from authorid.outputs.resume import Earlier
     from authorid.stats import RunStats
 
 PATH = click.Path(path_type=Path)
@@ -231,8 +231,8 @@ def score(
     from authorid.inputs.documents import ReadOptions, digest
     from authorid.inputs.timeouts import Patience
     from authorid.interrupts import Interrupts
+    from authorid.outputs import format_for, reserve, run_settings
     from authorid.pipeline import Scorer
-    from authorid.results import format_for, reserve, run_settings
     from authorid.stats import RunStats
 
     screen = Screen(quiet=quiet)
@@ -316,7 +316,7 @@ def score(
 
 def _wrong(message: str, option: str) -> click.BadParameter:
     """The error for a command line on which `option` is wrong; names may be in the `message`."""
-    from authorid.results.text import visible
+    from authorid.outputs.escaping import visible
 
     return click.BadParameter(visible(message), param_hint=option)
 

@@ -24,7 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from authorid.attribution import Attribution
-from authorid.results.text import visible
+from authorid.outputs.escaping import visible
 
 if TYPE_CHECKING:
     from authorid.evaluation import Metrics

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from authorid.attribution import Attribution
 from authorid.inputs.documents import Found
-from authorid.results import durable, reserve
-from authorid.results import journal as journals
+from authorid.outputs import durable, reserve
+from authorid.outputs import journal as journals
 
 ROWS = 5
 SEAMS = ("create", "write_all", "sync", "publish", "remove", "sync_directory")

@@ -13,13 +13,14 @@ from click.testing import CliRunner
 from tiny import AUTHORS, make_bundle, prose
 
 pytest.importorskip("scipy")
-from authorid import results, training
+from authorid import outputs as results
+from authorid import training
 from authorid.cli import app
 from authorid.console import Screen
 from authorid.encoder import tuning
 from authorid.encoder.engine import EngineOptions
+from authorid.outputs import run_settings
 from authorid.pipeline import Scorer
-from authorid.results import run_settings
 from authorid.training import measure, ngram_run
 
 TRAIN = {
@@ -66,7 +67,7 @@ SCORE = {
     "ignore_file": (["--ignore-file", "rules"], "ignore", ("*.log",)),
 }
 SCORE_BY_BEHAVIOUR = {"model", "out", "form", "stats", "resume", "force", "fail_fast", "rows", "quiet"}
-"""Options of score that tests/test_cli_score.py and tests/test_results.py see at work."""
+"""Options of score that tests/test_cli_score.py and tests/outputs/test_outputs.py see at work."""
 TUNE = {
     "precision": (["--precision", "fp32"], "precision", "fp32"),
     "provider": (["--provider", "cpu"], "provider", "cpu"),

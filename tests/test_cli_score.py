@@ -418,7 +418,7 @@ atexit.register(lambda: print(*sys.modules))
 
 @pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
 @pytest.mark.parametrize(
-    "moment", ["authorid.results.journal.Journal.__init__", "authorid.pipeline.Scorer.load", "authorid.cli._lines"]
+    "moment", ["authorid.outputs.journal.Journal.__init__", "authorid.pipeline.Scorer.load", "authorid.cli._lines"]
 )
 def test_a_signal_before_there_is_a_run_to_stop(bundle, corpus, tmp_path, score, number, code, moment):
     module, _, name = moment.rpartition(".")

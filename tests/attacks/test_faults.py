@@ -19,8 +19,8 @@ from tiny import AUTHORS, prose
 from authorid import EngineOptions, Scorer
 from authorid.inputs import documents
 from authorid.inputs.documents import Found, ReadOptions, read
-from authorid.results import durable
-from authorid.results import journal as journals
+from authorid.outputs import durable
+from authorid.outputs import journal as journals
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from authorid.console import Screen
-from authorid.results.text import cell, visible
+from authorid.outputs.escaping import cell, visible
 
 NAMES = [
     b"new\nline",

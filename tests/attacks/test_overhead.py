@@ -10,7 +10,7 @@ from tiny import AUTHORS, prose
 
 from authorid import Scorer
 from authorid.models import default_bundle
-from authorid.results import open_writer, reserve
+from authorid.outputs import open_writer, reserve
 
 ROUNDS = 20
 TURNS = 16

@@ -10,7 +10,7 @@ import pytest
 from tiny import AUTHORS, prose
 
 from authorid import Scorer
-from authorid.results import reserve
+from authorid.outputs import reserve
 
 
 def resident_mb():

@@ -24,7 +24,7 @@ from authorid.encoder.tuning import tune
 from authorid.errors import BundleLacksError, EngineError, MissingExtraError
 from authorid.inputs.documents import ReadOptions
 from authorid.machine import available_cores, cpu_flags, cpu_name
-from authorid.results import run_settings
+from authorid.outputs import run_settings
 
 OPENVINO = EngineOptions(provider="openvino")
 

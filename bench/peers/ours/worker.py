@@ -85,7 +85,7 @@ class Ours(Peer):
     def score(self, paths: Sequence[str], out: Path, batch: int) -> None:
         """What ``authorid score --force`` does: whole documents, every row to the journal and to the results."""
         from authorid.inputs.documents import ReadOptions
-        from authorid.results import reserve, run_settings
+        from authorid.outputs import reserve, run_settings
 
         scorer = self._scorer(batch)
         with reserve(str(out), force=True) as place:

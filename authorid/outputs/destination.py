@@ -1,6 +1,6 @@
 """Where rows go: a file that appears whole or not at all and survives crashes, or a stream.
 
-Beside ``results.csv`` a run keeps ``results.csv.journal`` (every finished row; see `authorid.results.journal`),
+Beside ``results.csv`` a run keeps ``results.csv.journal`` (every finished row; see `authorid.outputs.journal`),
 ``results.csv.partial`` (the file to be) and ``results.csv.lock``. A run that resumes writes a new journal,
 ``results.csv.journal.next``, and puts it in the old one's place once it has passed the old one's last row; so at any
 moment the two together hold every row that was ever finished. A run that is to replace a file leaves an empty journal
@@ -23,11 +23,11 @@ from typing import Any, BinaryIO, Protocol
 from authorid.attribution import Attribution
 from authorid.errors import OutputError, reason
 from authorid.inputs.documents import Found
-from authorid.results import durable
-from authorid.results.journal import Journal, announce, entries, header, is_begun
-from authorid.results.lock import exclusive
-from authorid.results.resume import Earlier, differences, merge
-from authorid.results.writer import FORMATS, Format
+from authorid.outputs import durable
+from authorid.outputs.formats import FORMATS, Format
+from authorid.outputs.journal import Journal, announce, entries, header, is_begun
+from authorid.outputs.lock import exclusive
+from authorid.outputs.resume import Earlier, differences, merge
 
 __all__ = ["Digest", "Output", "Place", "open_writer", "reserve"]
 

@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from authorid.attribution import Attribution
 from authorid.errors import OutputError
 from authorid.inputs.documents import Found
-from authorid.results import FORMATS, durable, format_for, open_writer, reserve
-from authorid.results import journal as journals
-from authorid.results.journal import Entry, Journal, entries, header
-from authorid.results.resume import Earlier, Known, differences, merge
-from authorid.results.text import cell, exact, visible
-from authorid.results.writer import COLUMNS
+from authorid.outputs import FORMATS, durable, format_for, open_writer, reserve
+from authorid.outputs import journal as journals
+from authorid.outputs.escaping import cell, exact, visible
+from authorid.outputs.formats import COLUMNS
+from authorid.outputs.journal import Entry, Journal, entries, header
+from authorid.outputs.resume import Earlier, Known, differences, merge
 
 PATHS = st.binary(min_size=1, max_size=40).filter(lambda raw: b"\0" not in raw).map(os.fsdecode)
 PROBABILITIES = st.floats(0, 1)

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from authorid.inputs.documents import Found
-from authorid.results import durable
+from authorid.outputs import durable
 
 __all__ = ["FORMAT", "Entry", "Journal", "announce", "entries", "header", "is_begun"]
 

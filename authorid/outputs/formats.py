@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from authorid.attribution import Attribution
-from authorid.results.text import cell, exact
+from authorid.outputs.escaping import cell, exact
 
 __all__ = ["COLUMNS", "FORMATS", "Format", "csv_header", "csv_row", "format_for", "jsonl_row"]
 

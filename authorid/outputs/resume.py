@@ -10,7 +10,7 @@ from typing import Any
 
 from authorid.attribution import Attribution
 from authorid.inputs.documents import Found
-from authorid.results.journal import Entry, Journal, entries, header
+from authorid.outputs.journal import Entry, Journal, entries, header
 
 __all__ = ["Earlier", "Known", "differences", "merge"]
 

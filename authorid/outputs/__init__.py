@@ -6,8 +6,8 @@ sees half of it, and what a crash leaves behind can be resumed.
 
 from __future__ import annotations
 
-from authorid.results.output import Output, Place, open_writer, reserve
-from authorid.results.settings import run_settings
-from authorid.results.writer import FORMATS, format_for
+from authorid.outputs.destination import Output, Place, open_writer, reserve
+from authorid.outputs.fingerprint import run_settings
+from authorid.outputs.formats import FORMATS, format_for
 
 __all__ = ["FORMATS", "Output", "Place", "format_for", "open_writer", "reserve", "run_settings"]
