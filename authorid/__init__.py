@@ -12,13 +12,13 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from authorid.attribution import Attribution
     from authorid.bundle.manifest import Bundle, load_bundle
     from authorid.encoder.engine import EngineOptions
     from authorid.errors import AuthoridError
     from authorid.inputs.documents import ReadOptions
-    from authorid.pipeline import Scorer
-    from authorid.stats import RunStats
+    from authorid.scoring.attribution import Attribution
+    from authorid.scoring.scorer import Scorer
+    from authorid.scoring.stats import RunStats
 
 __version__ = "0.1.0"
 
@@ -27,13 +27,13 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 # Imported on first use: `authorid --help` and `import authorid` stay fast.
 _HOMES = {
-    "Attribution": "authorid.attribution",
+    "Attribution": "authorid.scoring.attribution",
     "AuthoridError": "authorid.errors",
     "Bundle": "authorid.bundle.manifest",
     "EngineOptions": "authorid.encoder.engine",
     "ReadOptions": "authorid.inputs.documents",
-    "RunStats": "authorid.stats",
-    "Scorer": "authorid.pipeline",
+    "RunStats": "authorid.scoring.stats",
+    "Scorer": "authorid.scoring.scorer",
     "load_bundle": "authorid.bundle.manifest",
 }
 

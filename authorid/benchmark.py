@@ -24,10 +24,10 @@ from authorid.encoder.engine import BUDGETS, Engine, EngineOptions
 from authorid.encoder.providers import PROVIDERS
 from authorid.encoder.tuning import random_windows, throughput
 from authorid.errors import AuthoridError, BundleLacksError
-from authorid.latency import Percentiles
 from authorid.machine import available_cores, cpu_name, peak_rss_mb
-from authorid.pipeline import Scorer
-from authorid.stats import RunStats, versions
+from authorid.scoring.latency import Percentiles
+from authorid.scoring.scorer import Scorer
+from authorid.scoring.stats import RunStats, versions
 
 __all__ = [
     "SCHEMA",

@@ -24,13 +24,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 if TYPE_CHECKING:
-    from authorid.attribution import Attribution
     from authorid.console import Screen
-    from authorid.effort import Effort
     from authorid.interrupts import Interrupts
     from authorid.outputs import Place
     from authorid.outputs.resume import Earlier
-    from authorid.stats import RunStats
+    from authorid.scoring.attribution import Attribution
+    from authorid.scoring.cascade import Effort
+    from authorid.scoring.stats import RunStats
 
 PATH = click.Path(path_type=Path)
 EFFORT = click.Choice(["fast", "full", "auto"])
@@ -232,8 +232,8 @@ def score(
     from authorid.inputs.timeouts import Patience
     from authorid.interrupts import Interrupts
     from authorid.outputs import format_for, reserve, run_settings
-    from authorid.pipeline import Scorer
-    from authorid.stats import RunStats
+    from authorid.scoring.scorer import Scorer
+    from authorid.scoring.stats import RunStats
 
     screen = Screen(quiet=quiet)
     _check_encoding(encoding)

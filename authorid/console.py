@@ -23,8 +23,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from authorid.attribution import Attribution
 from authorid.outputs.escaping import visible
+from authorid.scoring.attribution import Attribution
 
 if TYPE_CHECKING:
     from authorid.evaluation import Metrics

@@ -17,7 +17,7 @@ from typing import Any
 
 from authorid.errors import AuthoridError
 from authorid.machine import available_cores, cpu_name
-from authorid.stats import versions
+from authorid.scoring.stats import versions
 from bench.contestants import ALL, TWIN
 from bench.environments import OURS, PEERS, Environment, ensure
 from bench.models import Model, from_bundle, prepared

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from authorid.attribution import log_softmax
 from authorid.errors import ExportError
 from authorid.machine import available_cores
+from authorid.scoring.attribution import log_softmax
 
 __all__ = ["BATCH_TOKENS", "GraphRunner", "Ids", "document_scores"]
 

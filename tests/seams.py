@@ -15,10 +15,10 @@ import signal
 import sys
 from pathlib import Path
 
-from authorid.attribution import Attribution
 from authorid.inputs.documents import Found
 from authorid.outputs import durable, reserve
 from authorid.outputs import journal as journals
+from authorid.scoring.attribution import Attribution
 
 ROWS = 5
 SEAMS = ("create", "write_all", "sync", "publish", "remove", "sync_directory")

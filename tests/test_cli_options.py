@@ -20,7 +20,7 @@ from authorid.console import Screen
 from authorid.encoder import tuning
 from authorid.encoder.engine import EngineOptions
 from authorid.outputs import run_settings
-from authorid.pipeline import Scorer
+from authorid.scoring.scorer import Scorer
 from authorid.training import measure, ngram_run
 
 TRAIN = {

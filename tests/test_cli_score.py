@@ -19,8 +19,8 @@ import pytest
 from command import command, environment, run
 from tiny import AUTHORS, make_bundle, prose
 
-from authorid.attribution import Attribution
-from authorid.stats import RunStats
+from authorid.scoring.attribution import Attribution
+from authorid.scoring.stats import RunStats
 
 
 @pytest.fixture
@@ -418,7 +418,8 @@ atexit.register(lambda: print(*sys.modules))
 
 @pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
 @pytest.mark.parametrize(
-    "moment", ["authorid.outputs.journal.Journal.__init__", "authorid.pipeline.Scorer.load", "authorid.cli._lines"]
+    "moment",
+    ["authorid.outputs.journal.Journal.__init__", "authorid.scoring.scorer.Scorer.load", "authorid.cli._lines"],
 )
 def test_a_signal_before_there_is_a_run_to_stop(bundle, corpus, tmp_path, score, number, code, moment):
     module, _, name = moment.rpartition(".")

@@ -7,8 +7,8 @@ import sys
 import pytest
 from command import command, environment
 
-from authorid.attribution import Attribution
 from authorid.console import Screen, TrainingProgress
+from authorid.scoring.attribution import Attribution
 from authorid.training import Progress
 
 STEP = Progress(epoch=2, epochs=4, step=30, steps=100, loss=1.25, seconds_left=3725.4)

@@ -8,10 +8,10 @@ import shutil
 import numpy as np
 import pytest
 
-from authorid.attribution import familiarity
 from authorid.bundle.manifest import BundleCorruptError, Decision, Familiarity, load_bundle
 from authorid.ngrams.model import Reading
-from authorid.pipeline import Scorer
+from authorid.scoring.attribution import familiarity
+from authorid.scoring.scorer import Scorer
 
 pytest.importorskip("scipy")
 from authorid.training import strangers

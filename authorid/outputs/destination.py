@@ -20,7 +20,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from authorid.attribution import Attribution
 from authorid.errors import OutputError, reason
 from authorid.inputs.documents import Found
 from authorid.outputs import durable
@@ -28,6 +27,7 @@ from authorid.outputs.formats import FORMATS, Format
 from authorid.outputs.journal import Journal, announce, entries, header, is_begun
 from authorid.outputs.lock import exclusive
 from authorid.outputs.resume import Earlier, differences, merge
+from authorid.scoring.attribution import Attribution
 
 __all__ = ["Digest", "Output", "Place", "open_writer", "reserve"]
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from authorid.bundle.manifest import MANIFEST
 from authorid.inputs.discovery import canonical
 from authorid.inputs.documents import ReadOptions
-from authorid.stats import versions
+from authorid.scoring.stats import versions
 
 if TYPE_CHECKING:
-    from authorid.pipeline import Scorer
+    from authorid.scoring.scorer import Scorer
 
 __all__ = ["run_settings"]
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from authorid.attribution import Attribution
 from authorid.outputs.escaping import cell, exact
+from authorid.scoring.attribution import Attribution
 
 __all__ = ["COLUMNS", "FORMATS", "Format", "csv_header", "csv_row", "format_for", "jsonl_row"]
 

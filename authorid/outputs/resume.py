@@ -8,9 +8,9 @@ from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
-from authorid.attribution import Attribution
 from authorid.inputs.documents import Found
 from authorid.outputs.journal import Entry, Journal, entries, header
+from authorid.scoring.attribution import Attribution
 
 __all__ = ["Earlier", "Known", "differences", "merge"]
 

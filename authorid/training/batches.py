@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from authorid.attribution import log_softmax
 from authorid.encoder.windows import Windower, cut
+from authorid.scoring.attribution import log_softmax
 from authorid.training.recipes import TrainingOptions
 
 __all__ = [

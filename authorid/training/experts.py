@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from authorid.attribution import log_softmax, ngram_evidence
 from authorid.bundle.manifest import Decision
 from authorid.errors import require
 from authorid.inputs.decoding import tidy
 from authorid.ngrams.model import NgramExpert
+from authorid.scoring.attribution import log_softmax, ngram_evidence
 from authorid.training.corpus import Corpus
 from authorid.training.ngrams import (
     DENSE_DOCUMENTS,

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from authorid.attribution import Attribution, posterior
 from authorid.bundle.manifest import MANIFEST, Decision, load_bundle
 from authorid.encoder.engine import EngineOptions
 from authorid.errors import CorpusError
 from authorid.evaluation import Metrics, evaluate_predictions
 from authorid.inputs.decoding import tidy
 from authorid.inputs.documents import ReadOptions
-from authorid.pipeline import Effort, Scorer
+from authorid.scoring.attribution import Attribution, posterior
+from authorid.scoring.scorer import Effort, Scorer
 from authorid.training.corpus import Corpus, load_corpus
 from authorid.training.findings import (
     Findings,

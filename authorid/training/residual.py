@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from authorid.attribution import ngram_evidence
 from authorid.inputs.decoding import tidy
+from authorid.scoring.attribution import ngram_evidence
 from authorid.training.corpus import Corpus
 from authorid.training.experts import confidence
 from authorid.training.ngrams import (

@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from authorid.attribution import LEAST_SPREAD
 from authorid.bundle.manifest import Familiarity
 from authorid.machine import available_cores
 from authorid.ngrams.features import View
+from authorid.scoring.attribution import LEAST_SPREAD
 from authorid.training.ngrams import (
     Counts,
     Labels,

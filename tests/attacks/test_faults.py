@@ -273,7 +273,7 @@ def test_a_hanging_read_does_not_hold_up_the_end_of_an_interrupted_run(bundle, c
 # Threads and models ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("place", ["authorid.pipeline.read", "authorid.encoder.batching.Batcher.get"])
+@pytest.mark.parametrize("place", ["authorid.scoring.scorer.read", "authorid.encoder.batching.Batcher.get"])
 def test_a_threads_error_is_a_clear_message_and_the_run_can_be_resumed(
     score, corpus, whole, tmp_path, monkeypatch, place
 ):

@@ -16,7 +16,7 @@ from tiny import make_bundle, make_graph, make_tokenizer
 from authorid.bundle.manifest import check_writable, load_bundle
 from authorid.encoder.engine import Engine
 from authorid.errors import BundleCorruptError, BundleLacksError, BundleNotFoundError, EngineError, OutputError
-from authorid.pipeline import Scorer
+from authorid.scoring.scorer import Scorer
 
 
 @pytest.fixture

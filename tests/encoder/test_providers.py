@@ -301,7 +301,7 @@ def test_the_command_says_what_to_install(both, missing, tmp_path):
 
 
 def test_a_provider_that_is_not_there_is_told_even_where_ngrams_answer_alone(both, missing, monkeypatch):
-    monkeypatch.setattr("authorid.pipeline.Engine", None)
+    monkeypatch.setattr("authorid.scoring.scorer.Engine", None)
     with pytest.raises(MissingExtraError):
         Scorer(dataclasses.replace(both, graphs={}), OPENVINO)
 

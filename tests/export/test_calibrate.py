@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from encoders import random_windows
 
-from authorid.attribution import log_softmax
 from authorid.errors import ParityError
 from authorid.export.calibrate import (
     METHODS,
@@ -25,6 +24,7 @@ from authorid.export.calibrate import (
 from authorid.export.emitter import CPU, OPENVINO, Range, emit, sites
 from authorid.export.scoring import BATCH_TOKENS, GraphRunner, batched, document_scores
 from authorid.export.verify import Check, check_documents, check_invariance, check_logits, require_all
+from authorid.scoring.attribution import log_softmax
 
 
 @pytest.mark.train

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from authorid.ngrams import kernels as native
 from authorid.ngrams.features import Reader, View, encoded
 from authorid.ngrams.model import NgramExpert
-from authorid.pipeline import Scorer
+from authorid.scoring.scorer import Scorer
 
 pytestmark = pytest.mark.skipif(native.module is None, reason="this package was built without a C compiler")
 

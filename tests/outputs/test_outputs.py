@@ -16,7 +16,6 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from authorid.attribution import Attribution
 from authorid.errors import OutputError
 from authorid.inputs.documents import Found
 from authorid.outputs import FORMATS, durable, format_for, open_writer, reserve
@@ -25,6 +24,7 @@ from authorid.outputs.escaping import cell, exact, visible
 from authorid.outputs.formats import COLUMNS
 from authorid.outputs.journal import Entry, Journal, entries, header
 from authorid.outputs.resume import Earlier, Known, differences, merge
+from authorid.scoring.attribution import Attribution
 
 PATHS = st.binary(min_size=1, max_size=40).filter(lambda raw: b"\0" not in raw).map(os.fsdecode)
 PROBABILITIES = st.floats(0, 1)

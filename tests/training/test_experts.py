@@ -9,7 +9,7 @@ import pytest
 from checkpoints import AUTHORS, write_corpus
 
 pytest.importorskip("sklearn")
-from authorid.attribution import posterior
+from authorid.scoring.attribution import posterior
 from authorid.training import experts, load_corpus
 from authorid.training.experts import Held, learn
 from authorid.training.ngrams import NgramOptions, count, fit

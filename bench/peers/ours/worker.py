@@ -41,7 +41,7 @@ class Ours(Peer):
     def load(self, model: Prepared, settings: dict[str, Any], sessions: int, threads: int) -> None:
         """Open the bundle."""
         from authorid.bundle.manifest import Decision, load_bundle
-        from authorid.pipeline import Scorer
+        from authorid.scoring.scorer import Scorer
 
         self._bundle = load_bundle(_place(model, settings))
         if "effort" not in settings and self._bundle.ngrams is not None:
@@ -55,7 +55,7 @@ class Ours(Peer):
         return not self._bundle.provenance.get("funnel", False)
 
     def _scorer(self, batch: int) -> Any:
-        from authorid.pipeline import Scorer
+        from authorid.scoring.scorer import Scorer
 
         if batch not in self._scorers:
             self._scorers.clear()

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authorid.latency import Percentiles, StageClock
+from authorid.scoring.latency import Percentiles, StageClock
 
 
 @given(st.lists(st.floats(2e-6, 1e3), min_size=1, max_size=300), st.sampled_from([50, 90, 95, 99, 100]))

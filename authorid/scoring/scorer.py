@@ -37,19 +37,19 @@ from typing import Any, Final, get_args
 import numpy as np
 import numpy.typing as npt
 
-from authorid.attribution import Attribution, failed
 from authorid.bundle.manifest import Bundle, load_bundle
-from authorid.effort import NO_NUMBER, Effort, Experts, Pending
 from authorid.encoder.batching import Batch, Batcher
 from authorid.encoder.engine import Engine, EngineOptions
 from authorid.encoder.providers import require_provider
 from authorid.errors import BundleLacksError, first_line
 from authorid.inputs.documents import Document, Failure, Found, ReadOptions, read, tidy, walk
 from authorid.inputs.timeouts import Patience
-from authorid.intake import Intake
 from authorid.machine import available_cores
 from authorid.ngrams import kernels as native
-from authorid.stats import RunStats
+from authorid.scoring.attribution import Attribution, failed
+from authorid.scoring.cascade import NO_NUMBER, Effort, Experts, Pending
+from authorid.scoring.stats import RunStats
+from authorid.scoring.work_queue import Intake
 
 __all__ = ["Effort", "Scorer"]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from authorid.intake import Intake
+from authorid.scoring.work_queue import Intake
 
 
 def take_all(intake: Intake[int]) -> list[list[int]]:
@@ -49,7 +49,7 @@ def test_one_item_does_not_wait_for_the_next():
 
 
 def test_what_is_heavy_enough_does_not_wait_at_all(monkeypatch):
-    monkeypatch.setattr("authorid.intake._COMPANY", 3600.0)
+    monkeypatch.setattr("authorid.scoring.work_queue._COMPANY", 3600.0)
     intake: Intake[int] = Intake(2, 16, 128, weight=1000)
     intake.put(7, 1001)
     assert intake.take() == [7]

@@ -127,7 +127,7 @@ def no_threads_are_left() -> bool:
 
 
 def test_a_run_that_is_left_while_its_paths_are_silent_leaves_no_thread(scorer, corpus, monkeypatch):
-    monkeypatch.setattr("authorid.pipeline._FAREWELL", 0.1)
+    monkeypatch.setattr("authorid.scoring.scorer._FAREWELL", 0.1)
     left = threading.Event()
 
     def silent():
@@ -143,7 +143,8 @@ def test_a_run_that_is_left_while_its_paths_are_silent_leaves_no_thread(scorer, 
 
 
 @pytest.mark.parametrize(
-    "place", ["authorid.pipeline.tidy", "authorid.encoder.batching.Batcher._due", "authorid.encoder.engine.Engine.run"]
+    "place",
+    ["authorid.scoring.scorer.tidy", "authorid.encoder.batching.Batcher._due", "authorid.encoder.engine.Engine.run"],
 )
 def test_forgotten_rows_may_be_collected_in_any_thread_of_their_run(bundle, monkeypatch, place):
     """In the feeder, in a worker that holds the lock of the pool, and in one that holds none."""

@@ -9,9 +9,9 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
-from authorid.attribution import Attribution
-from authorid.latency import Percentiles, StageClock
 from authorid.machine import cpu_name, peak_rss_mb
+from authorid.scoring.attribution import Attribution
+from authorid.scoring.latency import Percentiles, StageClock
 
 __all__ = ["STAGES", "RunStats", "versions"]
 

@@ -14,18 +14,18 @@ import pytest
 from tiny import AUTHORS, make_bundle, prose
 
 from authorid.bundle.manifest import BundleCorruptError, Decision, load_bundle
-from authorid.effort import Experts, Pending
 from authorid.encoder.batching import Batcher
 from authorid.encoder.engine import EngineOptions
 from authorid.encoder.windows import Window
 from authorid.errors import BundleLacksError, OutputError
 from authorid.inputs.documents import Document
 from authorid.ngrams.model import NgramExpert
-from authorid.pipeline import Scorer, _Stream
+from authorid.scoring.cascade import Experts, Pending
+from authorid.scoring.scorer import Scorer, _Stream
 
 pytest.importorskip("scipy")
 from authorid import training
-from authorid.attribution import log_softmax, ngram_evidence, posterior
+from authorid.scoring.attribution import log_softmax, ngram_evidence, posterior
 from authorid.training.corpus import load_corpus
 from authorid.training.experts import learn, stack
 from authorid.training.ngram_run import export_ngrams, train_ngrams
@@ -165,7 +165,7 @@ def test_many_documents_in_rounds_do_not_block(both):
 
 def test_a_worker_that_breaks_is_heard_of_while_rounds_wait_for_room(both, monkeypatch):
     """The only worker goes when the pool has room for one window: later rounds must not wait for more."""
-    monkeypatch.setattr("authorid.pipeline.Batcher", partial(Batcher, capacity=1))
+    monkeypatch.setattr("authorid.scoring.scorer.Batcher", partial(Batcher, capacity=1))
     get, calls = Batcher.get, itertools.count()
 
     def broken(batcher):
@@ -191,8 +191,8 @@ def test_a_worker_that_breaks_is_heard_of_while_rounds_wait_for_room(both, monke
 
 
 def test_unsure_documents_do_not_pile_up_while_nobody_takes_rows(both, monkeypatch):
-    monkeypatch.setattr("authorid.pipeline.Batcher", partial(Batcher, begun=200))
-    monkeypatch.setattr("authorid.pipeline._CHUNKS", (2, 2))
+    monkeypatch.setattr("authorid.scoring.scorer.Batcher", partial(Batcher, begun=200))
+    monkeypatch.setattr("authorid.scoring.scorer._CHUNKS", (2, 2))
     unsure = replace(both, decision=replace(both.decision, sure=1.0))
     scorer = Scorer(unsure)
     texts = [prose(AUTHORS[i % 3], 700, i) for i in range(400)]  # 50 windows each
@@ -208,7 +208,7 @@ def test_unsure_documents_do_not_pile_up_while_nobody_takes_rows(both, monkeypat
 def test_a_document_of_more_windows_than_may_be_begun_passes(both, monkeypatch):
     texts = [prose(AUTHORS[i % 3], 700, i) for i in range(6)]
     expected = bits(Scorer(both, effort="full").score_texts(texts))
-    monkeypatch.setattr("authorid.pipeline.Batcher", partial(Batcher, begun=1))
+    monkeypatch.setattr("authorid.scoring.scorer.Batcher", partial(Batcher, begun=1))
     assert bits(Scorer(both, effort="full").score_texts(texts)) == expected
 
 

@@ -9,12 +9,12 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from authorid.attribution import Attribution, attribute, failed, familiarity, posterior
 from authorid.bundle.manifest import Decision
 from authorid.encoder.engine import Engine
 from authorid.encoder.windows import Window, Windower
 from authorid.inputs.documents import Document, Failure
 from authorid.ngrams.model import NgramExpert
+from authorid.scoring.attribution import Attribution, attribute, failed, familiarity, posterior
 
 __all__ = ["NO_NUMBER", "Effort", "Experts", "Pending"]
 

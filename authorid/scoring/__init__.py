@@ -1,0 +1,1 @@
+"""Scoring: the public `Scorer`, its scheduler, the cascade, attributions, statistics."""
