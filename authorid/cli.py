@@ -552,7 +552,7 @@ def _refuse(context: click.Context, idle: Collection[str | None], reason: str) -
 
 
 def _train_ngrams(screen: Screen, corpus: Path, out: Path, *, test_corpus: Path | None, force: bool) -> None:
-    from authorid.training.measure import evaluate_model
+    from authorid.training.evaluate import evaluate_model
     from authorid.training.ngram_run import train_ngrams
 
     train_ngrams(corpus, out, test_corpus=test_corpus, force=force, told=lambda message: _tell(screen, message))
@@ -600,7 +600,7 @@ def evaluate(
     from authorid.bundle.manifest import MANIFEST
     from authorid.console import Screen
     from authorid.errors import require
-    from authorid.training.measure import examine
+    from authorid.training.evaluate import examine
 
     if not (model / MANIFEST).is_file() and (model / "run.json").is_file():
         _refuse(context, {"effort", "ablation", "precision"}, f"{model} is a training run; this is for bundles")

@@ -27,9 +27,9 @@ from authorid.outputs.escaping import visible
 from authorid.scoring.attribution import Attribution
 
 if TYPE_CHECKING:
-    from authorid.evaluation import Metrics
+    from authorid.evaluation.evaluation_report import Findings
+    from authorid.evaluation.metrics import Metrics
     from authorid.training import Progress as TrainingStep
-    from authorid.training.findings import Findings
 
 __all__ = ["Screen", "TrainingProgress"]
 

@@ -21,7 +21,8 @@ from authorid.encoder import tuning
 from authorid.encoder.engine import EngineOptions
 from authorid.outputs import run_settings
 from authorid.scoring.scorer import Scorer
-from authorid.training import measure, ngram_run
+from authorid.training import evaluate as measure
+from authorid.training import ngram_run
 
 TRAIN = {
     "base_model": (["--base-model", "bert"], "base_model", "bert"),

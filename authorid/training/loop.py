@@ -14,7 +14,7 @@ import numpy.typing as npt
 from authorid.bundle.manifest import NGRAMS
 from authorid.encoder.windows import Windower
 from authorid.errors import CorpusError, RunError, expect
-from authorid.evaluation import Metrics, evaluate_predictions
+from authorid.evaluation.metrics import Metrics, evaluate_predictions
 from authorid.scoring.attribution import log_softmax
 from authorid.training import checkpoint
 from authorid.training.backbone import load_backbone, load_tokenizer, resolve_base_model, weights_sha256

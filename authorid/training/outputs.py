@@ -12,9 +12,9 @@ from typing import Any
 
 from authorid.bundle.manifest import MANIFEST, NGRAMS, check_writable
 from authorid.errors import RunError
+from authorid.evaluation.plots import plot_history
 from authorid.training.checkpoint import write_atomically
 from authorid.training.model import Geometry
-from authorid.training.plots import plot_history
 
 __all__ = ["check_place", "clear_place", "foreign", "hf_config", "versions", "write_run"]
 

@@ -14,13 +14,7 @@ import numpy.typing as npt
 from authorid.bundle.manifest import MANIFEST, Decision, load_bundle
 from authorid.encoder.engine import EngineOptions
 from authorid.errors import CorpusError
-from authorid.evaluation import Metrics, evaluate_predictions
-from authorid.inputs.decoding import tidy
-from authorid.inputs.documents import ReadOptions
-from authorid.scoring.attribution import Attribution, posterior
-from authorid.scoring.scorer import Effort, Scorer
-from authorid.training.corpus import Corpus, load_corpus
-from authorid.training.findings import (
+from authorid.evaluation.evaluation_report import (
     Findings,
     accuracy_by_length,
     bootstrap_interval,
@@ -28,6 +22,12 @@ from authorid.training.findings import (
     risk_coverage,
     worst_pairs,
 )
+from authorid.evaluation.metrics import Metrics, evaluate_predictions
+from authorid.inputs.decoding import tidy
+from authorid.inputs.documents import ReadOptions
+from authorid.scoring.attribution import Attribution, posterior
+from authorid.scoring.scorer import Effort, Scorer
+from authorid.training.corpus import Corpus, load_corpus
 from authorid.training.runs import Run
 from authorid.training.strangers import auroc
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.errors import require
-from authorid.evaluation import CALIBRATION_BINS, Metrics
+from authorid.evaluation.metrics import CALIBRATION_BINS, Metrics
 
 __all__ = [
     "Findings",

@@ -17,15 +17,15 @@ from tiny import AUTHORS, make_bundle, prose
 pytest.importorskip("scipy")
 from authorid.console import Screen
 from authorid.errors import CorpusError
-from authorid.evaluation import evaluate_predictions
-from authorid.training.findings import (
+from authorid.evaluation.evaluation_report import (
     accuracy_by_length,
     bootstrap_interval,
     reliability,
     risk_coverage,
     worst_pairs,
 )
-from authorid.training.measure import examine
+from authorid.evaluation.metrics import evaluate_predictions
+from authorid.training.evaluate import examine
 from authorid.training.ngram_run import export_ngrams, train_ngrams
 from authorid.training.ngrams import NgramOptions
 from authorid.training.strangers import auroc

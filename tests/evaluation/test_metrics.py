@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from authorid.evaluation import (
+from authorid.evaluation.metrics import (
     evaluate_predictions,
     expected_calibration_error,
     log_loss,
