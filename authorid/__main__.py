@@ -14,7 +14,7 @@ def main() -> None:
     # took a tenth of a short run.
     gc.set_threshold(50_000)
     try:
-        from authorid.cli import main as run
+        from authorid.cli.app import main as run
     except KeyboardInterrupt:
         sys.exit(130)
     run()

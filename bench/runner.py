@@ -570,7 +570,7 @@ def scale(
         names = (f"{index // 1000:03d}/{index:06d}.txt" for index in range(count))
         lists.write_text("".join(f"{corpus / name}\n" for name in names), "utf-8")
         stats = cache / "out" / "scale.json"
-        command = [sys.executable, "-m", "authorid.cli", "score", "-", "--model", str(bundle), "--quiet"]
+        command = [sys.executable, "-m", "authorid.cli.app", "score", "-", "--model", str(bundle), "--quiet"]
         command += ["--out", str(cache / "out" / "scale.csv"), "--force", "--stats", str(stats)]
         command += ["--workers", str(config["sessions"]), "--threads", str(config["threads"])]
         started = time.perf_counter()

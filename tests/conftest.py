@@ -14,7 +14,7 @@ from hypothesis import settings
 from tiny import make_bundle
 
 from authorid.bundle.manifest import Bundle
-from authorid.cli import main
+from authorid.cli.app import main
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -11,7 +11,7 @@ import pytest
 
 import authorid
 from authorid import Scorer
-from authorid.cli import app
+from authorid.cli.app import app
 from authorid.encoder.engine import BUDGETS
 from authorid.models import default_bundle
 

@@ -13,7 +13,7 @@ from command import environment, run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from authorid.console import Screen
+from authorid.cli.console import Screen
 from authorid.outputs.escaping import cell, visible
 
 NAMES = [

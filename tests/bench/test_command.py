@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from command import run
 
 from authorid.benchmark import BenchOptions, run_benchmark, tables
-from authorid.cli import app
+from authorid.cli.app import app
 from authorid.encoder.engine import BUDGETS
 from authorid.errors import AuthoridError, BundleLacksError
 

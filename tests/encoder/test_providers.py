@@ -16,7 +16,7 @@ from onnx import numpy_helper
 from tiny import make_bundle, make_graph, make_tokenizer
 
 from authorid import EngineOptions, Scorer
-from authorid.cli import app
+from authorid.cli.app import app
 from authorid.encoder import providers
 from authorid.encoder.cache import recall, remember
 from authorid.encoder.engine import Engine, tuning_key

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tiny import AUTHORS, make_bundle, prose
 
 pytest.importorskip("scipy")
-from authorid.console import Screen
+from authorid.cli.console import Screen
 from authorid.errors import CorpusError
 from authorid.evaluation.evaluation_report import (
     accuracy_by_length,

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from tiny import make_bundle
 
 from authorid import export
-from authorid.cli import app
+from authorid.cli.app import app
 from authorid.export import ExportOptions, ExportReport
 from authorid.training import ngram_run
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 from command import command, environment
 
-from authorid.console import Screen, TrainingProgress
+from authorid.cli.console import Screen, TrainingProgress
 from authorid.scoring.attribution import Attribution
 from authorid.training import Progress
 
@@ -19,7 +19,7 @@ STEP = Progress(epoch=2, epochs=4, step=30, steps=100, loss=1.25, seconds_left=3
     [(0.0, False, "epoch 2/4  loss 1.250  step 130/400  1:02:05 left\n"), (3600.0, False, ""), (0.0, True, "")],
 )
 def test_a_log_is_told_now_and_then_how_far_a_training_is(monkeypatch, capsys, silence, quiet, shown):
-    monkeypatch.setattr("authorid.console._SILENCE", silence)
+    monkeypatch.setattr("authorid.cli.console._SILENCE", silence)
     with TrainingProgress(Screen(quiet=quiet)) as progress:
         progress(STEP)
     assert capsys.readouterr().err == shown

@@ -419,7 +419,7 @@ atexit.register(lambda: print(*sys.modules))
 @pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
 @pytest.mark.parametrize(
     "moment",
-    ["authorid.outputs.journal.Journal.__init__", "authorid.scoring.scorer.Scorer.load", "authorid.cli._lines"],
+    ["authorid.outputs.journal.Journal.__init__", "authorid.scoring.scorer.Scorer.load", "authorid.cli.app._lines"],
 )
 def test_a_signal_before_there_is_a_run_to_stop(bundle, corpus, tmp_path, score, number, code, moment):
     module, _, name = moment.rpartition(".")
@@ -496,7 +496,7 @@ def test_a_signal_ends_the_wait_for_a_fifos_reader(bundle, corpus, tmp_path, num
     ],
 )
 def test_standard_streams_that_are_closed_or_full(bundle, corpus, tmp_path, arguments, closed, code, hint):
-    line = f"{sys.executable} -m authorid.cli score {corpus} --model {bundle.path} {arguments} {closed}"
+    line = f"{sys.executable} -m authorid.cli.app score {corpus} --model {bundle.path} {arguments} {closed}"
     done = subprocess.run(
         ["bash", "-c", line], capture_output=True, text=True, timeout=60, cwd=tmp_path, env=environment(tmp_path)
     )
@@ -547,7 +547,7 @@ def test_a_second_run_on_the_same_output_is_refused_while_the_first_goes_on(bund
 def test_a_broken_pipe_ends_quietly(bundle, corpus, tmp_path):
     line = " ".join(map(str, command("score", corpus, "--model", bundle.path, "--out", "-", "-q")[3:]))
     done = subprocess.run(
-        ["bash", "-c", f"{sys.executable} -m authorid.cli {line} | head -n 1"],
+        ["bash", "-c", f"{sys.executable} -m authorid.cli.app {line} | head -n 1"],
         capture_output=True,
         timeout=60,
         env=environment(tmp_path),

@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 if TYPE_CHECKING:
-    from authorid.console import Screen
-    from authorid.interrupts import Interrupts
+    from authorid.cli.console import Screen
+    from authorid.cli.interrupts import Interrupts
     from authorid.outputs import Place
     from authorid.outputs.resume import Earlier
     from authorid.scoring.attribution import Attribution
@@ -59,12 +59,12 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except AuthoridError as error:
-        from authorid.console import Screen
+        from authorid.cli.console import Screen
 
         Screen().complain(f"error: {error}")
         sys.exit(EXIT_FATAL)
     except MemoryError:
-        from authorid.console import Screen
+        from authorid.cli.console import Screen
 
         Screen().complain("error: out of memory; what a run had finished is safe, and --resume goes on from there")
         sys.exit(EXIT_FATAL)
@@ -76,7 +76,7 @@ def main() -> None:
         sys.exit(EXIT_FATAL)
     except OSError as error:
         # Whatever has no message of its own: a directory without rights, a current directory that is gone.
-        from authorid.console import Screen
+        from authorid.cli.console import Screen
         from authorid.errors import reason
 
         place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
@@ -226,11 +226,11 @@ def score(
 
     PATH is a file, a directory, or - for a list of paths on standard input.
     """
-    from authorid.console import Screen
+    from authorid.cli.console import Screen
+    from authorid.cli.interrupts import Interrupts
     from authorid.encoder.engine import EngineOptions
     from authorid.inputs.documents import ReadOptions, digest
     from authorid.inputs.timeouts import Patience
-    from authorid.interrupts import Interrupts
     from authorid.outputs import format_for, reserve, run_settings
     from authorid.scoring.scorer import Scorer
     from authorid.scoring.stats import RunStats
@@ -498,7 +498,7 @@ def train(
 
     CORPUS is a directory with one directory per author.
     """
-    from authorid.console import Screen, TrainingProgress
+    from authorid.cli.console import Screen, TrainingProgress
     from authorid.training import TrainingOptions
     from authorid.training import train as run_training
 
@@ -598,7 +598,7 @@ def evaluate(
     MODEL is a run directory or a bundle, CORPUS a directory with one directory per author.
     """
     from authorid.bundle.manifest import MANIFEST
-    from authorid.console import Screen
+    from authorid.cli.console import Screen
     from authorid.errors import require
     from authorid.training.evaluate import examine
 
@@ -679,7 +679,7 @@ def export(
     RUN is a run directory that train has written.
     """
     from authorid.bundle.manifest import MANIFEST
-    from authorid.console import Screen
+    from authorid.cli.console import Screen
     from authorid.errors import require
 
     screen = Screen(quiet=quiet)
@@ -731,7 +731,7 @@ def tune(
 ) -> None:
     """Measure how the model runs fastest on this machine; score will use it."""
     from authorid.bundle.manifest import load_bundle
-    from authorid.console import Screen
+    from authorid.cli.console import Screen
     from authorid.encoder.tuning import tune as run_tuning
     from authorid.models import default_bundle
 
@@ -775,7 +775,7 @@ def bench(
 ) -> None:
     """Measure how fast the model is on this machine: latency, throughput, documents per second."""
     from authorid.benchmark import BenchOptions, run_benchmark, tables
-    from authorid.console import Screen
+    from authorid.cli.console import Screen
 
     if record is not None:
         _check_writable(record)

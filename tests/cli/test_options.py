@@ -15,8 +15,8 @@ from tiny import AUTHORS, make_bundle, prose
 pytest.importorskip("scipy")
 from authorid import outputs as results
 from authorid import training
-from authorid.cli import app
-from authorid.console import Screen
+from authorid.cli.app import app
+from authorid.cli.console import Screen
 from authorid.encoder import tuning
 from authorid.encoder.engine import EngineOptions
 from authorid.outputs import run_settings
@@ -68,7 +68,7 @@ SCORE = {
     "ignore_file": (["--ignore-file", "rules"], "ignore", ("*.log",)),
 }
 SCORE_BY_BEHAVIOUR = {"model", "out", "form", "stats", "resume", "force", "fail_fast", "rows", "quiet"}
-"""Options of score that tests/test_cli_score.py and tests/outputs/test_outputs.py see at work."""
+"""Options of score that tests/cli/test_score_command.py and tests/outputs/test_outputs.py see at work."""
 TUNE = {
     "precision": (["--precision", "fp32"], "precision", "fp32"),
     "provider": (["--provider", "cpu"], "provider", "cpu"),

@@ -1,0 +1,1 @@
+"""authorid/cli"""
