@@ -112,7 +112,7 @@ def _some_texts(corpus: Path) -> list[str]:
 def _without_funnel(model: Any, geometry: Any, pooling: Any, hidden: str | None) -> Any:
     """A classifier of the same weights that computes all tokens, as the peers' do; the model itself if it does."""
     from authorid.training import build_classifier
-    from authorid.training.funnel import FUNNEL
+    from authorid.training.encoder.funnel import FUNNEL
 
     trained = {layer.name: layer for layer in model.layers}
     if FUNNEL not in trained:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from authorid.training.funnel import first_halved
+from authorid.training.encoder.funnel import first_halved
 
 __all__ = ["encoder_work", "limits", "measure"]
 

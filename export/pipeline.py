@@ -123,7 +123,7 @@ def export_run(
     `report` is told what is going on. Nothing is written before all checks have passed. Raises `RunError`,
     `CorpusError`, `ExportError`, `ParityError`, `OutputError` and `MissingExtraError`.
     """
-    from authorid.training.keras_setup import import_keras
+    from authorid.training.encoder.keras_setup import import_keras
     from authorid.training.runs import Run
 
     run = Run.load(Path(run_dir))

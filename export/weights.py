@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.errors import ExportError, require
-from authorid.training.funnel import FUNNEL
-from authorid.training.model import Pooling
+from authorid.training.encoder.classifier import Pooling
+from authorid.training.encoder.funnel import FUNNEL
 
 __all__ = ["Dense", "EncoderWeights", "Floats", "GeluKind", "Head", "LayerWeights", "Norm", "from_keras"]
 
@@ -79,7 +79,7 @@ class EncoderWeights:
 
     `token_embedding` is [vocabulary, h]; `position_embedding` is [positions, h] and already holds BERT's segment
     row 0, because one window is always one segment. `epsilon` is that of all layer normalisations. From the layer with
-    index `halved` on every second token is left out; None: all are computed (`authorid.training.funnel`).
+    index `halved` on every second token is left out; None: all are computed (`authorid.training.encoder.funnel`).
     """
 
     family: Family

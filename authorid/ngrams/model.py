@@ -47,7 +47,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class NgramExpert:
-    """A trained expert. Make one with `authorid.training.ngrams.fit`, or `NgramExpert.load`.
+    """A trained expert. Make one with `authorid.training.ngram_fit.fit`, or `NgramExpert.load`.
 
     The rows of all views follow one another, in order of their buckets: `bounds` [views + 1] says where those of a
     view begin, `buckets` uint32 [rows] which bucket a row stands for, `idf` float32 [rows] what an n-gram is worth,

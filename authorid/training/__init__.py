@@ -4,11 +4,11 @@ Importing this is cheap; Keras is imported when something is built (extra ``trai
 """
 
 from authorid.evaluation.plots import plot_history
-from authorid.training.backbone import BaseModelError, load_backbone
-from authorid.training.batches import prepare_batched
 from authorid.training.corpus import Corpus, load_corpus
-from authorid.training.loop import Progress, train
-from authorid.training.model import Geometry, build_classifier
+from authorid.training.encoder.backbone import BaseModelError, load_backbone
+from authorid.training.encoder.classifier import Geometry, build_classifier
+from authorid.training.encoder.examples import prepare_batched
+from authorid.training.encoder.train import Progress, train
 from authorid.training.recipes import TrainingOptions
 from authorid.training.runs import Run
 

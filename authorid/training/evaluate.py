@@ -28,8 +28,8 @@ from authorid.inputs.documents import ReadOptions
 from authorid.scoring.attribution import Attribution, posterior
 from authorid.scoring.scorer import Effort, Scorer
 from authorid.training.corpus import Corpus, load_corpus
+from authorid.training.open_set import auroc
 from authorid.training.runs import Run
-from authorid.training.strangers import auroc
 
 __all__ = ["evaluate_model", "examine"]
 

@@ -11,9 +11,9 @@ from typing import Any
 from authorid.bundle.manifest import NGRAMS, Bundle, WindowSpec, check_target, check_writable, load_bundle, write_bundle
 from authorid.errors import CorpusError, OutputError, RunError
 from authorid.training.corpus import Corpus, load_corpus, load_test_corpus
-from authorid.training.experts import UNMEASURED, Experts, learn
-from authorid.training.ngrams import NgramOptions
-from authorid.training.outputs import check_place, clear_place, foreign, versions
+from authorid.training.fusion import UNMEASURED, Experts, learn
+from authorid.training.ngram_fit import NgramOptions
+from authorid.training.run_directory import check_place, clear_place, foreign, versions
 
 __all__ = ["BESIDE", "beside", "describe", "export_ngrams", "train_ngrams"]
 

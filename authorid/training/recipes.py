@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 from authorid.encoder.windows import SPECIAL_TOKENS
 from authorid.errors import RunError
 from authorid.training.corpus import SplitHow
-from authorid.training.model import Pooling
+from authorid.training.encoder.classifier import Pooling
 
 __all__ = ["RECIPES", "Precision", "Recipe", "TrainingOptions"]
 
@@ -78,7 +78,7 @@ class TrainingOptions:
     `window` and `stride` count tokens (`window` with its two special tokens). `pooling` makes one vector of a window:
     the state of its ``first`` token, of which the fast graph's last layer then computes nothing but that, or the
     ``mean`` over its tokens. With `funnel`, every second token is left out after a third of the layers
-    (`authorid.training.funnel`). `validation_split` is a share of documents, 0 trains on all of them; `validation_how`
+    (`authorid.training.encoder.funnel`). `validation_split` is a share of documents, 0 trains on all of them; `validation_how`
     says which: ``random`` ones, each author's ``last`` by file name, or ``shifted`` ones, the last where file names
     carry numbers and else those at one end of the author's main change of subject. `topic_dropout` is the highest rate
     at which a training window loses the words that are not among the corpus' 1,000 commonest tokens (0 = off);

@@ -16,8 +16,8 @@ import numpy.typing as npt
 from authorid.inputs.decoding import tidy
 from authorid.scoring.attribution import ngram_evidence
 from authorid.training.corpus import Corpus
-from authorid.training.experts import confidence
-from authorid.training.ngrams import (
+from authorid.training.fusion import confidence
+from authorid.training.ngram_fit import (
     DENSE_DOCUMENTS,
     NgramOptions,
     count,

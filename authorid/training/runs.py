@@ -31,9 +31,9 @@ from authorid.bundle.manifest import NGRAMS, Decision
 from authorid.encoder.windows import Windower
 from authorid.errors import BundleCorruptError, RunError, require
 from authorid.ngrams.model import NgramExpert
-from authorid.training.batches import inputs
-from authorid.training.keras_setup import import_keras
-from authorid.training.model import Geometry, Pooling, build_classifier
+from authorid.training.encoder.classifier import Geometry, Pooling, build_classifier
+from authorid.training.encoder.examples import inputs
+from authorid.training.encoder.keras_setup import import_keras
 from authorid.training.recipes import TrainingOptions
 
 __all__ = ["FORMAT_VERSION", "Run", "predict_windows"]

@@ -26,9 +26,9 @@ from authorid.evaluation.evaluation_report import (
 )
 from authorid.evaluation.metrics import evaluate_predictions
 from authorid.training.evaluate import examine
+from authorid.training.ngram_fit import NgramOptions
 from authorid.training.ngram_run import export_ngrams, train_ngrams
-from authorid.training.ngrams import NgramOptions
-from authorid.training.strangers import auroc
+from authorid.training.open_set import auroc
 
 
 def write(root, authors, documents, words=60, seed=0):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def models() -> dict[str, Any]:
     """Keras classifiers by the names of `SHAPES`, with no weight left at its initial zero or one."""
-    from authorid.training.model import Geometry, build_classifier
+    from authorid.training.encoder.classifier import Geometry, build_classifier
 
     made = {}
     for name, (family, layers, heads, width, inner, pooling, activation, funnel) in SHAPES.items():

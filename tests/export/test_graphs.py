@@ -142,7 +142,7 @@ def test_emission_is_reproducible(weights):
 
 
 def test_int8_file_takes_a_byte_a_parameter(models):
-    from authorid.training.model import Geometry, build_classifier
+    from authorid.training.encoder.classifier import Geometry, build_classifier
 
     wide = from_keras(build_classifier(Geometry("bert", 5000, 2, 4, 128, 512, 64, 2), AUTHORS))
     graph = emit(wide, "int8", dict.fromkeys(emitter.sites(wide), Range(-1.0, 1.0)))

@@ -49,7 +49,7 @@ def realistic():
     """An encoder as wide as MiniLM, with two layers: what tiny widths do not reach in the kernels."""
     from authorid.export import calibrate, emit, from_keras
     from authorid.export.scoring import GraphRunner
-    from authorid.training.model import Geometry, build_classifier
+    from authorid.training.encoder.classifier import Geometry, build_classifier
 
     weights = from_keras(build_classifier(Geometry("bert", 500, 2, 12, 384, 1536, 512, 2), 50))
     rng = np.random.default_rng(0)

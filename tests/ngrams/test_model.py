@@ -17,7 +17,7 @@ from authorid.ngrams.features import Reader, View, _CommonWords, _powers
 from authorid.ngrams.model import NgramExpert
 
 pytest.importorskip("scipy")
-from authorid.training.ngrams import NgramOptions, _matrix, count, fit
+from authorid.training.ngram_fit import NgramOptions, _matrix, count, fit
 
 
 @pytest.fixture(scope="module", autouse=True, params=["compiled", "numpy"])

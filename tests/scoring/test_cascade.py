@@ -27,10 +27,10 @@ pytest.importorskip("scipy")
 from authorid import training
 from authorid.scoring.attribution import log_softmax, ngram_evidence, posterior
 from authorid.training.corpus import load_corpus
-from authorid.training.experts import learn, stack
+from authorid.training.fusion import learn, stack
+from authorid.training.ngram_fit import NgramOptions
 from authorid.training.ngram_run import export_ngrams, train_ngrams
-from authorid.training.ngrams import NgramOptions
-from authorid.training.strangers import auroc
+from authorid.training.open_set import auroc
 
 
 def write_corpus(root, documents=5, words=80):

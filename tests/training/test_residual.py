@@ -9,9 +9,9 @@ from checkpoints import write_corpus
 
 from authorid.scoring.attribution import log_softmax
 from authorid.training import TrainingOptions, load_corpus, train
-from authorid.training.ngrams import NgramOptions
+from authorid.training.ngram_fit import NgramOptions
 from authorid.training.residual import Evidence, leave_out
-from authorid.training.split import split
+from authorid.training.splits import split
 
 SMALL = NgramOptions(bits=14)
 
@@ -86,7 +86,7 @@ def test_what_the_ngrams_explain_is_not_learnt_again(tmp_path, bases, corpus, mo
     def certain(known, training, validation, **_):
         return Evidence(*(50 * np.eye(3, dtype=np.float32)[labels[part]] for part in (training, validation)))
 
-    monkeypatch.setattr("authorid.training.loop.leave_out", certain)
+    monkeypatch.setattr("authorid.training.encoder.train.leave_out", certain)
     options = TrainingOptions(base_model=str(bases["bert"]), epochs=1, batch=8, window=32, residual=True)
     run = train(corpus, tmp_path / "run", options)
     history = json.loads((run.path / "history.json").read_text())

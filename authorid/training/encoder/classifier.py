@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from authorid.errors import RunError
-from authorid.training.backbone import FAMILIES
-from authorid.training.funnel import halved_states
-from authorid.training.keras_setup import import_keras, import_keras_hub
+from authorid.training.encoder.backbone import FAMILIES
+from authorid.training.encoder.funnel import halved_states
+from authorid.training.encoder.keras_setup import import_keras, import_keras_hub
 
 __all__ = [
     "POLICIES",
@@ -109,7 +109,7 @@ def build_classifier(
     "backbone"; "pooling" (masked mean over tokens, only for ``pooling="mean"``); "head_hidden" (only with a
     `hidden_activation`); "logits". ``pooling="first"`` takes the state of the first token, and its hidden
     layer starts from BERT's pretrained pooler where there is one. With `funnel`, every second token is left out
-    from a third of the layers on (`authorid.training.funnel`), and the backbone's layers are the model's own.
+    from a third of the layers on (`authorid.training.encoder.funnel`), and the backbone's layers are the model's own.
     """
     keras = import_keras()
     backbone = build_backbone(encoder) if isinstance(encoder, Geometry) else encoder

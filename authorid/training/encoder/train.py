@@ -16,19 +16,26 @@ from authorid.encoder.windows import Windower
 from authorid.errors import CorpusError, RunError, expect
 from authorid.evaluation.metrics import Metrics, evaluate_predictions
 from authorid.scoring.attribution import log_softmax
-from authorid.training import checkpoint
-from authorid.training.backbone import load_backbone, load_tokenizer, resolve_base_model, weights_sha256
-from authorid.training.batches import Examples, document_scores
 from authorid.training.corpus import Corpus, load_corpus, load_test_corpus
-from authorid.training.experts import Held, learn
-from authorid.training.keras_setup import import_keras
-from authorid.training.model import POLICIES, Geometry, build_classifier, freeze_embeddings, geometry_of, with_evidence
+from authorid.training.encoder import checkpoint
+from authorid.training.encoder.backbone import load_backbone, load_tokenizer, resolve_base_model, weights_sha256
+from authorid.training.encoder.classifier import (
+    POLICIES,
+    Geometry,
+    build_classifier,
+    freeze_embeddings,
+    geometry_of,
+    with_evidence,
+)
+from authorid.training.encoder.examples import Examples, document_scores
+from authorid.training.encoder.keras_setup import import_keras
+from authorid.training.fusion import Held, learn
 from authorid.training.ngram_run import describe
-from authorid.training.outputs import check_place, clear_place, hf_config, versions, write_run
 from authorid.training.recipes import TrainingOptions
 from authorid.training.residual import leave_out
+from authorid.training.run_directory import check_place, clear_place, hf_config, versions, write_run
 from authorid.training.runs import FORMAT_VERSION, Run, predict_windows
-from authorid.training.split import split
+from authorid.training.splits import split
 
 __all__ = ["Progress", "train"]
 

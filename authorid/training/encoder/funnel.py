@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from authorid.training.keras_setup import import_keras
+from authorid.training.encoder.keras_setup import import_keras
 
 __all__ = ["FUNNEL", "first_halved", "halved_states"]
 

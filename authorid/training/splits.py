@@ -11,8 +11,8 @@ import numpy.typing as npt
 from authorid.errors import CorpusError
 from authorid.inputs.decoding import tidy
 from authorid.training.corpus import Corpus
-from authorid.training.keras_setup import import_keras
-from authorid.training.ngrams import NgramOptions, count, inverse_frequencies, weigh
+from authorid.training.encoder.keras_setup import import_keras
+from authorid.training.ngram_fit import NgramOptions, count, inverse_frequencies, weigh
 from authorid.training.recipes import TrainingOptions
 from authorid.training.shift import numbered, shifted_split
 

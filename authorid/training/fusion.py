@@ -20,7 +20,7 @@ from authorid.inputs.decoding import tidy
 from authorid.ngrams.model import NgramExpert
 from authorid.scoring.attribution import log_softmax, ngram_evidence
 from authorid.training.corpus import Corpus
-from authorid.training.ngrams import (
+from authorid.training.ngram_fit import (
     DENSE_DOCUMENTS,
     Counts,
     Labels,
@@ -33,8 +33,8 @@ from authorid.training.ngrams import (
     similarities,
     weigh,
 )
+from authorid.training.open_set import Compared, look_for_strangers
 from authorid.training.shift import shifted_split
-from authorid.training.strangers import Compared, look_for_strangers
 
 __all__ = ["Experts", "Held", "confidence", "learn", "stack"]
 

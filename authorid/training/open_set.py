@@ -24,7 +24,7 @@ from authorid.bundle.manifest import Familiarity
 from authorid.machine import available_cores
 from authorid.ngrams.features import View
 from authorid.scoring.attribution import LEAST_SPREAD
-from authorid.training.ngrams import (
+from authorid.training.ngram_fit import (
     Counts,
     Labels,
     NgramOptions,

@@ -15,7 +15,7 @@ import numpy as np
 from tokenizers import BertWordPieceTokenizer, Tokenizer
 
 from authorid.errors import AuthoridError, require
-from authorid.training.keras_setup import import_keras_hub
+from authorid.training.encoder.keras_setup import import_keras_hub
 
 __all__ = ["FAMILIES", "BaseModelError", "load_backbone", "load_tokenizer", "resolve_base_model", "weights_sha256"]
 

@@ -10,9 +10,10 @@ from checkpoints import AUTHORS, write_corpus
 
 pytest.importorskip("sklearn")
 from authorid.scoring.attribution import posterior
-from authorid.training import experts, load_corpus
-from authorid.training.experts import Held, learn
-from authorid.training.ngrams import NgramOptions, count, fit
+from authorid.training import fusion as experts
+from authorid.training import load_corpus
+from authorid.training.fusion import Held, learn
+from authorid.training.ngram_fit import NgramOptions, count, fit
 
 
 def test_of_very_many_documents_rare_authors_are_kept(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ from checkpoints import tokenizer
 
 from authorid.encoder.windows import Windower
 from authorid.training import TrainingOptions, prepare_batched
-from authorid.training.batches import Examples, document_scores
+from authorid.training.encoder.examples import Examples, document_scores
 
 
 def examples(options: TrainingOptions, lengths=(200, 40, 5, 77, 0), segments=False) -> Examples:
@@ -43,7 +43,7 @@ def test_epochs_differ_and_repeat_exactly():
 
 
 def test_topic_dropout_spares_common_and_special_tokens(monkeypatch):
-    monkeypatch.setattr("authorid.training.batches.COMMON_TOKENS", 3)
+    monkeypatch.setattr("authorid.training.encoder.examples.COMMON_TOKENS", 3)
     rare, common = 9, 7
     windower = Windower(tokenizer(), 32)
     tokens = [np.array([common] * 20 + [rare] + [6, 6, 8, 8] * 2, dtype=np.int32)] * 50

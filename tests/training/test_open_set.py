@@ -14,12 +14,12 @@ from authorid.scoring.attribution import familiarity
 from authorid.scoring.scorer import Scorer
 
 pytest.importorskip("scipy")
-from authorid.training import strangers
+from authorid.training import open_set as strangers
 from authorid.training.corpus import load_corpus
-from authorid.training.experts import learn
+from authorid.training.fusion import learn
+from authorid.training.ngram_fit import NgramOptions, count, fit
 from authorid.training.ngram_run import train_ngrams
-from authorid.training.ngrams import NgramOptions, count, fit
-from authorid.training.strangers import Compared, auroc
+from authorid.training.open_set import Compared, auroc
 
 RULE = Familiarity(
     usual=(0.2, -0.1),

@@ -13,8 +13,8 @@ from typing import Any
 from authorid.bundle.manifest import MANIFEST, NGRAMS, check_writable
 from authorid.errors import RunError
 from authorid.evaluation.plots import plot_history
-from authorid.training.checkpoint import write_atomically
-from authorid.training.model import Geometry
+from authorid.training.encoder.checkpoint import write_atomically
+from authorid.training.encoder.classifier import Geometry
 
 __all__ = ["check_place", "clear_place", "foreign", "hf_config", "versions", "write_run"]
 

@@ -7,9 +7,9 @@ import pytest
 from checkpoints import FAMILIES, HIDDEN, POSITIONS, tokenizer, vocabulary, write_checkpoint
 
 from authorid.training import BaseModelError, build_classifier, load_backbone
-from authorid.training.backbone import load_tokenizer
-from authorid.training.batches import inputs
-from authorid.training.model import Geometry, build_backbone, geometry_of
+from authorid.training.encoder.backbone import load_tokenizer
+from authorid.training.encoder.classifier import Geometry, build_backbone, geometry_of
+from authorid.training.encoder.examples import inputs
 
 pytestmark = pytest.mark.train
 
