@@ -11,13 +11,13 @@
 Importing this is cheap; TensorFlow and onnx are imported when a function needs them.
 """
 
-from authorid.export.calibrate import Calibration, calibrate, fit_temperature
-from authorid.export.emitter import Range, emit
-from authorid.export.pipeline import ExportOptions, ExportReport, export_run
-from authorid.export.reference import reference_graph
-from authorid.export.sharing import share_weights
+from authorid.export.encoder_weights import EncoderWeights, from_keras
+from authorid.export.exporter import ExportOptions, ExportReport, export_run
+from authorid.export.graph.builder import Range, emit
+from authorid.export.graph.sharing import share_weights
+from authorid.export.quantize.calibration import Calibration, calibrate, fit_temperature
+from authorid.export.sources.tf2onnx_reference import reference_graph
 from authorid.export.verify import Check
-from authorid.export.weights import EncoderWeights, from_keras
 
 __all__ = [
     "Calibration",

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.errors import ParityError
-from authorid.export.scoring import GraphRunner, Ids, batched, document_scores
+from authorid.export.graph.graph_runner import GraphRunner, Ids, batched, document_scores
 
 __all__ = [
     "ACCURACY_LOSS",

@@ -26,7 +26,7 @@ SHAPES = {
 
 def random_weights(name: str) -> EncoderWeights:
     """An encoder of that shape, made without Keras."""
-    from authorid.export.weights import Dense, EncoderWeights, Head, LayerWeights, Norm
+    from authorid.export.encoder_weights import Dense, EncoderWeights, Head, LayerWeights, Norm
     from authorid.training.encoder.funnel import first_halved
 
     family, layers, heads, width, inner, pooling, activation, funnel = SHAPES[name]

@@ -28,7 +28,7 @@ def run(tmp_path_factory):
 
 def test_peers_get_the_weights_of_a_run_without_its_funnel(part, run, tmp_path):
     from authorid.export import emit, from_keras
-    from authorid.export.scoring import GraphRunner
+    from authorid.export.graph.graph_runner import GraphRunner
 
     prepare = part("prepare")
     prepare.main(["--run", str(run.path), "--out", str(tmp_path / "ready")])

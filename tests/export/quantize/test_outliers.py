@@ -10,11 +10,13 @@ from encoders import random_weights, random_windows
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authorid.export import calibrate, emit, outliers
-from authorid.export.emitter import CPU, OPENVINO, Range, activation_scale, quantize_columns
-from authorid.export.outliers import smooth, split_outliers
-from authorid.export.scoring import GraphRunner
-from authorid.export.weights import Dense
+from authorid.export import emit
+from authorid.export.encoder_weights import Dense
+from authorid.export.graph.builder import CPU, OPENVINO, Range, activation_scale, quantize_columns
+from authorid.export.graph.graph_runner import GraphRunner
+from authorid.export.quantize import calibration as calibrate
+from authorid.export.quantize import outliers
+from authorid.export.quantize.outliers import smooth, split_outliers
 
 
 def channels(outlier: float):

@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from authorid.export.emitter import Range, activation_scale, quantize_columns
-from authorid.export.weights import Dense, Floats
+from authorid.export.encoder_weights import Dense, Floats
+from authorid.export.graph.builder import Range, activation_scale, quantize_columns
 
 __all__ = ["round_to_inputs"]
 

@@ -10,8 +10,10 @@ import pytest
 from encoders import AUTHORS, POSITIONS, SHAPES, random_windows
 
 from authorid.errors import ExportError
-from authorid.export import Range, calibrate, emit, emitter, from_keras, reference_graph
-from authorid.export.scoring import GraphRunner
+from authorid.export import Range, emit, from_keras, reference_graph
+from authorid.export.graph import builder as emitter
+from authorid.export.graph.graph_runner import GraphRunner
+from authorid.export.quantize import calibration as calibrate
 from authorid.training.runs import predict_windows
 
 pytestmark = pytest.mark.train

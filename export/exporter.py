@@ -15,12 +15,13 @@ import numpy.typing as npt
 from authorid.bundle.manifest import NGRAMS, Bundle, Decision, Golden, WindowSpec, check_target, write_bundle
 from authorid.encoder.windows import SPECIAL_TOKENS, Windower
 from authorid.errors import CorpusError, ExportError, require
-from authorid.export.calibrate import METHODS, Calibration, calibrations, fit_temperature, most_faithful
-from authorid.export.card import model_card
-from authorid.export.emitter import CPU, OPENVINO, emit
-from authorid.export.reference import reference_graph
-from authorid.export.scoring import GraphRunner, Ids, document_scores
-from authorid.export.sharing import share_weights
+from authorid.export.encoder_weights import EncoderWeights, from_keras
+from authorid.export.graph.builder import CPU, OPENVINO, emit
+from authorid.export.graph.graph_runner import GraphRunner, Ids, document_scores
+from authorid.export.graph.sharing import share_weights
+from authorid.export.modelcard import model_card
+from authorid.export.quantize.calibration import METHODS, Calibration, calibrations, fit_temperature, most_faithful
+from authorid.export.sources.tf2onnx_reference import reference_graph
 from authorid.export.verify import (
     EMITTED_TOLERANCE,
     REFERENCE_TOLERANCE,
@@ -30,7 +31,6 @@ from authorid.export.verify import (
     check_logits,
     require_all,
 )
-from authorid.export.weights import EncoderWeights, from_keras
 
 if TYPE_CHECKING:
     from authorid.training.corpus import Corpus, CorpusDocument

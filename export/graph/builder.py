@@ -15,7 +15,7 @@ parts.
 What one layer costs in nodes: see `layer_nodes`. Everything else is in `EMBEDDING_NODES` and `HEAD_NODES`.
 
 **INT8** means, for ``onnxruntime-cpu``: every matmul of the encoder is U8 x S8 -> float32 in one MatMulIntegerToFloat
-(bias inside), activations quantized with one static scale each (from `authorid.export.calibrate`), weights with one
+(bias inside), activations quantized with one static scale each (from `authorid.export.quantize.calibration`), weights with one
 scale a column (see `quantize_columns`); the token table is int8 with one scale a row. Norms, GELU, attention and the
 head stay float32.
 
@@ -27,7 +27,7 @@ float32 of it never leaves the core's L2.
 **OpenVINO** gets the same numbers in other words: attention as MatMul, Softmax, MatMul, and INT8 as MatMul of an
 activation that went through QuantizeLinear and DequantizeLinear and of dequantized weights, which OpenVINO computes in
 integers. Weights, scales and zero points are the same to the bit, so the two dialects can share one file
-(`authorid.export.sharing`); the strips are put together again by a Concat of constants, which OpenVINO does once, when
+(`authorid.export.graph.sharing`); the strips are put together again by a Concat of constants, which OpenVINO does once, when
 it loads the graph. The zero points of activations cost nothing, OpenVINO folds them into the bias; ranges symmetric
 around zero would waste nearly half of the steps behind GELU and double the error. Nothing is promised about batches:
 OpenVINO picks its kernels by shape, so the engine tries whether they change a bit before it hands over any.
@@ -46,7 +46,7 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.errors import ExportError, require
-from authorid.export.weights import Dense, EncoderWeights, Floats, GeluKind, Norm
+from authorid.export.encoder_weights import Dense, EncoderWeights, Floats, GeluKind, Norm
 
 __all__ = [
     "CPU",

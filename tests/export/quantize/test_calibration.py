@@ -11,7 +11,9 @@ import pytest
 from encoders import random_windows
 
 from authorid.errors import ParityError
-from authorid.export.calibrate import (
+from authorid.export.graph.builder import CPU, OPENVINO, Range, emit, sites
+from authorid.export.graph.graph_runner import BATCH_TOKENS, GraphRunner, batched, document_scores
+from authorid.export.quantize.calibration import (
     METHODS,
     _narrowed,
     _observe,
@@ -21,8 +23,6 @@ from authorid.export.calibrate import (
     fit_temperature,
     most_faithful,
 )
-from authorid.export.emitter import CPU, OPENVINO, Range, emit, sites
-from authorid.export.scoring import BATCH_TOKENS, GraphRunner, batched, document_scores
 from authorid.export.verify import Check, check_documents, check_invariance, check_logits, require_all
 from authorid.scoring.attribution import log_softmax
 
@@ -100,7 +100,7 @@ def test_the_method_that_changes_fewest_answers_is_taken_and_all_are_on_record(w
 
 @pytest.mark.train
 def test_a_calibration_is_as_good_as_the_worst_of_its_graphs(weights, monkeypatch):
-    module = import_module("authorid.export.calibrate")
+    module = import_module("authorid.export.quantize.calibration")
     chosen, windows = weights["bert-mean"], random_windows([20] * 40)
     first = calibrate(chosen, windows)
     second = replace(first, draw=1, ranges=dict(first.ranges))

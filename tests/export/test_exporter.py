@@ -15,8 +15,9 @@ from checkpoints import AUTHORS, FAMILIES, WORDS, write_checkpoint, write_corpus
 from authorid.bundle.manifest import Decision, load_bundle
 from authorid.encoder.engine import Engine, EngineOptions
 from authorid.errors import BundleCorruptError, CorpusError, ExportError, OutputError, ParityError
-from authorid.export import ExportOptions, export_run, pipeline
-from authorid.export.reference import reference_graph
+from authorid.export import ExportOptions, export_run
+from authorid.export import exporter as pipeline
+from authorid.export.sources.tf2onnx_reference import reference_graph
 
 pytestmark = pytest.mark.train
 
@@ -216,7 +217,7 @@ def test_float32_alone_needs_no_corpus(run, astray, tmp_path):
 
 def absurd(weights, windows, seed, methods):
     from authorid.export import Calibration, Range
-    from authorid.export.emitter import sites
+    from authorid.export.graph.builder import sites
 
     return [Calibration(weights, dict.fromkeys(sites(weights), Range(-1e6, 1e6)), windows=1, tokens=1, split=0)]
 

@@ -1,6 +1,6 @@
 """The trained numbers, lifted out of a Keras classifier into plain numpy.
 
-Everything downstream (`authorid.export.emitter`, calibration) works on `EncoderWeights` and never sees Keras.
+Everything downstream (`authorid.export.graph.builder`, calibration) works on `EncoderWeights` and never sees Keras.
 """
 
 from __future__ import annotations

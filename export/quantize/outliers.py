@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from authorid.export.emitter import Range, activation_scale, quantize_columns, strips
-from authorid.export.weights import Dense, EncoderWeights, Floats, LayerWeights
+from authorid.export.encoder_weights import Dense, EncoderWeights, Floats, LayerWeights
+from authorid.export.graph.builder import Range, activation_scale, quantize_columns, strips
 
 __all__ = ["Neurons", "by_strip", "divide_values", "smooth", "split_outliers"]
 

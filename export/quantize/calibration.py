@@ -9,11 +9,11 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from authorid.export.emitter import CPU, Dialect, Range, Ranges, activation_scale, emit, sites
-from authorid.export.outliers import by_strip, divide_values, smooth, split_outliers
-from authorid.export.rounding import round_to_inputs
-from authorid.export.scoring import GraphRunner, Ids, batched, document_scores
-from authorid.export.weights import Dense, EncoderWeights, Floats, LayerWeights
+from authorid.export.encoder_weights import Dense, EncoderWeights, Floats, LayerWeights
+from authorid.export.graph.builder import CPU, Dialect, Range, Ranges, activation_scale, emit, sites
+from authorid.export.graph.graph_runner import GraphRunner, Ids, batched, document_scores
+from authorid.export.quantize.gptq import round_to_inputs
+from authorid.export.quantize.outliers import by_strip, divide_values, smooth, split_outliers
 from authorid.scoring.attribution import log_softmax
 
 __all__ = ["METHODS", "Calibration", "Method", "calibrate", "calibrations", "fit_temperature", "most_faithful"]
