@@ -316,9 +316,8 @@ def _bundle(
     """A bundle at `place` of `out`: emitted graphs, INT8 calibrated on `texts`, no n-grams."""
     from authorid.bundle.manifest import Bundle, Decision, Golden, WindowSpec, write_bundle
     from authorid.encoder.windows import Windower
-    from authorid.export import emit, from_keras, share_weights
+    from authorid.export import calibrate, emit, from_keras, share_weights
     from authorid.export.graph.graph_runner import GraphRunner
-    from authorid.export.quantize import calibration as calibrate
 
     weights = from_keras(model)
     windower = Windower.from_file(out / "hf" / "tokenizer.json", window)

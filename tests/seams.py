@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 from authorid.inputs.documents import Found
-from authorid.outputs import durable, reserve
+from authorid.outputs import atomic, reserve
 from authorid.outputs import journal as journals
 from authorid.scoring.attribution import Attribution
 
@@ -60,7 +60,7 @@ def killed(out: Path, versions: list[int], seam: int, log: Path, *, resume: bool
                 os.kill(os.getpid(), signal.SIGKILL)
 
         def deadly(name: str) -> None:
-            work = getattr(durable, name)
+            work = getattr(atomic, name)
 
             def call(*arguments: object) -> object:
                 die()
@@ -71,7 +71,7 @@ def killed(out: Path, versions: list[int], seam: int, log: Path, *, resume: bool
                 die()
                 return result
 
-            setattr(durable, name, call)
+            setattr(atomic, name, call)
 
         for name in SEAMS:
             deadly(name)

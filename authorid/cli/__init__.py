@@ -1,1 +1,1 @@
-"""authorid/cli"""
+"""The command line: one file a command, shared options, what the terminal shows."""

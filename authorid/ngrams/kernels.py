@@ -1,4 +1,4 @@
-"""Inner loops of the n-gram expert in C (`_native.c`), where this package was built with a compiler at hand.
+"""Inner loops of the n-gram expert in C (`_kernels.c`), where this package was built with a compiler at hand.
 
 Whoever has such a loop has it in numpy too, with answers that are the same to the bit, and takes that one where
 `module` is None: at about half the speed, and other threads wait for much of it.

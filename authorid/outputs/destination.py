@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, Protocol
 
 from authorid.errors import OutputError, reason
 from authorid.inputs.documents import Found
-from authorid.outputs import durable
+from authorid.outputs import atomic
 from authorid.outputs.formats import FORMATS, Format
 from authorid.outputs.journal import Journal, announce, entries, header, is_begun
 from authorid.outputs.lock import exclusive
@@ -133,8 +133,8 @@ def reserve(out: str | None, *, resume: bool = False, force: bool = False) -> It
                 place.resuming = resume and is_begun(journal)
                 place.complete = resume and not force and not journal.exists() and place.target.exists()
                 if place.complete:
-                    durable.remove(place.beside(".journal.next"))
-                    durable.remove(place.beside(".journal.merged"))
+                    atomic.remove(place.beside(".journal.next"))
+                    atomic.remove(place.beside(".journal.merged"))
                 elif place.target.exists() and not journal.exists():
                     announce(journal)
         yield place
@@ -156,7 +156,7 @@ def open_writer(out: str, form: str, *, top: int = 5) -> Iterator[Callable[[Attr
         written = FORMATS[form]
         partial = place.beside(".partial")
         with _refusing(out):
-            stream = os.fdopen(durable.create(partial, place.mode), "wb")
+            stream = os.fdopen(atomic.create(partial, place.mode), "wb")
 
         def put(row: Attribution) -> None:
             try:
@@ -173,7 +173,7 @@ def open_writer(out: str, form: str, *, top: int = 5) -> Iterator[Callable[[Attr
                     _publish(stream, partial, place.target)
         except BaseException:
             with contextlib.suppress(OSError):
-                durable.remove(partial)
+                atomic.remove(partial)
             raise
 
 
@@ -233,8 +233,8 @@ def _publish(stream: BinaryIO, partial: Path, target: Path) -> None:
     stream.flush()
     with contextlib.suppress(OSError):  # whom the old file was hidden from, the new one is too
         os.fchmod(stream.fileno(), stat.S_IMODE(target.stat().st_mode))
-    durable.sync(stream.fileno())
-    durable.publish(partial, target)
+    atomic.sync(stream.fileno())
+    atomic.publish(partial, target)
 
 
 @contextmanager
@@ -312,7 +312,7 @@ class _File:
         try:
             if not place.resuming:
                 self._promote()
-            self._stream = os.fdopen(durable.create(self._partial, place.mode), "wb")
+            self._stream = os.fdopen(atomic.create(self._partial, place.mode), "wb")
         except BaseException:
             self._journal.close()
             raise
@@ -328,7 +328,7 @@ class _File:
         # The last run was resumed itself and stopped before it had passed the old journal's end.
         if header(self._next) == settings:
             merge(self._next, self._path, self._merged)
-            durable.publish(self._merged, self._path)
+            atomic.publish(self._merged, self._path)
 
     def recall(self, found: Found) -> Attribution | None:
         known = None if self.earlier is None else self.earlier.recall(found)
@@ -350,7 +350,7 @@ class _File:
     def _promote(self) -> None:
         """The new journal holds all that the old one did, and takes its place."""
         self._journal.sync()
-        durable.publish(self._next, self._path)
+        atomic.publish(self._next, self._path)
         self._promoted = True
 
     def finish(self) -> None:
@@ -361,7 +361,7 @@ class _File:
             _publish(self._stream, self._partial, self._target)
             # A power cut may bring the journals back; then the run is resumed to the same end, or forced.
             for journal in (self._path, self._next, self._merged):
-                durable.remove(journal)
+                atomic.remove(journal)
             self._finished = True
 
     def close(self) -> None:
@@ -376,7 +376,7 @@ class _File:
         with contextlib.suppress(OSError):
             self._stream.close()
         with contextlib.suppress(OSError):
-            durable.remove(self._partial)
+            atomic.remove(self._partial)
 
     @property
     def saved(self) -> str:

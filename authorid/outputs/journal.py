@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from authorid.inputs.documents import Found
-from authorid.outputs import durable
+from authorid.outputs import atomic
 
 __all__ = ["FORMAT", "Entry", "Journal", "announce", "entries", "header", "is_begun"]
 
@@ -90,8 +90,8 @@ def _payloads(stream: BinaryIO) -> Iterator[bytes]:
 
 def announce(path: Path) -> None:
     """Put an empty journal at `path`, for a run that has still to begin. Raises `OSError`."""
-    os.close(durable.create(path))
-    durable.sync_directory(path.parent)
+    os.close(atomic.create(path))
+    atomic.sync_directory(path.parent)
 
 
 def is_begun(path: Path) -> bool:
@@ -132,7 +132,7 @@ class Journal:
     A row has left the process a moment after `append` (a kill loses no more) and is on the disk about a second later
     (a power cut loses no more), whether or not others follow. What is lost is scored again. `rows` counts those that
     have left the process; once the disk has failed to take them, those that are on it. `mode` is the file's (see
-    `durable.create`).
+    `atomic.create`).
     """
 
     def __init__(self, path: Path, settings: dict[str, Any], mode: int = 0o666) -> None:
@@ -147,7 +147,7 @@ class Journal:
         self._turn = threading.RLock()
         self._closing = threading.Event()
         self._lulls = threading.Thread(target=self._keep_time, name="authorid-journal", daemon=True)
-        self._descriptor = durable.create(path, mode)
+        self._descriptor = atomic.create(path, mode)
         try:
             self._write(_line(f"{json.dumps({'journal': FORMAT, 'settings': settings})}\n".encode("ascii")))
             self.sync()
@@ -182,7 +182,7 @@ class Journal:
                 return
             started = time.monotonic()
             try:
-                durable.sync(self._descriptor)
+                atomic.sync(self._descriptor)
             except OSError as error:
                 # The system may have dropped what it had taken, and would not say so twice.
                 self._failure, self.rows = error, self._synced_rows
@@ -199,7 +199,7 @@ class Journal:
 
     def _write(self, data: bytes) -> None:
         self._synced = False
-        durable.write_all(self._descriptor, data)
+        atomic.write_all(self._descriptor, data)
 
     def _on_time(self) -> None:
         if time.monotonic() >= self._sync_at:

@@ -1,1 +1,1 @@
-"""export/graph"""
+"""From weights to ONNX graphs."""

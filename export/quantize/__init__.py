@@ -1,1 +1,1 @@
-"""export/quantize"""
+"""INT8: calibration ranges, outliers, GPTQ."""

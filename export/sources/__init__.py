@@ -1,1 +1,1 @@
-"""export/sources"""
+"""Models that can be exported, one file a source."""

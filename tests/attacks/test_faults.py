@@ -19,7 +19,7 @@ from tiny import AUTHORS, prose
 from authorid import EngineOptions, Scorer
 from authorid.inputs import documents
 from authorid.inputs.documents import Found, ReadOptions, read
-from authorid.outputs import durable
+from authorid.outputs import atomic
 from authorid.outputs import journal as journals
 
 
@@ -69,7 +69,7 @@ def test_a_disk_that_fails_is_a_clear_error_and_the_run_can_be_resumed(
     monkeypatch.setattr(journals, "_SYNC_SECONDS", 0.0)
     monkeypatch.setattr(journals, "_SYNC_SHARE", 1e9)
     with monkeypatch.context() as patch:
-        patch.setattr(durable, seam, after(calls, error)(getattr(durable, seam)))
+        patch.setattr(atomic, seam, after(calls, error)(getattr(atomic, seam)))
         code, _, message = score(corpus, "--out", tmp_path / "out.csv", "-q")
     if (seam, calls) in (("create", 3), ("publish", 3)):
         assert code == 0  # the run has no third file to make
@@ -95,7 +95,7 @@ def test_a_disk_that_takes_half_a_line_loses_only_that_line(tmp_path, score, cor
 
     os_write = os.write
     with monkeypatch.context() as patch:
-        patch.setattr(durable.os, "write", short)
+        patch.setattr(atomic.os, "write", short)
         code, _, message = score(corpus, "--out", tmp_path / "out.csv", "-q")
     assert code == 1
     assert "no space left on device" in message
@@ -110,7 +110,7 @@ def test_rows_that_the_disk_did_not_take_at_the_last_are_not_called_safe(tmp_pat
     (corpus / "09.txt").write_bytes(b"\0\0")
     monkeypatch.setattr(journals, "_FLUSH_SECONDS", 3600.0)
     with monkeypatch.context() as patch:
-        patch.setattr(durable, "write_all", after(1, errno.ENOSPC)(durable.write_all))
+        patch.setattr(atomic, "write_all", after(1, errno.ENOSPC)(atomic.write_all))
         code, _, message = score(corpus, "--out", tmp_path / "out.csv", "-q", "--fail-fast")
     assert code == 1
     assert "; 0 rows are safe; what came after could not be written: no space left on device. To go on:" in message
@@ -165,7 +165,7 @@ def test_standard_output_that_is_full(bundle, corpus, tmp_path):
 
 def test_an_output_directory_that_becomes_unwritable(score, corpus, tmp_path, whole, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(durable, "publish", after(1, errno.EACCES)(durable.publish))
+        patch.setattr(atomic, "publish", after(1, errno.EACCES)(atomic.publish))
         code, _, message = score(corpus, "--out", tmp_path / "out.csv", "-q")
     assert code == 1
     assert "permission denied. 30 rows are safe" in message
@@ -406,6 +406,6 @@ def test_a_missing_execution_provider_is_a_clear_error(score, corpus, tmp_path, 
 
 def test_an_output_that_fails_stops_the_threads(bundle, corpus, tmp_path, score, monkeypatch):
     before = threading.active_count()
-    monkeypatch.setattr(durable, "write_all", after(1, errno.EIO)(durable.write_all))
+    monkeypatch.setattr(atomic, "write_all", after(1, errno.EIO)(atomic.write_all))
     assert score(corpus, "--out", tmp_path / "out.csv", "-q")[0] == 1
     assert threading.active_count() == before

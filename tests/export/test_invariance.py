@@ -14,9 +14,8 @@ pytestmark = pytest.mark.train
 @pytest.fixture(scope="module")
 def runners(weights):
     """(name, precision) -> the graph on one thread and on two."""
-    from authorid.export import emit
+    from authorid.export import calibrate, emit
     from authorid.export.graph.graph_runner import GraphRunner
-    from authorid.export.quantize import calibration as calibrate
 
     rng = np.random.default_rng(0)
     windows = [rng.integers(0, VOCABULARY, 30, dtype=np.int32) for _ in range(20)]
@@ -48,9 +47,8 @@ def test_a_window_scores_the_same_in_any_company(name, precision, runners, lengt
 @pytest.fixture(scope="module")
 def realistic():
     """An encoder as wide as MiniLM, with two layers: what tiny widths do not reach in the kernels."""
-    from authorid.export import emit, from_keras
+    from authorid.export import calibrate, emit, from_keras
     from authorid.export.graph.graph_runner import GraphRunner
-    from authorid.export.quantize import calibration as calibrate
     from authorid.training.encoder.classifier import Geometry, build_classifier
 
     weights = from_keras(build_classifier(Geometry("bert", 500, 2, 12, 384, 1536, 512, 2), 50))

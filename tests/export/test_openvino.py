@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 from encoders import SHAPES, random_weights, random_windows
 
-from authorid.export import emit, share_weights
+from authorid.export import calibrate, emit, share_weights
 from authorid.export.graph.builder import CPU, METADATA_DIALECT, OPENVINO
 from authorid.export.graph.graph_runner import GraphRunner
 from authorid.export.graph.sharing import METADATA_WEIGHTS
-from authorid.export.quantize import calibration as calibrate
 
 onnx = pytest.importorskip("onnx", reason="not installed: onnx")
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from authorid.errors import OutputError
 from authorid.inputs.documents import Found
-from authorid.outputs import FORMATS, durable, format_for, open_writer, reserve
+from authorid.outputs import FORMATS, atomic, format_for, open_writer, reserve
 from authorid.outputs import journal as journals
 from authorid.outputs.escaping import cell, exact, visible
 from authorid.outputs.formats import COLUMNS
@@ -241,9 +241,9 @@ def wait_until(met):
 
 def test_rows_do_not_wait_for_the_next_one(tmp_path, monkeypatch):
     synced = []
-    sync = durable.sync
+    sync = atomic.sync
     monkeypatch.setattr(journals, "_SYNC_SECONDS", 0.2)
-    monkeypatch.setattr(durable, "sync", lambda file: (sync(file), synced.append(os.fstat(file).st_size)))
+    monkeypatch.setattr(atomic, "sync", lambda file: (sync(file), synced.append(os.fstat(file).st_size)))
     journal = Journal(tmp_path / "j", {})
     for number in range(3):
         journal.append(0, str(number), line(str(number)))
@@ -275,7 +275,7 @@ def test_a_disk_that_fails_between_two_rows_is_known_at_the_next_and_nothing_fol
     journal.append(0, "a", line("a"))
     journal.sync()
     with monkeypatch.context() as patch:
-        patch.setattr(durable, seam, fail)
+        patch.setattr(atomic, seam, fail)
         with journal._turn:  # so that it is not `append` that fails
             journal._waiting.append((0, "b", line("b")))
         assert failed.wait(20)
@@ -298,7 +298,7 @@ def test_rows_that_could_not_be_synced_do_not_count(tmp_path, monkeypatch):
     journal.sync()
     journal.append(0, "b", line("b"))
     with monkeypatch.context() as patch:
-        patch.setattr(durable, "sync", fail)
+        patch.setattr(atomic, "sync", fail)
         with pytest.raises(OSError, match="Input/output error"):
             journal.sync()
     with pytest.raises(OSError, match="Input/output error"):  # the system says so once; we remember
@@ -662,7 +662,7 @@ def test_a_disk_that_does_not_take_rows_without_a_run_is_a_clear_error(tmp_path,
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(durable, seam, full)
+    monkeypatch.setattr(atomic, seam, full)
     refused = pytest.raises(OutputError, match=r"out\.csv: cannot write there: no space left on device")
     with refused, open_writer(str(tmp_path / "out.csv"), "csv") as put:
         put(ROWS_OF_A_RUN[0])

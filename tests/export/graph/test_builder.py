@@ -10,10 +10,9 @@ import pytest
 from encoders import AUTHORS, POSITIONS, SHAPES, random_windows
 
 from authorid.errors import ExportError
-from authorid.export import Range, emit, from_keras, reference_graph
-from authorid.export.graph import builder as emitter
+from authorid.export import Range, calibrate, emit, from_keras, reference_graph
+from authorid.export.graph import builder
 from authorid.export.graph.graph_runner import GraphRunner
-from authorid.export.quantize import calibration as calibrate
 from authorid.training.runs import predict_windows
 
 pytestmark = pytest.mark.train
@@ -32,12 +31,12 @@ def nodes(graph):
     return Counter(node.op_type for node in onnx.load_from_string(graph).graph.node)
 
 
-def expected_nodes(weights, precision, dialect=emitter.CPU):
+def expected_nodes(weights, precision, dialect=builder.CPU):
     head = weights.head
-    total = Counter(emitter.EMBEDDING_NODES[dialect, precision])
+    total = Counter(builder.EMBEDDING_NODES[dialect, precision])
     for layer in weights.layers:
-        total += Counter(emitter.layer_nodes(dialect, precision, len(layer.ffn_inner.bias)))
-    total += Counter(emitter.HEAD_NODES[head.pooling])
+        total += Counter(builder.layer_nodes(dialect, precision, len(layer.ffn_inner.bias)))
+    total += Counter(builder.HEAD_NODES[head.pooling])
     if head.pooling == "first":
         total["Gather"] += 2 if precision == "int8" else 1
     # Of a last layer that computes two tokens nothing is left to leave out.
@@ -49,7 +48,7 @@ def expected_nodes(weights, precision, dialect=emitter.CPU):
 
 
 @each
-@pytest.mark.parametrize("dialect", [emitter.CPU, emitter.OPENVINO])
+@pytest.mark.parametrize("dialect", [builder.CPU, builder.OPENVINO])
 def test_emitted_float32_equals_keras(name, dialect, models, weights):
     windows = random_windows(LENGTHS)
     actual = GraphRunner(emit(weights[name], dialect=dialect)).logits(windows)
@@ -97,13 +96,13 @@ def test_int8_stays_close_to_float32(name, weights):
 
 
 @each
-@pytest.mark.parametrize("dialect", [emitter.CPU, emitter.OPENVINO])
+@pytest.mark.parametrize("dialect", [builder.CPU, builder.OPENVINO])
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_graph_has_exactly_the_documented_nodes(name, precision, dialect, weights):
     import onnx
 
     chosen = weights[name]
-    ranges = dict.fromkeys(emitter.sites(chosen), Range(-1.0, 1.0))
+    ranges = dict.fromkeys(builder.sites(chosen), Range(-1.0, 1.0))
     graph = emit(chosen, precision, ranges, dialect=dialect)
     assert nodes(graph) == expected_nodes(chosen, precision, dialect)
     smoothed = replace(ranges["layer_0/input"], divisor=np.full(chosen.width, 2, np.float32))
@@ -111,7 +110,7 @@ def test_graph_has_exactly_the_documented_nodes(name, precision, dialect, weight
     assert more - nodes(graph) == (Counter(Mul=1) if precision == "int8" else Counter())
     model = onnx.load_from_string(graph)
     onnx.checker.check_model(model)
-    assert {item.key: item.value for item in model.metadata_props}[emitter.METADATA_DIALECT] == dialect
+    assert {item.key: item.value for item in model.metadata_props}[builder.METADATA_DIALECT] == dialect
     assert [(item.name, item.type.tensor_type.elem_type) for item in model.graph.input] == [
         ("input_ids", onnx.TensorProto.INT32)
     ]
@@ -127,7 +126,7 @@ def test_onnxruntime_does_not_refuse_into_slow_ops(precision, disabled, weights,
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
     options.log_severity_level = 3
-    graph = emit(chosen, precision, dict.fromkeys(emitter.sites(chosen), Range(-1.0, 1.0)))
+    graph = emit(chosen, precision, dict.fromkeys(builder.sites(chosen), Range(-1.0, 1.0)))
     onnxruntime.InferenceSession(
         graph, options, providers=["CPUExecutionProvider"], disabled_optimizers=disabled or None
     )
@@ -139,7 +138,7 @@ def test_onnxruntime_does_not_refuse_into_slow_ops(precision, disabled, weights,
 
 
 def test_emission_is_reproducible(weights):
-    ranges = dict.fromkeys(emitter.sites(weights["bert-mean"]), Range(-1.0, 1.0))
+    ranges = dict.fromkeys(builder.sites(weights["bert-mean"]), Range(-1.0, 1.0))
     assert emit(weights["bert-mean"], "int8", ranges) == emit(weights["bert-mean"], "int8", ranges)
 
 
@@ -147,7 +146,7 @@ def test_int8_file_takes_a_byte_a_parameter(models):
     from authorid.training.encoder.classifier import Geometry, build_classifier
 
     wide = from_keras(build_classifier(Geometry("bert", 5000, 2, 4, 128, 512, 64, 2), AUTHORS))
-    graph = emit(wide, "int8", dict.fromkeys(emitter.sites(wide), Range(-1.0, 1.0)))
+    graph = emit(wide, "int8", dict.fromkeys(builder.sites(wide), Range(-1.0, 1.0)))
     assert len(graph) < 1.12 * wide.parameters
 
 
@@ -155,11 +154,11 @@ def test_int8_wants_a_range_for_every_matmul(weights):
     chosen = weights["bert-mean"]
     with pytest.raises(ExportError, match="layer_0/input"):
         emit(chosen, "int8")
-    broken = dict.fromkeys(emitter.sites(chosen), Range(-1.0, 1.0)) | {"layer_1/ffn_inner": Range(float("nan"), 1.0)}
+    broken = dict.fromkeys(builder.sites(chosen), Range(-1.0, 1.0)) | {"layer_1/ffn_inner": Range(float("nan"), 1.0)}
     with pytest.raises(ExportError, match="layer_1/ffn_inner"):
         emit(chosen, "int8", broken)
     with pytest.raises(ExportError, match="float32"):
-        emit(chosen, "int8", dict.fromkeys(emitter.sites(chosen), Range(-1.0, 1.0)), observe=True)
+        emit(chosen, "int8", dict.fromkeys(builder.sites(chosen), Range(-1.0, 1.0)), observe=True)
 
 
 @pytest.mark.parametrize("rows", [384, 35, 1])
@@ -167,7 +166,7 @@ def test_quantized_weights_cannot_saturate_sixteen_bits(rows):
     rng = np.random.default_rng(0)
     kernel = rng.standard_t(3, size=(rows, 50)).astype(np.float32)
     kernel[:, 7] = 0
-    quantized, scales = emitter.quantize_columns(kernel)
+    quantized, scales = builder.quantize_columns(kernel)
     wide = np.pad(quantized.astype(int), ((0, rows % 2), (0, 0)))
     for sign in (1, -1):  # the worst input meets weights of one sign with 255, the others with 0
         assert (255 * np.maximum(sign * wide, 0)).reshape(-1, 2, 50).sum(axis=1).max() <= np.iinfo(np.int16).max
@@ -178,7 +177,7 @@ def test_quantized_weights_cannot_saturate_sixteen_bits(rows):
 
 @pytest.mark.parametrize("low, high", [(-1.0, 3.0), (0.5, 2.0), (-4.0, -1.0), (0.0, 0.0)])
 def test_activation_scale_holds_zero_exactly(low, high):
-    scale, zero = emitter.activation_scale(low, high)
+    scale, zero = builder.activation_scale(low, high)
     assert scale > 0 and 0 <= int(zero) <= 255
     assert (0 - int(zero)) * scale <= min(low, 0) + scale and (255 - int(zero)) * scale >= max(high, 0) - scale
 

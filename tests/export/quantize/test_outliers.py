@@ -10,11 +10,10 @@ from encoders import random_weights, random_windows
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authorid.export import emit
+from authorid.export import calibrate, emit
 from authorid.export.encoder_weights import Dense
 from authorid.export.graph.builder import CPU, OPENVINO, Range, activation_scale, quantize_columns
 from authorid.export.graph.graph_runner import GraphRunner
-from authorid.export.quantize import calibration as calibrate
 from authorid.export.quantize import outliers
 from authorid.export.quantize.outliers import smooth, split_outliers
 
