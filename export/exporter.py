@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from authorid.bundle.manifest import NGRAMS, Bundle, Decision, Golden, WindowSpec, check_target, write_bundle
+from authorid.bundle.decision import Decision
+from authorid.bundle.manifest import NGRAMS, Bundle, Golden, WindowSpec, check_target, write_bundle
 from authorid.encoder.windows import SPECIAL_TOKENS, Windower
 from authorid.errors import CorpusError, ExportError, require
 from authorid.export.encoder_weights import EncoderWeights, from_keras
@@ -448,5 +449,5 @@ def _provenance(
         "seeds": {"training": record.get("seed"), "export": options.seed},
         "versions": {"training": dict(record.get("versions", {})), "export": versions},
         "calibration": calibration.to_json() if calibration else None,
-        **({"experts": {k: v for k, v in record["experts"].items() if k != "decision"}} if "experts" in record else {}),
+        **({"fusion": {k: v for k, v in record["fusion"].items() if k != "decision"}} if "fusion" in record else {}),
     }

@@ -15,7 +15,7 @@ import signal
 import sys
 from pathlib import Path
 
-from authorid.inputs.documents import Found
+from authorid.inputs.documents import DiscoveredFile, DocumentRef
 from authorid.outputs import atomic, reserve
 from authorid.outputs import journal as journals
 from authorid.scoring.attribution import Attribution
@@ -28,7 +28,7 @@ def row(number: int, version: int) -> Attribution:
     """The row of one document; its digest changes with its `version`."""
     probability = 0.5 + number / 100 + version / 1000
     ranking = (("Ada", probability), ("Ben", 1 - probability))
-    return Attribution(0, f"d/{number}", "scored", ranking, 1, 9, "utf-8", f"{version:064}")
+    return Attribution(DocumentRef(f"d/{number}"), "scored", ranking, 1, 9, "utf-8", f"{version:064}")
 
 
 def attempt(out: Path, versions: list[int], *, resume: bool, force: bool = False) -> None:
@@ -41,7 +41,7 @@ def attempt(out: Path, versions: list[int], *, resume: bool, force: bool = False
         ) as output,
     ):
         for number, version in enumerate(versions):
-            known = output.recall(Found(f"d/{number}", None, 0, str(number)))
+            known = output.recall(DiscoveredFile(f"d/{number}", None, 0, str(number)))
             output.write(known or row(number, version))
         output.finish()
 

@@ -10,7 +10,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-from authorid.bundle.manifest import Bundle, Decision, Golden, WindowSpec, write_bundle
+from authorid.bundle.decision import Decision
+from authorid.bundle.manifest import Bundle, Golden, WindowSpec, write_bundle
 
 AUTHORS = ("Ada", "Ben", "Cyd")
 WORDS = {

@@ -9,28 +9,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from authorid.bundle.decision import Decision
 from authorid.bundle.onnx_scan import check_graph
 from authorid.encoder.windows import Windower
 from authorid.errors import BundleCorruptError, BundleLacksError, BundleNotFoundError, OutputError, reason
-from authorid.ngrams.model import NgramExpert
+from authorid.ngrams.model import NgramModel
 
 __all__ = [
     "FORMAT",
     "MANIFEST",
     "NGRAMS",
     "Bundle",
-    "Decision",
     "Golden",
     "Precision",
     "Provider",
@@ -42,7 +40,7 @@ __all__ = [
     "write_bundle",
 ]
 
-FORMAT = 3
+FORMAT = 4
 """The version of the layout that this release reads and writes."""
 
 MANIFEST = "authorid.json"
@@ -68,119 +66,6 @@ class WindowSpec:
     length: int
     stride: int
     truncate: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Familiarity:
-    """How much a text looks as if one of the known authors wrote it, between 0 and 1.
-
-    It is the logistic function of ::
-
-        standing * (m - usual) / deviation + spread * log(d) - offset
-
-    with m the part that n-grams which many authors share have in the score of the author whose n-gram score is highest,
-    those of each view times `counted` [views]; `usual` and `deviation` [authors] mean and standard deviation of m for
-    the author's own documents when they are left out; d the standard deviation over the authors of the part that all
-    n-grams of the `plain` views have in the scores.
-    """
-
-    usual: tuple[float, ...]
-    deviation: tuple[float, ...]
-    counted: tuple[float, ...]
-    plain: tuple[int, ...]
-    standing: float
-    spread: float
-    offset: float
-
-    def __post_init__(self) -> None:
-        """Check the ranges; raises `ValueError`."""
-        numbers = (*self.usual, *self.deviation, *self.counted, self.standing, self.spread, self.offset)
-        if not all(math.isfinite(number) for number in numbers) or not all(number > 0 for number in self.deviation):
-            raise ValueError("familiarity: a number that is not finite, or a deviation that is not positive")
-        if len(self.usual) != len(self.deviation) or min(self.plain, default=-1) < 0:
-            raise ValueError("familiarity: parts that do not fit together")
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> Familiarity:
-        """Rebuild from `asdict`; raises `TypeError` and `ValueError`."""
-        lists = {name: tuple(float(number) for number in record[name]) for name in ("usual", "deviation", "counted")}
-        plain = tuple(int(view) for view in record["plain"])
-        rest = {name: float(value) for name, value in record.items() if name not in (*lists, "plain")}
-        parts: dict[str, Any] = {**lists, **rest, "plain": plain}
-        return cls(**parts)
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """How the experts become one answer.
-
-    `rule` ``mean-log-softmax``, the encoder alone: the log-probabilities of a document's windows are averaged, divided
-    by `temperature` and normalised. `rule` ``experts``::
-
-        softmax((ngram_weight * n / (n + half_length) * z + encoder_weight * that mean) / temperature)
-
-    with z the n-gram scores, less their mean and divided by their standard deviation (or `least_spread`, if that is
-    more) to the power `spread`: what stands out among the authors counts, not what is high for all; and n the bytes of
-    the document, so that short texts get flat answers. Where the encoder was not asked, the n-grams answer alone,
-    without the temperature, which is that of both together; with effort ``auto`` they do so from the probability `sure`
-    on.
-
-    Below `unknown_threshold` the answer is "unknown". The *familiarity* of a text, by `Familiarity` or, where that is
-    None, the standard deviation of its n-gram scores, says whether the author is among the known ones: below
-    `least_familiar` the answer is "unknown" too. `strangers` are pairs (share, familiarity): with that as the least,
-    that share of unknown authors' documents is still attributed.
-    """
-
-    rule: str = "mean-log-softmax"
-    temperature: float = 1.0
-    unknown_threshold: float = 0.0
-    ngram_weight: float = 0.0
-    encoder_weight: float = 1.0
-    half_length: float = 0.0
-    spread: float = 0.0
-    least_spread: float = 1e-6
-    sure: float = 1.0
-    least_familiar: float = 0.0
-    strangers: tuple[tuple[float, float], ...] = ()
-    familiarity: Familiarity | None = None
-
-    def __post_init__(self) -> None:
-        """Check the ranges; raises `ValueError`."""
-        numbers = [self.temperature, self.ngram_weight, self.encoder_weight, self.half_length, self.spread, self.sure]
-        numbers += [self.least_spread, self.least_familiar, *(number for pair in self.strangers for number in pair)]
-        numbers.append(self.unknown_threshold)
-        if self.rule not in ("mean-log-softmax", "experts"):
-            raise ValueError(f"unknown decision rule {self.rule!r}")
-        if not self.temperature > 0 or not all(0 <= number < float("inf") for number in numbers):
-            raise ValueError("a temperature, weight or length that is out of range")
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> Decision:
-        """Rebuild from `asdict`; raises `TypeError` and `ValueError`."""
-        pairs = tuple((float(share), float(threshold)) for share, threshold in record.get("strangers", ()))
-        familiarity = record.get("familiarity")
-        familiar = None if familiarity is None else Familiarity.from_json(familiarity)
-        # JSON's whole numbers have no end; what no float can hold is refused here, not met in every document.
-        others: dict[str, Any] = {
-            name: value if name == "rule" else float(value) for name, value in record.items() if name not in _PARTS
-        }
-        return cls(**others, strangers=pairs, familiarity=familiar)
-
-    def with_false_attribution(self, share: float) -> Decision:
-        """The same, so strict that at most `share` of unknown authors' documents is attributed.
-
-        Between the shares that were measured the stricter one counts. Raises `ValueError` when none were measured.
-        """
-        if not self.strangers:
-            raise ValueError("this model was not measured on unknown authors")
-        if share >= 1:
-            return replace(self, least_familiar=0.0)
-        allowed = [familiarity for known, familiarity in self.strangers if known <= share]
-        return replace(self, least_familiar=min(allowed) if allowed else sys.float_info.max)
-
-
-_PARTS = ("strangers", "familiarity")
-"""What a decision's record holds beside its rule and numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,20 +128,22 @@ class Bundle:
         """Digest of that graph; it covers weights in another file, because the graph has their digest inside."""
         return self.files[self.graphs[graph_key(precision, provider)]]
 
-    def expert(self) -> NgramExpert | None:
+    def expert(self) -> NgramModel | None:
         """The n-gram expert, when there is one; raises `BundleCorruptError`."""
         if self.ngrams is None:
             return None
-        expert = NgramExpert.load(self.path / self.ngrams)
+        expert = NgramModel.load(self.path / self.ngrams)
         if len(expert.bias) != len(self.authors):
             raise BundleCorruptError(
                 f"{self.path / self.ngrams}: made for {len(expert.bias)} authors, not for {len(self.authors)}"
             )
-        familiar, views = self.decision.familiarity, len(expert.reader.views)
+        familiar, views = self.decision.known_author_rule, len(expert.reader.views)
         if familiar is not None and (
-            len(familiar.usual) != len(self.authors) or len(familiar.counted) != views or max(familiar.plain) >= views
+            len(familiar.mean) != len(self.authors)
+            or len(familiar.view_weights) != views
+            or max(familiar.plain_views) >= views
         ):
-            raise BundleCorruptError(f"{self.path / MANIFEST}: the familiarity is not that of {self.ngrams}")
+            raise BundleCorruptError(f"{self.path / MANIFEST}: the known-author rule is not that of {self.ngrams}")
         return expert
 
     def windower(self) -> Windower:
@@ -343,7 +230,7 @@ def _parse(root: Path, record: dict[str, Any]) -> Bundle:
     whole = isinstance(window.length, int) and isinstance(window.stride, int)
     if not parts or not whole or not 0 < window.stride <= window.length - 2:
         raise BundleCorruptError(f"{root / MANIFEST}: neither graphs nor n-grams, or a window out of range")
-    if (decision.rule == "experts") != (ngrams is not None):
+    if (decision.rule == "fusion") != (ngrams is not None):
         raise BundleCorruptError(f"{root / MANIFEST}: the decision rule does not fit the experts of this bundle")
     return Bundle(
         path=root,

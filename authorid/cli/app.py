@@ -26,7 +26,7 @@ import click
 if TYPE_CHECKING:
     from authorid.cli.console import Screen
     from authorid.cli.interrupts import Interrupts
-    from authorid.outputs import Place
+    from authorid.outputs import Destination
     from authorid.outputs.resume import Earlier
     from authorid.scoring.attribution import Attribution
     from authorid.scoring.cascade import Effort
@@ -392,7 +392,7 @@ def _tell_resumed(screen: Screen, earlier: Earlier, *, complete: bool) -> None:
     screen.say(message if complete else f"{message} so far")
 
 
-def _how_to_resume(place: Place) -> str:
+def _how_to_resume(place: Destination) -> str:
     if place.target is None:
         return ""
     arguments = sys.argv[1:]

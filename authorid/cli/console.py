@@ -27,7 +27,7 @@ from authorid.outputs.escaping import visible
 from authorid.scoring.attribution import Attribution
 
 if TYPE_CHECKING:
-    from authorid.evaluation.evaluation_report import Findings
+    from authorid.evaluation.evaluation_report import EvaluationReport
     from authorid.evaluation.metrics import Metrics
     from authorid.training import Progress as TrainingStep
 
@@ -177,7 +177,7 @@ class Screen:
             [(row.author, f"{row.precision:.3f}", f"{row.recall:.3f}", f"{row.f1:.3f}", row.support) for row in worst],
         )
 
-    def findings(self, findings: Findings) -> None:
+    def findings(self, findings: EvaluationReport) -> None:
         """What else an evaluation found."""
         low, high = findings.interval
         self.say(f"accuracy {findings.metrics.accuracy:.4f}, 95 % interval {low:.4f} to {high:.4f}")

@@ -14,7 +14,7 @@ from authorid.errors import require
 from authorid.evaluation.metrics import CALIBRATION_BINS, Metrics
 
 __all__ = [
-    "Findings",
+    "EvaluationReport",
     "accuracy_by_length",
     "bootstrap_interval",
     "reliability",
@@ -29,7 +29,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Findings:
+class EvaluationReport:
     """An evaluation: `metrics` at the effort that was asked for, and what else was found.
 
     `interval` is the accuracy's, by `bootstrap_interval`; `ablation` has a row for every expert and effort that was

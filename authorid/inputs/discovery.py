@@ -26,7 +26,7 @@ from authorid.inputs.timeouts import ENDLESS, Patience
 __all__ = [
     "DEFAULTS",
     "DEFAULT_MAX_BYTES",
-    "Found",
+    "DiscoveredFile",
     "ReadOptions",
     "canonical",
     "is_long",
@@ -44,7 +44,7 @@ _BLOCK = 16384
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class DiscoveredFile:
     """A path that the walk came upon.
 
     `problem` says why it must not be opened, when it must not. `root` counts the paths that were named (0, 1, ...),
@@ -100,11 +100,11 @@ def walk(
     paths: Iterable[str | os.PathLike[str]],
     options: ReadOptions = DEFAULTS,
     patience: Patience = ENDLESS,
-) -> Iterator[Found]:
+) -> Iterator[DiscoveredFile]:
     """Every input below `paths`, in walk order.
 
     Hidden entries are passed over unless `options.hidden`; links, sockets, FIFOs, devices, unreadable directories
-    and paths that do not exist come out as `Found` with a problem. In memory are the directories from the root to
+    and paths that do not exist come out as `DiscoveredFile` with a problem. In memory are the directories from the root to
     the current one, with at most a block of names each, and with `follow_symlinks` the directories that links led
     to.
     """
@@ -140,19 +140,19 @@ class _Walker:
         self.own = frozenset(canonical(path) for path in self.options.skip)
         self.own_names = frozenset(os.path.basename(path) for path in self.own)
 
-    def named(self, root: int, path: str) -> Iterator[Found]:
+    def named(self, root: int, path: str) -> Iterator[DiscoveredFile]:
         """What a path on the command line stands for. It is followed when it is a link: someone asked for it."""
         try:
             status = self.patience.call(partial(_status, path, follow=True))
         except (OSError, ValueError) as error:
-            yield Found(path, reason(error), root)
+            yield DiscoveredFile(path, reason(error), root)
             return
         if stat.S_ISDIR(status.st_mode):
             yield from self.directory(root, path, (status.st_dev, status.st_ino))
         elif not self.is_own(os.path.basename(path), path):
-            yield Found(path, problem_of(status.st_mode), root)
+            yield DiscoveredFile(path, problem_of(status.st_mode), root)
 
-    def directory(self, root: int, path: str, identity: _Identity) -> Iterator[Found]:
+    def directory(self, root: int, path: str, identity: _Identity) -> Iterator[DiscoveredFile]:
         """Everything below a directory, without recursion: trees may be deeper than Python's stack."""
         levels = [_Level(path, "", identity, self.names(path))]
         while levels:
@@ -160,7 +160,9 @@ class _Walker:
             try:
                 name = next(level.names, None)
             except OSError as error:
-                yield Found(level.path, f"directory not readable: {reason(error)}", root, level.below.rstrip("/"))
+                yield DiscoveredFile(
+                    level.path, f"directory not readable: {reason(error)}", root, level.below.rstrip("/")
+                )
                 name = None
             if name is None:
                 levels.pop()
@@ -171,7 +173,7 @@ class _Walker:
             elif entry is not None:
                 yield entry
 
-    def entry(self, root: int, level: _Level, name: str, above: list[_Level]) -> Found | _Level | None:
+    def entry(self, root: int, level: _Level, name: str, above: list[_Level]) -> DiscoveredFile | _Level | None:
         """One name in a directory: an input, a directory to go down into, or None for what is passed over."""
         path, below = os.path.join(level.path, name), level.below + name
         follow = self.options.follow_symlinks
@@ -182,20 +184,20 @@ class _Walker:
                 status = self.patience.call(partial(_status, path, follow=True))
         except OSError as error:
             wanted = self.wanted(name, below, directory=False)
-            return Found(path, reason(error), root, below, follow) if wanted else None
+            return DiscoveredFile(path, reason(error), root, below, follow) if wanted else None
         directory = stat.S_ISDIR(status.st_mode)
         if not self.wanted(name, below, directory=directory) or self.is_own(name, path):
             return None
         if not directory:
             problem = problem_of(status.st_mode)
-            return Found(path, problem, root, below, follow)
+            return DiscoveredFile(path, problem, root, below, follow)
         identity = (status.st_dev, status.st_ino)
         if any(identity == parent.identity for parent in above):
-            return Found(path, "symbolic link loop: leads back to a directory above it", root, below)
+            return DiscoveredFile(path, "symbolic link loop: leads back to a directory above it", root, below)
         if is_link:
             # Links that lead to links to ... would make exponentially many paths of a few directories.
             if identity in self.linked:
-                return Found(path, "symbolic link to a directory that another link led to", root, below)
+                return DiscoveredFile(path, "symbolic link to a directory that another link led to", root, below)
             self.linked.add(identity)
         return _Level(path, below + "/", identity, self.names(path))
 

@@ -17,7 +17,7 @@ from authorid.inputs.decoding import UndecodableError, decode, tidy
 from authorid.inputs.discovery import (
     DEFAULT_MAX_BYTES,
     DEFAULTS,
-    Found,
+    DiscoveredFile,
     ReadOptions,
     is_long,
     listed_paths,
@@ -30,9 +30,10 @@ from authorid.inputs.timeouts import ENDLESS, Patience
 
 __all__ = [
     "DEFAULT_MAX_BYTES",
+    "DiscoveredFile",
     "Document",
+    "DocumentRef",
     "Failure",
-    "Found",
     "ReadOptions",
     "UndecodableError",
     "decode",
@@ -46,15 +47,27 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
+class DocumentRef:
+    """Names one document: `source` is a file (or a text's position, for texts in memory), `member` a part of it.
+
+    `member` is None where the file is the document; for a table it is the row.
+    """
+
+    source: str
+    member: str | None = None
+
+    def __str__(self) -> str:
+        return self.source if self.member is None else f"{self.source}#{self.member}"
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """One readable text.
 
-    `index` is its place in the walk (0, 1, ...), `text` is `tidy`, `encoding` the codec it was decoded with,
-    `sha256` the digest of its bytes.
+    `text` is `tidy`, `encoding` the codec it was decoded with, `sha256` the digest of its bytes.
     """
 
-    index: int
-    path: str
+    ref: DocumentRef
     text: str
     encoding: str
     sha256: str
@@ -64,31 +77,31 @@ class Document:
 class Failure:
     """An input that could not be read or scored, and why."""
 
-    index: int
-    path: str
+    ref: DocumentRef
     reason: str
 
 
-def read(found: Found, index: int, options: ReadOptions = DEFAULTS, patience: Patience = ENDLESS) -> Document | Failure:
+def read(found: DiscoveredFile, options: ReadOptions = DEFAULTS, patience: Patience = ENDLESS) -> Document | Failure:
     """Open, read and decode one input; never raises for what is wrong with the file."""
+    ref = DocumentRef(found.path)
     if found.problem is not None:
-        return Failure(index, found.path, found.problem)
+        return Failure(ref, found.problem)
     try:
         data = patience.call(lambda: _read_bytes(found, options.max_bytes))
         if not data:
-            return Failure(index, found.path, "empty file")
+            return Failure(ref, "empty file")
         text, encoding = decode(data, options.encoding)
         text = tidy(text)
     except (OSError, ValueError) as error:  # UndecodableError is a ValueError
-        return Failure(index, found.path, reason(error))
+        return Failure(ref, reason(error))
     except MemoryError:
-        return Failure(index, found.path, "out of memory while reading")
+        return Failure(ref, "out of memory while reading")
     if not text.strip():
-        return Failure(index, found.path, "no text (only white space)")
-    return Document(index, found.path, text, encoding, hashlib.sha256(data).hexdigest())
+        return Failure(ref, "no text (only white space)")
+    return Document(ref, text, encoding, hashlib.sha256(data).hexdigest())
 
 
-def digest(found: Found, options: ReadOptions = DEFAULTS, patience: Patience = ENDLESS) -> str | None:
+def digest(found: DiscoveredFile, options: ReadOptions = DEFAULTS, patience: Patience = ENDLESS) -> str | None:
     """The SHA-256 that `read` would give this input's document; None when it cannot be read."""
     if found.problem is not None:
         return None
@@ -102,16 +115,16 @@ def read_documents(
     paths: Iterable[str | os.PathLike[str]],
     options: ReadOptions = DEFAULTS,
 ) -> Iterator[Document | Failure]:
-    """Walk `paths` and read everything found, one item for every input, numbered from 0."""
+    """Walk `paths` and read everything found, one item for every input."""
     with Patience(options.timeout) as patience:
-        for index, found in enumerate(walk(paths, options, patience)):
-            yield read(found, index, options, patience)
+        for found in walk(paths, options, patience):
+            yield read(found, options, patience)
 
 
 _PIECE = 1024 * 1024
 
 
-def _read_bytes(found: Found, max_bytes: int) -> bytes:
+def _read_bytes(found: DiscoveredFile, max_bytes: int) -> bytes:
     descriptor = _open(found)
     try:
         status = os.fstat(descriptor)
@@ -135,7 +148,7 @@ def _read_bytes(found: Found, max_bytes: int) -> bytes:
 _NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
 
-def _open(found: Found) -> int:
+def _open(found: DiscoveredFile) -> int:
     # O_NONBLOCK: a FIFO that took the file's place since the walk must not hang the run.
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
     if not found.follow:

@@ -328,7 +328,7 @@ static int take_language(Arrays *arrays, PyObject *tuple, Language *language)
 }
 
 PyDoc_STRVAR(count_doc, "count(data, ends, language, parts, bits, bounds, rows, counts, edges) -> int\n\n"
-                        "See authorid.ngrams.vectorizer.RowIndex.count.");
+                        "See authorid.ngrams.vectorizer.Vectorizer.count.");
 
 static PyObject *count(PyObject *module, PyObject *arguments)
 {

@@ -23,7 +23,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Grams", "Keys", "Places", "Reader", "View", "encoded", "steps"]
+__all__ = ["FeatureExtractor", "Grams", "Keys", "Places", "View", "encoded", "steps"]
 
 Bytes = npt.NDArray[np.uint8]
 Keys = npt.NDArray[np.uint64]
@@ -230,7 +230,7 @@ def steps(starts: Places, end: int) -> Places:
     return widths
 
 
-class Reader:
+class FeatureExtractor:
     """Turns texts into n-gram buckets: the part of the expert that training and scoring share.
 
     `common` are the hashes uint64 of the commonest words, the commonest first (see `word_hashes`); `bits` the number

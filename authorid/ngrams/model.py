@@ -25,16 +25,16 @@ import numpy.typing as npt
 
 from authorid.bundle.safetensors import read_tensors, write_tensors
 from authorid.errors import BundleCorruptError
-from authorid.ngrams.features import Reader, View
-from authorid.ngrams.vectorizer import RowIndex, Rows, add_up, weigh
+from authorid.ngrams.features import FeatureExtractor, View
+from authorid.ngrams.vectorizer import Rows, Vectorizer, add_up, weigh
 
-__all__ = ["NgramExpert", "Reading"]
+__all__ = ["NgramModel", "NgramScores"]
 
 FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class NgramScores:
     """What the expert finds in some texts.
 
     `scores` float64 [texts, authors]; `parts` float64 [texts, views, 2, authors], what each view adds to them: first by
@@ -46,8 +46,8 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class NgramExpert:
-    """A trained expert. Make one with `authorid.training.ngram_fit.fit`, or `NgramExpert.load`.
+class NgramModel:
+    """A trained expert. Make one with `authorid.training.ngram_fit.fit`, or `NgramModel.load`.
 
     The rows of all views follow one another, in order of their buckets: `bounds` [views + 1] says where those of a
     view begin, `buckets` uint32 [rows] which bucket a row stands for, `idf` float32 [rows] what an n-gram is worth,
@@ -56,7 +56,7 @@ class NgramExpert:
     float32 [authors] its constant.
     """
 
-    reader: Reader
+    reader: FeatureExtractor
     bounds: tuple[int, ...]
     buckets: npt.NDArray[np.uint32]
     idf: npt.NDArray[np.float32]
@@ -84,8 +84,8 @@ class NgramExpert:
             raise ValueError("n-grams that are neither shared nor not")
 
     @cached_property
-    def _index(self) -> RowIndex:
-        return RowIndex(self.reader, self.buckets, self.bounds)
+    def _index(self) -> Vectorizer:
+        return Vectorizer(self.reader, self.buckets, self.bounds)
 
     def features(self, text: str) -> tuple[Rows, npt.NDArray[np.float32]]:
         """Rows that occur in `text`, ascending, and their values float32: tf-idf of length `weight` in each view."""
@@ -97,7 +97,7 @@ class NgramExpert:
         scores: npt.NDArray[np.float64] = self.read([text]).scores[0]
         return scores
 
-    def read(self, texts: Sequence[str]) -> Reading:
+    def read(self, texts: Sequence[str]) -> NgramScores:
         """Scores, and what they are made of; the same to the bit wherever and with whatever they are computed."""
         views = len(self.reader.views)
         parts = np.zeros((len(texts), views, 2, len(self.bias)))
@@ -108,7 +108,7 @@ class NgramExpert:
             values *= self.scale.take(counts.rows)
             add_up(self.weights, self.shared, counts, values, own)
             done += len(own)
-        return Reading(self.bias + parts.sum(axis=(1, 2)), parts)
+        return NgramScores(self.bias + parts.sum(axis=(1, 2)), parts)
 
     def to_bytes(self) -> bytes:
         """The expert as a safetensors file; `from_bytes` reads it back."""
@@ -130,7 +130,7 @@ class NgramExpert:
         return write_tensors(tensors, metadata)
 
     @classmethod
-    def from_bytes(cls, data: bytes | memoryview) -> NgramExpert:
+    def from_bytes(cls, data: bytes | memoryview) -> NgramModel:
         """Read what `to_bytes` wrote; raises `ValueError`."""
         tensors, metadata = read_tensors(data)
         if metadata.get("format") != str(FORMAT):
@@ -144,13 +144,13 @@ class NgramExpert:
         try:
             views = [View.from_json(record) for record in json.loads(metadata["views"])]
             bounds = tuple(int(bound) for bound in json.loads(metadata["bounds"]))
-            reader = Reader(views, tensors["common"], int(metadata["bits"]))
+            reader = FeatureExtractor(views, tensors["common"], int(metadata["bits"]))
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"the metadata does not describe an n-gram expert ({error!r})") from None
         return cls(reader, bounds, **{name: tensors[name] for name in (*_KINDS, "weights") if name != "common"})
 
     @classmethod
-    def load(cls, path: Path) -> NgramExpert:
+    def load(cls, path: Path) -> NgramModel:
         """Read the file at `path`; raises `BundleCorruptError`."""
         try:
             # An array of numpy's, not bytes of Python's: it lies in large pages, where rows are found faster.

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.ngrams import kernels as native
-from authorid.ngrams.features import Grams, Places, Reader, View, encoded, steps
+from authorid.ngrams.features import FeatureExtractor, Grams, Places, View, encoded, steps
 
-__all__ = ["Counts", "RowIndex", "Rows", "add_up", "weigh"]
+__all__ = ["Counts", "Rows", "Vectorizer", "add_up", "weigh"]
 
 Rows = npt.NDArray[np.int32]
 
@@ -36,20 +36,20 @@ class Counts:
     edges: Places
 
 
-class RowIndex:
+class Vectorizer:
     """Finds the rows of texts: `buckets` [rows] in order of views, those of a view in ascending order.
 
     `bounds` [views + 1] says where the rows of a view of the `reader` begin.
     """
 
-    def __init__(self, reader: Reader, buckets: npt.NDArray[np.uint32], bounds: Sequence[int]) -> None:
+    def __init__(self, reader: FeatureExtractor, buckets: npt.NDArray[np.uint32], bounds: Sequence[int]) -> None:
         self._reader = reader
         self._buckets = [buckets[start:stop].astype(np.int64) for start, stop in pairwise(bounds)]
         self._bounds = np.array(bounds, dtype=np.int64)
         self._size = 1 << reader.bits
 
     @classmethod
-    def of_all(cls, reader: Reader) -> RowIndex:
+    def of_all(cls, reader: FeatureExtractor) -> Vectorizer:
         """One in which every bucket has a row: bucket b of view v has row v * 2**bits + b."""
         views, size = len(reader.views), 1 << reader.bits
         return cls(reader, np.tile(np.arange(size, dtype=np.uint32), views), range(0, (views + 1) * size, size))

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from authorid.errors import OutputError, reason
-from authorid.inputs.documents import Found
+from authorid.inputs.documents import DiscoveredFile
 from authorid.outputs import atomic
 from authorid.outputs.formats import FORMATS, Format
 from authorid.outputs.journal import Journal, announce, entries, header, is_begun
@@ -29,9 +29,9 @@ from authorid.outputs.lock import exclusive
 from authorid.outputs.resume import Earlier, differences, merge
 from authorid.scoring.attribution import Attribution
 
-__all__ = ["Digest", "Output", "Place", "open_writer", "reserve"]
+__all__ = ["Destination", "Digest", "Output", "open_writer", "reserve"]
 
-Digest = Callable[[Found], str | None]
+Digest = Callable[[DiscoveredFile], str | None]
 """Gives the SHA-256 of an input as it is now, or None."""
 
 
@@ -41,7 +41,7 @@ class Output(Protocol):
     earlier: Earlier | None
     """What an interrupted run already knew, when this one resumes it."""
 
-    def recall(self, found: Found) -> Attribution | None:
+    def recall(self, found: DiscoveredFile) -> Attribution | None:
         """The row of an input that is known already. To be asked for every input, before its row is written."""
 
     def write(self, row: Attribution) -> None:
@@ -55,7 +55,7 @@ class Output(Protocol):
         """What has become of the rows of a run that was cut short, in words. To be asked when the output is closed."""
 
 
-class Place:
+class Destination:
     """Where the results of a run go, reserved for it. Made by `reserve`.
 
     `complete` says that there is nothing to resume: the file is there, and no journal.
@@ -115,14 +115,14 @@ class Place:
 
 
 @contextmanager
-def reserve(out: str | None, *, resume: bool = False, force: bool = False) -> Iterator[Place]:
+def reserve(out: str | None, *, resume: bool = False, force: bool = False) -> Iterator[Destination]:
     """Claim the place `out`: a file, ``-`` for standard output, None for nowhere.
 
     Raises `OutputError` when another run is writing there, or when something is there already and neither `resume`
     nor `force` says what to do about it.
     """
     with _refusing(out or ""):
-        place = Place(out)
+        place = Destination(out)
     if place.target is None and resume:
         raise OutputError("there is nothing to resume without a file: name the one to go on with as --out FILE")
     with _held(place):
@@ -147,7 +147,7 @@ def open_writer(out: str, form: str, *, top: int = 5) -> Iterator[Callable[[Attr
     The file appears only when the block ends without an error. Raises `OutputError`, also when a run is writing there.
     """
     with _refusing(out):
-        place = Place(out)
+        place = Destination(out)
     with _held(place):
         if place.target is None:
             with place.open(form, top=top, settings={}, digest=lambda _: None) as output:
@@ -177,7 +177,7 @@ def open_writer(out: str, form: str, *, top: int = 5) -> Iterator[Callable[[Attr
             raise
 
 
-def _check(place: Place, journal: Path, *, resume: bool, force: bool) -> None:
+def _check(place: Destination, journal: Path, *, resume: bool, force: bool) -> None:
     if is_begun(journal) and header(journal) is None and not (force and not resume):
         raise OutputError(f"{journal}: not a journal that this release can read; move it away, or pass --force")
     if resume or force:
@@ -201,7 +201,7 @@ def _descriptor(out: str) -> int | None:
 
 
 @contextmanager
-def _held(place: Place) -> Iterator[None]:
+def _held(place: Destination) -> Iterator[None]:
     """Lock the file of `place`, or open its stream."""
     if place.target is not None:
         with exclusive(place.beside(".lock"), place.out):
@@ -264,7 +264,7 @@ class _Stream:
         self._rows = 0
         self._put(written.header())
 
-    def recall(self, found: Found) -> Attribution | None:
+    def recall(self, found: DiscoveredFile) -> Attribution | None:
         return None
 
     def write(self, row: Attribution) -> None:
@@ -288,7 +288,7 @@ class _Stream:
 class _File:
     """Rows to a journal, and to the file that is published at the end."""
 
-    def __init__(self, place: Place, written: Format, top: int, settings: dict[str, Any], digest: Digest) -> None:
+    def __init__(self, place: Destination, written: Format, top: int, settings: dict[str, Any], digest: Digest) -> None:
         if place.target is None:
             raise ValueError("not a file")
         self.earlier: Earlier | None = None
@@ -330,7 +330,7 @@ class _File:
             merge(self._next, self._path, self._merged)
             atomic.publish(self._merged, self._path)
 
-    def recall(self, found: Found) -> Attribution | None:
+    def recall(self, found: DiscoveredFile) -> Attribution | None:
         known = None if self.earlier is None else self.earlier.recall(found)
         passed = self.earlier is None or self.earlier.exhausted
         self._met.append((found.root, found.below, None if known is None else known.line, passed))

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from authorid.inputs.documents import DocumentRef
 from authorid.outputs.escaping import cell, exact
 from authorid.scoring.attribution import Attribution
 
@@ -116,8 +117,7 @@ def _of_jsonl(line: bytes) -> Attribution:
 def _parsed(row: dict[str, Any]) -> Attribution:
     ranking = (row["author"], row["probability"]), (row["runner_up"], row["runner_up_probability"])
     return Attribution(
-        index=0,
-        path=row["path"],
+        ref=DocumentRef(row["path"]),
         status=row["status"],
         ranking=() if row["probability"] is None else tuple((name or "", float(share)) for name, share in ranking),
         windows=int(row["windows"]),

@@ -23,7 +23,7 @@ from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from authorid.inputs.documents import Found
+from authorid.inputs.documents import DiscoveredFile
 from authorid.outputs import atomic
 
 __all__ = ["FORMAT", "Entry", "Journal", "announce", "entries", "header", "is_begun"]
@@ -45,7 +45,7 @@ _SYNC_SHARE = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One row of a journal: the place of its input in the walk (see `Found.place`), and its `line` in the results."""
+    """One row of a journal: the place of its input in the walk (see `DiscoveredFile.place`), and its `line` in the results."""
 
     root: int
     below: str
@@ -54,7 +54,7 @@ class Entry:
     @property
     def place(self) -> tuple[int, tuple[bytes, ...]]:
         """Sorts entries in walk order."""
-        return Found("", None, self.root, self.below).place
+        return DiscoveredFile("", None, self.root, self.below).place
 
     @classmethod
     def read(cls, payload: bytes) -> Entry:

@@ -8,7 +8,7 @@ from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
-from authorid.inputs.documents import Found
+from authorid.inputs.documents import DiscoveredFile
 from authorid.outputs.journal import Entry, Journal, entries, header
 from authorid.scoring.attribution import Attribution
 
@@ -37,7 +37,7 @@ class Earlier:
         self,
         entries: Iterator[Entry],
         parse: Callable[[bytes], Attribution],
-        digest: Callable[[Found], str | None],
+        digest: Callable[[DiscoveredFile], str | None],
     ) -> None:
         self.kept = self.changed = self.vanished = 0
         self.names: list[str] = []
@@ -50,7 +50,7 @@ class Earlier:
         """Whether the walk has passed the last row."""
         return self._next is None
 
-    def recall(self, found: Found) -> Known | None:
+    def recall(self, found: DiscoveredFile) -> Known | None:
         """What is known of `found`, when it still holds. To be asked for every input, in walk order."""
         place = found.place
         while self._next is not None and self._next[0] < place:

@@ -9,11 +9,20 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from authorid.bundle.manifest import Decision
-from authorid.inputs.documents import Document, Failure
-from authorid.ngrams.model import Reading
+from authorid.bundle.decision import Decision
+from authorid.inputs.documents import Document, DocumentRef, Failure
+from authorid.ngrams.model import NgramScores
 
-__all__ = ["Attribution", "Status", "attribute", "failed", "familiarity", "log_softmax", "ngram_evidence", "posterior"]
+__all__ = [
+    "Attribution",
+    "Status",
+    "attribute",
+    "failed",
+    "known_author_score",
+    "log_softmax",
+    "ngram_evidence",
+    "posterior",
+]
 
 Status = Literal["scored", "unknown", "failed"]
 
@@ -27,12 +36,11 @@ class Attribution:
 
     `ranking` holds every author with its probability, likeliest first; it is empty when `status` is ``failed``,
     and then `error` says why. `windows` and `tokens` count what went through the encoder, special tokens included.
-    `evidence` holds the winner's probability in every window alone, when it was asked for; `familiarity` says how
+    `evidence` holds the winner's probability in every window alone, when it was asked for; `known_author_score` says how
     much the text looks as if a known author wrote it; it is low for a text by somebody else.
     """
 
-    index: int
-    path: str
+    ref: DocumentRef
     status: Status
     ranking: tuple[tuple[str, float], ...] = ()
     windows: int = 0
@@ -41,7 +49,12 @@ class Attribution:
     sha256: str | None = None
     error: str | None = None
     evidence: tuple[float, ...] = ()
-    familiarity: float | None = None
+    known_author_score: float | None = None
+
+    @property
+    def path(self) -> str:
+        """The document's name: the path of its file, and which part of it, if it is one."""
+        return str(self.ref)
 
     @property
     def author(self) -> str | None:
@@ -88,17 +101,17 @@ def ngram_evidence(
     return weighed
 
 
-def familiarity(reading: Reading, decision: Decision) -> npt.NDArray[np.float64]:
-    """How much each text looks as if a known author wrote it, [texts], by the rule that `Familiarity` states."""
-    rule = decision.familiarity
+def known_author_score(reading: NgramScores, decision: Decision) -> npt.NDArray[np.float64]:
+    """How much each text looks as if a known author wrote it, [texts], by the rule that `KnownAuthorRule` states."""
+    rule = decision.known_author_rule
     if rule is None:
         return np.asarray(reading.scores.std(axis=-1))
-    plain = reading.parts[:, list(rule.plain)].sum(axis=1)
+    plain = reading.parts[:, list(rule.plain_views)].sum(axis=1)
     best = reading.scores.argmax(axis=-1)
-    own = (reading.parts[np.arange(len(best)), :, 1, best] * np.array(rule.counted)).sum(axis=1)
-    standing = (own - np.array(rule.usual)[best]) / np.array(rule.deviation)[best]
+    own = (reading.parts[np.arange(len(best)), :, 1, best] * np.array(rule.view_weights)).sum(axis=1)
+    z = (own - np.array(rule.mean)[best]) / np.array(rule.deviation)[best]
     spread = np.log(np.maximum(plain.sum(axis=1).std(axis=-1), LEAST_SPREAD))
-    evidence = rule.standing * standing + rule.spread * spread - rule.offset
+    evidence = rule.z_weight * z + rule.spread_weight * spread - rule.offset
     return np.asarray(0.5 + 0.5 * np.tanh(evidence / 2))
 
 
@@ -115,7 +128,7 @@ def posterior(
     not asked, there may be several documents: `ngrams` [documents, authors] and `size` [documents] give as many rows.
     """
     evidence = None if logits is None else log_softmax(logits).mean(axis=0)
-    if decision.rule == "experts":
+    if decision.rule == "fusion":
         if ngrams is None:
             raise ValueError("the rule needs the scores of the n-gram expert")
         own = ngram_evidence(ngrams, size, decision)
@@ -133,7 +146,7 @@ def attribute(
     *,
     logits: npt.NDArray[np.floating] | None = None,
     tokens: int = 0,
-    familiarity: float | None = None,
+    known_author_score: float | None = None,
     evidence: bool = False,
 ) -> Attribution:
     """The answer for `document` from its `probabilities` [authors].
@@ -142,10 +155,9 @@ def attribute(
     """
     # Authors that are equally likely stay in their order; of so few numbers Python makes shorter work than numpy.
     ranking = tuple(sorted(zip(authors, probabilities.tolist(), strict=True), key=itemgetter(1), reverse=True))
-    stranger = familiarity is not None and familiarity < decision.least_familiar
+    stranger = known_author_score is not None and known_author_score < decision.known_author_threshold
     return Attribution(
-        index=document.index,
-        path=document.path,
+        ref=document.ref,
         status="unknown" if ranking[0][1] < decision.unknown_threshold or stranger else "scored",
         ranking=ranking,
         windows=0 if logits is None else len(logits),
@@ -153,7 +165,7 @@ def attribute(
         encoding=document.encoding,
         sha256=document.sha256,
         evidence=_window_evidence(logits, int(np.argmax(probabilities))) if evidence else (),
-        familiarity=familiarity,
+        known_author_score=known_author_score,
     )
 
 
@@ -163,4 +175,4 @@ def _window_evidence(logits: npt.NDArray[np.floating] | None, author: int) -> tu
 
 def failed(failure: Failure) -> Attribution:
     """The row of an input that could not be scored."""
-    return Attribution(failure.index, failure.path, "failed", error=failure.reason)
+    return Attribution(failure.ref, "failed", error=failure.reason)

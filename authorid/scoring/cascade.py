@@ -9,14 +9,14 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from authorid.bundle.manifest import Decision
+from authorid.bundle.decision import Decision
 from authorid.encoder.engine import Engine
 from authorid.encoder.windows import Window, Windower
 from authorid.inputs.documents import Document, Failure
-from authorid.ngrams.model import NgramExpert
-from authorid.scoring.attribution import Attribution, attribute, failed, familiarity, posterior
+from authorid.ngrams.model import NgramModel
+from authorid.scoring.attribution import Attribution, attribute, failed, known_author_score, posterior
 
-__all__ = ["NO_NUMBER", "Effort", "Experts", "Pending"]
+__all__ = ["NO_NUMBER", "Cascade", "Effort", "Pending"]
 
 NO_NUMBER = "the model failed on this document: its answer is not a number"
 
@@ -39,11 +39,12 @@ class Pending:
     `last` are the probabilities after the round before.
     """
 
+    number: int
     document: Document
     started: float
     size: int = 0
     ngrams: npt.NDArray[np.float64] | None = None
-    familiarity: float | None = None
+    known_author_score: float | None = None
     probabilities: npt.NDArray[np.float64] | None = None
     waiting: list[Window] = field(default_factory=list)
     logits: npt.NDArray[np.float32] | None = None
@@ -65,34 +66,34 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
-class Experts:
+class Cascade:
     """Who is asked about a document, and when they have said enough."""
 
-    expert: NgramExpert | None
+    expert: NgramModel | None
     engine: Engine | None
     windower: Windower | None
     decision: Decision
     effort: Effort
 
-    def begin(self, documents: Sequence[tuple[Document, float]]) -> list[Pending]:
-        """Ask the n-gram expert about documents, each with the time when it was begun.
+    def begin(self, documents: Sequence[tuple[int, Document, float]]) -> list[Pending]:
+        """Ask the n-gram expert about documents, each with its number in the run and the time when it was begun.
 
         The probabilities are set where its answer is enough.
         """
         if self.expert is None:
-            return [Pending(replace(document, text=""), started) for document, started in documents]
-        reading = self.expert.read([document.text for document, _ in documents])
-        familiar = familiarity(reading, self.decision).tolist()
-        sizes = [len(document.text.encode("utf-8", "replace")) for document, _ in documents]
+            return [Pending(number, replace(document, text=""), started) for number, document, started in documents]
+        reading = self.expert.read([document.text for _, document, _ in documents])
+        familiar = known_author_score(reading, self.decision).tolist()
+        sizes = [len(document.text.encode("utf-8", "replace")) for _, document, _ in documents]
         # The text is done with; what waits for its logits should not hold it.
         begun = [
-            Pending(replace(document, text=""), started, *its)
-            for (document, started), *its in zip(documents, sizes, reading.scores, familiar, strict=True)
+            Pending(number, replace(document, text=""), started, *its)
+            for (number, document, started), *its in zip(documents, sizes, reading.scores, familiar, strict=True)
         ]
         if self.engine is None or self.effort == "auto":
             with np.errstate(over="ignore", invalid="ignore"):
                 probabilities = posterior(None, self.decision, reading.scores, sizes)
-            sure = probabilities.max(axis=-1) >= self.decision.sure
+            sure = probabilities.max(axis=-1) >= self.decision.exit_threshold
             for pending, own, enough in zip(begun, probabilities, sure.tolist(), strict=True):
                 pending.last = own
                 if self.engine is None or enough:
@@ -109,7 +110,7 @@ class Experts:
         document = pending.document
         probabilities = self.posterior(pending) if pending.probabilities is None else pending.probabilities
         if not np.isfinite(probabilities).all():
-            return failed(Failure(document.index, document.path, NO_NUMBER))
+            return failed(Failure(document.ref, NO_NUMBER))
         return attribute(
             document,
             probabilities,
@@ -117,7 +118,7 @@ class Experts:
             self.decision,
             logits=pending.evidence,
             tokens=pending.tokens,
-            familiarity=pending.familiarity,
+            known_author_score=pending.known_author_score,
             evidence=evidence,
         )
 
@@ -141,7 +142,7 @@ class Experts:
         before = pending.last
         now = pending.last = self.posterior(pending)
         second, best = np.argsort(now)[-2:]
-        if now[best] >= self.decision.sure:
+        if now[best] >= self.decision.exit_threshold:
             return []
         calm = before is not None and np.argmax(before) == best and abs(now[best] - before[best]) < _SETTLED
         if calm and now[best] - now[second] > _LEAD:

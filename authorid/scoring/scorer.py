@@ -4,7 +4,7 @@
 
     feeder       starter threads (two)     worker threads (one a core)        caller's thread
     walk, read   n-grams, tokenize   -->   take a batch, run the graph  -->   pool, calibrate, put in order, yield
-           Intake (bounded)     Batcher (bounded)                results queue (bounded by what is in flight)
+           WorkQueue (bounded)     Batcher (bounded)                results queue (bounded by what is in flight)
 
 The feeder reads a few hundred documents ahead of the starters, they put no more than a few hundred windows ahead of
 the workers, and begin no document while those that the encoder is busy with have some ten thousand windows; and no
@@ -24,13 +24,13 @@ and is raised to the caller.
 
 from __future__ import annotations
 
+import itertools
 import os
 import queue
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -42,14 +42,14 @@ from authorid.encoder.batching import Batch, Batcher
 from authorid.encoder.engine import Engine, EngineOptions
 from authorid.encoder.providers import require_provider
 from authorid.errors import BundleLacksError, first_line
-from authorid.inputs.documents import Document, Failure, Found, ReadOptions, read, tidy, walk
+from authorid.inputs.documents import DiscoveredFile, Document, DocumentRef, Failure, ReadOptions, read, tidy, walk
 from authorid.inputs.timeouts import Patience
 from authorid.machine import available_cores
 from authorid.ngrams import kernels as native
 from authorid.scoring.attribution import Attribution, failed
-from authorid.scoring.cascade import NO_NUMBER, Effort, Experts, Pending
+from authorid.scoring.cascade import NO_NUMBER, Cascade, Effort, Pending
 from authorid.scoring.stats import RunStats
-from authorid.scoring.work_queue import Intake
+from authorid.scoring.work_queue import WorkQueue
 
 __all__ = ["Effort", "Scorer"]
 
@@ -72,7 +72,7 @@ _FAREWELL = 2.0
 _STOP: Final = object()
 """The message that asks a stream to end early."""
 
-Recall = Callable[[Found], Attribution | None]
+Recall = Callable[[DiscoveredFile], Attribution | None]
 """Gives the row of an input that was scored before and has not changed since, or None."""
 
 
@@ -142,7 +142,7 @@ class Scorer:
         """What scores: provider, precision, threads and the identity of the model, for the statistics."""
         about: dict[str, Any] = {
             "effort": self.effort,
-            "unknown_below": [self.decision.unknown_threshold, self.decision.least_familiar],
+            "unknown_below": [self.decision.unknown_threshold, self.decision.known_author_threshold],
             "ngrams": None if self._expert is None else "numpy" if native.module is None else "compiled",
             "model": self.bundle.name,
         }
@@ -216,7 +216,7 @@ class Scorer:
             stream.stop()
 
     def _stream(self, items: _Items, evidence: bool, stats: RunStats) -> Generator[Attribution, None, None]:
-        experts = Experts(self._expert, self.engine, self._windower, self.decision, self.effort)
+        experts = Cascade(self._expert, self.engine, self._windower, self.decision, self.effort)
         stream = _Stream(experts, items, stats, self._starters)
         authors = self.bundle.authors
         ready: dict[int, Attribution] = {}
@@ -225,17 +225,18 @@ class Scorer:
         try:
             with stream:
                 for item in stream.results():
-                    if isinstance(item, Attribution):
-                        stats.recall(item)
-                        ready[item.index] = item
-                    elif isinstance(item, Failure):
-                        ready[item.index] = failed(item)
-                    elif item.error is not None:
-                        document = item.document
-                        ready[document.index] = failed(Failure(document.index, document.path, item.error))
+                    if isinstance(item, Pending):
+                        number = item.number
+                        if item.error is not None:
+                            ready[number] = failed(Failure(item.document.ref, item.error))
+                        else:
+                            ready[number] = experts.answer(item, authors, evidence)
+                            stats.latency(time.perf_counter() - item.started)
                     else:
-                        ready[item.document.index] = experts.answer(item, authors, evidence)
-                        stats.latency(time.perf_counter() - item.started)
+                        number, known = item
+                        if isinstance(known, Attribution):
+                            stats.recall(known)
+                        ready[number] = failed(known) if isinstance(known, Failure) else known
                     while due in ready:
                         attribution = ready.pop(due)
                         due += 1
@@ -251,36 +252,37 @@ _Item = Document | Failure | Attribution
 
 _Items = Generator[_Item, None, None]
 
-_Finished = Failure | Attribution | Pending
-"""What leaves a stream: a document about which enough was said, or a row as it is."""
+_Finished = tuple[int, Failure | Attribution] | Pending
+"""What leaves a stream: a document about which enough was said, or the number of an input and its row as it is."""
 
-_Read = tuple[_Item, float]
-"""An item, and when the reading of it began."""
+_Read = tuple[int, _Item, float]
+"""The number of an input, what was read, and when the reading of it began."""
 
 
 def _items(paths: Iterable[str | os.PathLike[str]], options: ReadOptions, recall: Recall) -> _Items:
     with Patience(options.timeout) as patience:
-        for index, found in enumerate(walk(paths, options, patience)):
+        for found in walk(paths, options, patience):
             known = recall(found)
-            yield read(found, index, options, patience) if known is None else replace(known, index=index)
+            yield read(found, options, patience) if known is None else known
 
 
 def _document(index: int, text: object) -> Document | Failure:
+    ref = DocumentRef(str(index))
     if not isinstance(text, str):
-        return Failure(index, str(index), f"not a text: {type(text).__name__} instead of str")
+        return Failure(ref, f"not a text: {type(text).__name__} instead of str")
     if not text.strip():
-        return Failure(index, str(index), "no text (only white space)")
-    return Document(index, str(index), tidy(text), "unicode", "")
+        return Failure(ref, "no text (only white space)")
+    return Document(ref, tidy(text), "unicode", "")
 
 
-def _remember_nothing(_: Found) -> None:
+def _remember_nothing(_: DiscoveredFile) -> None:
     return None
 
 
 class _Stream:
     """Threads and queues of one run. A context manager: leaving it stops and joins the threads."""
 
-    def __init__(self, experts: Experts, items: _Items, stats: RunStats, starters: int) -> None:
+    def __init__(self, experts: Cascade, items: _Items, stats: RunStats, starters: int) -> None:
         self._experts = experts
         self._items = items
         self._stats = stats
@@ -288,7 +290,7 @@ class _Stream:
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._room = threading.Semaphore(_IN_FLIGHT)
         self._stopped = threading.Event()
-        self._intake: Intake[_Read] = Intake(starters, *_CHUNKS, _CHUNK_CHARACTERS)
+        self._intake: WorkQueue[_Read] = WorkQueue(starters, *_CHUNKS, _CHUNK_CHARACTERS)
         self._feeder = self._thread("feeder", self._feed)
         self._starters = [self._thread(f"starter-{i}", self._start) for i in range(starters)]
         self._workers = [
@@ -358,7 +360,7 @@ class _Stream:
             elif isinstance(message, list):
                 yield from message
             elif isinstance(message, Pending):
-                pending[message.document.index] = message
+                pending[message.number] = message
             else:
                 owners, logits, error = message
                 for row, (index, position) in enumerate(owners):
@@ -394,7 +396,9 @@ class _Stream:
 
     def _feed(self) -> None:
         with closing(self._items):
-            while not self._stopped.is_set():
+            for number in itertools.count():
+                if self._stopped.is_set():
+                    break
                 started = time.perf_counter()
                 item = next(self._items, None)
                 self._stats.stages.add("read", time.perf_counter() - started)
@@ -403,7 +407,7 @@ class _Stream:
                 # In walk order, and before anybody works on it: whatever waits for room later cannot be overtaken by
                 # inputs that have it and wait for their turn.
                 self._admit()
-                if not self._intake.put((item, started), len(item.text) if isinstance(item, Document) else 0):
+                if not self._intake.put((number, item, started), len(item.text) if isinstance(item, Document) else 0):
                     break
         self._intake.close()
 
@@ -424,12 +428,14 @@ class _Stream:
     def _begin(self, chunk: Sequence[_Read]) -> tuple[list[_Finished], list[tuple[Pending, str]]]:
         """Ask the n-gram expert about the documents: what is finished then, and what the encoder is to look at."""
         with self._stats.stages.stage("infer"):
-            begun = iter(self._ask_ngrams([(item, at) for item, at in chunk if isinstance(item, Document)]))
+            begun = iter(
+                self._ask_ngrams([(number, item, at) for number, item, at in chunk if isinstance(item, Document)])
+            )
         finished: list[_Finished] = []
         asking = []
-        for item, _ in chunk:
+        for number, item, _ in chunk:
             if not isinstance(item, Document):
-                finished.append(item)
+                finished.append((number, item))
                 continue
             pending = next(begun)
             if isinstance(pending, Pending) and pending.probabilities is None:
@@ -438,14 +444,14 @@ class _Stream:
                 finished.append(pending)
         return finished, asking
 
-    def _ask_ngrams(self, documents: Sequence[tuple[Document, float]]) -> Sequence[Pending | Failure]:
+    def _ask_ngrams(self, documents: Sequence[tuple[int, Document, float]]) -> Sequence[_Finished]:
         try:
             return self._experts.begin(documents)
         except Exception as error:  # running out of memory costs only one document
             if len(documents) > 1:
                 return [result for document in documents for result in self._ask_ngrams([document])]
             failed = f"the n-grams failed on this document: {first_line(error)}"
-            return [Failure(document.index, document.path, failed) for document, _ in documents]
+            return [(number, Failure(document.ref, failed)) for number, document, _ in documents]
 
     def _tokenize(self, texts: list[str]) -> list[npt.NDArray[np.int32] | str]:
         """Token ids of each text; for one that the tokenizer fails on, why."""
@@ -462,16 +468,16 @@ class _Stream:
         """Pass one document on to the encoder, waiting for room. False when the run was stopped meanwhile."""
         document = item.document
         if isinstance(ids, str) or self._experts.windower is None:
-            self._inbox.put([Failure(document.index, document.path, str(ids))])
+            self._inbox.put([(item.number, Failure(document.ref, str(ids)))])
             return True
         try:
-            windows = self._experts.windower.windows(ids, document.index)
+            windows = self._experts.windower.windows(ids, item.number)
             first = self._experts.ask(item, windows)
         except MemoryError:
-            self._inbox.put([Failure(document.index, document.path, "out of memory while cutting it into windows")])
+            self._inbox.put([(item.number, Failure(document.ref, "out of memory while cutting it into windows"))])
             return True
         if not windows:
-            self._inbox.put([Failure(document.index, document.path, "no text (no tokens)")])
+            self._inbox.put([(item.number, Failure(document.ref, "no text (no tokens)"))])
             return True
         if not self._batcher.begin(item.windows):
             return False

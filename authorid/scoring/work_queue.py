@@ -7,7 +7,7 @@ import time
 from collections import deque
 from typing import Generic, TypeVar
 
-__all__ = ["Intake"]
+__all__ = ["WorkQueue"]
 
 _T = TypeVar("_T")
 
@@ -15,7 +15,7 @@ _COMPANY = 0.05
 """Seconds that an item waits for others while a taker has nothing to do."""
 
 
-class Intake(Generic[_T]):
+class WorkQueue(Generic[_T]):
     """A bounded queue between a reader and several `takers`, each of which gets a share at a time.
 
     A share has up to `most` items or `weight` in all; a heavier item travels alone. The first one goes when `first`

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from authorid.bundle.manifest import MANIFEST, Decision, load_bundle
+from authorid.bundle.decision import Decision
+from authorid.bundle.manifest import MANIFEST, load_bundle
 from authorid.encoder.engine import EngineOptions
 from authorid.errors import CorpusError
 from authorid.evaluation.evaluation_report import (
-    Findings,
+    EvaluationReport,
     accuracy_by_length,
     bootstrap_interval,
     reliability,
@@ -114,8 +115,8 @@ def examine(
     ablation: bool = True,
     advance: Callable[[int], None] | None = None,
     warn: Callable[[str], None] | None = None,
-) -> Findings:
-    """Everything about the bundle or run directory `model` on `corpus`; see `Findings`.
+) -> EvaluationReport:
+    """Everything about the bundle or run directory `model` on `corpus`; see `EvaluationReport`.
 
     With `ablation` a bundle of two experts is measured at every effort and with either expert alone. `strangers` is a
     directory of documents by authors that the model does not know. `advance` and `warn` as in `evaluate_model`.
@@ -157,10 +158,10 @@ def _findings(
     truth: npt.NDArray[np.int64],
     ablation: list[dict[str, Any]],
     strangers: dict[str, Any] | None,
-) -> Findings:
+) -> EvaluationReport:
     right = probabilities.argmax(axis=1) == truth
     confidence = probabilities.max(axis=1)
-    return Findings(
+    return EvaluationReport(
         metrics=metrics,
         interval=bootstrap_interval(right),
         pairs=worst_pairs(metrics),
@@ -254,7 +255,7 @@ def _strangers(
     sure = [np.array([row.probability for row in rows], dtype=np.float64) for rows in (known, strange)]
     report["auroc"] = report["auroc_of_probability"] = auroc(*sure)
     if scorer.bundle.ngrams is not None:
-        familiar = [np.array([row.familiarity for row in rows], dtype=np.float64) for rows in (known, strange)]
+        familiar = [np.array([row.known_author_score for row in rows], dtype=np.float64) for rows in (known, strange)]
         report["auroc"] = auroc(*familiar)
         report["thresholds"] = [
             {
@@ -262,7 +263,7 @@ def _strangers(
                 "strangers_attributed": float((familiar[1] >= least).mean()),
                 "known_attributed": float((familiar[0] >= least).mean()),
             }
-            for share, least in scorer.decision.strangers
+            for share, least in scorer.decision.false_attribution_thresholds
         ]
     return report
 

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from authorid.bundle.manifest import Decision
+from authorid.bundle.decision import Decision
 from authorid.errors import require
 from authorid.inputs.decoding import tidy
-from authorid.ngrams.model import NgramExpert
+from authorid.ngrams.model import NgramModel
 from authorid.scoring.attribution import log_softmax, ngram_evidence
 from authorid.training.corpus import Corpus
 from authorid.training.ngram_fit import (
@@ -73,7 +73,7 @@ Scores = npt.NDArray[np.float64]
 class Experts:
     """What was learnt: the n-gram expert, the rule, and what the shifted split said about both."""
 
-    expert: NgramExpert
+    expert: NgramModel
     decision: Decision
     report: dict[str, Any]
     warnings: tuple[str, ...] = ()
@@ -164,7 +164,9 @@ def learn(
     compared = Compared.of(paths, products, matrix[chosen], counts, options.ridge)
     strangers = look_for_strangers(compared, subset, training, held, options)
     if strangers is not None:
-        decision = replace(decision, strangers=strangers.thresholds, familiarity=strangers.familiarity)
+        decision = replace(
+            decision, false_attribution_thresholds=strangers.thresholds, known_author_rule=strangers.rule
+        )
     if encoder is not None and everybody and len(encoder.validation):
         ngrams = _Fit.on(encoder.training, texts, labels, options).scores(encoder.validation)
         lengths = _bytes([texts[index] for index in encoder.validation])
@@ -241,7 +243,7 @@ def _loss(evidence: Scores, truth: Labels) -> float:
 
 
 def _rule(**changes: float) -> Decision:
-    return Decision(rule="experts", encoder_weight=UNMEASURED, spread=SPREAD, **changes)  # type: ignore[arg-type]
+    return Decision(rule="fusion", encoder_weight=UNMEASURED, spread=SPREAD, **changes)  # type: ignore[arg-type]
 
 
 def confidence(
@@ -270,7 +272,7 @@ def stack(ngrams: Scores, encoder: Scores, sizes: Labels, truth: Labels, decisio
     as many documents are answered rightly as by the n-grams alone, but for `OVERLOOKED` of them, the one that makes the
     documents likeliest is taken; an encoder that adds nothing gets none. How far these documents may be trusted is not
     learnt from them, who are nearer to the training documents than those to come: the temperature is what the encoder
-    changes about that of the n-grams. From the probability `sure` on, the n-grams are not overruled but for
+    changes about that of the n-grams. From the probability `exit_threshold` on, the n-grams are not overruled but for
     `OVERLOOKED` of the documents.
     """
     alone = ngram_evidence(ngrams, sizes, decision)
@@ -287,7 +289,7 @@ def stack(ngrams: Scores, encoder: Scores, sizes: Labels, truth: Labels, decisio
     overruled = (alone + weight * encoder).argmax(axis=1) != alone.argmax(axis=1)
     surest = np.sort(np.exp(log_softmax(alone[overruled])).max(axis=1))[::-1]
     sure = float(np.nextafter(surest[spared], 1.0)) if len(surest) > spared else 0.0
-    return replace(decision, encoder_weight=weight, temperature=heat / own, sure=sure)
+    return replace(decision, encoder_weight=weight, temperature=heat / own, exit_threshold=sure)
 
 
 def _coolest(evidence: Scores, truth: Labels) -> tuple[float, float]:

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.errors import require
-from authorid.ngrams.features import Reader, View
-from authorid.ngrams.model import NgramExpert
-from authorid.ngrams.vectorizer import RowIndex
+from authorid.ngrams.features import FeatureExtractor, View
+from authorid.ngrams.model import NgramModel
+from authorid.ngrams.vectorizer import Vectorizer
 
 Labels = npt.NDArray[np.int64]
 
@@ -76,7 +76,7 @@ class Counts:
     which of them many authors use.
     """
 
-    reader: Reader
+    reader: FeatureExtractor
     bounds: tuple[int, ...]
     buckets: npt.NDArray[np.uint32]
     shared: npt.NDArray[np.bool_]
@@ -89,7 +89,7 @@ def count(texts: Sequence[str], labels: Labels, options: NgramOptions, training:
     Rows are those that enough of the `training` ones (default: all) have, and where a view asks for it, enough authors.
     """
     chosen = np.arange(len(texts)) if training is None else training
-    reader = Reader(options.views, _common_words([texts[index] for index in chosen]), options.bits)
+    reader = FeatureExtractor(options.views, _common_words([texts[index] for index in chosen]), options.bits)
     matrix = _matrix(reader, texts)
     documents = np.bincount(matrix[chosen].indices, minlength=matrix.shape[1])
     rows = np.flatnonzero(documents >= options.least(len(chosen)))
@@ -119,10 +119,10 @@ def count_more(counts: Counts, texts: Sequence[str]) -> Counts:
     return replace(counts, matrix=matrix[:, rows].tocsr())
 
 
-def _matrix(reader: Reader, texts: Sequence[str]) -> Any:
+def _matrix(reader: FeatureExtractor, texts: Sequence[str]) -> Any:
     """Counts of all buckets of all views, sparse [texts, views * buckets]."""
     sparse = require("scipy.sparse", "train")
-    found = list(RowIndex.of_all(reader).counts(texts))
+    found = list(Vectorizer.of_all(reader).counts(texts))
     # Where each text begins: the places where its first view does, and the end of the last text.
     views = len(reader.views)
     begin = np.cumsum([0, *(len(counts.rows) for counts in found)])
@@ -139,7 +139,9 @@ def _matrix(reader: Reader, texts: Sequence[str]) -> Any:
 
 def _common_words(texts: Sequence[str]) -> npt.NDArray[np.uint64]:
     """Hashes of the commonest words, the commonest first."""
-    words, counts = np.unique(np.concatenate([Reader.word_hashes(text) for text in texts]), return_counts=True)
+    words, counts = np.unique(
+        np.concatenate([FeatureExtractor.word_hashes(text) for text in texts]), return_counts=True
+    )
     return np.asarray(words[np.lexsort((words, -counts))[:COMMON_WORDS]])
 
 
@@ -162,7 +164,7 @@ def _shared(matrix: Any, labels: Labels, authors: int) -> npt.NDArray[np.bool_]:
 
 
 def weigh(counts: Counts, idf: npt.NDArray[np.float32]) -> Any:
-    """tf-idf of all documents, sparse [documents, rows], as `NgramExpert.features` computes it."""
+    """tf-idf of all documents, sparse [documents, rows], as `NgramModel.features` computes it."""
     sparse = require("scipy.sparse", "train")
     matrix = counts.matrix.astype(np.float64)
     matrix.data = 1 + np.log(matrix.data)
@@ -235,7 +237,7 @@ def fit(
     authors: int,
     options: NgramOptions,
     known: tuple[npt.NDArray[np.float32], Similarities] | None = None,
-) -> NgramExpert:
+) -> NgramModel:
     """Fit on all documents of `counts`, whose authors are `labels` int64 [documents].
 
     `known` are their inverse frequencies and similarities, where these were computed before.
@@ -271,13 +273,13 @@ def _expert(
     weights: npt.NDArray[np.float64],
     bias: npt.NDArray[np.float64],
     options: NgramOptions,
-) -> NgramExpert:
+) -> NgramModel:
     kind = np.dtype(options.weights)
     scale = np.ones(len(weights), dtype=np.float32)
     if kind == np.int8:
         scale = (np.abs(weights).max(axis=1) / 127).astype(np.float32)
         weights = np.round(weights / np.where(scale > 0, scale, 1)[:, None])
-    return NgramExpert(
+    return NgramModel(
         counts.reader,
         counts.bounds,
         counts.buckets,

@@ -54,7 +54,7 @@ def train_ngrams(
         "recipe": "ngrams",
         "authors": list(known.authors),
         "corpus": corpus_record(known),
-        "experts": describe(experts),
+        "fusion": describe(experts),
         "versions": versions(),
     }
     labels = {str(index): author for index, author in enumerate(known.authors)}
@@ -75,7 +75,7 @@ def train_ngrams(
         provenance={
             "name": out.resolve().name,
             "corpus": record["corpus"],
-            "experts": record["experts"],
+            "fusion": record["fusion"],
             "versions": {"training": record["versions"]},
         },
         ngrams=NGRAMS,
@@ -113,7 +113,7 @@ def describe(experts: Experts) -> dict[str, Any]:
 
 def card(bundle: Bundle) -> str:
     """README.md of a bundle that has n-grams only."""
-    about = bundle.provenance["experts"]
+    about = bundle.provenance["fusion"]
     corpus = bundle.provenance["corpus"]
     split = about["shifted_split"]
     figures = [
@@ -143,7 +143,7 @@ BESIDE = "## N-grams beside the encoder"
 
 def beside(bundle: Bundle) -> str:
     """What the card of a bundle of two experts says about the second one."""
-    about, weight = bundle.provenance["experts"], bundle.decision.encoder_weight
+    about, weight = bundle.provenance["fusion"], bundle.decision.encoder_weight
     split = about["shifted_split"]
     lines = [
         f"`{NGRAMS}` holds {about['ngrams']:,} n-grams in {len(about['views'])} views "
@@ -156,7 +156,7 @@ def beside(bundle: Bundle) -> str:
         lines.append(
             f"On documents held out of a first fit ({split['split']}) the n-grams alone had accuracy "
             f"{split['accuracy']:.3f}; authors left out altogether were told from the others with an AUROC of "
-            f"{split.get('strangers_auroc', float('nan')):.3f}."
+            f"{split.get('open_set_auroc', float('nan')):.3f}."
         )
     return "\n\n".join(lines)
 
@@ -201,7 +201,7 @@ def export_ngrams(
         name: (base.path / name).read_bytes() for name in base.files if name not in (base.ngrams, "run.json")
     }
     files[NGRAMS] = (own.path / own.ngrams).read_bytes()
-    provenance = {**base.provenance, "experts": own.provenance["experts"]}
+    provenance = {**base.provenance, "fusion": own.provenance["fusion"]}
     if name is not None or encoder is None:
         provenance["name"] = name or out.resolve().name
     merged = replace(base, path=out, ngrams=NGRAMS, decision=decision, provenance=provenance)

@@ -1,6 +1,6 @@
 """Learn what a text by an unknown author looks like: authors are left out in turn, and play the strangers.
 
-Two things are looked at (`authorid.bundle.manifest.Familiarity`). How much the n-grams that many authors share speak for the one
+Two things are looked at (`authorid.bundle.decision.KnownAuthorRule`). How much the n-grams that many authors share speak for the one
 whom all n-grams name, compared with what they say for that author's own documents when these are left out: what few use
 is mostly of a subject, and strangers write about the same ones; and colleagues on one beat divide the scores among
 them, so what is high differs from author to author. And how far the authors are apart in the views of the plain text,
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from authorid.bundle.manifest import Familiarity
+from authorid.bundle.decision import KnownAuthorRule
 from authorid.machine import available_cores
 from authorid.ngrams.features import View
 from authorid.scoring.attribution import LEAST_SPREAD
@@ -51,7 +51,7 @@ LATEST = 4.0
 """Every document of the last block counts as so many: those to come will be later too."""
 
 WEIGHTS = (5.0, 1.0)
-"""Of standing and spread, each divided by its standard deviation (docs/accuracy.md)."""
+"""Of z and spread, each divided by its standard deviation (docs/accuracy.md)."""
 
 PLAIN, MANNERS = 2.0, 3.0
 """How often shared n-grams count in the plain views, and in those that look at no others: the latter weigh less in
@@ -72,22 +72,22 @@ Scores = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Strangers:
-    """The rule that was learnt, pairs (share, familiarity) for `Decision.strangers`, and how well it does."""
+    """The rule that was learnt, pairs (share, known-author score) for `Decision.false_attribution_thresholds`, and how well it does."""
 
-    familiarity: Familiarity
+    rule: KnownAuthorRule
     thresholds: tuple[tuple[float, float], ...]
     report: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class _Traits:
-    """What familiarity is made of, for some documents: each float64 [documents]."""
+    """What known-author score is made of, for some documents: each float64 [documents]."""
 
-    standing: Scores
+    z: Scores
     spread: Scores
 
-    def familiarity(self, rule: Familiarity) -> Scores:
-        evidence = rule.standing * self.standing + rule.spread * self.spread - rule.offset
+    def score(self, rule: KnownAuthorRule) -> Scores:
+        evidence = rule.z_weight * self.z + rule.spread_weight * self.spread - rule.offset
         return np.asarray(0.5 + 0.5 * np.tanh(evidence / 2))
 
 
@@ -95,7 +95,7 @@ class _Traits:
 class Compared:
     """Documents, and all that fits to any subset of them need: their similarities, and parts of their tf-idf.
 
-    `shared` has the n-grams that many authors share, which count as often as `_counted` says of their view; `plain` has
+    `shared` has the n-grams that many authors share, which count as often as `_view_weights` says of their view; `plain` has
     all n-grams of the plain views.
     """
 
@@ -117,10 +117,10 @@ class Compared:
         """From the `counts` and the tf-idf `matrix` of documents."""
         views = counts.reader.views
         sizes = np.diff(counts.bounds)
-        plain = np.isin(np.arange(len(views)), _plain(views)).repeat(sizes)
+        plain = np.isin(np.arange(len(views)), _plain_views(views)).repeat(sizes)
         shared = matrix[:, np.flatnonzero(counts.shared)]
         # It is their inner products that count so often.
-        shared.data *= np.sqrt(_counted(views)).repeat(sizes)[counts.shared][shared.indices]
+        shared.data *= np.sqrt(_view_weights(views)).repeat(sizes)[counts.shared][shared.indices]
         return cls(paths, products, _Columns.of(shared), _Columns.of(matrix[:, np.flatnonzero(plain)]), ridge)
 
     @classmethod
@@ -137,11 +137,11 @@ class Compared:
         dual, _ = self.products.solve(training, self.ridge)
         best = ((self.products.matrix[np.ix_(others, training)] + 1.0) @ dual).argmax(axis=1)
         own = self.shared.scores(training, others, dual)[np.arange(len(others)), best]
-        usual, deviation = self.usual(training)
+        mean, deviation = self.own_scores(training)
         plain = self.plain.scores(training, others, dual)
-        return _Traits((own - usual[best]) / deviation[best], np.log(np.maximum(plain.std(axis=1), LEAST_SPREAD)))
+        return _Traits((own - mean[best]) / deviation[best], np.log(np.maximum(plain.std(axis=1), LEAST_SPREAD)))
 
-    def usual(self, training: Labels) -> tuple[Scores, Scores]:
+    def own_scores(self, training: Labels) -> tuple[Scores, Scores]:
         """Mean and standard deviation [authors] of what is shared says for an author's own documents, when left out."""
         labels = self.products.labels[training]
         names = [self.paths[index] for index in training]
@@ -253,16 +253,16 @@ def look_for_strangers(
     rule = _weigh(inner, outer)
     if rule is None:
         return None
-    usual, deviation = everybody.usual(np.arange(len(labels)))
+    mean, deviation = everybody.own_scores(np.arange(len(labels)))
     rule = replace(
         rule,
-        usual=tuple(usual.tolist()),
+        mean=tuple(mean.tolist()),
         deviation=tuple(deviation.tolist()),
-        counted=_counted(options.views),
-        plain=_plain(options.views),
+        view_weights=_view_weights(options.views),
+        plain_views=_plain_views(options.views),
     )
     # The stricter of two: strangers' documents of the same time, or later ones.
-    familiar = [_together(whole).familiarity(rule), outer.familiarity(rule)]
+    familiar = [_together(whole).score(rule), outer.score(rule)]
     thresholds = tuple(
         (share, max(_least(some, share) for some in familiar))
         for share in SHARES
@@ -270,19 +270,19 @@ def look_for_strangers(
     )
     if not thresholds:
         return None
-    area = auroc(inner.familiarity(rule), familiar[1])
-    return Strangers(rule, thresholds, {"strangers_auroc": area, "authors_left_out": int(fold)})
+    area = auroc(inner.score(rule), familiar[1])
+    return Strangers(rule, thresholds, {"open_set_auroc": area, "authors_left_out": int(fold)})
 
 
 def _least(familiar: Scores, share: float) -> float:
-    """The least familiarity that at most `share` of these documents have."""
+    """The least known-author score that at most `share` of these documents have."""
     return float(np.nextafter(np.quantile(familiar, 1 - share, method="higher"), np.inf))
 
 
-def _weigh(known: _Traits, strange: _Traits) -> Familiarity | None:
+def _weigh(known: _Traits, strange: _Traits) -> KnownAuthorRule | None:
     """`WEIGHTS`, in units of the standard deviations; the middle between the two kinds of documents is 0.5.
 
-    None where all documents have the same standing, or the same spread.
+    None where all documents have the same z, or the same spread.
     """
     weights, middle = [], 0.0
     for weight, one, other in zip(WEIGHTS, _list(known), _list(strange), strict=True):
@@ -291,27 +291,27 @@ def _weigh(known: _Traits, strange: _Traits) -> Familiarity | None:
             return None
         weights.append(weight / deviation)
         middle += weights[-1] * float(one.mean() + other.mean()) / 2
-    standing, spread = weights
-    return Familiarity((), (), (), (0,), standing, spread, middle)
+    z, spread = weights
+    return KnownAuthorRule((), (), (), (0,), z, spread, middle)
 
 
 def _list(traits: _Traits) -> tuple[Scores, Scores]:
-    return traits.standing, traits.spread
+    return traits.z, traits.spread
 
 
 def _together(traits: Sequence[_Traits]) -> _Traits:
     return _Traits(*(np.concatenate(some) for some in zip(*map(_list, traits), strict=True)))
 
 
-def _plain(views: Sequence[View]) -> tuple[int, ...]:
+def _plain_views(views: Sequence[View]) -> tuple[int, ...]:
     """The views that show subjects best: of those that look at all n-grams, what masks nothing, or least."""
     kept = [-1.0 if view.shared else np.inf if view.keep is None else float(view.keep) for view in views]
     return tuple(number for number, own in enumerate(kept) if own == max(kept))
 
 
-def _counted(views: Sequence[View]) -> tuple[float, ...]:
+def _view_weights(views: Sequence[View]) -> tuple[float, ...]:
     """How often the shared n-grams of each view count."""
-    plain = _plain(views)
+    plain = _plain_views(views)
     return tuple(MANNERS if view.shared else PLAIN if number in plain else 1.0 for number, view in enumerate(views))
 
 

@@ -27,10 +27,11 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
-from authorid.bundle.manifest import NGRAMS, Decision
+from authorid.bundle.decision import Decision
+from authorid.bundle.manifest import NGRAMS
 from authorid.encoder.windows import Windower
 from authorid.errors import BundleCorruptError, RunError, require
-from authorid.ngrams.model import NgramExpert
+from authorid.ngrams.model import NgramModel
 from authorid.training.encoder.classifier import Geometry, Pooling, build_classifier
 from authorid.training.encoder.examples import inputs
 from authorid.training.encoder.keras_setup import import_keras
@@ -122,13 +123,13 @@ class Run:
     def _model(self) -> Any:
         return self.keras_model()
 
-    def experts(self) -> tuple[NgramExpert, Decision] | None:
+    def experts(self) -> tuple[NgramModel, Decision] | None:
         """The n-gram expert of this run and the rule for both, when it has one; raises `RunError`."""
-        record = self.record.get("experts")
+        record = self.record.get("fusion")
         if record is None:
             return None
         try:
-            return NgramExpert.load(self.path / NGRAMS), Decision.from_json(record["decision"])
+            return NgramModel.load(self.path / NGRAMS), Decision.from_json(record["decision"])
         except (BundleCorruptError, KeyError, TypeError, ValueError) as error:
             raise RunError(f"{self.path}: the n-gram expert cannot be used ({error})") from None
 

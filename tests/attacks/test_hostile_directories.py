@@ -18,7 +18,7 @@ from command import environment, run
 from tiny import prose
 
 from authorid.inputs import discovery as walking
-from authorid.inputs.documents import Found, ReadOptions, digest, read, read_documents, walk
+from authorid.inputs.documents import DiscoveredFile, ReadOptions, digest, read, read_documents, walk
 
 AS_ROOT = os.geteuid() == 0
 
@@ -257,7 +257,7 @@ def test_files_that_lie_about_their_size_are_bounded_too(tmp_path, monkeypatch):
     path = tmp_path / "grows"
     path.write_bytes(b"a")
     monkeypatch.setattr(os, "read", lambda _, size: b"a" * size)
-    assert "larger than 5000000 bytes" in read(Found(str(path)), 0, ReadOptions(max_bytes=5_000_000)).reason
+    assert "larger than 5000000 bytes" in read(DiscoveredFile(str(path)), 0, ReadOptions(max_bytes=5_000_000)).reason
 
 
 def test_a_huge_bound_takes_no_memory(tmp_path):

@@ -41,10 +41,10 @@ def test_memory_and_descriptors_are_flat(bundle, tmp_path, documents):
         reserve(str(tmp_path / "out.csv")) as place,
         place.open("csv", top=2, settings={}, digest=lambda _: None) as output,
     ):
-        for row in scorer.score([tmp_path / "docs"], recall=output.recall):
+        for number, row in enumerate(scorer.score([tmp_path / "docs"], recall=output.recall)):
             output.write(row)
             assert row.status == "scored"
-            if row.index % (documents // 20) == 0:
+            if number % (documents // 20) == 0:
                 gc.collect()
                 memory.append(resident_mb())
                 most = max(most, open_files())

@@ -70,7 +70,7 @@ def test_what_cannot_be_measured_is_refused_before_the_work(bundle, tmp_path):
     record = json.loads((copy / "authorid.json").read_text("utf-8"))
     expert = tmp_path / "ngrams.safetensors"
     expert.write_bytes(b"")
-    record |= {"graphs": {}, "ngrams": expert.name, "decision": {**record["decision"], "rule": "experts"}}
+    record |= {"graphs": {}, "ngrams": expert.name, "decision": {**record["decision"], "rule": "fusion"}}
     record["files"][expert.name] = hashlib.sha256(b"").hexdigest()
     shutil.copy(expert, copy)
     (copy / "authorid.json").write_text(json.dumps(record), "utf-8")

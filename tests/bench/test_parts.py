@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from authorid.benchmark import generated_text, write_documents
-from authorid.bundle.manifest import Decision
+from authorid.bundle.decision import Decision
 
 ROOT = Path(__file__).resolve().parents[2]
 

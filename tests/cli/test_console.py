@@ -8,6 +8,7 @@ import pytest
 from command import command, environment
 
 from authorid.cli.console import Screen, TrainingProgress
+from authorid.inputs.documents import DocumentRef
 from authorid.scoring.attribution import Attribution
 from authorid.training import Progress
 
@@ -50,7 +51,7 @@ def test_numbers_and_states_are_whole_on_any_screen(width, capsys):
     screen = Screen()
     screen.console.width = width
     ranking = (("Kourosh Karimkhany", 0.7768), ("Bradley Dorfman", 0.0721))
-    row = Attribution(0, "examples/a-rather-long-name-of-a-document.txt", "unknown", ranking)
+    row = Attribution(DocumentRef("examples/a-rather-long-name-of-a-document.txt"), "unknown", ranking)
     screen.attributions([row], 1)
     shown = capsys.readouterr().err
     assert "77.7%" in shown and "7.2%" in shown and "unknown" in shown and "prob." in shown

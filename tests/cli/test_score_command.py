@@ -19,6 +19,7 @@ import pytest
 from command import command, environment, run
 from tiny import AUTHORS, make_bundle, prose
 
+from authorid.inputs.documents import DocumentRef
 from authorid.scoring.attribution import Attribution
 from authorid.scoring.stats import RunStats
 
@@ -250,7 +251,7 @@ def test_rates_of_a_resumed_run_are_of_what_it_did(score, corpus, tmp_path):
 
 def test_padding_of_a_resumed_run_is_of_what_it_did():
     run = RunStats()
-    rows = [Attribution(index, "a", "scored", (("Ada", 0.7), ("Ben", 0.3)), tokens=30) for index in range(3)]
+    rows = [Attribution(DocumentRef("a"), "scored", (("Ada", 0.7), ("Ben", 0.3)), tokens=30) for _ in range(3)]
     for row in rows:
         run.count(row)
     for row in rows[:2]:

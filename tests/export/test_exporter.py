@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from checkpoints import AUTHORS, FAMILIES, WORDS, write_checkpoint, write_corpus
 
-from authorid.bundle.manifest import Decision, load_bundle
+from authorid.bundle.decision import Decision
+from authorid.bundle.manifest import load_bundle
 from authorid.encoder.engine import Engine, EngineOptions
 from authorid.errors import BundleCorruptError, CorpusError, ExportError, OutputError, ParityError
 from authorid.export import ExportOptions, export_run
@@ -93,7 +94,7 @@ def test_a_run_becomes_a_bundle_that_answers_as_it_promises(run, report):
         "tokenizer.json",
         *(() if run.experts() is None else ("ngrams.safetensors",)),
     }
-    assert bundle.decision.rule == ("mean-log-softmax" if run.experts() is None else "experts")
+    assert bundle.decision.rule == ("mean-log-softmax" if run.experts() is None else "fusion")
     assert (bundle.authors, bundle.name, bundle.graphs.keys()) == (AUTHORS, "letters", {"fp32", "int8"})
     assert (bundle.window.length, bundle.window.truncate) == (32, run.truncate)
     assert bundle.provenance["corpus"]["digest"] == run.corpus_digest

@@ -17,9 +17,9 @@ from authorid.errors import AuthoridError
 from authorid.inputs import discovery as walking
 from authorid.inputs.decoding import UndecodableError, decode, tidy
 from authorid.inputs.documents import (
+    DiscoveredFile,
     Document,
     Failure,
-    Found,
     ReadOptions,
     digest,
     listed_paths,
@@ -54,11 +54,10 @@ def test_places_sort_as_the_walk_goes(tmp_path):
     assert len(set(places)) == 12
 
 
-def test_every_input_is_numbered_and_gives_one_item(tmp_path):
+def test_every_input_gives_one_item(tmp_path):
     touch(tmp_path, "a", "c")
     (tmp_path / "b").write_bytes(b"\0\1\2")
     items = list(read_documents([tmp_path, tmp_path / "none"]))
-    assert [item.index for item in items] == [0, 1, 2, 3]
     assert [type(item) for item in items] == [Document, Failure, Document, Failure]
     assert items[0].sha256 == hashlib.sha256(b"the river\n").hexdigest()
 
@@ -248,16 +247,16 @@ def test_tidying_in_stretches_is_tidying_at_once(random, size):
 
 def test_a_digest_is_the_one_that_reading_gives(tmp_path):
     touch(tmp_path, "a")
-    found = Found(str(tmp_path / "a"))
+    found = DiscoveredFile(str(tmp_path / "a"))
     assert digest(found) == read(found, 0).sha256
-    assert digest(Found(str(tmp_path / "none"))) is None
-    assert digest(Found("x", "a problem")) is None
+    assert digest(DiscoveredFile(str(tmp_path / "none"))) is None
+    assert digest(DiscoveredFile("x", "a problem")) is None
 
 
 def test_size_is_bounded_before_and_while_reading(tmp_path):
     (tmp_path / "big").write_bytes(b"a" * 100)
-    assert "larger than 99 bytes" in read(Found(str(tmp_path / "big")), 0, ReadOptions(max_bytes=99)).reason
-    assert read(Found(str(tmp_path / "big")), 0, ReadOptions(max_bytes=100)).encoding == "utf-8"
+    assert "larger than 99 bytes" in read(DiscoveredFile(str(tmp_path / "big")), 0, ReadOptions(max_bytes=99)).reason
+    assert read(DiscoveredFile(str(tmp_path / "big")), 0, ReadOptions(max_bytes=100)).encoding == "utf-8"
 
 
 def test_lists_of_paths_are_lines_or_nul_separated(tmp_path):

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authorid.ngrams import kernels as native
-from authorid.ngrams.features import Reader, View, encoded
-from authorid.ngrams.model import NgramExpert
+from authorid.ngrams.features import FeatureExtractor, View, encoded
+from authorid.ngrams.model import NgramModel
 from authorid.scoring.scorer import Scorer
 
 pytestmark = pytest.mark.skipif(native.module is None, reason="this package was built without a C compiler")
@@ -26,14 +26,14 @@ VIEWS = (
 )
 
 
-def made_up(bits: int = 9, share: float = 0.5) -> NgramExpert:
+def made_up(bits: int = 9, share: float = 0.5) -> NgramModel:
     """An expert that has a row for this `share` of all buckets, and weights out of nothing."""
     rng = np.random.default_rng(7)
-    common = Reader.word_hashes("the of and River 1996 größe")
+    common = FeatureExtractor.word_hashes("the of and River 1996 größe")
     own = [np.flatnonzero(rng.random(1 << bits) < share).astype(np.uint32) for _ in VIEWS]
     bounds = (0, *(int(count) for count in np.cumsum([len(rows) for rows in own])))
-    return NgramExpert(
-        reader=Reader(VIEWS, common, bits),
+    return NgramModel(
+        reader=FeatureExtractor(VIEWS, common, bits),
         bounds=bounds,
         buckets=np.concatenate(own),
         idf=rng.random(bounds[-1], dtype=np.float32) + 1,

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from authorid.bundle.safetensors import read_tensors, write_tensors
 from authorid.ngrams import kernels as native
-from authorid.ngrams.features import Reader, View, _CommonWords, _powers
-from authorid.ngrams.model import NgramExpert
+from authorid.ngrams.features import FeatureExtractor, View, _CommonWords, _powers
+from authorid.ngrams.model import NgramModel
 
 pytest.importorskip("scipy")
 from authorid.training.ngram_fit import NgramOptions, _matrix, count, fit
@@ -42,7 +42,7 @@ def texts(count: int = 30) -> list[str]:
 LABELS = np.arange(30) % 3
 
 
-def expert(**changes) -> NgramExpert:
+def expert(**changes) -> NgramModel:
     options = NgramOptions(**{"bits": 16, **changes})
     return fit(count(texts(), LABELS, options), LABELS, 3, options)
 
@@ -99,12 +99,12 @@ def test_memory_does_not_grow_with_the_text():
 
 
 def test_masking_leaves_the_common_words():
-    common = Reader.word_hashes("the of")
-    masked = Reader([View("m", "byte", (4,), keep=2)], common, 16)
+    common = FeatureExtractor.word_hashes("the of")
+    masked = FeatureExtractor([View("m", "byte", (4,), keep=2)], common, 16)
     assert sorted(masked.buckets("the river OF 1996")[0]) == sorted(masked.buckets("the xxxxx OF 2024")[0])
     assert sorted(masked.buckets("the river")[0]) != sorted(masked.buckets("a river")[0])
     assert sorted(masked.buckets("the river")[0]) != sorted(masked.buckets("the River")[0])
-    short = Reader([View("s", "word", (2,), keep=2, mask="one")], common, 16)
+    short = FeatureExtractor([View("s", "word", (2,), keep=2, mask="one")], common, 16)
     assert sorted(short.buckets("the river of")[0]) == sorted(short.buckets("the brook of")[0])
     assert sorted(short.buckets("the river of")[0]) != sorted(short.buckets("the river,of")[0])
 
@@ -227,7 +227,7 @@ def test_parts_are_what_the_features_say():
 
 def test_a_file_gives_back_what_was_written():
     before = expert()
-    after = NgramExpert.from_bytes(before.to_bytes())
+    after = NgramModel.from_bytes(before.to_bytes())
     assert after.reader.views == before.reader.views
     assert (after.scores(texts()[0]) == before.scores(texts()[0])).all()
 
@@ -247,7 +247,7 @@ def test_tables_that_no_memory_holds_are_not_asked_for(bits):
 def test_training_counts_what_scoring_counts(views):
     """Every n-gram of every text, as often as it occurs."""
     many = [*texts(), "", "x", "Größe " * 50]
-    reader = Reader(views, Reader.word_hashes("the of river"), 12)
+    reader = FeatureExtractor(views, FeatureExtractor.word_hashes("the of river"), 12)
     found = _matrix(reader, many)
     assert found.shape == (len(many), len(views) << 12)
     for text, row in zip(many, found.toarray(), strict=True):
@@ -258,7 +258,7 @@ def test_training_counts_what_scoring_counts(views):
 @pytest.mark.parametrize("cut", [0, 7, 8, 100, -1])
 def test_a_cut_file_is_refused(cut):
     with pytest.raises(ValueError):
-        NgramExpert.from_bytes(expert().to_bytes()[:cut])
+        NgramModel.from_bytes(expert().to_bytes()[:cut])
 
 
 def test_damaged_parts_are_refused():
@@ -271,10 +271,10 @@ def test_damaged_parts_are_refused():
         "shared": tensors["shared"] + 1,
     }.items():
         with pytest.raises(ValueError):
-            NgramExpert.from_bytes(write_tensors({**tensors, name: np.ascontiguousarray(worse)}, metadata))
+            NgramModel.from_bytes(write_tensors({**tensors, name: np.ascontiguousarray(worse)}, metadata))
     for name, value in {"format": "1", "bits": "99", "views": "[]", "bounds": "[0]"}.items():
         with pytest.raises(ValueError):
-            NgramExpert.from_bytes(write_tensors(tensors, {**metadata, name: value}))
+            NgramModel.from_bytes(write_tensors(tensors, {**metadata, name: value}))
 
 
 def test_the_format_is_safetensors():
@@ -290,8 +290,8 @@ def test_the_format_is_safetensors():
 
 def test_four_grams_are_the_same_however_they_are_read():
     one, two = (
-        Reader([View("a", "byte", (4,))], np.zeros(0, np.uint64), 30),
-        Reader([View("a", "byte", (4, 5))], np.zeros(0, np.uint64), 30),
+        FeatureExtractor([View("a", "byte", (4,))], np.zeros(0, np.uint64), 30),
+        FeatureExtractor([View("a", "byte", (4, 5))], np.zeros(0, np.uint64), 30),
     )
     for item in ["abc", "abcd", *texts(3)]:
         four = one.buckets(item)[0]

@@ -17,7 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from authorid.errors import OutputError
-from authorid.inputs.documents import Found
+from authorid.inputs.documents import DiscoveredFile, DocumentRef
 from authorid.outputs import FORMATS, atomic, format_for, open_writer, reserve
 from authorid.outputs import journal as journals
 from authorid.outputs.escaping import cell, exact, visible
@@ -30,8 +30,7 @@ PATHS = st.binary(min_size=1, max_size=40).filter(lambda raw: b"\0" not in raw).
 PROBABILITIES = st.floats(0, 1)
 ROWS = st.builds(
     Attribution,
-    index=st.just(0),
-    path=PATHS,
+    ref=st.builds(DocumentRef, PATHS),
     status=st.sampled_from(["scored", "unknown"]),
     ranking=st.tuples(st.tuples(st.text(max_size=10), PROBABILITIES), st.tuples(st.text(max_size=10), PROBABILITIES)),
     windows=st.integers(0, 10**9),
@@ -39,9 +38,11 @@ ROWS = st.builds(
     encoding=st.sampled_from(["utf-8", "cp1252"]),
     sha256=st.just("0" * 64),
     evidence=st.lists(PROBABILITIES, max_size=3).map(tuple),
-    familiarity=st.none() | PROBABILITIES,
+    known_author_score=st.none() | PROBABILITIES,
 )
-FAILURES = st.builds(Attribution, index=st.just(0), path=PATHS, status=st.just("failed"), error=st.text(max_size=20))
+FAILURES = st.builds(
+    Attribution, ref=st.builds(DocumentRef, PATHS), status=st.just("failed"), error=st.text(max_size=20)
+)
 
 
 LINES = st.one_of(*(st.builds(written.row, ROWS | FAILURES, st.just(5)) for written in FORMATS.values()))
@@ -53,7 +54,9 @@ def line(path="a", status="scored", sha256="0" * 64):
 
 def row(path="a", status="scored", sha256="0" * 64, probability=0.75):
     ranking = () if status == "failed" else (("Ada", probability), ("Ben", 1 - probability))
-    return Attribution(0, path, status, ranking, 1, 9, "utf-8", sha256, "broken" if status == "failed" else None)
+    return Attribution(
+        DocumentRef(path), status, ranking, 1, 9, "utf-8", sha256, "broken" if status == "failed" else None
+    )
 
 
 # Formats ---------------------------------------------------------------------------------------------------------
@@ -82,9 +85,9 @@ def test_no_cell_is_a_formula_wherever_a_line_is_cut(path, author, runner_up, en
     written = FORMATS["csv"]
     ranking = ((author, 0.75), (runner_up, 0.25))
     rows = [
-        Attribution(0, path, "scored", ranking, encoding=encoding),
-        Attribution(1, path, "failed", error=author),
-        Attribution(2, path, "unknown", ranking),
+        Attribution(DocumentRef(path), "scored", ranking, encoding=encoding),
+        Attribution(DocumentRef(path), "failed", error=author),
+        Attribution(DocumentRef(path), "unknown", ranking),
     ]
     text = "".join(written.row(item, 5).decode("utf-8") for item in rows)
     for delimiter in ",;":
@@ -326,7 +329,7 @@ def test_merging_puts_the_newer_rows_first_and_the_older_ones_beyond_them(tmp_pa
 
 
 def found(below, root=0):
-    return Found(f"d/{below}", None, root, below)
+    return DiscoveredFile(f"d/{below}", None, root, below)
 
 
 def earlier(*known, digests=None):
@@ -404,7 +407,7 @@ def write(out, rows, *, finish=True, resume=False, force=False, settings=None, d
         ) as output,
     ):
         for number, item in enumerate(rows):
-            known = output.recall(Found(item.path, None, 0, f"{number:03}"))
+            known = output.recall(DiscoveredFile(item.path, None, 0, f"{number:03}"))
             output.write(known or item)
         if finish:
             output.finish()

@@ -13,14 +13,15 @@ import numpy as np
 import pytest
 from tiny import AUTHORS, make_bundle, prose
 
-from authorid.bundle.manifest import BundleCorruptError, Decision, load_bundle
+from authorid.bundle.decision import Decision
+from authorid.bundle.manifest import BundleCorruptError, load_bundle
 from authorid.encoder.batching import Batcher
 from authorid.encoder.engine import EngineOptions
 from authorid.encoder.windows import Window
 from authorid.errors import BundleLacksError, OutputError
-from authorid.inputs.documents import Document
-from authorid.ngrams.model import NgramExpert
-from authorid.scoring.cascade import Experts, Pending
+from authorid.inputs.documents import Document, DocumentRef
+from authorid.ngrams.model import NgramModel
+from authorid.scoring.cascade import Cascade, Pending
 from authorid.scoring.scorer import Scorer, _Stream
 
 pytest.importorskip("scipy")
@@ -58,7 +59,7 @@ def documents():
 
 
 def bits(rows):
-    return [(row.path, row.status, row.ranking, row.familiarity) for row in rows]
+    return [(row.path, row.status, row.ranking, row.known_author_score) for row in rows]
 
 
 def test_n_grams_beside_another_encoder_are_told_of_in_the_card_once(tmp_path, both):
@@ -99,14 +100,14 @@ def test_a_run_that_could_not_be_written_is_refused_before_anything_is_read(tmp_
 def test_out_of_memory_in_the_ngrams_costs_one_document(both, documents, effort, monkeypatch):
     scorer = Scorer(both, effort=effort)
     expected = list(scorer.score_texts(documents))
-    read = NgramExpert.read
+    read = NgramModel.read
 
     def greedy(self, texts):
         if documents[4] in texts:
             raise MemoryError("no room")
         return read(self, texts)
 
-    monkeypatch.setattr(NgramExpert, "read", greedy)
+    monkeypatch.setattr(NgramModel, "read", greedy)
     rows = list(scorer.score_texts(documents))
     assert rows[4].error == "the n-grams failed on this document: no room"
     assert bits(rows[:4] + rows[5:]) == bits(expected[:4] + expected[5:])
@@ -132,7 +133,7 @@ def test_the_encoder_sees_as_much_as_the_effort_says(both, documents):
 
 def test_rounds_stop_when_the_posterior_has_settled(both):
     text = " ".join(prose(AUTHORS[0], 200, seed=i) for i in range(5))
-    unsure = replace(both, decision=replace(both.decision, sure=1.0, ngram_weight=0.01))
+    unsure = replace(both, decision=replace(both.decision, exit_threshold=1.0, ngram_weight=0.01))
     full = next(iter(Scorer(unsure, effort="full").score_texts([text])))
     auto = next(iter(Scorer(unsure, effort="auto").score_texts([text])))
     assert 2 <= auto.windows < full.windows
@@ -140,15 +141,15 @@ def test_rounds_stop_when_the_posterior_has_settled(both):
 
 
 def test_the_next_round_is_asked_for_where_two_authors_are_nearly_even(both):
-    experts = Experts(None, None, None, replace(both.decision, sure=1.0), "auto")
+    experts = Cascade(None, None, None, replace(both.decision, exit_threshold=1.0), "auto")
     calm, leading, even = [0.49, 0.33, 0.18], [0.5, 0.32, 0.18], [0.42, 0.4, 0.18]
 
     def asks(before, now):
         waiting = [Window(0, i, np.zeros(3, np.int32)) for i in range(4)]
-        pending = Pending(Document(0, "a", "", "utf-8", ""), 0.0, last=np.array(before), waiting=waiting)
+        pending = Pending(0, Document(DocumentRef("a"), "", "utf-8", ""), 0.0, last=np.array(before), waiting=waiting)
         pending.seen = np.array([True, True, False, False, False, False])
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Experts, "posterior", lambda self, pending: np.array(now))
+            patch.setattr(Cascade, "posterior", lambda self, pending: np.array(now))
             return len(experts.ask_more(pending))
 
     assert asks(calm, leading) == 0  # settled
@@ -158,7 +159,7 @@ def test_the_next_round_is_asked_for_where_two_authors_are_nearly_even(both):
 
 
 def test_many_documents_in_rounds_do_not_block(both):
-    unsure = replace(both, decision=replace(both.decision, sure=1.0))
+    unsure = replace(both, decision=replace(both.decision, exit_threshold=1.0))
     texts = [prose(AUTHORS[i % 3], 300, seed=i) for i in range(400)]
     assert len(list(Scorer(unsure, effort="auto").score_texts(texts))) == 400
 
@@ -175,7 +176,7 @@ def test_a_worker_that_breaks_is_heard_of_while_rounds_wait_for_room(both, monke
         return get(batcher)
 
     monkeypatch.setattr(Batcher, "get", broken)
-    unsure = replace(both, decision=replace(both.decision, sure=1.0))
+    unsure = replace(both, decision=replace(both.decision, exit_threshold=1.0))
     outcome = []
 
     def score():
@@ -193,7 +194,7 @@ def test_a_worker_that_breaks_is_heard_of_while_rounds_wait_for_room(both, monke
 def test_unsure_documents_do_not_pile_up_while_nobody_takes_rows(both, monkeypatch):
     monkeypatch.setattr("authorid.scoring.scorer.Batcher", partial(Batcher, begun=200))
     monkeypatch.setattr("authorid.scoring.scorer._CHUNKS", (2, 2))
-    unsure = replace(both, decision=replace(both.decision, sure=1.0))
+    unsure = replace(both, decision=replace(both.decision, exit_threshold=1.0))
     scorer = Scorer(unsure)
     texts = [prose(AUTHORS[i % 3], 700, i) for i in range(400)]  # 50 windows each
     taken = itertools.count()
@@ -241,7 +242,7 @@ def test_short_texts_get_flat_answers(both):
 
 
 def test_the_rule_is_what_it_says():
-    decision = Decision("experts", temperature=2.0, ngram_weight=3.0, encoder_weight=0.5, half_length=100.0, spread=1.5)
+    decision = Decision("fusion", temperature=2.0, ngram_weight=3.0, encoder_weight=0.5, half_length=100.0, spread=1.5)
     scores, logits = np.array([0.5, -0.2, -0.9]), np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
     centred = (scores - scores.mean()) / scores.std() ** 1.5
     logs = (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))).mean(axis=0)
@@ -266,10 +267,10 @@ def test_a_manifest_that_does_not_fit_is_refused(both, tmp_path):
 
 
 def test_strictness_follows_the_share():
-    decision = Decision("experts", strangers=((0.05, 0.9), (0.1, 0.8)))
-    assert decision.with_false_attribution(0.07).least_familiar == 0.9
-    assert decision.with_false_attribution(0.2).least_familiar == 0.8
-    assert decision.with_false_attribution(0.01).least_familiar > 1e300
+    decision = Decision("fusion", false_attribution_thresholds=((0.05, 0.9), (0.1, 0.8)))
+    assert decision.with_false_attribution(0.07).known_author_threshold == 0.9
+    assert decision.with_false_attribution(0.2).known_author_threshold == 0.8
+    assert decision.with_false_attribution(0.01).known_author_threshold > 1e300
 
 
 def test_stacking_gives_noise_no_weight():
@@ -277,7 +278,7 @@ def test_stacking_gives_noise_no_weight():
     truth = rng.integers(0, 5, 400)
     good = np.eye(5)[truth] + rng.normal(0, 0.5, (400, 5))
     noise = rng.normal(0, 1, (400, 5))
-    base = Decision("experts", ngram_weight=2.0)
+    base = Decision("fusion", ngram_weight=2.0)
     sizes = np.full(400, 3000)
     assert stack(good, noise, sizes, truth, base).encoder_weight <= 0.05
     assert stack(good, 2 * np.eye(5)[truth] + noise, sizes, truth, base).encoder_weight > 0.3
@@ -287,7 +288,7 @@ def test_the_temperature_is_what_the_encoder_changes_about_that_of_the_ngrams():
     rng = np.random.default_rng(1)
     truth = rng.integers(0, 5, 3000)
     ngrams, encoder = (np.eye(5)[truth] + rng.normal(0, 1, (3000, 5)) for _ in range(2))
-    found = stack(ngrams, encoder, np.full(3000, 3000), truth, Decision("experts", ngram_weight=1.0))
+    found = stack(ngrams, encoder, np.full(3000, 3000), truth, Decision("fusion", ngram_weight=1.0))
     assert found.encoder_weight > 0
     alone = ngram_evidence(ngrams, np.full(3000, 3000), found)
 
@@ -304,7 +305,7 @@ def test_an_encoder_that_costs_right_answers_is_not_listened_to():
     right = np.where(np.arange(300) % 10 < 8, truth, (truth + 1) % 5)  # 80 %, with little between the two
     ngrams = 3 * np.eye(5)[truth] + 3.2 * np.eye(5)[right]
     doubtful = 0.5 * np.eye(5)[truth] + 4 * np.eye(5)[(truth + 1) % 5] * (np.arange(300) % 3 == 0)[:, None]
-    found = stack(ngrams, doubtful, np.full(300, 3000), truth, Decision("experts", ngram_weight=1.0))
+    found = stack(ngrams, doubtful, np.full(300, 3000), truth, Decision("fusion", ngram_weight=1.0))
     assert found.encoder_weight == 0
 
 
@@ -313,13 +314,13 @@ def test_auto_asks_where_the_encoder_changes_answers():
     truth = rng.integers(0, 5, 500)
     ngrams = np.eye(5)[truth] + rng.normal(0, 0.7, (500, 5))
     encoder = np.eye(5)[truth] + rng.normal(0, 0.7, (500, 5))
-    base = Decision("experts", ngram_weight=2.0)
+    base = Decision("fusion", ngram_weight=2.0)
     found = stack(ngrams, encoder, np.full(500, 3000), truth, base)
     assert found.encoder_weight > 0.3
     logits = encoder[:, None, :]
     alone = np.array([posterior(None, found, row, 3000) for row in ngrams])
     both = np.array([posterior(log_softmax(one), found, row, 3000) for one, row in zip(logits, ngrams, strict=True)])
-    unasked = alone.max(axis=1) >= found.sure
+    unasked = alone.max(axis=1) >= found.exit_threshold
     assert 0.05 < unasked.mean() < 1
     assert (both.argmax(axis=1) != alone.argmax(axis=1))[unasked].sum() <= 1
 
@@ -365,7 +366,7 @@ def test_a_row_does_not_wait_for_the_next_input(both, effort):
 
     rows = Scorer(both, effort=effort).score_texts(slowly())
     for number in range(3):
-        assert next(rows).index == number  # the next text comes only now
+        assert next(rows).path == str(number)  # the next text comes only now
         asked.set()
     assert list(rows) == []
 

@@ -35,7 +35,6 @@ def corpus(tmp_path):
 def test_every_document_goes_to_its_author_in_walk_order(scorer, corpus):
     rows = list(scorer.score([corpus]))
     assert [row.path for row in rows] == sorted(str(path) for path in corpus.rglob("*.txt"))
-    assert [row.index for row in rows] == list(range(24))
     assert all(row.status == "scored" and row.author == row.path.split("/")[-2] for row in rows)
 
 
@@ -81,7 +80,7 @@ def test_answers_do_not_depend_on_batches_or_threads(bundle, lengths, workers, b
     engine = EngineOptions(workers=workers, budget=budget)
     together = list(Scorer(bundle, engine).score_texts(texts))
     alone = Scorer(bundle, EngineOptions(workers=1, budget=1))
-    assert [row.index for row in together] == list(range(len(texts)))
+    assert [int(row.path) for row in together] == list(range(len(texts)))
     for text, row in zip(texts, together, strict=True):
         (single,) = alone.score_texts([text])
         assert single.ranking == row.ranking

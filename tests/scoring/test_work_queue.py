@@ -7,10 +7,10 @@ from collections.abc import Callable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from authorid.scoring.work_queue import Intake
+from authorid.scoring.work_queue import WorkQueue
 
 
-def take_all(intake: Intake[int]) -> list[list[int]]:
+def take_all(intake: WorkQueue[int]) -> list[list[int]]:
     shares = []
     while share := intake.take():
         shares.append(share)
@@ -19,7 +19,7 @@ def take_all(intake: Intake[int]) -> list[list[int]]:
 
 @given(weights=st.lists(st.integers(0, 12), max_size=40), takers=st.integers(1, 4), most=st.integers(2, 8))
 def test_every_item_is_taken_once_in_order_and_shares_have_bounds(weights, takers, most):
-    intake: Intake[int] = Intake(takers, 2, most, weight=10)
+    intake: WorkQueue[int] = WorkQueue(takers, 2, most, weight=10)
     shares: list[list[int]] = []
     thread = threading.Thread(target=lambda: shares.extend(take_all(intake)), daemon=True)
     thread.start()
@@ -34,7 +34,7 @@ def test_every_item_is_taken_once_in_order_and_shares_have_bounds(weights, taker
 
 
 def test_shares_grow_and_the_last_items_are_shared_out_among_the_takers():
-    intake: Intake[int] = Intake(2, 2, 20, weight=1000)
+    intake: WorkQueue[int] = WorkQueue(2, 2, 20, weight=1000)
     for number in range(20):
         intake.put(number, 1)
     assert [len(intake.take()) for _ in range(2)] == [2, 4]
@@ -43,14 +43,14 @@ def test_shares_grow_and_the_last_items_are_shared_out_among_the_takers():
 
 
 def test_one_item_does_not_wait_for_the_next():
-    intake: Intake[int] = Intake(2, 16, 128, weight=1000)
+    intake: WorkQueue[int] = WorkQueue(2, 16, 128, weight=1000)
     intake.put(7, 1)
     assert intake.take() == [7]
 
 
 def test_what_is_heavy_enough_does_not_wait_at_all(monkeypatch):
     monkeypatch.setattr("authorid.scoring.work_queue._COMPANY", 3600.0)
-    intake: Intake[int] = Intake(2, 16, 128, weight=1000)
+    intake: WorkQueue[int] = WorkQueue(2, 16, 128, weight=1000)
     intake.put(7, 1001)
     assert intake.take() == [7]
 
@@ -65,7 +65,7 @@ def eventually(condition: Callable[[], bool]) -> bool:
 @settings(max_examples=5)
 @given(weight=st.sampled_from([1, 30]))
 def test_a_reader_that_is_too_fast_is_held_up_by_number_and_by_weight(weight):
-    intake: Intake[int] = Intake(1, 4, 4, weight=40)
+    intake: WorkQueue[int] = WorkQueue(1, 4, 4, weight=40)
     put: list[int] = []
 
     def read() -> None:
@@ -87,7 +87,7 @@ def test_a_reader_that_is_too_fast_is_held_up_by_number_and_by_weight(weight):
 
 
 def test_what_is_discarded_is_not_taken_and_nothing_more_is_let_in():
-    intake: Intake[int] = Intake(1, 4, 4, weight=40)
+    intake: WorkQueue[int] = WorkQueue(1, 4, 4, weight=40)
     intake.put(1, 1)
     intake.close(discard=True)
     assert intake.take() == []

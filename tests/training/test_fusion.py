@@ -23,7 +23,7 @@ def test_of_very_many_documents_rare_authors_are_kept(tmp_path, monkeypatch):
         path.unlink()
     monkeypatch.setattr(experts, "DENSE_DOCUMENTS", 12)
     found = learn(load_corpus(root), NgramOptions(bits=14))
-    assert len(found.decision.familiarity.usual) == len(AUTHORS)
+    assert len(found.decision.known_author_rule.mean) == len(AUTHORS)
     assert found.report["held_out"] == 4
     assert found.report["accuracy"] == 1.0
 

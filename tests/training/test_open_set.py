@@ -8,9 +8,10 @@ import shutil
 import numpy as np
 import pytest
 
-from authorid.bundle.manifest import BundleCorruptError, Decision, Familiarity, load_bundle
-from authorid.ngrams.model import Reading
-from authorid.scoring.attribution import familiarity
+from authorid.bundle.decision import Decision, KnownAuthorRule
+from authorid.bundle.manifest import BundleCorruptError, load_bundle
+from authorid.ngrams.model import NgramScores
+from authorid.scoring.attribution import known_author_score
 from authorid.scoring.scorer import Scorer
 
 pytest.importorskip("scipy")
@@ -21,13 +22,13 @@ from authorid.training.ngram_fit import NgramOptions, count, fit
 from authorid.training.ngram_run import train_ngrams
 from authorid.training.open_set import Compared, auroc
 
-RULE = Familiarity(
-    usual=(0.2, -0.1),
+RULE = KnownAuthorRule(
+    mean=(0.2, -0.1),
     deviation=(0.5, 0.25),
-    counted=(2.0, 1.5, 1.0),
-    plain=(0, 1),
-    standing=2.0,
-    spread=1.0,
+    view_weights=(2.0, 1.5, 1.0),
+    plain_views=(0, 1),
+    z_weight=2.0,
+    spread_weight=1.0,
     offset=0.5,
 )
 COMMON = (
@@ -80,7 +81,7 @@ def bundle(corpus):
 
 
 def test_the_rule_is_what_it_says():
-    reading = Reading(
+    reading = NgramScores(
         scores=np.array([[0.7, -0.9], [0.1, 0.2]]),
         # By text, view, whether it is shared, author. The third view is not plain.
         parts=np.array(
@@ -92,27 +93,27 @@ def test_the_rule_is_what_it_says():
     )
     standing = [(2 * 0.2 + 1.5 * 0.1 + 0.2 - 0.2) / 0.5, (2 * 0.0 + 1.5 * 0.2 + 0.3 + 0.1) / 0.25]
     evidence = 2 * np.array(standing) + np.log([0.5, 0.1]) - 0.5
-    values = familiarity(reading, Decision("experts", familiarity=RULE))
+    values = known_author_score(reading, Decision("fusion", known_author_rule=RULE))
     assert values == pytest.approx(1 / (1 + np.exp(-evidence)))
 
 
 def test_without_a_rule_it_is_the_standard_deviation():
-    reading = Reading(np.array([[0.5, -0.5, 0.3]]), np.zeros((1, 1, 2, 3)))
-    assert familiarity(reading, Decision("experts")) == np.array([0.5, -0.5, 0.3]).std()
+    reading = NgramScores(np.array([[0.5, -0.5, 0.3]]), np.zeros((1, 1, 2, 3)))
+    assert known_author_score(reading, Decision("fusion")) == np.array([0.5, -0.5, 0.3]).std()
 
 
 def test_strangers_look_less_familiar(bundle):
     scorer = Scorer(bundle)
-    known = [row.familiarity for row in scorer.score_texts(article(i % 9, 20 + i) for i in range(45))]
-    strange = [row.familiarity for row in scorer.score_texts(article(20 + i % 9, i) for i in range(45))]
+    known = [row.known_author_score for row in scorer.score_texts(article(i % 9, 20 + i) for i in range(45))]
+    strange = [row.known_author_score for row in scorer.score_texts(article(20 + i % 9, i) for i in range(45))]
     assert auroc(np.array(known), np.array(strange)) > 0.9
 
 
 def test_neighbours_change_nothing(bundle):
     texts = ["x", *(article(i % 12, 30 + i, 10 + 10 * i) for i in range(12))]
     scorer = Scorer(bundle)
-    together = [row.familiarity for row in scorer.score_texts(texts)]
-    assert together == [row.familiarity for text in texts for row in scorer.score_texts([text])]
+    together = [row.known_author_score for row in scorer.score_texts(texts)]
+    assert together == [row.known_author_score for text in texts for row in scorer.score_texts([text])]
     assert all(value is not None and 0 <= value <= 1 for value in together)
 
 
@@ -124,13 +125,13 @@ def test_scoring_and_training_mean_the_same(corpus, bundle):
     everything = np.arange(len(texts))
     whole = Compared.counted([item.path for item in documents], texts, labels, everything, options)
     expert = fit(count(texts, labels, options), labels, 9, options)
-    rule = bundle.decision.familiarity
-    usual, deviation = whole.usual(everything)
-    np.testing.assert_allclose(usual, rule.usual, atol=1e-6)
+    rule = bundle.decision.known_author_rule
+    usual, deviation = whole.own_scores(everything)
+    np.testing.assert_allclose(usual, rule.mean, atol=1e-6)
     np.testing.assert_allclose(deviation, rule.deviation, atol=1e-6)
-    learnt = whole.traits(everything, everything).familiarity(rule)
-    decision = Decision("experts", familiarity=rule)
-    np.testing.assert_allclose(familiarity(expert.read(texts), decision), learnt, atol=1e-3)
+    learnt = whole.traits(everything, everything).score(rule)
+    decision = Decision("fusion", known_author_rule=rule)
+    np.testing.assert_allclose(known_author_score(expert.read(texts), decision), learnt, atol=1e-3)
 
 
 def test_nothing_is_learnt_from_strangers(corpus, monkeypatch):
@@ -153,12 +154,12 @@ def test_how_many_fits_go_on_at_a_time_changes_nothing(corpus, monkeypatch):
         monkeypatch.setattr(strangers, "_TOGETHER", together)
         monkeypatch.setattr(strangers, "available_cores", lambda: 2)
         decisions.append(learn(load_corpus(corpus), NgramOptions(bits=16)).decision)
-    assert decisions[0].familiarity is not None
+    assert decisions[0].known_author_rule is not None
     assert decisions[0] == decisions[1]
 
 
 def test_thresholds_are_shares_of_strangers(bundle):
-    thresholds = [least for _, least in bundle.decision.strangers]
+    thresholds = [least for _, least in bundle.decision.false_attribution_thresholds]
     assert thresholds == sorted(thresholds, reverse=True)
     strict, lax = (Scorer(bundle, max_false_attribution=share) for share in (0.05, 0.5))
     texts = [article(20 + i % 9, i) for i in range(45)]
@@ -177,7 +178,7 @@ def test_no_more_of_the_strangers_are_let_through_than_was_said(monkeypatch, cor
 
     plain = strangers._least
     monkeypatch.setattr(strangers, "_least", least)
-    thresholds = learn(load_corpus(corpus), NgramOptions(bits=14)).decision.strangers
+    thresholds = learn(load_corpus(corpus), NgramOptions(bits=14)).decision.false_attribution_thresholds
     assert all((familiar >= found).mean() <= share for familiar, share, found in heard)
     assert all(found <= dict(thresholds)[share] for _, share, found in heard)
     # A fraction of one of the 45 held-out documents cannot be measured.
@@ -201,8 +202,8 @@ def test_documents_that_are_all_alike_say_nothing_about_strangers(tmp_path):
         for number in range(6):
             (tmp_path / f"author{author}" / f"{number}.txt").write_text("ab " * (20 + 6 * author + number))
     found = learn(load_corpus(tmp_path), NgramOptions(bits=14))
-    assert found.decision.familiarity is None
-    assert found.decision.strangers == ()
+    assert found.decision.known_author_rule is None
+    assert found.decision.false_attribution_thresholds == ()
     assert [message for message in found.warnings if "too much alike" in message]
 
 
@@ -210,25 +211,25 @@ def test_two_authors_are_too_few_to_learn_from(corpus, tmp_path):
     for author in ("author0", "author1"):
         shutil.copytree(corpus / author, tmp_path / "two" / author)
     experts = learn(load_corpus(tmp_path / "two"), NgramOptions(bits=14))
-    assert experts.decision.familiarity is None
+    assert experts.decision.known_author_rule is None
     assert any("too few authors" in message for message in experts.warnings)
 
 
 def test_a_damaged_rule_is_refused(bundle, tmp_path):
-    rule = json.loads((bundle.path / "authorid.json").read_text())["decision"]["familiarity"]
+    rule = json.loads((bundle.path / "authorid.json").read_text())["decision"]["known_author_rule"]
     changes = [
         *({name: rule[name][1:]} for name in rule if isinstance(rule[name], list)),
-        {name: rule[name][1:] for name in ("usual", "deviation")},
+        {name: rule[name][1:] for name in ("mean", "deviation")},
         {"deviation": [0.0] * 9},
-        *({name: [float("nan")] * len(rule[name])} for name in ("usual", "counted")),
-        *({"plain": plain} for plain in ([99], [], [-1])),
+        *({name: [float("nan")] * len(rule[name])} for name in ("mean", "view_weights")),
+        *({"plain_views": plain} for plain in ([99], [], [-1])),
         {"top": None},
     ]
     for number, change in enumerate(changes):
         copy = tmp_path / str(number)
         shutil.copytree(bundle.path, copy)
         record = json.loads((copy / "authorid.json").read_text())
-        record["decision"]["familiarity"] = {**rule, **change}
+        record["decision"]["known_author_rule"] = {**rule, **change}
         (copy / "authorid.json").write_text(json.dumps(record))
         with pytest.raises(BundleCorruptError):
             Scorer(load_bundle(copy))
@@ -284,5 +285,5 @@ def test_later_documents_say_more_about_what_is_usual(corpus):
         for index in own[:2] if where == "first" else own[-2:]:
             changed[index] = article(30, int(index))
         whole = Compared.counted(paths, changed, labels, everything, options)
-        found[where] = whole.usual(everything)[0][0]
+        found[where] = whole.own_scores(everything)[0][0]
     assert found["last"] < found["first"]

@@ -182,7 +182,7 @@ def train(
         "test": measured,
     }
     if options.recipe != "seed":
-        record["experts"] = _add_ngrams(out, plain, known, training, validation, held.windows, told, options.epochs)
+        record["fusion"] = _add_ngrams(out, plain, known, training, validation, held.windows, told, options.epochs)
     write_run(out, plain, tokenizer, hf_config(geometry, known.authors, options.dropout), history, record)
     return Run.load(out)
 

@@ -40,7 +40,8 @@ class Ours(Peer):
 
     def load(self, model: Prepared, settings: dict[str, Any], sessions: int, threads: int) -> None:
         """Open the bundle."""
-        from authorid.bundle.manifest import Decision, load_bundle
+        from authorid.bundle.decision import Decision
+        from authorid.bundle.manifest import load_bundle
         from authorid.scoring.scorer import Scorer
 
         self._bundle = load_bundle(_place(model, settings))
