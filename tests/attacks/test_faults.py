@@ -180,7 +180,7 @@ def test_an_output_directory_that_becomes_unwritable(score, corpus, tmp_path, wh
 def test_a_read_that_fails_is_a_row(tmp_path, monkeypatch, error):
     (tmp_path / "a").write_text("the river")
     monkeypatch.setattr(os, "read", after(0, error)(os.read))
-    assert read(DiscoveredFile(str(tmp_path / "a")), 0).reason.lower() == os.strerror(error).lower()
+    assert read(DiscoveredFile(str(tmp_path / "a"))).reason.lower() == os.strerror(error).lower()
 
 
 def test_descriptors_that_run_out_for_a_moment_cost_nothing(tmp_path, monkeypatch):
@@ -194,7 +194,7 @@ def test_descriptors_that_run_out_for_a_moment_cost_nothing(tmp_path, monkeypatc
         return opened(*arguments)
 
     monkeypatch.setattr(os, "open", scarce)
-    assert read(DiscoveredFile(str(tmp_path / "a")), 0).encoding == "utf-8"
+    assert read(DiscoveredFile(str(tmp_path / "a"))).encoding == "utf-8"
 
 
 def test_descriptors_that_run_out_for_good_are_rows(bundle, tmp_path):

@@ -29,7 +29,7 @@ def problems(root, **options):
 
 def reasons(root, **options):
     items = read_documents([root], ReadOptions(**options))
-    return {os.path.relpath(item.path, root): getattr(item, "reason", None) for item in items}
+    return {os.path.relpath(item.ref.source, root): getattr(item, "reason", None) for item in items}
 
 
 def make_hostile(root):
@@ -115,7 +115,7 @@ def test_a_file_that_becomes_something_else_after_it_was_found(tmp_path, swap):
     elif swap == "directory":
         path.mkdir()
     started = time.monotonic()
-    reason = read(found, 0).reason
+    reason = read(found).reason
     assert time.monotonic() - started < 1
     expected = {"fifo": "a FIFO", "link": "symbolic link", "directory": "not a regular file", "nothing": "no such file"}
     assert expected[swap] in reason
@@ -189,8 +189,8 @@ def test_trees_deeper_than_a_path_may_be_long_are_walked_and_read(deep, monkeypa
     os.symlink("file", "link")
     file, link = walk([deep], ReadOptions(follow_symlinks=True))
     assert len(file.path) > 4096
-    assert read(file, 0).text == read(link, 0).text == "the river"
-    assert digest(file) == read(file, 0).sha256
+    assert read(file).text == read(link).text == "the river"
+    assert digest(file) == read(file).sha256
     assert [found.path for found in walk([file.path])] == [file.path]
 
 
@@ -257,7 +257,7 @@ def test_files_that_lie_about_their_size_are_bounded_too(tmp_path, monkeypatch):
     path = tmp_path / "grows"
     path.write_bytes(b"a")
     monkeypatch.setattr(os, "read", lambda _, size: b"a" * size)
-    assert "larger than 5000000 bytes" in read(DiscoveredFile(str(path)), 0, ReadOptions(max_bytes=5_000_000)).reason
+    assert "larger than 5000000 bytes" in read(DiscoveredFile(str(path)), ReadOptions(max_bytes=5_000_000)).reason
 
 
 def test_a_huge_bound_takes_no_memory(tmp_path):

@@ -154,7 +154,7 @@ def test_a_bundle_killed_while_it_is_replaced_is_still_there(tmp_path):
         "Path.rename = killed; make_bundle(Path(sys.argv[1]), overwrite=True, threshold=0.5)\n"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "b")]
-    assert subprocess.run(command, cwd=Path(__file__).parent, check=False).returncode == -9
+    assert subprocess.run(command, cwd=Path(__file__).parents[1], check=False).returncode == -9
     (old,) = tmp_path.glob(".b.*.old")
     assert load_bundle(old).decision == made.decision
 

@@ -248,15 +248,15 @@ def test_tidying_in_stretches_is_tidying_at_once(random, size):
 def test_a_digest_is_the_one_that_reading_gives(tmp_path):
     touch(tmp_path, "a")
     found = DiscoveredFile(str(tmp_path / "a"))
-    assert digest(found) == read(found, 0).sha256
+    assert digest(found) == read(found).sha256
     assert digest(DiscoveredFile(str(tmp_path / "none"))) is None
     assert digest(DiscoveredFile("x", "a problem")) is None
 
 
 def test_size_is_bounded_before_and_while_reading(tmp_path):
     (tmp_path / "big").write_bytes(b"a" * 100)
-    assert "larger than 99 bytes" in read(DiscoveredFile(str(tmp_path / "big")), 0, ReadOptions(max_bytes=99)).reason
-    assert read(DiscoveredFile(str(tmp_path / "big")), 0, ReadOptions(max_bytes=100)).encoding == "utf-8"
+    assert "larger than 99 bytes" in read(DiscoveredFile(str(tmp_path / "big")), ReadOptions(max_bytes=99)).reason
+    assert read(DiscoveredFile(str(tmp_path / "big")), ReadOptions(max_bytes=100)).encoding == "utf-8"
 
 
 def test_lists_of_paths_are_lines_or_nul_separated(tmp_path):

@@ -15,7 +15,7 @@ from authorid.cli.app import app
 from authorid.encoder.engine import BUDGETS
 from authorid.models import default_bundle
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = app.commands
 REFERENCE = (ROOT / "docs" / "commands.md").read_text("utf-8")
 
