@@ -1,1 +1,1 @@
-"""The referee: authorid against its peers, each in its own environment. Run ``python -m bench`` from a checkout."""
+"""The benchmark: authorid against its peers, each in its own environment. Run ``python -m bench`` from a checkout."""

@@ -7,9 +7,10 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from authorid.reporter import Reporter
 
 __all__ = ["OURS", "PEERS", "Environment", "ensure"]
 
@@ -17,8 +18,8 @@ PEERS = ("keras", "torch", "optimum", "openvino", "tfidf", "ours_openvino")
 OURS = "ours"
 
 _HERE = Path(__file__).parent
-_NEED_US = ("keras", "ours_openvino")
-"""Those that import authorid themselves; the seed is `authorid.training`'s Keras model."""
+_NEED_AUTHORID = ("keras", "ours_openvino")
+"""Environments that import authorid themselves; the Keras system is the model of `authorid.training`."""
 
 
 @dataclass(frozen=True)
@@ -30,24 +31,24 @@ class Environment:
     seconds: float = 0.0
 
 
-def ensure(peer: str, place: Path, say: Callable[[str], None]) -> Environment:
-    """The environment of `peer` below `place`, installed now if it is not there or its requirements changed."""
+def ensure(peer: str, directory: Path, reporter: Reporter) -> Environment:
+    """The environment of `peer` below `directory`, installed now if it is not there or its requirements changed."""
     if peer == OURS:
         return Environment(Path(sys.executable))
     requirements = _HERE / "peers" / peer / "requirements.txt"
     digest = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()
-    root, marker = place / peer, place / peer / "ready"
+    root, marker = directory / peer, directory / peer / "ready"
     python = root / "bin" / "python"
     if marker.is_file() and marker.read_text("utf-8") == digest and python.is_file():
         return Environment(python)
-    say(f"installing the environment of {peer}")
+    reporter.info(f"installing the environment of {peer}")
     started = time.perf_counter()
     shutil.rmtree(root, ignore_errors=True)
     root.parent.mkdir(parents=True, exist_ok=True)
     steps = [[sys.executable, "-m", "venv", str(root)], [str(python), "-m", "pip", "install", "-r", str(requirements)]]
-    if peer in _NEED_US:
+    if peer in _NEED_AUTHORID:
         steps.append([str(python), "-m", "pip", "install", "-e", str(_HERE.parent)])
-    log = place / f"{peer}.log"
+    log = directory / f"{peer}.log"
     with log.open("w", encoding="utf-8") as output:
         for step in steps:
             try:

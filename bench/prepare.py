@@ -1,4 +1,4 @@
-"""One set of weights for all contestants: ``python -m bench.prepare``, run in the Keras environment.
+"""One set of weights for all systems: ``python -m bench.prepare``, run in the Keras environment.
 
 Takes a training run (`authorid.training.Run`) or makes a random model of a known geometry, and writes a `Prepared`
 directory: Keras weights, the same numbers in Hugging Face layout, our bundle, and golden logits computed by Keras.
@@ -11,7 +11,8 @@ import argparse
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,8 @@ def _from_run(path: Path, corpus: Path | None, bundle: Path | None, out: Path) -
     model = _without_funnel(run.keras_model(), run.geometry, run.pooling, run.hidden_activation)
     (out / "hf").mkdir()
     shutil.copyfile(run.path / "tokenizer.json", out / "hf" / "tokenizer.json")
-    _write(out, model, run.geometry.to_json(), list(run.authors), run.window, run.pooling, run.hidden_activation)
+    shape = _Shape(run.geometry.to_json(), list(run.authors), run.window, run.pooling, run.hidden_activation)
+    _write(out, model, shape)
     if bundle is not None:
         shutil.copytree(bundle, out / "bundle")
     else:
@@ -97,7 +99,7 @@ def _from_run(path: Path, corpus: Path | None, bundle: Path | None, out: Path) -
         raise AuthoridError(f"{ours.path}: has other authors or windows than {path}")
     if ours.provenance.get("funnel", False):
         texts = _some_texts(corpus or Path(run.record["corpus"]["path"]))
-        _bundle(out, "plain", model, run.geometry.family, list(run.authors), run.window, run.pooling, texts)
+        _write_bundle(out / "plain", model, shape, texts)
 
 
 def _some_texts(corpus: Path) -> list[str]:
@@ -141,10 +143,11 @@ def _random(geometry: str, tokenizer: Path | None, out: Path) -> None:
         shutil.copyfile(tokenizer, out / "hf" / "tokenizer.json")
     else:
         _plain_tokenizer().save(str(out / "hf" / "tokenizer.json"))
-    _write(out, plain, GEOMETRIES[geometry], authors, WINDOW, "first", None)
+    shape = _Shape(GEOMETRIES[geometry], authors, WINDOW, "first", None)
+    _write(out, plain, shape)
     texts = [generated_text(300, 1000 + index) for index in range(CALIBRATION[0])]
-    for place, classifier in (("bundle", model), ("plain", plain)):
-        _bundle(out, place, classifier, sizes.family, authors, WINDOW, "first", texts)
+    for name, classifier in (("bundle", model), ("plain", plain)):
+        _write_bundle(out / name, classifier, shape, texts)
 
 
 def _plain_tokenizer() -> Any:
@@ -164,47 +167,56 @@ def _plain_tokenizer() -> Any:
     return tokenizer
 
 
-def _write(
-    out: Path, model: Any, geometry: dict[str, Any], authors: list[str], window: int, pooling: str, hidden: str | None
-) -> None:
-    """All but the bundle: what the peers load."""
+@dataclass(frozen=True)
+class _Shape:
+    """What a model is, but for its weights: sizes, authors, window length, pooling, activation of the head."""
+
+    geometry: dict[str, Any]
+    authors: list[str]
+    window: int
+    pooling: str
+    hidden_activation: str | None
+
+
+def _write(out: Path, model: Any, shape: _Shape) -> None:
+    """Everything that the peers load."""
     from authorid.export import from_keras
     from authorid.training.runs import predict_windows
 
-    record = {
-        "geometry": geometry,
-        "authors": authors,
-        "window": window,
-        "pooling": pooling,
-        "hidden_activation": hidden,
-    }
-    (out / "model.json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+    (out / "model.json").write_text(json.dumps(asdict(shape), indent=1) + "\n", "utf-8")
     model.save_weights(str(out / "keras.weights.h5"))
-    _huggingface(out / "hf", from_keras(model), geometry, authors, pooling, hidden)
+    _write_huggingface(out / "hf", from_keras(model), shape)
     rng = np.random.default_rng(11)
-    lengths = rng.integers(window // 2, window + 1, GOLDEN).astype(np.int32)
-    words = geometry["vocabulary_size"]
+    lengths = rng.integers(shape.window // 2, shape.window + 1, GOLDEN).astype(np.int32)
+    words = shape.geometry["vocabulary_size"]
     rows = [rng.integers(min(999, words // 2), words, length, dtype=np.int32) for length in lengths]
-    logits = np.concatenate(predict_windows(model, [[row] for row in rows], len(authors)))
+    logits = np.concatenate(predict_windows(model, [[row] for row in rows], len(shape.authors)))
     np.savez(out / "golden.npz", ids=np.concatenate(rows), lengths=lengths, logits=logits)
 
 
-def _huggingface(
-    out: Path, weights: Any, geometry: dict[str, Any], authors: list[str], pooling: str, hidden: str | None
-) -> None:
-    """config.json and model.safetensors; the head is read by `bench.peers.head`."""
+def _write_huggingface(out: Path, weights: Any, shape: _Shape) -> None:
+    """config.json, tokenizer_config.json and model.safetensors; the head is read by `bench.peers.head`."""
     from safetensors.numpy import save_file
 
-    family = geometry["family"]
-    labels = {
-        "id2label": {str(index): author for index, author in enumerate(authors)},
-        "label2id": {author: index for index, author in enumerate(authors)},
+    (out / "config.json").write_text(json.dumps(_config(weights, shape), indent=1) + "\n", "utf-8")
+    tokenizer = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": 512,
+        **{f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")},
+        "model_input_names": ["input_ids", "attention_mask"],
     }
+    (out / "tokenizer_config.json").write_text(json.dumps(tokenizer) + "\n", "utf-8")
+    family = shape.geometry["family"]
+    tensors = {name: np.ascontiguousarray(value) for name, value in _tensors(weights, family)}
+    save_file(tensors, out / "model.safetensors", metadata={"format": "pt"})
+
+
+def _config(weights: Any, shape: _Shape) -> dict[str, Any]:
+    """config.json of a BERT or DistilBERT classifier."""
+    geometry, authors = shape.geometry, shape.authors
     activation = {"tanh": "gelu_pytorch_tanh", "erf": "gelu"}[weights.gelu]
-    common = {"vocab_size": geometry["vocabulary_size"], "pad_token_id": 0, "dtype": "float32"}
-    head = {"authorid_head": {"pooling": pooling, "hidden_activation": hidden}}
-    if family == "bert":
-        config = {
+    if geometry["family"] == "bert":
+        sizes = {
             "architectures": ["BertForSequenceClassification"],
             "model_type": "bert",
             "hidden_size": geometry["hidden_dim"],
@@ -217,7 +229,7 @@ def _huggingface(
             "layer_norm_eps": weights.epsilon,
         }
     else:
-        config = {
+        sizes = {
             "architectures": ["DistilBertForSequenceClassification"],
             "model_type": "distilbert",
             "dim": geometry["hidden_dim"],
@@ -227,21 +239,15 @@ def _huggingface(
             "max_position_embeddings": geometry["max_sequence_length"],
             "activation": activation,
         }
-    (out / "config.json").write_text(json.dumps({**config, **common, **labels, **head}, indent=1) + "\n", "utf-8")
-    (out / "tokenizer_config.json").write_text(
-        json.dumps(
-            {
-                "tokenizer_class": "PreTrainedTokenizerFast",
-                "model_max_length": 512,
-                **{f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")},
-                "model_input_names": ["input_ids", "attention_mask"],
-            }
-        )
-        + "\n",
-        "utf-8",
-    )
-    tensors = {name: np.ascontiguousarray(value) for name, value in _tensors(weights, family)}
-    save_file(tensors, out / "model.safetensors", metadata={"format": "pt"})
+    return {
+        **sizes,
+        "vocab_size": geometry["vocabulary_size"],
+        "pad_token_id": 0,
+        "dtype": "float32",
+        "id2label": {str(index): author for index, author in enumerate(authors)},
+        "label2id": {author: index for index, author in enumerate(authors)},
+        "authorid_head": {"pooling": shape.pooling, "hidden_activation": shape.hidden_activation},
+    }
 
 
 _NAMES = {
@@ -303,59 +309,57 @@ def _tensors(weights: Any, family: str) -> list[tuple[str, Any]]:
     return found
 
 
-def _bundle(
-    out: Path,
-    place: str,
-    model: Any,
-    family: str,
-    authors: list[str],
-    window: int,
-    pooling: str,
-    texts: Sequence[str],
-) -> None:
-    """A bundle at `place` of `out`: emitted graphs, INT8 calibrated on `texts`, no n-grams."""
+def _write_bundle(path: Path, model: Any, shape: _Shape, texts: Sequence[str]) -> None:
+    """A bundle at `path`: emitted graphs, INT8 calibrated on `texts`, no n-grams."""
     from authorid.bundle.decision import Decision
-    from authorid.bundle.manifest import Bundle, Golden, WindowSpec, write_bundle
+    from authorid.bundle.manifest import Bundle, WindowSpec, write_bundle
     from authorid.encoder.windows import Windower
     from authorid.export import calibrate, emit, from_keras, share_weights
-    from authorid.export.graph.graph_runner import GraphRunner
 
+    source = path.parent / "hf"
     weights = from_keras(model)
-    windower = Windower.from_file(out / "hf" / "tokenizer.json", window)
-    windows = [cut.ids for ids in windower.token_ids(texts) for cut in windower.windows(ids)]
+    windower = Windower.from_file(source / "tokenizer.json", shape.window)
+    windows = [window.ids for ids in windower.token_ids(texts) for window in windower.windows(ids)]
     found = calibrate(weights, windows)
     graphs = {"fp32": emit(weights), "int8": emit(found.weights, "int8", found.ranges)}
-    runners = {precision: GraphRunner(graph) for precision, graph in graphs.items()}
+    golden = _golden(graphs, windows[:2])
     graphs["openvino-fp32"] = emit(weights, dialect="openvino")
     graphs["openvino-int8"] = emit(found.weights, "int8", found.ranges, dialect="openvino")
     shared, tensors = share_weights(graphs, "model.onnx.data")
-    golden = [
-        Golden(
-            tuple(int(i) for i in ids),
-            {precision: tuple(float(x) for x in runner.logits([ids])[0]) for precision, runner in runners.items()},
-        )
-        for ids in windows[:2]
-    ]
-    config = (out / "hf" / "config.json").read_text("utf-8")
     draft = Bundle(
-        path=out / place,
-        model_type=family,
-        authors=tuple(authors),
-        window=WindowSpec(window, window - 2),
-        pooling=pooling,
+        path=path,
+        model_type=shape.geometry["family"],
+        authors=tuple(shape.authors),
+        window=WindowSpec(shape.window, shape.window - 2),
+        pooling=shape.pooling,
         decision=Decision(),
         graphs={key: f"{key}.onnx" for key in shared},
-        golden=tuple(golden),
+        golden=golden,
         provenance={"name": "for measuring speed", "funnel": weights.halved is not None},
     )
     files: dict[str, bytes | str | Path] = {
-        "config.json": config,
-        "tokenizer.json": out / "hf" / "tokenizer.json",
+        "config.json": (source / "config.json").read_text("utf-8"),
+        "tokenizer.json": source / "tokenizer.json",
         "README.md": "# A model for measuring speed\n",
         "model.onnx.data": tensors,
         **{f"{key}.onnx": graph for key, graph in shared.items()},
     }
     write_bundle(draft, files)
+
+
+def _golden(graphs: Mapping[str, bytes], windows: Sequence[Any]) -> tuple[Any, ...]:
+    """Golden inputs of a bundle: `windows` of token ids and the logits that each graph gives them."""
+    from authorid.bundle.manifest import Golden
+    from authorid.export.graph.graph_runner import GraphRunner
+
+    runners = {precision: GraphRunner(graph) for precision, graph in graphs.items()}
+    return tuple(
+        Golden(
+            tuple(int(i) for i in ids),
+            {precision: tuple(float(x) for x in runner.logits([ids])[0]) for precision, runner in runners.items()},
+        )
+        for ids in windows
+    )
 
 
 if __name__ == "__main__":

@@ -89,12 +89,12 @@ def _copy(threads: int, seconds: float) -> float:
     size = 128 << 20
     sources = [np.ones(size, dtype=np.uint8) for _ in range(threads)]
     targets = [np.empty_like(source) for source in sources]
-    place = iter(range(threads))
+    indices = iter(range(threads))
     mine = threading.local()
 
     def copy() -> None:
         if not hasattr(mine, "index"):
-            mine.index = next(place)
+            mine.index = next(indices)
         np.copyto(targets[mine.index], sources[mine.index])
 
     return round(_repeat(copy, threads, seconds) * 2 * size / 1e9, 1)
@@ -150,7 +150,7 @@ def limits(
 ) -> dict[str, float]:
     """The encoder's limit in tokens per second if only its matmuls took time, at the measured rates.
 
-    ``int8``: linear layers in INT8, attention in float32, as every INT8 contestant computes it. ``fp32``: all in
+    ``int8``: linear layers in INT8, attention in float32, as every INT8 system computes it. ``fp32``: all in
     float32. ``floor_ms``: the least time for one window, with the INT8 weights read from memory once.
     """
     work = encoder_work(geometry, length, pooling, funnel=funnel)

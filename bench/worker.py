@@ -1,4 +1,4 @@
-"""The process of one contestant: ``python -m bench.worker PEER``.
+"""The process of one system: ``python -m bench.worker PEER``.
 
 Requests come on standard input and answers go to standard output, one JSON object a line. Runs in the peers'
 environments: nothing but the standard library and numpy may be imported here.
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.peer import Ints, Peer, Prepared, Rows, in_parallel, read_windows
+from bench.peer_interface import Ints, Peer, Prepared, Rows, in_parallel, read_windows
 
 
 class Measuring:
@@ -115,7 +115,7 @@ def _discard(_: object) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Serve the contestant that is named."""
+    """Serve the system that is named."""
     # Libraries print to standard output; the protocol keeps that channel for itself.
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
@@ -131,7 +131,7 @@ def _serve(requests: Iterable[str], write: Callable[[str], object], flush: Calla
             return
         try:
             if measuring is None:
-                measuring = Measuring(importlib.import_module(f"bench.peers.{name}.worker").make())
+                measuring = Measuring(importlib.import_module(f"bench.peers.{name}.{name}_peer").make())
             answer = {"ok": True, **getattr(measuring, operation)(**request)}
         except Exception as error:  # whatever a peer's libraries raise is its result
             text = (str(error).strip().splitlines() or [""])[0]

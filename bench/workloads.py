@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +14,19 @@ import numpy as np
 from authorid.benchmark import generated_text, write_documents
 from authorid.bundle.manifest import load_bundle
 from authorid.encoder.windows import SPECIAL_TOKENS
-from bench.peer import TRUNCATE
+from authorid.reporter import Reporter
+from bench.peer_interface import TRUNCATE
 
-__all__ = ["Cut", "Workload", "c50", "cut", "find_c50", "generated", "generated_text", "short_documents"]
+__all__ = [
+    "TokenizedWorkload",
+    "Workload",
+    "c50",
+    "find_c50",
+    "generated",
+    "generated_text",
+    "short_documents",
+    "tokenize",
+]
 
 SEED = 20
 
@@ -37,8 +47,8 @@ class Workload:
 
 
 @dataclass(frozen=True)
-class Cut:
-    """A workload in one model's tokens: `windows` is the file, `owners` [windows] the document of each.
+class TokenizedWorkload:
+    """A workload as token windows of one model: `windows` is the file, `owners` [windows] the document of each.
 
     `tokens` counts those of the windows, special ones and overlaps included. `whole` [documents] are the tokens of text
     that authorid reads of each document, `beginnings` [documents] those that peers read: no special ones, none twice.
@@ -53,9 +63,9 @@ class Cut:
 
 def find_c50(root: Path) -> Path | None:
     """The directory that holds C50train and C50test: ``$AUTHORID_C50``, or beside the checkout in ``shared``."""
-    for place in (os.environ.get("AUTHORID_C50"), root.parent / "shared" / "C50"):
-        if place and (Path(place) / "C50test").is_dir():
-            return Path(place).resolve()
+    for candidate in (os.environ.get("AUTHORID_C50"), root.parent / "shared" / "C50"):
+        if candidate and (Path(candidate) / "C50test").is_dir():
+            return Path(candidate).resolve()
     return None
 
 
@@ -69,7 +79,7 @@ def c50(root: Path, documents: int) -> Workload:
 
 
 def generated(cache: Path, documents: int, authors: int = 10) -> Workload:
-    """Word salad, lengths log-normal around 500 words; the authors are names only. The same on every machine."""
+    """Random words, lengths log-normal around 500 words; the authors are names only. The same on every machine."""
     root = (cache / f"generated-{documents}").resolve()
     halves = {"train": 5, "test": max(1, documents // authors)}
     if not (root / "ready").is_file():
@@ -80,12 +90,12 @@ def generated(cache: Path, documents: int, authors: int = 10) -> Workload:
     return Workload("generated", root / "test", tuple(sorted((root / "test").rglob("*.txt"))), root / "train")
 
 
-def short_documents(root: Path, count: int, say: Callable[[str], None]) -> None:
-    """Notes of about 15 words, for counting documents and not tokens: as many as `count`, unless they are there."""
+def short_documents(root: Path, count: int, reporter: Reporter) -> None:
+    """Write `count` notes of about 15 words below `root`, unless they are there."""
     marker = root / "ready"
     if marker.is_file() and int(marker.read_text("utf-8")) >= count:
         return
-    say(f"writing {count} short documents")
+    reporter.info(f"writing {count} short documents")
     # The lengths depend on the count: start afresh.
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
@@ -93,7 +103,7 @@ def short_documents(root: Path, count: int, say: Callable[[str], None]) -> None:
     marker.write_text(str(count), "utf-8")
 
 
-def cut(documents: Sequence[Path], bundle: Path, target: Path) -> Cut:
+def tokenize(documents: Sequence[Path], bundle: Path, target: Path) -> TokenizedWorkload:
     """Cut documents into the windows of the model in `bundle`, and write them to `target` for the workers."""
     windower = load_bundle(bundle).windower()
     tokens = windower.token_ids([path.read_text("utf-8", "replace") for path in documents])
@@ -104,7 +114,7 @@ def cut(documents: Sequence[Path], bundle: Path, target: Path) -> Cut:
         ids=np.concatenate([window.ids for window in windows]),
         lengths=np.array([len(window.ids) for window in windows], dtype=np.int32),
     )
-    return Cut(
+    return TokenizedWorkload(
         target,
         tuple(window.document for window in windows),
         sum(len(window.ids) for window in windows),

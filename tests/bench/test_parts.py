@@ -1,9 +1,8 @@
-"""The parts of the referee that can be right or wrong without a clock."""
+"""The parts of the benchmark that can be tested without a clock."""
 
 from __future__ import annotations
 
 import hashlib
-import re
 import subprocess
 import time
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 
 from authorid.benchmark import generated_text, write_documents
 from authorid.bundle.decision import Decision
+from authorid.reporter import SILENT
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -45,8 +45,8 @@ def test_workload_labels_are_directories(part, tmp_path):
 
 def test_windows_are_read_back_as_cut(part, bundle, tmp_path):
     documents = write_documents(tmp_path / "docs", 5, words=40)
-    cut = part("workloads").cut(documents, bundle.path, tmp_path / "w.npz")
-    rows = part("peer").read_windows(cut.windows)
+    cut = part("workloads").tokenize(documents, bundle.path, tmp_path / "w.npz")
+    rows = part("peer_interface").read_windows(cut.windows)
     assert len(rows) == len(cut.owners)
     assert sum(map(len, rows)) == cut.tokens
     assert set(cut.owners) == set(range(5))
@@ -56,7 +56,7 @@ def test_tokens_of_text_count_once_and_only_where_they_are_read(part, bundle, tm
     documents = [tmp_path / "short.txt", tmp_path / "long.txt"]
     documents[0].write_text("the loom")
     documents[1].write_text("the engine of the loom " * 200)
-    cut = part("workloads").cut(documents, bundle.path, tmp_path / "w.npz")
+    cut = part("workloads").tokenize(documents, bundle.path, tmp_path / "w.npz")
     short, long = bundle.windower().token_ids([path.read_text() for path in documents])
     assert cut.whole == (len(short), len(long)) and len(long) > 512
     # Peers see 512 tokens of which two are special.
@@ -67,10 +67,10 @@ def test_tokens_of_text_count_once_and_only_where_they_are_read(part, bundle, tm
 
 def test_work_is_shared_and_errors_come_back(part):
     seen = []
-    part("peer").in_parallel(3, range(20), lambda worker, item: seen.append(item))
+    part("peer_interface").in_parallel(3, range(20), lambda worker, item: seen.append(item))
     assert sorted(seen) == list(range(20))
     with pytest.raises(ZeroDivisionError):
-        part("peer").in_parallel(2, range(4), lambda worker, item: 1 // 0)
+        part("peer_interface").in_parallel(2, range(4), lambda worker, item: 1 // 0)
 
 
 def test_decisions_are_those_of_the_runtime(part):
@@ -78,7 +78,7 @@ def test_decisions_are_those_of_the_runtime(part):
 
     logits = np.random.default_rng(0).normal(0, 3, (7, 5)).astype(np.float32)
     probabilities = posterior(logits, Decision())
-    best, probability = part("peer").decide(logits)
+    best, probability = part("peer_interface").decide(logits)
     assert best == probabilities.argmax()
     assert probability == pytest.approx(probabilities.max())
 
@@ -130,27 +130,27 @@ def test_an_environment_that_cannot_be_installed_is_a_reason(part, tmp_path, mon
         raise subprocess.CalledProcessError(1, command)
 
     monkeypatch.setattr(environments.subprocess, "run", fail)
-    found = environments.ensure("tfidf", tmp_path, lambda message: None)
+    found = environments.ensure("tfidf", tmp_path, SILENT)
     assert found.python is None
     assert found.reason == "ERROR: No matching distribution found for not-there"
     assert not (tmp_path / "tfidf" / "ready").exists()
 
 
-def test_a_race_holds_its_first_match_and_names_those_that_it_had_no_time_for(part, monkeypatch, tmp_path):
-    race = part("__main__")
+def test_the_first_run_always_takes_place_and_those_without_time_are_named(part, monkeypatch, tmp_path):
+    command = part("__main__")
     (tmp_path / "C50test" / "Ada").mkdir(parents=True)
     for number in range(150):
         (tmp_path / "C50test" / "Ada" / f"{number}.txt").write_text("the engine\n")
-    played = []
-    monkeypatch.setattr(race, "_roofline", lambda _: (None, "not here"))
-    monkeypatch.setattr(race, "_model", lambda _: SimpleNamespace(name="m", bundle=tmp_path))
-    monkeypatch.setattr(race, "_play", lambda _, planned, roofline: played.append(planned.name) or {"rows": []})
-    monkeypatch.setattr(race, "scale", lambda *_: [])
-    wanted = race._arguments(["--threads", "1"])
+    measured = []
+    monkeypatch.setattr(command, "_roofline", lambda _: (None, "not here"))
+    monkeypatch.setattr(command, "_model", lambda _: SimpleNamespace(name="m", bundle=tmp_path))
+    monkeypatch.setattr(command, "_measure", lambda _, planned, roofline: measured.append(planned.name) or {"rows": []})
+    monkeypatch.setattr(command, "measure_scaling", lambda *_: [])
+    wanted = command._arguments(["--threads", "1"])
     environments = {name: SimpleNamespace(python=None, reason=None, seconds=0.0) for name in ("ours", "keras")}
     over = time.monotonic() - 1
-    record = race._run(race._Race(wanted, ("keras",), environments, tmp_path, tmp_path, lambda _: None, over))
-    assert played == ["m on C50test"]
+    record = command._run(command._Session(wanted, ("keras",), environments, tmp_path, tmp_path, SILENT, over))
+    assert measured == ["m on C50test"]
     assert record["not_begun"] == ["m on generated", "DistilBERT-base on generated"]
 
 
@@ -159,17 +159,17 @@ def test_the_report_names_what_is_missing(part):
         "date": "2026-01-01T00:00:00+00:00", "minutes": 1.0, "roofline": None, "scaling": [],
         "not_begun": ["DistilBERT"],
         "machine": {"cpu": "X", "cores": 2, "threads": 2, "memory_gb": 4, "versions": {"python": "3"}},
-        "matches": [{
+        "runs": [{
             "model": {"name": "m", "weights": "random", "window": 128},
             "workload": {
                 "name": "w", "documents": 1, "windows": 1, "tokens": 5, "text_tokens": 3, "truncated_tokens": 3,
             },
-            "limits": None, "skipped": ["windows of the twin", "grid"],
-            "referee": {"contestant": "a", "documents": 0.9, "within_5_percent": False},
-            "rows": [{"contestant": "a", "label": "A", "ok": False, "reason": "no wheel", "peer": "a"}],
+            "limits": None, "skipped": ["windows of the repeated system", "grid"],
+            "repeatability": {"system": "a", "documents": 0.9, "within_5_percent": False},
+            "rows": [{"system": "a", "label": "A", "ok": False, "reason": "no wheel", "peer": "a"}],
         }],
     }  # fmt: skip
-    text = part("report").markdown(record)
+    text = part("markdown_report").markdown(record)
     assert "Not measured: A: no wheel" in text
     assert "Not measured for want of time: grid" in text
     assert "Not begun for want of time: DistilBERT." in text
@@ -182,14 +182,14 @@ def test_the_report_has_the_ratios_of_medians(part):
 
     def row(name, peer, rate, documents, tokens, p50):
         return {
-            "contestant": name, "label": name.upper(), "peer": peer, "ok": True, "precision": None, "sessions": 2,
+            "system": name, "label": name.upper(), "peer": peer, "ok": True, "precision": None, "sessions": 2,
             "threads": 1, "batch_windows": 4, "windows": {"tokens_per_second": spread(rate)},
             "documents": {"tokens_per_second": spread(tokens), "documents_per_second": spread(documents)},
             "latency_ms": {"p50": p50, "p99": p50},
         }  # fmt: skip
 
     rows = [row("ours-int8", "ours", 300.0, 8.0, 900.0, 2.0), row("slow", "torch", 100.0, 5.0, 225.0, 5.0)]
-    _, columns, _, ratios = part("report")._ratios(rows)
+    _, columns, _, ratios = part("markdown_report")._ratios(rows)
     assert [column.split(": ")[-1] for column in columns.strip("| ").split(" | ")[1:]] == [
         "windows",
         "whole documents, documents/s",
@@ -199,21 +199,12 @@ def test_the_report_has_the_ratios_of_medians(part):
     assert ratios == "| SLOW | 3.00 | 1.60 | 4.00 | 2.50 |"
     for missing in ("windows", "latency_ms"):
         del rows[1][missing]
-    assert part("report")._ratios(rows)[-1] == "| SLOW |  | 1.60 | 4.00 |  |"
-    assert part("report")._ratios(rows[:1]) == []
+    assert part("markdown_report")._ratios(rows)[-1] == "| SLOW |  | 1.60 | 4.00 |  |"
+    assert part("markdown_report")._ratios(rows[:1]) == []
 
 
-def test_every_library_is_told_how_many_threads_there_are(part, tmp_path):
-    environment = part("runner").child_environment(3, tmp_path)
+def test_every_library_gets_the_thread_limit(part, tmp_path):
+    environment = part("processes").child_environment(3, tmp_path)
     # By the names that TensorFlow reads.
     for name in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         assert environment[name] == "3"
-
-
-def test_the_page_has_every_option_of_the_race(part, capsys):
-    with pytest.raises(SystemExit):
-        part("__main__").main(["--help"])
-    options = set(re.findall(r"--[a-z]+", capsys.readouterr().out)) - {"--help"}
-    assert len(options) > 10
-    race = (ROOT / "docs" / "benchmarks.md").read_text("utf-8").split("the race\n", 1)[1]
-    assert {option for option in options if f"`{option}" not in race and f"bench {option}" not in race} == set()

@@ -18,7 +18,7 @@ def prepared(part, bundle, tmp_path):
     """A prepared model of which there is only what has to be read before the graph."""
     (tmp_path / "hf").mkdir()
     shutil.copyfile(bundle.path / "tokenizer.json", tmp_path / "hf" / "tokenizer.json")
-    return part("peer").Prepared(tmp_path)
+    return part("peer_interface").Prepared(tmp_path)
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def openvino(monkeypatch):
 
 
 def test_a_peer_reads_its_tokenizer_once_when_it_loads(part, prepared, openvino):
-    peer = part("peers.openvino.worker").make()
+    peer = part("peers.openvino.openvino_peer").make()
     peer.load(prepared, {"precision": "f32"}, 1, 1)
     (prepared.huggingface / "tokenizer.json").unlink()
     short, long = peer.tokenize(["the loom", "the loom " * 1000])
@@ -45,13 +45,13 @@ def test_a_peer_reads_its_tokenizer_once_when_it_loads(part, prepared, openvino)
 
 
 def test_authorid_says_whether_it_runs_the_peers_model(part, bundle, tmp_path):
-    ours, settings = part("peers.ours.worker").make(), {"precision": "int8"}
+    ours, settings = part("peers.ours.ours_peer").make(), {"precision": "int8"}
     for name, funnel in (("bundle", True), ("plain", False)):
         shutil.copytree(bundle.path, tmp_path / name)
         manifest = json.loads((tmp_path / name / "authorid.json").read_text("utf-8"))
         manifest["provenance"]["funnel"] = funnel
         (tmp_path / name / "authorid.json").write_text(json.dumps(manifest), "utf-8")
-    model = part("peer").Prepared(tmp_path)
+    model = part("peer_interface").Prepared(tmp_path)
     measuring = part("worker").Measuring(ours)
     measuring.load(str(tmp_path), settings, 1, 1)
     assert measuring.parity() == {"same_function": False}
@@ -63,7 +63,7 @@ def test_authorid_says_whether_it_runs_the_peers_model(part, bundle, tmp_path):
 
 
 def test_openvino_computes_int8_in_what_it_thinks_best(part, prepared, openvino):
-    peer = part("peers.openvino.worker").make()
+    peer = part("peers.openvino.openvino_peer").make()
     for precision in ("f32", "bf16", "int8"):
         peer.load(prepared, {"precision": precision}, 2, 1)
     assert [hints.get("INFERENCE_PRECISION_HINT") for hints in openvino] == ["f32", "bf16", None]
@@ -99,7 +99,7 @@ def test_nncf_calibrates_on_windows_of_all_authors(part, prepared, openvino, mon
     np.savez(file, ids=np.repeat(np.arange(1000, dtype=np.int32), 3), lengths=np.full(1000, 3, np.int32))
     settings = {"precision": "int8", "calibration": str(file)}
     for _ in range(2):
-        part("peers.openvino.worker").make().prepare(prepared, settings)
+        part("peers.openvino.openvino_peer").make().prepare(prepared, settings)
         shutil.rmtree(prepared.path / "openvino")
     assert len(set(seen[0])) == 300
     assert {row // 100 for row in seen[0]} == set(range(10))
@@ -108,9 +108,9 @@ def test_nncf_calibrates_on_windows_of_all_authors(part, prepared, openvino, mon
 
 def test_authorid_pays_for_its_journal_as_score_does(part, bundle, tmp_path):
     shutil.copytree(bundle.path, tmp_path / "bundle")
-    peer = part("peers.ours.worker").make()
+    peer = part("peers.ours.ours_peer").make()
     peer.settings = {"precision": "int8"}
-    peer.load(part("peer").Prepared(tmp_path), peer.settings, 1, 1)
+    peer.load(part("peer_interface").Prepared(tmp_path), peer.settings, 1, 1)
     document, out = tmp_path / "a.txt", tmp_path / "out.csv"
     document.write_text("the engine of the loom\n")
     # Only a run that has a journal of its own takes the place of one that was interrupted.
@@ -130,9 +130,9 @@ def test_tfidf_has_a_process_a_core(part, tmp_path, monkeypatch):
             return [f"{text} by {os.getpid()}" for text in texts]
 
     monkeypatch.setitem(sys.modules, "joblib", SimpleNamespace(load=lambda path: Classifier()))
-    peer = part("peers.tfidf.worker").make()
+    peer = part("peers.tfidf.tfidf_peer").make()
     peer.sessions = 2
-    peer.load(part("peer").Prepared(tmp_path), {"classifier": "fit"}, 2, 1)
+    peer.load(part("peer_interface").Prepared(tmp_path), {"classifier": "fit"}, 2, 1)
     paths = [tmp_path / f"{index}.txt" for index in range(21)]
     for path in paths:
         path.write_text(f"text of {path.name}")

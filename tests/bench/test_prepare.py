@@ -32,7 +32,7 @@ def test_peers_get_the_weights_of_a_run_without_its_funnel(part, run, tmp_path):
 
     prepare = part("prepare")
     prepare.main(["--run", str(run.path), "--out", str(tmp_path / "ready")])
-    prepared = part("peer").Prepared(tmp_path / "ready")
+    prepared = part("peer_interface").Prepared(tmp_path / "ready")
     rows, expected = prepared.golden()
     weights = from_keras(run.keras_model())
     assert weights.halved == 1
@@ -43,7 +43,7 @@ def test_peers_get_the_weights_of_a_run_without_its_funnel(part, run, tmp_path):
         bundle = load_bundle(prepared.path / name)
         assert bundle.provenance["funnel"] is funnel
         assert (bundle.authors, bundle.window.length, bundle.pooling) == (AUTHORS, 16, "mean")
-    peer = part("peers.ours.worker").make()
+    peer = part("peers.ours.ours_peer").make()
     peer.model, peer.settings = prepared, {"precision": "fp32", "bundle": "plain"}
     peer.load(prepared, peer.settings, 1, 1)
     np.testing.assert_allclose(peer.run(rows, 1), expected, atol=1e-4)

@@ -1,4 +1,4 @@
-"""The referee runs from one end to the other: our own contestants, a few documents, no peers."""
+"""The benchmark runs from start to end: our own systems, a few documents, no peers."""
 
 from __future__ import annotations
 
@@ -33,27 +33,27 @@ def record(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict:
 
 
 def test_the_record_has_its_schema(record):
-    assert (record["schema"], record["kind"]) == (4, "authorid peers bench")
+    assert (record["schema"], record["kind"]) == (5, "authorid peers bench")
     assert set(record) == {
-        "schema", "kind", "date", "machine", "settings", "environments", "roofline", "roofline_reason", "matches",
+        "schema", "kind", "date", "machine", "settings", "environments", "roofline", "roofline_reason", "runs",
         "not_begun", "scaling", "minutes",
     }  # fmt: skip
     assert set(record["machine"]) == {"cpu", "cores", "threads", "memory_gb", "versions"}
     assert set(record["roofline"]) == {"int8_gops", "fp32_gops", "copy_gbs"}
     assert all(rate > 0 for rate in record["roofline"].values())
-    (match,) = record["matches"]
-    assert set(match) == {"model", "workload", "limits", "funnel_limits", "rows", "referee", "skipped"}
-    assert match["skipped"] == record["not_begun"] == []
+    (entry,) = record["runs"]
+    assert set(entry) == {"model", "workload", "limits", "funnel_limits", "rows", "repeatability", "skipped"}
+    assert entry["skipped"] == record["not_begun"] == []
 
 
 def test_a_row_has_every_measurement(record):
-    row = next(row for row in record["matches"][0]["rows"] if row["contestant"] == "ours-int8")
+    row = next(row for row in record["runs"][0]["rows"] if row["system"] == "ours-int8")
     assert row["ok"] and row["reason"] is None
     for measure in ("windows", "documents"):
         rate = row[measure]["tokens_per_second"]
         assert 0 < rate["min"] <= rate["median"] <= rate["max"] and rate["rounds"] == 2
-    assert row["documents"]["documents"] == record["matches"][0]["workload"]["documents"] == 10
-    workload = record["matches"][0]["workload"]
+    assert row["documents"]["documents"] == record["runs"][0]["workload"]["documents"] == 10
+    workload = record["runs"][0]["workload"]
     assert row["windows"]["tokens"] == workload["tokens"]
     assert row["documents"]["tokens"] == workload["text_tokens"] < workload["tokens"]
     assert 0 < row["latency_ms"]["p50"] <= row["latency_ms"]["p99"]
@@ -62,16 +62,16 @@ def test_a_row_has_every_measurement(record):
     assert {(cell["batch"], cell["length"]) for cell in row["grid"]} == {(1, 16), (4, 16)}
 
 
-def test_who_cannot_take_part_is_a_line_that_says_why(record):
-    rows = {row["contestant"]: row for row in record["matches"][0]["rows"]}
+def test_a_system_that_cannot_take_part_has_a_row_with_the_reason(record):
+    rows = {row["system"]: row for row in record["runs"][0]["rows"]}
     assert not rows["ours-fp32"]["ok"]
     assert "no fp32 graph" in rows["ours-fp32"]["reason"]
 
 
-def test_the_referee_is_tested_too(record):
-    referee = record["matches"][0]["referee"]
-    assert referee["windows"] > 0 and referee["documents"] > 0
-    assert isinstance(referee["within_5_percent"], bool)
+def test_repeatability_is_measured(record):
+    repeated = record["runs"][0]["repeatability"]
+    assert repeated["windows"] > 0 and repeated["documents"] > 0
+    assert isinstance(repeated["within_5_percent"], bool)
 
 
 def test_scaling_counts_documents_and_memory(record):

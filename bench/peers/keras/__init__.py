@@ -1,1 +1,1 @@
-"""The seed: Keras on TensorFlow."""
+"""Keras on TensorFlow."""

@@ -1,4 +1,4 @@
-"""Keras on TensorFlow: the seed's own path, `model.predict` on padded token ids."""
+"""Keras on TensorFlow: `model.predict` on padded token ids."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from bench.peer import Floats, Ints, Peer, Prepared, Rows, pad, read_tokenizer
+from bench.peer_interface import Floats, Ints, Peer, Prepared, Rows, pad, read_tokenizer
 
 _STEP = 64
 """Rows are padded to a multiple of this many tokens: Keras traces its graph again for every new shape."""
 
 
 def make() -> Peer:
-    """The contestant."""
+    """The system."""
     return Keras()
 
 

@@ -1,13 +1,13 @@
 """The same worker, in an environment that has the plug-in."""
 
-from bench.peer import Peer
-from bench.peers.ours.worker import Ours
+from bench.peer_interface import Peer
+from bench.peers.ours.ours_peer import Ours
 
 __all__ = ["make"]
 
 
 def make() -> Peer:
-    """The contestant."""
+    """The system."""
     return OursOnOpenVINO()
 
 

@@ -1,11 +1,11 @@
-"""Who takes part."""
+"""The systems that take part in a benchmark."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-__all__ = ["ALL", "TWIN", "Contestant", "Shape"]
+__all__ = ["REPEAT", "SYSTEMS", "Shape", "System"]
 
 Shape = Literal["wide", "narrow"]
 """One session on all cores, or one single-threaded session a core."""
@@ -16,7 +16,7 @@ _NARROW: tuple[Shape, ...] = ("narrow",)
 
 
 @dataclass(frozen=True)
-class Contestant:
+class System:
     """One way to run the model. `precision` names the roofline it is held against, if there is one.
 
     `window_shapes` and `document_shapes` are those it can use, of which the faster one is found. Those without an
@@ -43,46 +43,46 @@ class Contestant:
         return self.peer.startswith("ours")
 
 
-TWIN = "ours-int8-twin"
-"""The same as ours-int8 under another name: how far apart the two are is how far the referee can be trusted."""
+REPEAT = "ours-int8-repeat"
+"""ours-int8 once more: how far the two are apart is how far the results can be trusted."""
 
 _OPTIMUM = {"opset": 20}
 _PLAIN = {"bundle": "plain"}
 
-ALL = (
-    Contestant("ours-int8", "ours", "authorid INT8, onnxruntime CPU", {"precision": "int8"}, "int8"),
-    Contestant("ours-fp32", "ours", "authorid fp32, onnxruntime CPU", {"precision": "fp32"}, "fp32"),
-    Contestant(
+SYSTEMS = (
+    System("ours-int8", "ours", "authorid INT8, onnxruntime CPU", {"precision": "int8"}, "int8"),
+    System("ours-fp32", "ours", "authorid fp32, onnxruntime CPU", {"precision": "fp32"}, "fp32"),
+    System(
         "ours-openvino-int8",
         "ours_openvino",
         "authorid INT8, OpenVINO provider",
         {"precision": "int8", "provider": "openvino"},
         "int8",
     ),
-    Contestant(
+    System(
         "ours-openvino-fp32",
         "ours_openvino",
         "authorid fp32, OpenVINO provider",
         {"precision": "fp32", "provider": "openvino"},
     ),
     # The peers' very function, where ours is of a model with a funnel.
-    Contestant("ours-plain-int8", "ours", "authorid INT8, the peers' model", {"precision": "int8", **_PLAIN}, "int8"),
-    Contestant(
+    System("ours-plain-int8", "ours", "authorid INT8, the peers' model", {"precision": "int8", **_PLAIN}, "int8"),
+    System(
         "ours-plain-openvino-int8",
         "ours_openvino",
         "authorid INT8, the peers' model, OpenVINO provider",
         {"precision": "int8", "provider": "openvino", **_PLAIN},
         "int8",
     ),
-    Contestant(
+    System(
         "ours-auto",
         "ours",
-        "authorid, both experts as needed (effort auto)",
+        "authorid, encoder where n-grams are unsure (effort auto)",
         {"precision": "int8", "effort": "auto"},
         document_shapes=_NARROW,
         encoder=False,
     ),
-    Contestant(
+    System(
         "ours-fast",
         "ours",
         "authorid, n-grams only (effort fast)",
@@ -90,7 +90,7 @@ ALL = (
         document_shapes=_NARROW,
         encoder=False,
     ),
-    Contestant(
+    System(
         "keras",
         "keras",
         "Keras model.predict (TensorFlow)",
@@ -99,7 +99,7 @@ ALL = (
         document_shapes=_WIDE,
     ),
     # The pipeline knows no sessions: it takes documents on all cores, whatever suits the bare model.
-    Contestant(
+    System(
         "torch-fp32",
         "torch",
         "transformers pipeline (torch fp32)",
@@ -107,19 +107,19 @@ ALL = (
         "fp32",
         document_shapes=_WIDE,
     ),
-    Contestant(
+    System(
         "torch-bf16",
         "torch",
         "transformers pipeline (torch bf16)",
         {"dtype": "bfloat16"},
         document_shapes=_WIDE,
     ),
-    # Half a round away from the one whose twin it is.
-    Contestant(TWIN, "ours", "the same again", {"precision": "int8"}, "int8"),
-    Contestant("optimum-fp32", "optimum", "optimum ORTModel fp32", {"precision": "fp32", **_OPTIMUM}, "fp32"),
-    Contestant("optimum-int8", "optimum", "optimum ORTModel INT8", {"precision": "int8", **_OPTIMUM}, "int8"),
-    Contestant("openvino-f32", "openvino", "OpenVINO f32 (optimum's graph)", {"precision": "f32"}, "fp32"),
-    Contestant("openvino-bf16", "openvino", "OpenVINO bf16 (optimum's graph)", {"precision": "bf16"}),
-    Contestant("openvino-int8", "openvino", "OpenVINO NNCF INT8 (optimum's graph)", {"precision": "int8"}, "int8"),
-    Contestant("tfidf", "tfidf", "TF-IDF n-grams + LinearSVC", document_shapes=_NARROW, encoder=False),
+    # Half a round away from the one that it repeats.
+    System(REPEAT, "ours", "authorid INT8, repeated", {"precision": "int8"}, "int8"),
+    System("optimum-fp32", "optimum", "optimum ORTModel fp32", {"precision": "fp32", **_OPTIMUM}, "fp32"),
+    System("optimum-int8", "optimum", "optimum ORTModel INT8", {"precision": "int8", **_OPTIMUM}, "int8"),
+    System("openvino-f32", "openvino", "OpenVINO f32 (optimum's graph)", {"precision": "f32"}, "fp32"),
+    System("openvino-bf16", "openvino", "OpenVINO bf16 (optimum's graph)", {"precision": "bf16"}),
+    System("openvino-int8", "openvino", "OpenVINO NNCF INT8 (optimum's graph)", {"precision": "int8"}, "int8"),
+    System("tfidf", "tfidf", "TF-IDF n-grams + LinearSVC", document_shapes=_NARROW, encoder=False),
 )

@@ -10,11 +10,11 @@ from multiprocessing.pool import Pool
 from pathlib import Path
 from typing import Any
 
-from bench.peer import Floats, Ints, Peer, Prepared, Rows
+from bench.peer_interface import Floats, Ints, Peer, Prepared, Rows
 
 
 def make() -> Peer:
-    """The contestant."""
+    """The system."""
     return TfIdf()
 
 

@@ -1,4 +1,4 @@
-"""What every contestant can do, in whatever environment it lives: load, run batches, score files.
+"""What every system can do, in its own environment: load a model, run batches, score files.
 
 This module runs in the peers' environments too: nothing but the standard library and numpy may be imported here.
 """
@@ -42,7 +42,7 @@ TRUNCATE = 512
 
 @dataclass(frozen=True)
 class Prepared:
-    """A model that `bench.prepare` wrote: the same weights for everyone.
+    """A model that `bench.prepare` wrote: the same weights for every system.
 
     ``model.json``, ``keras.weights.h5``, ``hf/`` (Hugging Face layout), ``bundle/`` (ours), ``golden.npz``, and
     what peers make of it for themselves. Where ``bundle/`` is of a model with a funnel, which no peer can run, the same
@@ -74,7 +74,7 @@ class Prepared:
 
 
 class Peer(ABC):
-    """A contestant. Subclasses load a model and run batches; the measuring is the same for all.
+    """A system. Subclasses load a model and run batches; the measuring is the same for all.
 
     `sessions` batches are in flight at once, each on `threads` threads.
     """
@@ -113,9 +113,9 @@ class Peer(ABC):
         results: list[Any] = [None] * len(rows)
         plan = self.plan(rows, batch)
 
-        def work(session: int, place: int) -> None:
-            ids, mask = pad([rows[index] for index in plan[place]])
-            for index, row in zip(plan[place], self.forward(session, ids, mask), strict=True):
+        def work(session: int, batch_index: int) -> None:
+            ids, mask = pad([rows[index] for index in plan[batch_index]])
+            for index, row in zip(plan[batch_index], self.forward(session, ids, mask), strict=True):
                 results[index] = row
 
         # The longest first, so that the last batches are small ones and the sessions finish together.

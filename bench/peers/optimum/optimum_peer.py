@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from bench.peer import Floats, Ints, Peer, Prepared, read_tokenizer
+from bench.peer_interface import Floats, Ints, Peer, Prepared, read_tokenizer
 from bench.peers.head import load_classifier
 
 
 def make() -> Peer:
-    """The contestant."""
+    """The system."""
     return Optimum()
 
 

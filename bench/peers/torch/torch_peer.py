@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.peer import TRUNCATE, Floats, Ints, Peer, Prepared
+from bench.peer_interface import TRUNCATE, Floats, Ints, Peer, Prepared
 from bench.peers.head import load_classifier
 
 
 def make() -> Peer:
-    """The contestant."""
+    """The system."""
     return Transformers()
 
 

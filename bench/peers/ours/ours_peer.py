@@ -9,20 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from bench.peer import Floats, Ints, Peer, Prepared, Rows
+from bench.peer_interface import Floats, Ints, Peer, Prepared, Rows
 
 
 def make() -> Peer:
-    """The contestant."""
+    """The system."""
     return Ours()
 
 
 class Ours(Peer):
     """`settings`: ``precision``, ``provider``, ``effort`` and ``bundle``, the directory's name in `Prepared`.
 
-    A batch of n windows means a budget of n windows' tokens.
-
-    Without an ``effort``, only the encoder answers, as with everybody else; with one, the bundle's experts do.
+    A batch of n windows means `batch_tokens` of n full windows. Without an ``effort``, only the encoder answers, as in
+    every other system; with one, the bundle answers as `authorid score` does.
     """
 
     packages: tuple[str, ...] = ("authorid", "numpy", "onnxruntime", "tokenizers")
@@ -32,10 +31,10 @@ class Ours(Peer):
         from authorid.bundle.manifest import load_bundle
 
         _options(settings, 1, 1, 128)
-        place = _place(model, settings)
-        if not place.is_dir():
+        bundle = _bundle_path(model, settings)
+        if not bundle.is_dir():
             raise ValueError("there is no bundle of the peers' model")
-        if "effort" in settings and load_bundle(place).ngrams is None:
+        if "effort" in settings and load_bundle(bundle).ngrams is None:
             raise ValueError("these weights have no n-grams beside them")
 
     def load(self, model: Prepared, settings: dict[str, Any], sessions: int, threads: int) -> None:
@@ -44,7 +43,7 @@ class Ours(Peer):
         from authorid.bundle.manifest import load_bundle
         from authorid.scoring.scorer import Scorer
 
-        self._bundle = load_bundle(_place(model, settings))
+        self._bundle = load_bundle(_bundle_path(model, settings))
         if "effort" not in settings and self._bundle.ngrams is not None:
             self._bundle = replace(self._bundle, ngrams=None, decision=Decision())
         self._shape = (sessions, threads)
@@ -89,16 +88,16 @@ class Ours(Peer):
         from authorid.outputs import reserve, run_settings
 
         scorer = self._scorer(batch)
-        with reserve(str(out), force=True) as place:
-            options = ReadOptions(skip=place.files)
+        with reserve(str(out), force=True) as destination:
+            options = ReadOptions(skip=destination.files)
             settings = run_settings(scorer, paths, options, form="csv", top=5, evidence=False)
-            with place.open("csv", top=5, settings=settings, digest=lambda _: None) as output:
+            with destination.open("csv", top=5, settings=settings, digest=lambda _: None) as output:
                 for attribution in scorer.score(paths, options, recall=output.recall):
                     output.write(attribution)
                 output.finish()
 
 
-def _place(model: Prepared, settings: dict[str, Any]) -> Path:
+def _bundle_path(model: Prepared, settings: dict[str, Any]) -> Path:
     return model.path / str(settings.get("bundle", "bundle"))
 
 

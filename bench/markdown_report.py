@@ -9,7 +9,7 @@ __all__ = ["markdown"]
 
 
 def markdown(record: Mapping[str, Any]) -> str:
-    """The tables of a run, with what one must know to read them."""
+    """The tables of a record, with the conditions under which they were measured."""
     machine, roofline = record["machine"], record["roofline"]
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     lines = [
@@ -23,8 +23,8 @@ def markdown(record: Mapping[str, Any]) -> str:
             f"{roofline['fp32_gops']:,.0f} GFLOPS; memory copies {roofline['copy_gbs']:.0f} GB/s.",
             "",
         ]
-    for match in record["matches"]:
-        lines += [*_match(match), ""]
+    for run in record["runs"]:
+        lines += [*_run(run), ""]
     for name in record["not_begun"]:
         lines += [f"Not begun for want of time: {name}.", ""]
     if record["scaling"]:
@@ -44,8 +44,28 @@ def markdown(record: Mapping[str, Any]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _match(match: Mapping[str, Any]) -> list[str]:
-    model, workload, limits = match["model"], match["workload"], match["limits"]
+def _run(run: Mapping[str, Any]) -> list[str]:
+    rows = [row for row in run["rows"] if row["ok"]]
+    lines = [*_heading(run), "", *_speed(rows, run["model"]["window"]), *_ratios(rows), "", *_quality(rows)]
+    repeated = run["repeatability"]
+    if repeated:
+        found = [f"{name} {repeated[name]:.3f}" for name in ("windows", "documents") if name in repeated]
+        lines += [
+            "",
+            f"Repeatability: {repeated['system']} was measured twice, second over first: {', '.join(found)}"
+            + (" (within 5 %)." if repeated["within_5_percent"] else " (NOT within 5 %: distrust this table)."),
+        ]
+    for row in run["rows"]:
+        if not row["ok"]:
+            lines += ["", f"Not measured: {row['label']}: {row['reason']}"]
+    for what in run["skipped"]:
+        lines += ["", f"Not measured for want of time: {what}"]
+    return lines
+
+
+def _heading(run: Mapping[str, Any]) -> list[str]:
+    """What was measured, and the limits of the machine."""
+    model, workload, limits = run["model"], run["workload"], run["limits"]
     lines = [
         f"### {model['name']} on {workload['name']}",
         "",
@@ -58,19 +78,39 @@ def _match(match: Mapping[str, Any]) -> list[str]:
             f"Limit of this machine if only matmuls took time: INT8 {limits['int8']:,.0f} tokens/s, float32 "
             f"{limits['fp32']:,.0f} tokens/s; one window {limits['floor_ms']:.2f} ms."
         )
-    funnel = match.get("funnel_limits")
+    funnel = run.get("funnel_limits")
     if model.get("funnel"):
         lines += [
             "",
-            "authorid's bundle is of a model with a funnel: every second token is left out after a third of layers. "
-            "No peer can run that; theirs is trained alike, without. Rows of *the peers' model* are authorid with it."
+            "authorid's bundle is of a model with a funnel: every second token is left out after a third of the "
+            "layers. No peer can run such a model; theirs is trained the same way, without the funnel. Rows with "
+            "*the peers' model* are authorid with that one."
             + (f" With the funnel the limit is {funnel['int8']:,.0f} tokens/s in INT8." if funnel else ""),
         ]
-    rows = [row for row in match["rows"] if row["ok"]]
-    speed = [
+    return lines
+
+
+_SPEED_COLUMNS = (
+    "system",
+    "sessions x threads, batch",
+    "windows: tokens/s (min - max)",
+    "of INT8 limit",
+    "of own limit",
+    "whole documents: documents/s",
+    "tokens/s",
+    "one window: p50 ms",
+    "p99 ms",
+    "peak RSS MB",
+    "start-up s",
+)
+
+
+def _speed(rows: Sequence[Mapping[str, Any]], window: int) -> list[str]:
+    """The table of speed and memory, the fastest system first."""
+    cells = [
         (
             row["label"],
-            _config(row, model["window"]),
+            _config(row, window),
             _spread(row.get("windows")),
             _percent(row.get("of_int8_limit")),
             _percent(row.get("of_own_limit")),
@@ -82,28 +122,21 @@ def _match(match: Mapping[str, Any]) -> list[str]:
         )
         for row in sorted(rows, key=lambda row: -_median(row))
     ]
-    lines += [
-        "",
-        *_table(
-            (
-                "contestant",
-                "sessions x threads, batch",
-                "windows: tokens/s (min - max)",
-                "of INT8 limit",
-                "of own limit",
-                "whole documents: documents/s",
-                "tokens/s",
-                "one window: p50 ms",
-                "p99 ms",
-                "peak RSS MB",
-                "start-up s",
-            ),
-            speed,
-            text=2,
-        ),
-    ]
-    lines += _ratios(rows)
-    quality = [
+    return _table(_SPEED_COLUMNS, cells, text=2)
+
+
+_QUALITY_COLUMNS = (
+    "system",
+    "accuracy, same windows",
+    "accuracy, own way",
+    "same answer as float32",
+    "largest logit difference from Keras",
+)
+
+
+def _quality(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The table of accuracy and agreement."""
+    cells = [
         (
             row["label"],
             _percent(row.get("windows", {}).get("accuracy")),
@@ -113,44 +146,18 @@ def _match(match: Mapping[str, Any]) -> list[str]:
         )
         for row in rows
     ]
-    lines += [
-        "",
-        *_table(
-            (
-                "contestant",
-                "accuracy, same windows",
-                "accuracy, own way",
-                "same answer as float32",
-                "largest logit difference from Keras",
-            ),
-            quality,
-        ),
-    ]
-    referee = match["referee"]
-    if referee:
-        found = [f"{measure} {referee[measure]:.3f}" for measure in ("windows", "documents") if measure in referee]
-        lines += [
-            "",
-            f"The referee: {referee['contestant']} entered twice, second over first: {', '.join(found)}"
-            + (" (within 5 %)." if referee["within_5_percent"] else " (NOT within 5 %: distrust this table)."),
-        ]
-    for row in match["rows"]:
-        if not row["ok"]:
-            lines += ["", f"Not measured: {row['label']}: {row['reason']}"]
-    for what in match["skipped"]:
-        lines += ["", f"Not measured for want of time: {what}"]
-    return lines
+    return _table(_QUALITY_COLUMNS, cells)
 
 
 _COMPARED = ("ours-int8", "ours-openvino-int8", "ours-plain-int8", "ours-plain-openvino-int8")
 
 
 def _ratios(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """How many times as fast as each peer our INT8 contestants are, by medians; latency is theirs over ours.
+    """How many times as fast as each peer our INT8 systems are, by medians; for latency, theirs over ours.
 
-    Where a peer has no such figure, or the time was too short for it, there is nothing in its place.
+    A cell is empty where either figure is missing.
     """
-    ours = {row["contestant"]: row for row in rows if row["contestant"] in _COMPARED}
+    ours = {row["system"]: row for row in rows if row["system"] in _COMPARED}
     peers = [row for row in rows if not row["peer"].startswith("ours") and row.keys() & {"windows", "documents"}]
     if not ours or not peers:
         return []

@@ -1,4 +1,4 @@
-"""The models that are raced: prepared in the Keras environment, or a bundle as it is when there are no peers."""
+"""The models of a benchmark: prepared in the Keras environment, or a bundle as it is when there are no peers."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import hashlib
 import json
 import shutil
 import subprocess
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from authorid.bundle.manifest import load_bundle
 from authorid.errors import AuthoridError
+from authorid.reporter import Reporter
 from bench.environments import Environment
-from bench.runner import ROOT, child_environment
+from bench.processes import ROOT, child_environment
 
-__all__ = ["Model", "from_bundle", "prepared"]
+__all__ = ["PreparedModel", "WeightSource", "from_bundle", "prepare"]
 
 
 @dataclass(frozen=True)
-class Model:
-    """A prepared directory (see `bench.peer.Prepared`), and whether its weights were `trained` or drawn."""
+class PreparedModel:
+    """A prepared directory (see `bench.peer_interface.Prepared`), and whether its weights were `trained` or drawn."""
 
     name: str
     path: Path
@@ -40,41 +40,39 @@ class Model:
         return self.path / "bundle"
 
 
-def prepared(
-    geometry: str,
-    run: Path | None,
-    bundle: Path | None,
-    tokenizer_of: Path | None,
-    environment: Environment,
-    cache: Path,
-    c50: Path | None,
-    say: Callable[[str], None],
-) -> Model:
-    """The weights of training run `run`, or random ones of `geometry`, for everybody; made anew when code changed.
+@dataclass(frozen=True)
+class WeightSource:
+    """Where weights come from: the training run `run`, or random numbers in the shape of `geometry`.
 
-    `bundle` is used instead of exporting the run, and may be of another one like it; a random model
-    takes its tokenizer from the bundle `tokenizer_of`.
+    `bundle` is used instead of exporting the run, and may come from a similar run. `corpus` calibrates INT8.
     """
-    sources = [*sorted((ROOT / "export").glob("*.py")), ROOT / "bench" / "prepare.py", ROOT / "authorid" / "bundle.py"]
-    sources.append(ROOT / "authorid" / "training" / "funnel.py")
-    # What peers make of the weights is kept beside them.
-    sources += sorted((ROOT / "bench" / "peers").rglob("*.py"))
-    for directory, names in ((run, ("run.json",)), (bundle, ("authorid.json",))):
-        sources += [directory / name for name in names if directory is not None]
-    digest = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in sources)).hexdigest()[:12]
-    name = run.resolve().name if run is not None else geometry
+
+    geometry: str
+    run: Path | None = None
+    bundle: Path | None = None
+    corpus: Path | None = None
+
+
+def prepare(source: WeightSource, environment: Environment, cache: Path, reporter: Reporter) -> PreparedModel:
+    """One set of weights for all systems, in the cache; prepared again when the code that prepares them changed.
+
+    A random model has the tokenizer of the embedded bundle. Raises `AuthoridError`.
+    """
+    run, bundle = source.run, source.bundle
+    name = run.resolve().name if run is not None else source.geometry
+    digest = _digest(source)
     target = cache / "models" / f"{name}-{digest}"
     if not (target / "model.json").is_file():
-        say(f"preparing the weights of {name}")
+        reporter.info(f"preparing the weights of {name}")
         target.parent.mkdir(parents=True, exist_ok=True)
         command = [str(environment.python), "-m", "bench.prepare", "--out", str(target)]
         if run is not None:
             command += ["--run", str(run.resolve())]
-            command += ["--corpus", str(c50 / "C50train")] if c50 is not None else []
+            command += ["--corpus", str(source.corpus)] if source.corpus is not None else []
             command += ["--bundle", str(bundle.resolve())] if bundle is not None else []
         else:
-            tokenizer = _tokenizer(tokenizer_of)
-            command += ["--geometry", geometry] + (["--tokenizer", str(tokenizer)] if tokenizer else [])
+            tokenizer = _tokenizer()
+            command += ["--geometry", source.geometry] + (["--tokenizer", str(tokenizer)] if tokenizer else [])
         log = cache / "logs" / f"prepare-{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("w", encoding="utf-8") as output:
@@ -87,19 +85,27 @@ def prepared(
     return _model(name, target, run is not None)
 
 
-def _tokenizer(bundle: Path | None) -> Path | None:
-    """tokenizer.json of that bundle, else of the embedded one; None where there is neither."""
-    if bundle is None:
-        from authorid.models import default_bundle
-
-        try:
-            bundle = default_bundle()
-        except AuthoridError:
-            return None
-    return bundle / "tokenizer.json"
+def _digest(source: WeightSource) -> str:
+    """Identifies the code and files that decide what is prepared."""
+    files = [ROOT / "bench" / "prepare.py"]
+    for directory in ("export", "authorid/bundle", "authorid/training/encoder", "bench/peers"):
+        files += sorted((ROOT / directory).rglob("*.py"))
+    for given, name in ((source.run, "run.json"), (source.bundle, "authorid.json")):
+        files += [given / name] if given is not None else []
+    return hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files)).hexdigest()[:12]
 
 
-def from_bundle(bundle: Path, cache: Path) -> Model:
+def _tokenizer() -> Path | None:
+    """tokenizer.json of the embedded bundle; None where there is no such bundle."""
+    from authorid.models import default_bundle
+
+    try:
+        return default_bundle() / "tokenizer.json"
+    except AuthoridError:
+        return None
+
+
+def from_bundle(bundle: Path, cache: Path) -> PreparedModel:
     """A bundle alone: enough for us, nothing for the peers."""
     loaded = load_bundle(bundle)
     target = cache / "models" / f"bundle-{loaded.name}"
@@ -120,21 +126,21 @@ _SIZES = {
     "hidden_dim": ("hidden_size", "dim"),
     "intermediate_dim": ("intermediate_size", "hidden_dim"),
 }
-"""Our names of the sizes that decide the work -> those of BERT's and DistilBERT's config.json."""
+"""Our names of sizes -> their names in the config.json of BERT and of DistilBERT."""
 
 
 def _geometry(bundle: Path) -> dict[str, Any]:
     """Sizes of the encoder, as far as config.json tells; {} when it does not."""
     config = json.loads((bundle / "config.json").read_text("utf-8"))
-    place = 1 if config.get("model_type") == "distilbert" else 0
-    sizes = {ours: config.get(theirs[place]) for ours, theirs in _SIZES.items()}
+    column = 1 if config.get("model_type") == "distilbert" else 0
+    sizes = {ours: config.get(theirs[column]) for ours, theirs in _SIZES.items()}
     return sizes if all(sizes.values()) else {}
 
 
-def _model(name: str, path: Path, trained: bool) -> Model:
+def _model(name: str, path: Path, trained: bool) -> PreparedModel:
     record = json.loads((path / "model.json").read_text("utf-8"))
     bundle = load_bundle(path / "bundle")
-    return Model(
+    return PreparedModel(
         name=name,
         path=path.resolve(),
         trained=trained,

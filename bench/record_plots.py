@@ -1,4 +1,4 @@
-"""Pictures of a record: ``python -m bench.plots RECORD.json``, in any environment that has matplotlib."""
+"""Pictures of a record: ``python -m bench.record_plots RECORD.json``, in any environment that has matplotlib."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def _colour(row: Mapping[str, Any]) -> str:
 
 def _throughput(record: Mapping[str, Any], pyplot: Any) -> Any:
     """Bars with whiskers from the slowest to the fastest round; a line where the machine's INT8 limit is."""
-    matches = [match for match in record["matches"] if any("windows" in row for row in match["rows"])]
-    if not matches:
+    runs = [run for run in record["runs"] if any("windows" in row for row in run["rows"])]
+    if not runs:
         return None
-    figure, axes = pyplot.subplots(len(matches), 1, figsize=(9, 3.6 * len(matches)), squeeze=False)
-    for axis, match in zip(axes[:, 0], matches, strict=True):
-        rows = [row for row in match["rows"] if "windows" in row]
+    figure, axes = pyplot.subplots(len(runs), 1, figsize=(9, 3.6 * len(runs)), squeeze=False)
+    for axis, run in zip(axes[:, 0], runs, strict=True):
+        rows = [row for row in run["rows"] if "windows" in row]
         rows.sort(key=lambda row: row["windows"]["tokens_per_second"]["median"])
         rates = [row["windows"]["tokens_per_second"] for row in rows]
         medians = [rate["median"] for rate in rates]
@@ -56,21 +56,21 @@ def _throughput(record: Mapping[str, Any], pyplot: Any) -> Any:
             [rate["max"] - rate["median"] for rate in rates],
         ]
         axis.barh([row["label"] for row in rows], medians, xerr=whiskers, color=[_colour(row) for row in rows])
-        if match["limits"]:
-            limit = match["limits"]["int8"]
+        if run["limits"]:
+            limit = run["limits"]["int8"]
             axis.set_xlim(0, max(max(medians) * 1.15, min(limit * 1.05, max(medians) * 2.5)))
             if limit < axis.get_xlim()[1]:
                 axis.axvline(limit, color="black", linestyle=":", label="limit of the machine's INT8 matmuls")
                 axis.legend(loc="lower right", frameon=False)
         axis.set_xlabel("tokens per second, windows of at most 128 tokens")
-        axis.set_title(f"{match['model']['name']} on {match['workload']['name']}")
+        axis.set_title(f"{run['model']['name']} on {run['workload']['name']}")
     figure.tight_layout()
     return figure
 
 
 def _latency(record: Mapping[str, Any], pyplot: Any) -> Any:
     """How often a single window took no longer than that."""
-    rows = [row for row in record["matches"][0]["rows"] if "latency_ms" in row]
+    rows = [row for row in record["runs"][0]["rows"] if "latency_ms" in row]
     if not rows:
         return None
     figure, axis = pyplot.subplots(figsize=(8, 4.5))
@@ -87,7 +87,7 @@ def _latency(record: Mapping[str, Any], pyplot: Any) -> Any:
 
 def _grid(record: Mapping[str, Any], pyplot: Any) -> Any:
     """Tokens per second against batch (at 128 tokens) and against length (at batch 8)."""
-    rows = [row for row in record["matches"][0]["rows"] if row.get("grid")]
+    rows = [row for row in record["runs"][0]["rows"] if row.get("grid")]
     if not rows:
         return None
     figure, axes = pyplot.subplots(1, 2, figsize=(12, 4.5), sharey=True)

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from bench.peer import Floats, Ints, Peer, Prepared, read_tokenizer, read_windows
+from bench.peer_interface import Floats, Ints, Peer, Prepared, read_tokenizer, read_windows
 
 _CALIBRATION, _SEED = 300, 20
 
 
 def make() -> Peer:
-    """The contestant."""
+    """The system."""
     return OpenVino()
 
 
