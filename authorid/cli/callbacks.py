@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -45,8 +44,7 @@ def training_steps(reporter: Reporter) -> Callable[[Progress], None]:
         if progress.message is not None:
             receive_message(progress.message)
         done = max(0, progress.epoch - 1) * progress.steps + progress.step
-        left = timedelta(seconds=round(progress.seconds_left))
-        detail = f"epoch {progress.epoch}/{progress.epochs}, loss {progress.loss:.3f}, {left} left"
+        detail = f"epoch {progress.epoch}/{progress.epochs}  loss {progress.loss:.3f}"
         reporter.progress(done, progress.epochs * progress.steps or None, detail)
 
     return receive

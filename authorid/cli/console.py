@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from typing import Any
 
 from rich import box
@@ -17,7 +18,7 @@ from rich.text import Text
 from authorid.outputs.escaping import visible
 from authorid.reporter import Reporter
 
-__all__ = ["Columns", "Terminal"]
+__all__ = ["Columns", "Terminal", "time_left"]
 
 Columns = Sequence[tuple[str, bool]]
 """The columns of a table: the name of each, and whether it holds numbers."""
@@ -133,6 +134,7 @@ class _TerminalReporter:
         self._label = label
         self._task = bar.add_task(_one_line(label), total=None, text="")
         self._last_line = time.monotonic()
+        self._first: tuple[int, float] | None = None  # steps done at the first call, and its time
 
     def info(self, message: str) -> None:
         """Show a line."""
@@ -146,14 +148,23 @@ class _TerminalReporter:
 
     def progress(self, done: int, total: int | None = None, detail: str = "") -> None:
         """Move the bar; in a log, show a line when the last one was a minute ago."""
-        if self._bar.disable and time.monotonic() - self._last_line < _LOG_INTERVAL:
+        now = time.monotonic()
+        if self._first is None or done <= self._first[0]:  # another pass begins
+            self._first = done, now
+        if self._bar.disable and now - self._last_line < _LOG_INTERVAL:
             return
         count = f"{done:,}" if total is None else f"{done:,}/{total:,}"
-        text = f"{count}  {detail}" if detail else count
+        left = "" if total is None else time_left(done - self._first[0], total - done, now - self._first[1])
+        text = "  ".join(part for part in (count, detail, left) if part)
         if self._bar.disable:
             self.info(f"{self._label}: {text}")
         else:
             self._bar.update(self._task, completed=done, total=total, text=_one_line(text))
+
+
+def time_left(done: int, left: int, seconds: float) -> str:
+    """The time for `left` more steps when `done` steps took `seconds`, such as ``0:01:30 left``; empty when unknown."""
+    return f"{timedelta(seconds=round(left * seconds / done))} left" if done else ""
 
 
 def _one_line(text: str) -> str:

@@ -8,7 +8,7 @@ import pytest
 from command import command, environment
 
 from authorid.cli.callbacks import training_steps
-from authorid.cli.console import Terminal
+from authorid.cli.console import Terminal, time_left
 from authorid.cli.result_tables import show_attributions
 from authorid.inputs.documents import DocumentRef
 from authorid.scoring.attribution import Attribution
@@ -35,11 +35,22 @@ def test_progress_without_a_total_is_a_number(monkeypatch, capsys):
     assert capsys.readouterr().err == "Scoring: 1,200\n"
 
 
-def test_the_progress_of_a_training_has_epoch_loss_and_time_left(monkeypatch, capsys):
+def test_the_progress_of_a_training_has_epoch_and_loss(monkeypatch, capsys):
     monkeypatch.setattr("authorid.cli.console._LOG_INTERVAL", 0.0)
     with Terminal().progress("Training") as reporter:
         training_steps(reporter)(STEP)
-    assert capsys.readouterr().err == "Training: 130/400  epoch 2/4, loss 1.250, 1:02:05 left\n"
+    assert capsys.readouterr().err == "Training: 130/400  epoch 2/4  loss 1.250\n"
+
+
+def test_the_time_left_is_estimated_from_the_steps_that_were_timed(monkeypatch, capsys):
+    assert time_left(20, 270, 10.0) == "0:02:15 left"
+    assert time_left(0, 270, 0.0) == ""
+    monkeypatch.setattr("authorid.cli.console._LOG_INTERVAL", 0.0)
+    with Terminal().progress("Training") as reporter:
+        for done in (100, 400, 1, 400):
+            reporter.progress(done, 400)
+    shown = capsys.readouterr().err.splitlines()
+    assert [line.endswith("  0:00:00 left") for line in shown] == [False, True, False, True]
 
 
 @pytest.mark.parametrize(
