@@ -1,4 +1,4 @@
-"""The ``authorid`` command, and ``python -m authorid``: all imports are inside, so that Ctrl-C finds somebody home."""
+"""The ``authorid`` command, and ``python -m authorid``. Imports are inside `main`, where Ctrl-C is handled."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command line; an interrupt while it is still being imported ends the process as any other does."""
-    # Imports make some hundred thousand objects, all of which stay: to look for garbage among them every few hundred
-    # took a tenth of a short run.
+    """Run the command line; an interrupt during its imports exits with code 130, as any other does."""
+    # Imports make hundreds of thousands of objects, all of which stay. Collecting garbage among them at the default
+    # threshold takes a tenth of a short run.
     gc.set_threshold(50_000)
     try:
         from authorid.cli.app import main as run

@@ -1,4 +1,4 @@
-"""The real command in its own process, whole or sabotaged."""
+"""The real command in a process of its own, unchanged or with a fault injected."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ PLAIN = "from authorid.__main__ import main; main()"
 
 
 def command(*arguments: object, prelude: str = "") -> list[str]:
-    """`authorid ARGUMENTS`, after running the Python statements in `prelude`."""
+    """Return the command line of `authorid ARGUMENTS`, which first runs the Python statements in `prelude`."""
     return [sys.executable, "-c", f"{prelude}\n{PLAIN}", *map(str, arguments)]
 
 
 def environment(home: Path) -> dict[str, str]:
-    """An environment that keeps what a run caches below `home`."""
+    """Return environment variables with which a run keeps its caches below `home`."""
     return {**os.environ, "XDG_CACHE_HOME": str(home / "cache"), "PYTHONHASHSEED": "0"}
 
 
 def run(
     *arguments: object, prelude: str = "", timeout: float = 120, stdin: bytes = b"", **kwargs: object
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end; text outputs."""
+    """Run the command to its end; its outputs are returned as text."""
     done = subprocess.run(
         command(*arguments, prelude=prelude), capture_output=True, timeout=timeout, input=stdin, **kwargs
     )

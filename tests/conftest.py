@@ -1,4 +1,4 @@
-"""Fixtures that several test files share: a tiny model made on the spot, a corpus when there is one."""
+"""Fixtures that several test files share: a tiny model, the command in this process, a corpus if there is one."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from authorid.cli.app import main
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# How long an example takes says how busy the machine is, not whether the code is right.
-settings.register_profile("unhurried", deadline=None)
-settings.load_profile("unhurried")
+# The time that an example takes depends on the load of the machine: no deadlines.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
-# A shell's background jobs ignore interrupts, and so would every process that a test starts.
+# Background jobs of a shell ignore SIGINT, and so would every process that a test starts.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Keras 3.15 hands TensorFlow variables to np.array, which numpy 2 frowns upon.
+# Keras 3.15 passes TensorFlow variables to np.array, which numpy 2 warns about.
 KERAS_WARNING = "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
-NEEDED = ("tensorflow", "keras", "keras_hub", "tf2onnx", "onnx", "safetensors", "matplotlib")
+TRAINING_PACKAGES = ("tensorflow", "keras", "keras_hub", "tf2onnx", "onnx", "safetensors", "matplotlib")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    missing = [name for name in NEEDED if find_spec(name) is None]
+    missing = [name for name in TRAINING_PACKAGES if find_spec(name) is None]
     for item in items:
         if item.get_closest_marker("train"):
             item.add_marker(pytest.mark.filterwarnings(KERAS_WARNING))
@@ -42,7 +42,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Notes about this machine go into a directory of the test run, also for processes that it starts."""
+    """Keep the cache in a directory of the test run, also for the processes that it starts."""
     directory = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AUTHORID_CACHE", str(directory))
@@ -51,7 +51,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """A real bundle of a few kilobytes: three authors, told apart by their favourite words."""
+    """A real bundle of a few kilobytes: three authors, each with words of their own."""
     return make_bundle(tmp_path_factory.mktemp("model") / "tiny")
 
 
@@ -59,22 +59,22 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def score(
     bundle: Bundle, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Callable[..., tuple[int, str, str]]:
-    """Runs `authorid score ... --model TINY` in this process; gives (exit code, stdout, stderr)."""
+    """Runs `authorid score ... --model TINY` in this process; returns (exit code, stdout, stderr)."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     def call(*arguments: object, model: Path = bundle.path) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["authorid", "score", *map(str, arguments), "--model", str(model)])
-        with pytest.raises(SystemExit) as left:
+        with pytest.raises(SystemExit) as exit_info:
             main()
-        return int(left.value.code or 0), *capfd.readouterr()
+        return int(exit_info.value.code or 0), *capfd.readouterr()
 
     return call
 
 
 @pytest.fixture(scope="session")
 def c50() -> Path:
-    """Root of Reuters C50, or a skip that says where it was looked for."""
-    for place in (os.environ.get("AUTHORID_C50"), ROOT.parent / "shared" / "C50"):
-        if place and (Path(place) / "C50train").is_dir():
-            return Path(place)
+    """The root directory of Reuters C50; skips the test when there is none."""
+    for directory in (os.environ.get("AUTHORID_C50"), ROOT.parent / "shared" / "C50"):
+        if directory and (Path(directory) / "C50train").is_dir():
+            return Path(directory)
     pytest.skip("Reuters C50 not found: set AUTHORID_C50 to the directory that holds C50train and C50test")

@@ -1,1 +1,1 @@
-"""The command line: one file a command, shared options, what the terminal shows."""
+"""The command line: one file a command, the options that they share, and the terminal."""

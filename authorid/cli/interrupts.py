@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first asks a run to end well, the second leaves at once."""
+"""Ctrl-C and SIGTERM: the first stops a run in good order, the second ends the process at once."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupts:
-    """While the block runs, the first SIGINT or SIGTERM calls `stop`; a second one ends the process there and then.
+    """While the block runs, the first SIGINT or SIGTERM calls `stop`; a second one ends the process at once.
 
-    `exit_code` is None, or 128 plus the number of the first signal. Only works in the main thread, as signals do.
+    `exit_code` is None, or 128 plus the number of the first signal. Only for the main thread, as all signal handlers.
     """
 
     def __init__(self, stop: Callable[[], None]) -> None:
         self.exit_code: int | None = None
         self._stop = stop
-        self._before: dict[signal.Signals, Any] = {}
+        self._former: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Interrupts:
-        self._before = {number: signal.signal(number, self._arrived) for number in _SIGNALS}
+        self._former = {number: signal.signal(number, self._handle) for number in _SIGNALS}
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._former.items():
             signal.signal(number, handler)
 
-    def _arrived(self, number: int, _: FrameType | None) -> None:
+    def _handle(self, number: int, _: FrameType | None) -> None:
         if self.exit_code is not None:
-            _leave(128 + number)
+            _exit_at_once(128 + number)
         self.exit_code = 128 + number
         self._stop()
 
 
-def _leave(exit_code: int) -> None:
-    """End without any ceremony: no lock, queue or disk may hold this up. A journal stands whatever happens."""
+def _exit_at_once(exit_code: int) -> None:
+    """End the process without any cleanup, which a lock, queue or disk could hold up. The journal is always whole."""
     if os.isatty(2):
-        os.write(2, b"\x1b[?25h\n")  # a progress line hides the cursor
+        os.write(2, b"\x1b[?25h\n")  # show the cursor, which a progress bar hides
     os._exit(exit_code)

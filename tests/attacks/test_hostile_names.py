@@ -13,7 +13,7 @@ from command import environment, run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from authorid.cli.console import Screen
+from authorid.cli.console import Terminal
 from authorid.outputs.escaping import cell, visible
 
 NAMES = [
@@ -110,9 +110,9 @@ def test_a_name_forges_no_line_of_a_message(bundle, tmp_path):
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(max_size=60))
 def test_nothing_steers_the_screen(capfd, text):
-    screen = Screen()
-    screen.say(text)
-    screen.table("t", [("c", False)], [(text,)])
+    terminal = Terminal()
+    terminal.info(text)
+    terminal.table("t", [("c", False)], [(text,)])
     _, err = capfd.readouterr()
     assert err.startswith(visible(text).replace("\\\\", "\\") + "\n")
     assert not [c for c in err if c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")]

@@ -7,7 +7,9 @@ import sys
 import pytest
 from command import command, environment
 
-from authorid.cli.console import Screen, TrainingProgress
+from authorid.cli.callbacks import training_steps
+from authorid.cli.console import Terminal, time_left
+from authorid.cli.result_tables import show_attributions
 from authorid.inputs.documents import DocumentRef
 from authorid.scoring.attribution import Attribution
 from authorid.training import Progress
@@ -16,25 +18,64 @@ STEP = Progress(epoch=2, epochs=4, step=30, steps=100, loss=1.25, seconds_left=3
 
 
 @pytest.mark.parametrize(
-    ("silence", "quiet", "shown"),
-    [(0.0, False, "epoch 2/4  loss 1.250  step 130/400  1:02:05 left\n"), (3600.0, False, ""), (0.0, True, "")],
+    ("interval", "quiet", "shown"),
+    [(0.0, False, "Training: 130/400  epoch 2/4\n"), (3600.0, False, ""), (0.0, True, "")],
 )
-def test_a_log_is_told_now_and_then_how_far_a_training_is(monkeypatch, capsys, silence, quiet, shown):
-    monkeypatch.setattr("authorid.cli.console._SILENCE", silence)
-    with TrainingProgress(Screen(quiet=quiet)) as progress:
-        progress(STEP)
+def test_a_log_gets_a_line_about_the_progress_now_and_then(monkeypatch, capsys, interval, quiet, shown):
+    monkeypatch.setattr("authorid.cli.console._LOG_INTERVAL", interval)
+    with Terminal(quiet=quiet).progress("Training") as reporter:
+        reporter.progress(130, 400, "epoch 2/4")
     assert capsys.readouterr().err == shown
 
 
-def test_turning_points_are_always_told(capsys):
-    with TrainingProgress(Screen()) as progress:
-        progress(Progress(epoch=1, epochs=1, message="epoch 1 of 1: loss 0.5"))
-    assert capsys.readouterr().err == "epoch 1 of 1: loss 0.5\n"
+def test_progress_without_a_total_is_a_number(monkeypatch, capsys):
+    monkeypatch.setattr("authorid.cli.console._LOG_INTERVAL", 0.0)
+    with Terminal().progress("Scoring") as reporter:
+        reporter.progress(1200)
+    assert capsys.readouterr().err == "Scoring: 1,200\n"
+
+
+def test_the_progress_of_a_training_has_epoch_and_loss(monkeypatch, capsys):
+    monkeypatch.setattr("authorid.cli.console._LOG_INTERVAL", 0.0)
+    with Terminal().progress("Training") as reporter:
+        training_steps(reporter)(STEP)
+    assert capsys.readouterr().err == "Training: 130/400  epoch 2/4  loss 1.250\n"
+
+
+def test_the_time_left_is_estimated_from_the_steps_that_were_timed(monkeypatch, capsys):
+    assert time_left(20, 270, 10.0) == "0:02:15 left"
+    assert time_left(0, 270, 0.0) == ""
+    monkeypatch.setattr("authorid.cli.console._LOG_INTERVAL", 0.0)
+    with Terminal().progress("Training") as reporter:
+        for done in (100, 400, 1, 400):
+            reporter.progress(done, 400)
+    shown = capsys.readouterr().err.splitlines()
+    assert [line.endswith("  0:00:00 left") for line in shown] == [False, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("quiet", "shown"), [(False, "epoch 1 of 1: loss 0.5\nwarning: a\\x0ab\n"), (True, "warning: a\\x0ab\n")]
+)
+def test_messages_are_shown_at_once_and_warnings_also_when_quiet(capsys, quiet, shown):
+    with Terminal(quiet=quiet).progress("Training") as reporter:
+        reporter.info("epoch 1 of 1: loss 0.5")
+        reporter.warning("a\nb")
+    assert capsys.readouterr().err == shown
+
+
+def test_a_bar_on_a_terminal_shows_what_is_done(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "100")
+    with Terminal().progress("Training") as reporter:
+        reporter.progress(130, 400, "epoch 2/4 [bold]")
+        reporter.info("a message")
+    shown = capsys.readouterr().err
+    assert "Training" in shown and "130/400  epoch 2/4 [bold]" in shown and "a message" in shown
 
 
 @pytest.mark.parametrize("terminal", [False, True])
 def test_a_reader_of_messages_that_goes_away_changes_nothing(bundle, tmp_path, terminal):
-    """rich would put /dev/null in standard output's place, and end the process."""
+    """rich would replace standard output by /dev/null, and end the process."""
     (tmp_path / "a.txt").write_text("the river and the boat")
     read, write = os.pipe()
     os.close(read)
@@ -47,24 +88,24 @@ def test_a_reader_of_messages_that_goes_away_changes_nothing(bundle, tmp_path, t
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])
-def test_numbers_and_states_are_whole_on_any_screen(width, capsys):
-    screen = Screen()
-    screen.console.width = width
+def test_numbers_and_statuses_are_whole_on_a_terminal_of_any_width(width, capsys):
+    terminal = Terminal()
+    terminal.console.width = width
     ranking = (("Kourosh Karimkhany", 0.7768), ("Bradley Dorfman", 0.0721))
     row = Attribution(DocumentRef("examples/a-rather-long-name-of-a-document.txt"), "unknown", ranking)
-    screen.attributions([row], 1)
+    show_attributions(terminal, [row], 1)
     shown = capsys.readouterr().err
     assert "77.7%" in shown and "7.2%" in shown and "unknown" in shown and "prob." in shown
     assert max(map(len, shown.splitlines())) <= width
 
 
 def test_an_error_of_the_system_has_a_line_and_not_a_traceback(tmp_path):
-    place = tmp_path / "gone"
-    place.mkdir()
-    code = f"import os, sys; os.chdir({str(place)!r}); os.rmdir({str(place)!r}); os.execv(sys.argv[1], sys.argv[1:])"
+    directory = tmp_path / "gone"
+    directory.mkdir()
+    code = "import os, sys; os.chdir(sys.argv[1]); os.rmdir(sys.argv[1]); os.execv(sys.argv[2], sys.argv[2:])"
     arguments = command("score", ".", "-q")
     done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)],
+        [sys.executable, "-c", code, str(directory), *map(str, arguments)],
         capture_output=True,
         text=True,
         env=environment(tmp_path),

@@ -1,13 +1,15 @@
-"""That what is said on the command line reaches the library, every option of it."""
+"""Every option of a command reaches the library, and every option is explained in plain words."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import click
 import pytest
 from click.testing import CliRunner
 from tiny import AUTHORS, make_bundle, prose
@@ -15,10 +17,12 @@ from tiny import AUTHORS, make_bundle, prose
 pytest.importorskip("scipy")
 from authorid import outputs as results
 from authorid import training
+from authorid.cli import result_tables
 from authorid.cli.app import app
-from authorid.cli.console import Screen
+from authorid.cli.options import document_options
 from authorid.encoder import tuning
 from authorid.encoder.engine import EngineOptions
+from authorid.inputs.documents import ReadOptions
 from authorid.outputs import run_settings
 from authorid.scoring.scorer import Scorer
 from authorid.training import evaluate as measure
@@ -26,7 +30,7 @@ from authorid.training import ngram_run
 
 TRAIN = {
     "base_model": (["--base-model", "bert"], "base_model", "bert"),
-    "recipe": (["--recipe", "seed"], "recipe", "seed"),
+    "recipe": (["--recipe", "classic"], "recipe", "seed"),
     "epochs": (["--epochs", "7"], "epochs", 7),
     "batch": (["--batch", "5"], "batch", 5),
     "learning_rate": (["--learning-rate", "0.5"], "learning_rate", 0.5),
@@ -39,14 +43,13 @@ TRAIN = {
     "validation": (["--validation", "random"], "validation_how", "random"),
     "label_smoothing": (["--label-smoothing", "0.25"], "label_smoothing", 0.25),
     "topic_dropout": (["--topic-dropout", "0"], "topic_dropout", 0.0),
-    "residual": (["--residual"], "residual", True),
     "train_embeddings": (["--train-embeddings"], "freeze_embeddings", False),
     "precision": (["--precision", "bfloat16"], "precision", "bfloat16"),
     "encoder": (["--no-encoder"], "called", "train_ngrams"),
     "test_corpus": (["--test-corpus", "other"], "test_corpus", Path("other")),
     "resume": (["--resume"], "resume", True),
     "force": (["--force"], "force", True),
-    "quiet": (["--quiet"], "said", ""),
+    "quiet": (["--quiet"], "output", ""),
 }
 SCORE = {
     "top": (["--top", "2"], "top", 2),
@@ -67,24 +70,32 @@ SCORE = {
     "timeout": (["--timeout", "8"], "timeout", 8.0),
     "ignore_file": (["--ignore-file", "rules"], "ignore", ("*.log",)),
 }
-SCORE_BY_BEHAVIOUR = {"model", "out", "form", "stats", "resume", "force", "fail_fast", "rows", "quiet"}
-"""Options of score that tests/cli/test_score_command.py and tests/outputs/test_outputs.py see at work."""
+SCORE_ELSEWHERE = {"model", "out", "form", "stats", "resume", "force", "fail_fast", "rows", "quiet"}
+"""Options of score whose effect tests/cli/test_score_command.py and tests/outputs/test_outputs.py check."""
 TUNE = {
     "precision": (["--precision", "fp32"], "precision", "fp32"),
     "provider": (["--provider", "cpu"], "provider", "cpu"),
     "seconds": (["--seconds", "5"], "seconds", 5.0),
-    "quiet": (["--quiet"], "said", ""),
+    "quiet": (["--quiet"], "output", ""),
 }
 EVALUATE = {
     "json_file": (["--json", "figures.json"], "json", {"accuracy": 0.5}),
     "plots": (["--plots", "plots"], "plots", Path("plots")),
-    "strangers": (["--strangers", "others"], "strangers", Path("others")),
+    "unknown_authors": (["--unknown-authors", "others"], "strangers", Path("others")),
     "effort": (["--effort", "full"], "effort", "full"),
     "ablation": (["--no-ablation"], "ablation", False),
     "precision": (["--precision", "fp32"], "precision", "fp32"),
-    "quiet": (["--quiet"], "said", ""),
+    "quiet": (["--quiet"], "output", ""),
 }
-ARRIVING = {"score": SCORE, "tune": TUNE, "train": TRAIN, "evaluate": EVALUATE}
+FORWARDED = {"score": SCORE, "tune": TUNE, "train": TRAIN, "evaluate": EVALUATE}
+
+
+CALLBACKS = ("advance", "report", "reporter", "told", "warn")
+"""Parameters of the library through which a command follows the work."""
+
+
+def without_callbacks(parameters):
+    return {name: value for name, value in parameters.items() if name not in CALLBACKS}
 
 
 def call(*arguments):
@@ -95,47 +106,52 @@ def parameters(command):
     return {parameter.name for parameter in app.commands[command].params}
 
 
+def shown_options(command):
+    """The options in the help of a command."""
+    parameters = app.commands[command].params
+    return [option for option in parameters if isinstance(option, click.Option) and not option.hidden]
+
+
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
-    """An empty directory to work in, so that relative names lead nowhere else."""
+    """Work in an empty directory, so that relative names are inside it."""
     monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
 def train(monkeypatch):
-    """What reached the library from `authorid train corpus --out run` with some options."""
+    """Returns what reaches the library from `authorid train corpus --out run` with some options."""
 
-    def heard(*arguments):
+    def received(*arguments):
         found = {}
 
         def library(corpus, out, options, **others):
-            others.pop("report")
-            found.update(called="train", corpus=corpus, out=out, **dataclasses.asdict(options), **others)
+            found.update(called="train", corpus=corpus, out=out, **dataclasses.asdict(options))
+            found.update(without_callbacks(others))
             return SimpleNamespace(metrics={"loss": 0.5})
 
         def without_encoder(corpus, out, **others):
-            others.pop("told")
-            found.update(called="train_ngrams", corpus=corpus, out=out, **others)
+            found.update(called="train_ngrams", corpus=corpus, out=out, **without_callbacks(others))
 
         monkeypatch.setattr(training, "train", library)
         monkeypatch.setattr(ngram_run, "train_ngrams", without_encoder)
         done = call("train", "corpus", "--out", "run", *arguments)
         assert done.exit_code == 0, done.output
         assert (found["corpus"], found["out"]) == (Path("corpus"), Path("run"))
-        return {**found, "said": done.output}
+        return {**found, "output": done.output}
 
-    return heard
+    return received
 
 
 @pytest.fixture
 def evaluate(monkeypatch):
-    """What reached the library, and came of it, from `authorid evaluate model corpus` with some options."""
+    """Returns what reaches the library from `authorid evaluate model corpus` with some options, and its outputs."""
 
-    def heard(*arguments):
+    def received(*arguments):
         found = {}
 
         def examine(model, corpus, **others):
-            found.update(model=model, corpus=corpus, **others)
+            found.update(model=model, corpus=corpus, **without_callbacks(others))
             return SimpleNamespace(
                 metrics=None,
                 to_json=lambda: {"accuracy": 0.5},
@@ -143,8 +159,8 @@ def evaluate(monkeypatch):
             )
 
         monkeypatch.setattr(measure, "examine", examine)
-        monkeypatch.setattr(Screen, "evaluation", lambda screen, metrics: screen.say("measured"))
-        monkeypatch.setattr(Screen, "findings", lambda screen, findings: None)
+        monkeypatch.setattr(result_tables, "show_metrics", lambda terminal, metrics: terminal.info("evaluated"))
+        monkeypatch.setattr(result_tables, "show_evaluation", lambda terminal, report: None)
         done = call("evaluate", "model", "corpus", *arguments)
         assert done.exit_code == 0, done.output
         assert (found["model"], found["corpus"]) == (Path("model"), Path("corpus"))
@@ -152,21 +168,21 @@ def evaluate(monkeypatch):
         return {
             "plots": None,
             **found,
-            "said": done.output,
+            "output": done.output,
             "json": json.loads(file.read_text()) if file.exists() else 0,
         }
 
-    return heard
+    return received
 
 
 @pytest.fixture
 def score(monkeypatch):
-    """What reached the library from `authorid score letters` with some options."""
+    """Returns what reaches the library from `authorid score letters` with some options."""
     Path("rules").write_text("*.log\n")
     bundle = make_bundle(Path("model").absolute())
     load, run = Scorer.load, Scorer.score
 
-    def heard(*arguments):
+    def received(*arguments):
         found = {}
 
         def loading(model, options, **others):
@@ -189,51 +205,49 @@ def score(monkeypatch):
         assert (found["model"], found["paths"]) == (None, ["letters"])
         return found
 
-    return heard
+    return received
 
 
 @pytest.fixture
 def tune(monkeypatch):
-    """What reached the library from `authorid tune --model model` with some options."""
+    """Returns what reaches the library from `authorid tune --model model` with some options."""
     bundle = make_bundle(Path("model").absolute())
 
-    def heard(*arguments):
+    def received(*arguments):
         found = {}
 
         def library(bundle, precision, **others):
-            others.pop("advance")
-            others.pop("told")
-            found.update(model=bundle.path, precision=precision, **others)
+            found.update(model=bundle.path, precision=precision, **without_callbacks(others))
             return [tuning.Trial(EngineOptions("int8", 1, 1, 256, "cpu"), 1000.0)]
 
         monkeypatch.setattr(tuning, "tune", library)
         done = call("tune", "--model", bundle.path, *arguments)
         assert done.exit_code == 0, done.output
         assert found["model"] == bundle.path
-        return {**found, "said": done.output}
+        return {**found, "output": done.output}
 
-    return heard
+    return received
 
 
 @pytest.mark.parametrize(
-    ("command", "name"), [(command, name) for command, options in ARRIVING.items() for name in options]
+    ("command", "name"), [(command, name) for command, options in FORWARDED.items() for name in options]
 )
 def test_every_option_reaches_the_library(request, command, name):
-    heard = request.getfixturevalue(command)
-    arguments, key, value = ARRIVING[command][name]
-    assert heard()[key] != value
-    assert heard(*arguments)[key] == value
+    received = request.getfixturevalue(command)
+    arguments, key, value = FORWARDED[command][name]
+    assert received()[key] != value
+    assert received(*arguments)[key] == value
 
 
-def test_no_option_is_left_out():
-    assert parameters("score") == {"paths", *SCORE, *SCORE_BY_BEHAVIOUR}
+def test_every_option_has_a_test():
+    assert parameters("score") == {"paths", *SCORE, *SCORE_ELSEWHERE}
     assert parameters("tune") == {"model", *TUNE}
     assert parameters("train") == {"corpus", "out", *TRAIN}
     assert parameters("evaluate") == {"model", "corpus", *EVALUATE}
 
 
-@pytest.mark.parametrize("lacking", ["matplotlib", "a place"])
-def test_plots_that_cannot_be_drawn_are_known_before_the_evaluation(monkeypatch, lacking):
+@pytest.mark.parametrize("lacking", ["matplotlib", "directory"])
+def test_plots_that_cannot_be_drawn_are_refused_before_the_evaluation(monkeypatch, lacking):
     monkeypatch.setattr(measure, "examine", lambda *arguments, **others: pytest.fail("hours of work"))
     Path("file").write_text("")
     if lacking == "matplotlib":
@@ -244,9 +258,9 @@ def test_plots_that_cannot_be_drawn_are_known_before_the_evaluation(monkeypatch,
     assert expected in str(done.exception)
 
 
-def test_no_encoder_has_its_own_options(train):
+def test_the_other_options_work_without_an_encoder(train):
     assert train("--no-encoder", "--force")["force"] is True
-    assert train("--no-encoder", "--quiet")["said"] == ""
+    assert train("--no-encoder", "--quiet")["output"] == ""
 
 
 @pytest.mark.parametrize("name", sorted(set(TRAIN) - {"encoder", "test_corpus", "force", "quiet"}))
@@ -258,7 +272,7 @@ def test_options_for_an_encoder_are_wrong_usage_without_one(name):
     assert "there is none with --no-encoder" in " ".join(done.output.split())
 
 
-def test_an_option_that_says_what_is_so_anyway_is_wrong_usage_too():
+def test_an_encoder_option_with_its_default_value_is_wrong_usage_too():
     assert call("train", "corpus", "--out", "run", "--no-encoder", "--validation-split", "0.2").exit_code == 2
 
 
@@ -272,12 +286,12 @@ def test_options_for_bundles_are_wrong_usage_for_a_training_run(name):
     assert arguments[0] in done.output
 
 
-def test_a_test_corpus_is_looked_at_before_the_training():
-    for place, authors in (("corpus", AUTHORS), ("test", ("Ada", "Zoe"))):
+def test_a_test_corpus_is_checked_before_the_training():
+    for directory, authors in (("corpus", AUTHORS), ("test", ("Ada", "Zoe"))):
         for author in authors:
-            Path(place, author).mkdir(parents=True)
+            Path(directory, author).mkdir(parents=True)
             for number in range(3):
-                Path(place, author, f"{number}.txt").write_text(prose("Ada", 30, seed=number) + author)
+                Path(directory, author, f"{number}.txt").write_text(prose("Ada", 30, seed=number) + author)
     done = call("train", "corpus", "--out", "run", "--no-encoder", "--test-corpus", "test")
     assert done.exit_code == 1
     assert "authors that are not in the training corpus: Zoe" in str(done.exception)
@@ -294,3 +308,65 @@ def test_a_corpus_without_n_grams_is_refused():
     assert done.exit_code == 1
     assert "no n-gram is in enough of its documents" in str(done.exception)
     assert not Path("run").exists()
+
+
+PRIVATE_WORDS = (
+    "strangers", "stranger", "familiarity", "standing", "experts", "expert", "sure", "told", "tell", "say", "says",
+    "advance", "warn", "intake", "patience", "company", "findings", "measure", "shift", "counts", "edges", "weigh",
+    "add up", "rounding", "race", "referee", "contestant", "match", "settings", "budget", "residual",
+)  # fmt: skip
+"""Words that the project once used in a sense of its own, and that no help text needs."""
+
+
+@pytest.mark.parametrize("name", list(app.commands))
+def test_every_option_has_help_in_standard_words(name):
+    command = app.commands[name]
+    texts = [command.help, *(option.help for option in shown_options(name))]
+    assert all(texts)
+    for text in texts:
+        found = [word for word in PRIVATE_WORDS if re.search(rf"\b{word}\b", text, re.IGNORECASE)]
+        assert not found, text
+
+
+@pytest.mark.parametrize("name", list(app.commands))
+def test_help_shows_every_option_once_and_its_first_line_in_the_list_of_commands(name):
+    shown = call(name, "--help").output
+    for option in shown_options(name):
+        assert len(re.findall(rf"^  (?:-\w, )?{option.opts[-1]}(?=[ ,\n])", shown, re.MULTILINE)) == 1
+    first_line = app.commands[name].help.splitlines()[0]
+    assert first_line in call("--help").output
+
+
+def test_common_options_come_first_in_the_help_of_score():
+    shown = call("score", "--help").output
+    headings = re.findall(r"^(\w.*):$", shown, re.MULTILINE)
+    assert headings == ["Results", "Model", "Documents", "Performance", "Other options"]
+    assert [option.name for option in shown_options("score")][:2] == ["out", "form"]
+
+
+@pytest.mark.parametrize("option", ["--unknown-authors", "--strangers"])
+def test_the_former_name_of_unknown_authors_is_accepted_and_not_shown(evaluate, option):
+    assert evaluate(option, "others")["strangers"] == Path("others")
+    assert ("--strangers" in call("evaluate", "--help").output) is False
+
+
+@pytest.mark.parametrize("recipe", ["classic", "seed"])
+def test_the_former_name_of_the_classic_recipe_is_accepted_and_not_shown(train, recipe):
+    assert train("--recipe", recipe) == train("--recipe", "classic")
+    assert "[windows|classic]" in call("train", "--help").output
+
+
+def test_the_defaults_of_the_options_are_those_of_the_library(monkeypatch):
+    received = {}
+    monkeypatch.setattr(Scorer, "load", lambda model, engine, **others: received.update(engine=engine, **others))
+    call("score", "letters")
+    assert received == {"engine": EngineOptions(), "effort": "auto", "max_false_attribution": None}
+    assert document_defaults() == ReadOptions()
+
+
+def document_defaults():
+    """The `documents` of a command whose command line is empty."""
+    received = []
+    command = click.command()(document_options(lambda documents: received.append(documents)))
+    command.main([], standalone_mode=False)
+    return received[0]

@@ -50,14 +50,14 @@ def test_one_row_an_input_and_the_tables_on_stderr(score, corpus, tmp_path):
     assert json.loads((tmp_path / "stats.json").read_text())["documents"] == 13
 
 
-def test_the_screen_shows_as_many_rows_as_wanted_or_nothing(score, corpus, tmp_path):
+def test_the_terminal_shows_the_given_number_of_documents_and_nothing_when_quiet(score, corpus, tmp_path):
     for rows in (0, 2):
         _, _, err = score(corpus, "--out", tmp_path / "out.csv", "--force", "--rows", rows)
         assert len(re.findall(r"\| scored +\|", err)) == rows
     assert score(corpus, "--out", tmp_path / "out.csv", "--force", "--quiet") == (0, "", "")
 
 
-def test_the_first_example_run_twice_says_what_to_do(score, corpus, tmp_path):
+def test_a_second_run_explains_how_to_replace_the_results(score, corpus, tmp_path):
     assert score(corpus, "--out", tmp_path / "out.csv")[0] == 0
     before = (tmp_path / "out.csv").read_bytes()
     code, _, err = score(corpus, "--out", tmp_path / "out.csv")
@@ -160,15 +160,15 @@ def test_a_resumed_run_that_stops_early_counts_the_rows_of_the_one_before_too(sc
     assert "resumed: 9 rows kept" in err
 
 
-def test_the_command_to_go_on_with_is_a_command(bundle, corpus, tmp_path):
+def test_the_command_that_resumes_a_run_can_be_run_as_it_is_shown(bundle, corpus, tmp_path):
     corpus = corpus.rename(tmp_path / "--force")
     (corpus / "05.txt").write_bytes(b"\0\0")
     options = ["score", "--model", str(bundle.path), "--fail-fast", "--out", "out.csv"]
     done = run(*options, "--force", "--", "--force", cwd=tmp_path, env=environment(tmp_path))
-    told = shlex.split(done.stderr.partition("To go on: ")[2])
-    assert told == ["authorid", *options, "--resume", "--", "--force"]
+    shown = shlex.split(done.stderr.partition("To go on: ")[2])
+    assert shown == ["authorid", *options, "--resume", "--", "--force"]
     (corpus / "05.txt").write_text(prose("Ada", 40))
-    assert run(*told[1:], cwd=tmp_path, env=environment(tmp_path)).returncode == 0
+    assert run(*shown[1:], cwd=tmp_path, env=environment(tmp_path)).returncode == 0
     assert len(read_csv(tmp_path / "out.csv")) == 12
 
 
@@ -179,13 +179,13 @@ def test_an_ignore_file_and_globs_reach_the_walk(score, corpus, tmp_path):
     assert code == 0
 
 
-def test_an_ignore_file_may_begin_with_a_mark(score, corpus, tmp_path):
+def test_an_ignore_file_may_begin_with_a_byte_order_mark(score, corpus, tmp_path):
     (tmp_path / "rules").write_bytes(codecs.BOM_UTF8 + b"0[[:digit:]].txt\n")
     _, out, _ = score(corpus, "--out", "-", "--ignore-file", tmp_path / "rules")
     assert [line.split(",")[0][-6:] for line in out.splitlines()[1:]] == ["10.txt", "11.txt"]
 
 
-def test_resume_refuses_other_settings_and_says_which(score, corpus, tmp_path):
+def test_resume_refuses_other_options_and_names_them(score, corpus, tmp_path):
     (corpus / "05.txt").write_bytes(b"\0\0")
     score(corpus, "--out", tmp_path / "out.csv", "--fail-fast")
     code, _, err = score(corpus, "--out", tmp_path / "out.csv", "--resume", "--max-bytes", "9999")
@@ -235,7 +235,7 @@ def test_changed_and_vanished_documents_are_rescored_and_reported(score, corpus,
     assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "fresh.csv").read_bytes()
 
 
-def test_rates_of_a_resumed_run_are_of_what_it_did(score, corpus, tmp_path):
+def test_the_rates_of_a_resumed_run_cover_its_own_work_only(score, corpus, tmp_path):
     (corpus / "10.txt").write_bytes(b"\0\0")
     score(corpus, "--out", tmp_path / "out.csv", "--fail-fast")
     (corpus / "10.txt").write_text(prose("Ada", 40))
@@ -249,7 +249,7 @@ def test_rates_of_a_resumed_run_are_of_what_it_did(score, corpus, tmp_path):
     assert report["tokens_per_second"] == pytest.approx(own / report["wall_seconds"], rel=1e-2)
 
 
-def test_padding_of_a_resumed_run_is_of_what_it_did():
+def test_the_padding_of_a_resumed_run_covers_its_own_work_only():
     run = RunStats()
     rows = [Attribution(DocumentRef("a"), "scored", (("Ada", 0.7), ("Ben", 0.3)), tokens=30) for _ in range(3)]
     for row in rows:
@@ -285,7 +285,7 @@ def test_paths_on_standard_input(bundle, corpus, tmp_path):
     assert len(done.stdout.splitlines()) == 13
 
 
-def test_a_row_comes_as_soon_as_its_path_does(bundle, corpus, tmp_path):
+def test_a_row_is_written_as_soon_as_its_path_is_read(bundle, corpus, tmp_path):
     with subprocess.Popen(
         command("score", "-", "--model", bundle.path, "--out", "-"),
         stdin=subprocess.PIPE,
@@ -333,7 +333,9 @@ def start(bundle, corpus, tmp_path, *more, seconds=0.1, out="out.csv"):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_the_run_well_and_says_how_to_resume(bundle, corpus, tmp_path, score, number, code):
+def test_a_signal_stops_the_run_in_good_order_and_the_message_explains_how_to_resume(
+    bundle, corpus, tmp_path, score, number, code
+):
     process = start(bundle, corpus, tmp_path)
     process.send_signal(number)
     _, err = process.communicate(timeout=30)
@@ -369,7 +371,7 @@ def test_a_second_interrupt_leaves_at_once_and_can_be_resumed(bundle, corpus, tm
     assert len(read_csv(tmp_path / "out.csv")) == 12
 
 
-def test_an_interrupt_while_standard_input_is_silent(bundle, corpus, tmp_path):
+def test_an_interrupt_while_standard_input_is_idle(bundle, corpus, tmp_path):
     process = subprocess.Popen(
         command("score", "-", "--model", bundle.path, "--out", tmp_path / "out.csv"),
         stdin=subprocess.PIPE,
@@ -389,6 +391,20 @@ def test_an_interrupt_while_standard_input_is_silent(bundle, corpus, tmp_path):
     assert process.returncode == 130
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["score", "--help"], ["train", "--help"]])
+def test_help_imports_no_heavy_package(arguments):
+    loaded = "import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr))"
+    done = run(*arguments, prelude=loaded)
+    assert done.returncode == 0
+    modules = set(done.stderr.split())
+    heavy = {"numpy", "onnxruntime", "tokenizers", "rich", "scipy", "tensorflow", "keras", "charset_normalizer"}
+    assert not heavy & modules
+    assert {name for name in modules if name.startswith("authorid.") and not name.startswith("authorid.cli")} <= {
+        "authorid.__main__",
+        "authorid.errors",
+    }
+
+
 def test_an_interrupt_during_the_imports_is_no_traceback():
     impatient = """
 import sys
@@ -404,8 +420,8 @@ sys.meta_path.insert(0, Impatient())
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
-def test_what_takes_long_to_import_is_not_imported_for_n_grams(tmp_path):
-    """Each of these took up to a third of a short run; some came by way of another package, or of a function of it."""
+def test_scoring_with_n_grams_alone_imports_no_heavy_package(tmp_path):
+    """Each of them takes up to a third of a short run; some are imported by other packages."""
     (tmp_path / "letter.txt").write_text(prose("Ada", 40))
     loaded = """
 import atexit, sys
@@ -420,7 +436,11 @@ atexit.register(lambda: print(*sys.modules))
 @pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
 @pytest.mark.parametrize(
     "moment",
-    ["authorid.outputs.journal.Journal.__init__", "authorid.scoring.scorer.Scorer.load", "authorid.cli.app._lines"],
+    [
+        "authorid.outputs.journal.Journal.__init__",
+        "authorid.scoring.scorer.Scorer.load",
+        "authorid.cli.options._ignore_rules",
+    ],
 )
 def test_a_signal_before_there_is_a_run_to_stop(bundle, corpus, tmp_path, score, number, code, moment):
     module, _, name = moment.rpartition(".")
@@ -450,7 +470,7 @@ STRUCK = "import os, signal; from authorid import Scorer\n" + (
     ("prelude", "code"),
     [(STRUCK % "SIGINT", 130), (STRUCK % "SIGTERM", 143), (STRUCK % "SIGKILL", -signal.SIGKILL), ("", 1)],
 )
-def test_a_forced_run_that_ends_before_it_begins_is_not_taken_for_finished(
+def test_a_forced_run_that_ends_before_it_begins_does_not_count_as_complete(
     bundle, corpus, tmp_path, score, prelude, code
 ):
     out = tmp_path / "out.csv"
@@ -516,21 +536,21 @@ def test_statistics_do_not_replace_the_results(score, corpus, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize(
-    ("place", "why"),
+    ("file", "reason"),
     [
         ("none/stats.json", "no such file or directory"),
         ("docs", "is a directory"),
         ("docs/00.txt/stats.json", "not a directory"),
     ],
 )
-def test_statistics_that_cannot_be_written_are_known_before_the_run(score, corpus, tmp_path, place, why):
-    code, _, err = score(corpus, "--out", tmp_path / "out.csv", "--stats", tmp_path / place)
-    assert (code, err) == (1, f"error: {tmp_path / place}: cannot write there: {why}\n")
+def test_statistics_that_cannot_be_written_are_refused_before_the_run(score, corpus, tmp_path, file, reason):
+    code, _, err = score(corpus, "--out", tmp_path / "out.csv", "--stats", tmp_path / file)
+    assert (code, err) == (1, f"error: {tmp_path / file}: cannot write there: {reason}\n")
     assert [path.name for path in tmp_path.iterdir() if path.name != "cache"] == ["docs"]
 
 
 @pytest.mark.parametrize("seconds", ["inf", "1e300"])
-def test_a_timeout_longer_than_time_itself(score, corpus, seconds):
+def test_a_timeout_longer_than_a_lock_can_wait(score, corpus, seconds):
     assert score(corpus, "--timeout", seconds)[0] == 0
 
 

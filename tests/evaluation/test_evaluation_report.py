@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from tiny import AUTHORS, make_bundle, prose
 
 pytest.importorskip("scipy")
-from authorid.cli.console import Screen
+from authorid.cli.console import Terminal
+from authorid.cli.result_tables import show_evaluation
 from authorid.errors import CorpusError
 from authorid.evaluation.evaluation_report import (
     accuracy_by_length,
@@ -112,13 +113,13 @@ def test_documents_that_are_equally_sure_are_answered_together(pairs):
 
 def test_the_screen_shows_all_documents_together_however_few_points_there_are(place, monkeypatch):
     tables = {}
-    monkeypatch.setattr(Screen, "table", lambda self, title, columns, rows: tables.update({title: rows}))
+    monkeypatch.setattr(Terminal, "table", lambda self, title, columns, rows: tables.update({title: rows}))
     findings = examine(place / "run", place / "test")
     for points in (1, 2, 20):
         rows = [{"coverage": i / points, "error": 0.25, "probability": 0.5} for i in range(1, points + 1)]
-        Screen().findings(replace(findings, risk_coverage=rows))
-        assert tables["Surest documents only"][-1] == ("100%", "25.0%", "0.50")
-    assert [row[0] for row in tables["Surest documents only"]] == ["20%", "40%", "60%", "80%", "100%"]
+        show_evaluation(Terminal(), replace(findings, risk_coverage=rows))
+        assert tables["Risk and coverage"][-1] == ("100%", "25.0%", "0.50")
+    assert [row[0] for row in tables["Risk and coverage"]] == ["20%", "40%", "60%", "80%", "100%"]
 
 
 @given(st.lists(st.tuples(st.floats(0.001, 1), st.booleans()), min_size=1, max_size=60))
@@ -153,7 +154,7 @@ def test_evaluate_tells_what_score_answers(place, tmp_path):
     sure = [np.array([float(row["probability"]) for row in rows[name]]) for name in ("test", "strangers")]
     assert found["strangers"]["auroc_of_probability"] == pytest.approx(auroc(*sure), abs=1e-3)
     assert found["strangers"]["auroc"] > 0.9
-    assert f"8 strangers: AUROC {found['strangers']['auroc']:.4f}" in done.stderr + done.stdout
+    assert f"8 documents by unknown authors: AUROC {found['strangers']['auroc']:.4f}" in done.stderr + done.stdout
     low, high = found["accuracy_interval"]
     assert low <= found["accuracy"] <= high
 

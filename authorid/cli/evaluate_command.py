@@ -1,0 +1,96 @@
+"""``authorid evaluate``: evaluate a model on documents whose authors are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from authorid.cli.files import check_writable, make_directory, write_json
+from authorid.cli.options import EFFORT, PATH, PRECISION, SectionedCommand, quiet_option, refuse_options
+
+if TYPE_CHECKING:
+    from authorid.scoring.cascade import Effort
+
+__all__ = ["evaluate"]
+
+
+@click.command(cls=SectionedCommand)
+@click.argument("model", type=PATH, metavar="MODEL")
+@click.argument("corpus", type=PATH, metavar="CORPUS")
+@click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write the evaluation report as JSON.")
+@click.option(
+    "--plots",
+    type=PATH,
+    metavar="DIR",
+    help="Write plots of confusion, reliability, risk and length as PNG files.",
+)
+@click.option(
+    "--unknown-authors",
+    type=PATH,
+    metavar="DIR",
+    help="Evaluate the answer `unknown` on these documents by authors that MODEL does not know.",
+)
+@click.option("--strangers", "unknown_authors", type=PATH, hidden=True, help="Former name of --unknown-authors.")
+@click.option("--effort", type=EFFORT, default="auto", help="Evaluate at this effort; score explains them.")
+@click.option(
+    "--ablation/--no-ablation",
+    default=True,
+    help="Evaluate every effort too, and the n-grams and the encoder each alone.",
+)
+@click.option("--precision", type=PRECISION, default="auto", help="Precision of the graph to run.")
+@quiet_option
+@click.pass_context
+def evaluate(
+    context: click.Context,
+    model: Path,
+    corpus: Path,
+    json_file: Path | None,
+    plots: Path | None,
+    unknown_authors: Path | None,
+    effort: Effort,
+    ablation: bool,
+    precision: str,
+    quiet: bool,
+) -> None:
+    """Evaluate MODEL on documents whose authors are known.
+
+    MODEL is a run directory or a bundle. CORPUS is a directory with one directory per author.
+    """
+    from authorid.bundle.manifest import MANIFEST
+    from authorid.cli.callbacks import messages, steps
+    from authorid.cli.console import Terminal
+    from authorid.cli.result_tables import show_evaluation, show_metrics
+    from authorid.errors import require
+    from authorid.training.evaluate import examine
+
+    if not (model / MANIFEST).is_file() and (model / "run.json").is_file():
+        refuse_options(
+            context,
+            {"effort", "ablation", "precision"},
+            f"{model} is a training run; this option is for bundles",
+        )
+    if json_file is not None:
+        check_writable(json_file)
+    if plots is not None:
+        require("matplotlib.figure", "train")
+        make_directory(plots)
+    terminal = Terminal(quiet=quiet)
+    with terminal.progress("Evaluating") as reporter:
+        report = examine(
+            model,
+            corpus,
+            precision=precision,
+            effort=effort,
+            strangers=unknown_authors,
+            ablation=ablation,
+            advance=steps(reporter),
+            warn=messages(reporter),
+        )
+    if json_file is not None:
+        write_json(json_file, report.to_json())
+    if plots is not None:
+        report.plot(plots)
+    show_metrics(terminal, report.metrics)
+    show_evaluation(terminal, report)

@@ -1,0 +1,16 @@
+"""The exit codes of the command line, which scripts may rely on."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["EXIT_FATAL", "EXIT_INTERRUPTED", "EXIT_SOME_FAILED"]
+
+EXIT_FATAL: Final = 1
+"""Nothing could be done, or the run ended early; 2 is wrong usage, from click."""
+
+EXIT_SOME_FAILED: Final = 3
+"""The run is complete, but some documents failed."""
+
+EXIT_INTERRUPTED: Final = 130
+"""SIGINT ended the process; SIGTERM gives 143."""

@@ -1,0 +1,49 @@
+"""Files that a command writes beside its main output: checked before the work, written after it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+__all__ = ["check_writable", "make_directory", "write_json"]
+
+
+def make_directory(path: Path) -> None:
+    """Make the directory `path`, with its parents, if it does not exist; raises `OutputError`."""
+    from authorid.errors import OutputError, reason
+
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot write there: {reason(error)}") from None
+
+
+def check_writable(path: Path) -> None:
+    """Raise `OutputError` when the file `path` cannot be written; leaves nothing behind."""
+    from tempfile import TemporaryFile
+
+    from authorid.errors import OutputError, reason
+
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not path.exists():
+            with TemporaryFile(dir=path.parent):
+                return
+        if not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise OutputError(f"{path}: cannot write there: {reason(error)}") from None
+
+
+def write_json(path: Path, record: dict[str, Any]) -> None:
+    """Write `record` as indented JSON; raises `OutputError`."""
+    from authorid.errors import OutputError, reason
+
+    try:
+        path.write_text(json.dumps(record, indent=2) + "\n", "utf-8")
+    except OSError as error:
+        raise OutputError(f"{path}: cannot write there: {reason(error)}") from None

@@ -1,0 +1,166 @@
+"""What the commands found, as tables on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from authorid.cli.console import Terminal
+    from authorid.encoder.tuning import Trial
+    from authorid.evaluation.evaluation_report import EvaluationReport
+    from authorid.evaluation.metrics import Metrics
+    from authorid.scoring.attribution import Attribution
+
+__all__ = [
+    "show_attributions",
+    "show_authors",
+    "show_evaluation",
+    "show_metrics",
+    "show_statistics",
+    "show_trials",
+]
+
+
+def show_attributions(terminal: Terminal, rows: Sequence[Attribution], total: int) -> None:
+    """The first `rows` of a run of `total` documents; columns that are empty throughout are left out."""
+    cells = [
+        (
+            row.path,
+            row.status,
+            row.author or "",
+            _percent(row.probability),
+            row.runner_up or "",
+            _percent(row.runner_up_probability),
+            row.error or "",
+        )
+        for row in rows
+    ]
+    title = f"Attributions (first {len(rows)} of {total})" if total > len(rows) else "Attributions"
+    names = ("document", "status", "author", "prob.", "runner-up", "prob.", "problem")
+    kept = [i for i in range(len(names)) if i < 4 or any(row[i] for row in cells)]
+    terminal.table(
+        title,
+        [(names[i], names[i] == "prob.") for i in kept],
+        [tuple(row[i] for i in kept) for row in cells],
+    )
+
+
+def show_authors(terminal: Terminal, authors: Sequence[tuple[str, int]], scored: int, most: int = 10) -> None:
+    """How many documents each author got, at most `most` authors, those with the most documents first."""
+    rows = [(author, count, f"{count / scored:.1%}") for author, count in authors[:most]]
+    if len(authors) > most:
+        rest = sum(count for _, count in authors[most:])
+        rows.append((f"({len(authors) - most} more)", rest, f"{rest / scored:.1%}"))
+    terminal.table("Documents per author", [("author", False), ("documents", True), ("share", True)], rows)
+
+
+def show_statistics(terminal: Terminal, report: dict[str, Any]) -> None:
+    """Latency and throughput of a complete run, from the result of `RunStats.report`."""
+    latency = report["latency_ms"]
+    percentiles = ("p50", "p90", "p95", "p99", "max")
+    terminal.table(
+        "Latency (ms)",
+        [("per", False), *((name, True) for name in percentiles)],
+        [(unit, *(f"{latency[unit][name]:.1f}" for name in percentiles)) for unit in ("document", "batch")],
+    )
+    stages = report["stage_seconds"]
+    terminal.table(
+        "Seconds by stage, all threads",
+        [(name, True) for name in stages],
+        [tuple(f"{seconds:.2f}" for seconds in stages.values())],
+    )
+    terminal.info(
+        f"{report['documents']} documents ({report['scored']} scored, {report['unknown']} unknown, "
+        f"{report['failed']} failed) in {report['wall_seconds']:.2f} s: "
+        f"{report['documents_per_second']:.1f} documents/s, {report['tokens_per_second']:,.0f} tokens/s "
+        f"({report['model']}, {report['precision']}, {report['provider']}, {report['workers']} x "
+        f"{report['threads']} threads, {report['peak_rss_mb']:.0f} MB)"
+    )
+
+
+def show_metrics(terminal: Terminal, metrics: Metrics) -> None:
+    """The figures of an evaluation, and the authors with the lowest F1."""
+    figures = {
+        "accuracy": f"{metrics.accuracy:.4f}",
+        "macro-F1": f"{metrics.macro_f1:.4f}",
+        "top-3": f"{metrics.top_3:.4f}",
+        "top-5": f"{metrics.top_5:.4f}",
+        "ECE": f"{metrics.ece:.4f}",
+        "log-loss": f"{metrics.log_loss:.4f}",
+    }
+    title = f"Evaluation on {metrics.documents} documents"
+    terminal.table(title, [(name, True) for name in figures], [tuple(figures.values())])
+    lowest = sorted((row for row in metrics.per_author if row.support), key=lambda row: row.f1)[:10]
+    terminal.table(
+        "Authors with the lowest F1",
+        [("author", False), ("precision", True), ("recall", True), ("F1", True), ("documents", True)],
+        [(row.author, f"{row.precision:.3f}", f"{row.recall:.3f}", f"{row.f1:.3f}", row.support) for row in lowest],
+    )
+
+
+def show_evaluation(terminal: Terminal, report: EvaluationReport) -> None:
+    """The rest of an evaluation report: interval, confusions, length, risk and coverage, ablation, unknown authors."""
+    low, high = report.interval
+    terminal.info(f"accuracy {report.metrics.accuracy:.4f}, 95 % interval {low:.4f} to {high:.4f}")
+    terminal.table(
+        "Most frequent confusions",
+        [("author", False), ("attributed to", False), ("documents", True), ("share", True)],
+        [(row["author"], row["attributed_to"], row["documents"], f"{row['share']:.0%}") for row in report.pairs],
+    )
+    terminal.table(
+        "By length",
+        [("characters from", True), ("documents", True), ("accuracy", True)],
+        [(row["from"], row["documents"], f"{row['accuracy']:.4f}") for row in report.by_length],
+    )
+    terminal.table(
+        "Risk and coverage",
+        [("answered", True), ("wrong", True), ("probability at least", True)],
+        [
+            (f"{row['coverage']:.0%}", f"{row['error']:.1%}", f"{row['probability']:.2f}")
+            for row in report.risk_coverage[::-4][::-1]
+        ],
+    )
+    if len(report.ablation) > 1:
+        terminal.table(
+            "By model and effort",
+            [("models", False), ("effort", False), ("accuracy", True), ("ECE", True), ("documents/s", True)],
+            [
+                (
+                    row["experts"],
+                    row["effort"],
+                    f"{row['accuracy']:.4f}",
+                    f"{row['ece']:.4f}",
+                    f"{row['documents_per_second']:.0f}",
+                )
+                for row in report.ablation
+            ],
+        )
+    if report.strangers is not None:
+        unknown = report.strangers
+        terminal.info(f"{unknown['documents']} documents by unknown authors: AUROC {unknown['auroc']:.4f}")
+
+
+def show_trials(terminal: Terminal, model: str, trials: Sequence[Trial]) -> None:
+    """The configurations that `tune` tried, the fastest first."""
+    best = trials[0].tokens_per_second
+    numbers = ("workers", "threads", "batch tokens", "tokens/s", "of best")
+    terminal.table(
+        f"{model}, {trials[0].options.precision}: fastest first",
+        [("provider", False), *((name, True) for name in numbers)],
+        [
+            (
+                trial.options.provider,
+                trial.options.workers,
+                trial.options.threads,
+                trial.options.budget,
+                f"{trial.tokens_per_second:,.0f}",
+                f"{trial.tokens_per_second / best:.0%}",
+            )
+            for trial in trials
+        ],
+    )
+
+
+def _percent(probability: float | None) -> str:
+    return "" if probability is None else f"{probability:.1%}"

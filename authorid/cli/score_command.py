@@ -1,0 +1,326 @@
+"""``authorid score``: attribute documents, and write a row for each."""
+
+from __future__ import annotations
+
+import gc
+import os
+import shlex
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from authorid.cli.exit_codes import EXIT_FATAL, EXIT_SOME_FAILED
+from authorid.cli.files import check_writable, write_json
+from authorid.cli.options import (
+    EFFORT,
+    PATH,
+    SectionedCommand,
+    document_options,
+    engine_options,
+    model_option,
+    option_group,
+    quiet_option,
+    usage_error,
+)
+
+if TYPE_CHECKING:
+    from authorid.cli.console import Terminal
+    from authorid.cli.interrupts import Interrupts
+    from authorid.encoder.engine import EngineOptions
+    from authorid.inputs.documents import ReadOptions
+    from authorid.outputs import Destination, Output
+    from authorid.outputs.resume import Earlier
+    from authorid.reporter import Reporter
+    from authorid.scoring.attribution import Attribution
+    from authorid.scoring.cascade import Effort
+    from authorid.scoring.scorer import Scorer
+    from authorid.scoring.stats import RunStats
+
+__all__ = ["score"]
+
+
+@dataclass(frozen=True, slots=True)
+class ResultOptions:
+    """Where the results go, in which format, and what an earlier run there means."""
+
+    out: str | None
+    form: str | None
+    top: int
+    evidence: bool
+    stats: Path | None
+    resume: bool
+    force: bool
+    fail_fast: bool
+
+    @property
+    def files(self) -> set[str]:
+        """The files that are named here, as absolute paths: none of them is a document."""
+        return {str(Path(path).absolute()) for path in (self.out, self.stats) if path not in (None, "-")}
+
+
+@option_group(
+    "Results",
+    "results",
+    click.option("--out", "-o", metavar="FILE", help="Write the results to FILE; - is standard output."),
+    click.option(
+        "--format",
+        "-f",
+        "form",
+        type=click.Choice(["csv", "jsonl"]),
+        show_default="from the ending of FILE",
+        help="Format of the results.",
+    ),
+    click.option("--resume", is_flag=True, help="Continue an interrupted run."),
+    click.option("--force", is_flag=True, help="Replace an existing FILE, and discard an interrupted run."),
+    click.option("--fail-fast", is_flag=True, help="Stop at the first document that fails."),
+    click.option("--top", type=click.IntRange(min=1), default=5, help="Number of authors in a JSONL row."),
+    click.option("--evidence", is_flag=True, help="Add the probabilities of each window to JSONL rows."),
+    click.option("--stats", type=PATH, metavar="FILE", help="Write the statistics of the run as JSON."),
+)
+def _result_options(
+    out: str | None,
+    form: str | None,
+    resume: bool,
+    force: bool,
+    fail_fast: bool,
+    top: int,
+    evidence: bool,
+    stats: Path | None,
+) -> ResultOptions:
+    if resume and out in (None, "-"):
+        raise usage_error("there is nothing to resume without --out FILE", "--resume")
+    if stats is not None and out not in (None, "-") and os.path.realpath(stats) == os.path.realpath(str(out)):
+        raise usage_error("the statistics would replace the results: name another file", "--stats")
+    return ResultOptions(out, form, top, evidence, stats, resume, force, fail_fast)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOptions:
+    """Which model answers, and how."""
+
+    path: Path | None
+    effort: Effort
+    max_false_attribution: float | None
+
+
+@option_group(
+    "Model",
+    "model",
+    model_option("Use this model instead of the embedded one."),
+    click.option(
+        "--effort",
+        type=EFFORT,
+        default="auto",
+        help="fast: n-grams only; full: n-grams and encoder; auto: the encoder only where the n-grams are uncertain.",
+    ),
+    click.option(
+        "--max-false-attribution",
+        type=click.FloatRange(min=0.0, max=1.0),
+        metavar="SHARE",
+        help="Answer `unknown` when unsure: at most this share of documents by unknown authors gets a name.",
+    ),
+)
+def _model_options(model: Path | None, effort: Effort, max_false_attribution: float | None) -> ModelOptions:
+    return ModelOptions(model, effort, max_false_attribution)
+
+
+@dataclass(slots=True)
+class _ScoringRun:
+    """A run in progress: its statistics, its first rows, and the problem that ended it early, if any."""
+
+    results: ResultOptions
+    shown: int
+    stats: RunStats
+    rows: list[Attribution] = field(default_factory=list)
+    seconds: float = 0.0
+    problem: str | None = None
+    exit_code: int = 0
+
+
+@click.command(cls=SectionedCommand)
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@_result_options
+@_model_options
+@document_options
+@engine_options
+@click.option(
+    "--rows",
+    type=click.IntRange(min=0),
+    default=20,
+    help="Number of documents in the table on the terminal.",
+)
+@quiet_option
+def score(
+    paths: tuple[str, ...],
+    results: ResultOptions,
+    model: ModelOptions,
+    documents: ReadOptions,
+    engine: EngineOptions,
+    rows: int,
+    quiet: bool,
+) -> None:
+    """Attribute documents and write one row for each.
+
+    PATH is a file, a directory with documents at any depth, or - for a list of paths on standard input.
+    """
+    from authorid.cli.console import Terminal
+    from authorid.outputs import reserve
+    from authorid.scoring.scorer import Scorer
+    from authorid.scoring.stats import RunStats
+
+    terminal = Terminal(quiet=quiet)
+    if results.stats is not None:
+        check_writable(results.stats)
+    with reserve(results.out, resume=results.resume, force=results.force) as destination:
+        if destination.complete:
+            terminal.info(f"{results.out} is complete: there is nothing to resume (--force scores again)")
+            return
+        scorer = Scorer.load(model.path, engine, effort=model.effort, max_false_attribution=model.max_false_attribution)
+        for notice in scorer.notices:
+            terminal.warning(notice)
+        documents = replace(documents, skip=destination.files | results.files)
+        run = _ScoringRun(results, rows, RunStats())
+        output = _write_rows(run, scorer, paths, documents, destination, terminal)
+    if output.earlier is not None:
+        _show_resumed(terminal, output.earlier, complete=run.problem is None)
+    if run.problem is not None:
+        terminal.error(f"{run.problem}; {output.saved}{_how_to_resume(destination)}")
+        raise click.exceptions.Exit(run.exit_code)
+    _finish(run, scorer, output, terminal)
+
+
+def _write_rows(
+    run: _ScoringRun,
+    scorer: Scorer,
+    paths: tuple[str, ...],
+    documents: ReadOptions,
+    destination: Destination,
+    terminal: Terminal,
+) -> Output:
+    """Score the documents below `paths` and write their rows; `run` then holds what came of it."""
+    from authorid.cli.interrupts import Interrupts
+    from authorid.inputs.documents import digest
+    from authorid.inputs.timeouts import Patience
+    from authorid.outputs import format_for, run_settings
+
+    results = run.results
+    form = format_for(results.out or "", results.form)
+    settings = run_settings(scorer, paths, documents, form=form, top=results.top, evidence=results.evidence)
+    gc.freeze()  # what is loaded by now is needed to the end: no collection has to look through it
+    started = time.perf_counter()
+    with (
+        Patience(documents.timeout) as timeout,
+        Interrupts(scorer.stop) as interrupts,
+        destination.open(
+            form, top=results.top, settings=settings, digest=lambda file: digest(file, documents, timeout)
+        ) as output,
+        terminal.progress("Scoring") as reporter,
+        closing(
+            scorer.score(
+                _input_paths(paths, interrupts),
+                documents,
+                evidence=results.evidence,
+                stats=run.stats,
+                recall=output.recall,
+            )
+        ) as attributions,
+    ):
+        run.problem = _write_all(run, attributions, output, reporter)
+        if run.problem is None and interrupts.exit_code is not None:
+            run.problem = "interrupted"
+        if run.problem is None:
+            output.finish()
+    run.exit_code = interrupts.exit_code or EXIT_FATAL
+    run.seconds = time.perf_counter() - started
+    return output
+
+
+def _write_all(run: _ScoringRun, attributions: Iterable[Attribution], output: Output, reporter: Reporter) -> str | None:
+    """Write every row to `output`. Returns the problem that ended this early, or None."""
+    from authorid.errors import AuthoridError, first_line
+
+    try:
+        for done, attribution in enumerate(attributions, start=1):
+            with run.stats.stages.stage("write"):
+                output.write(attribution)
+            if done <= run.shown:
+                run.rows.append(attribution)
+            reporter.progress(done)
+            if run.results.fail_fast and attribution.status == "failed":
+                return f"stopped at the first failure, {attribution.path}: {attribution.error}"
+    except (AuthoridError, BrokenPipeError):
+        raise
+    except Exception as error:  # of any thread of the run: whatever it is, the rows that are finished are safe
+        return f"the run broke off: {type(error).__name__}: {first_line(error)}"
+    return None
+
+
+def _finish(run: _ScoringRun, scorer: Scorer, output: Output, terminal: Terminal) -> None:
+    """Write and show the results of a complete run; exits with code 3 when some documents failed."""
+    from authorid.cli.result_tables import show_attributions, show_authors, show_statistics
+
+    about: dict[str, Any] = scorer.describe()
+    earlier = output.earlier
+    if earlier is not None:
+        about["resumed"] = {"kept": earlier.kept, "changed": earlier.changed, "vanished": earlier.vanished}
+    stats = run.stats
+    report = stats.report(run.seconds, about)
+    if run.results.stats is not None:
+        write_json(run.results.stats, report)
+    if not stats.documents:
+        terminal.warning("no documents found")
+        return
+    scored, failed = stats.status["scored"], stats.status["failed"]
+    show_attributions(terminal, run.rows, stats.documents)
+    if scored:
+        show_authors(terminal, stats.authors.most_common(), scored)
+    show_statistics(terminal, report)
+    if failed:
+        terminal.warning(f"{failed} of {stats.documents} documents failed; their rows give the reasons")
+        raise click.exceptions.Exit(EXIT_SOME_FAILED)
+
+
+def _input_paths(paths: Iterable[str], interrupts: Interrupts) -> Iterator[str]:
+    """The paths on the command line, with those listed on standard input where one of them is ``-``."""
+    from authorid.errors import AuthoridError
+    from authorid.inputs.documents import listed_paths
+
+    # A signal may come before there is a run that it could stop.
+    if interrupts.exit_code is not None:
+        return
+    for path in paths:
+        if path == "-":
+            if sys.stdin is None:
+                raise AuthoridError("standard input is closed: there is no list of paths to read")
+            yield from listed_paths(sys.stdin.buffer)
+        else:
+            yield path
+
+
+def _show_resumed(terminal: Terminal, earlier: Earlier, *, complete: bool) -> None:
+    """Show what became of the rows of the interrupted run."""
+    message = f"resumed: {earlier.kept} rows kept"
+    if earlier.changed:
+        message += f", {earlier.changed} documents changed since and were scored again"
+    if earlier.vanished:
+        message += f", {earlier.vanished} no longer exist and have no row"
+    if earlier.names:
+        more = earlier.changed + earlier.vanished - len(earlier.names)
+        message += ": " + ", ".join(earlier.names) + (f" and {more} more" if more else "")
+    terminal.info(message if complete else f"{message} so far")
+
+
+def _how_to_resume(destination: Destination) -> str:
+    """The command that continues this run, for the end of a message; empty when there is no file to resume."""
+    if destination.target is None:
+        return ""
+    arguments = sys.argv[1:]
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    options = [argument for argument in arguments[:end] if argument not in ("--force", "--resume")]
+    return f". To go on: {shlex.join(['authorid', *options, '--resume', *arguments[end:]])}"

@@ -1,0 +1,216 @@
+"""``authorid train``: train a model on a directory of authors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from authorid.cli.options import PATH, SectionedCommand, option_group, quiet_option, refuse_options
+
+if TYPE_CHECKING:
+    from authorid.cli.console import Terminal
+    from authorid.training.recipes import TrainingOptions
+
+__all__ = ["train"]
+
+_NGRAM_TRAINING_OPTIONS = {"corpus", "out", "encoder", "test_corpus", "force", "quiet"}
+"""The parameters that have an effect with --no-encoder."""
+
+
+class _RecipeChoice(click.Choice[str]):
+    """The name of a recipe; ``seed``, the former name of ``classic``, is accepted too."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return super().convert("classic" if value == "seed" else value, param, ctx)
+
+
+@option_group(
+    "Encoder",
+    "encoder_options",
+    click.option(
+        "--encoder/--no-encoder",
+        default=True,
+        help="Fine-tune an encoder beside the n-grams, or fit only the n-grams, which takes seconds.",
+    ),
+    click.option(
+        "--base-model",
+        default="distilbert-base-uncased",
+        metavar="DIR|HUB_ID",
+        help="BERT or DistilBERT checkpoint in Hugging Face layout.",
+    ),
+    click.option(
+        "--recipe",
+        type=_RecipeChoice(["windows", "classic"]),
+        default="windows",
+        help="windows: train on all windows of each document; classic: on its first 512 tokens, with Adam at 5e-5.",
+    ),
+    click.option("--epochs", type=click.IntRange(min=1), show_default="4; classic: 20", help="Passes over the corpus."),
+    click.option(
+        "--batch", type=click.IntRange(min=1), show_default="32; classic: 2", help="Examples in a training step."
+    ),
+    click.option("--learning-rate", type=float, show_default="3e-4; classic: 5e-5", help="Peak learning rate."),
+    click.option("--seed", type=click.IntRange(min=0), show_default="1; classic: 1000", help="Random seed."),
+    click.option(
+        "--window", type=click.IntRange(min=8), show_default="128; classic: 512", help="Window length in tokens."
+    ),
+    click.option(
+        "--stride", type=click.IntRange(min=1), show_default="window - 2", help="Tokens between window starts."
+    ),
+    click.option(
+        "--pooling",
+        type=click.Choice(["first", "mean"]),
+        show_default="first",
+        help="Classify the first token of a window, or the mean of its tokens.",
+    ),
+    click.option(
+        "--funnel/--no-funnel",
+        default=None,
+        show_default="yes; classic: no",
+        help="Drop every second token after a third of the layers, or keep all.",
+    ),
+    click.option("--validation-split", type=float, default=0.2, help="Share of documents held out; 0: none."),
+    click.option(
+        "--validation",
+        type=click.Choice(["random", "last", "shifted"]),
+        show_default="shifted; classic: random",
+        help="Documents to hold out. last: the last of each author by file name; shifted: the last if file names "
+        "carry numbers, else those at one end of the author's range of subjects.",
+    ),
+    click.option(
+        "--label-smoothing",
+        type=float,
+        default=0.0,
+        help="Share of the target probability to spread over all authors.",
+    ),
+    click.option(
+        "--topic-dropout",
+        type=float,
+        show_default="1; classic: 0",
+        help="Highest rate at which a window loses its rare words.",
+    ),
+    click.option(
+        "--train-embeddings/--freeze-embeddings",
+        default=None,
+        show_default="freeze; classic: train",
+        help="Train the word embeddings, or keep them fixed.",
+    ),
+    click.option(
+        "--precision",
+        type=click.Choice(["float32", "bfloat16"]),
+        default="float32",
+        help="Number format to train in; bfloat16 is faster on CPUs that support it.",
+    ),
+)
+def _encoder_options(
+    encoder: bool,
+    base_model: str,
+    recipe: str,
+    epochs: int | None,
+    batch: int | None,
+    learning_rate: float | None,
+    seed: int | None,
+    window: int | None,
+    stride: int | None,
+    pooling: str | None,
+    funnel: bool | None,
+    validation_split: float,
+    validation: str | None,
+    label_smoothing: float,
+    topic_dropout: float | None,
+    train_embeddings: bool | None,
+    precision: Literal["float32", "bfloat16"],
+) -> TrainingOptions | None:
+    """How to train the encoder; None when there is none."""
+    context = click.get_current_context()
+    if not encoder:
+        without_effect = {parameter.name for parameter in context.command.params} - _NGRAM_TRAINING_OPTIONS
+        refuse_options(context, without_effect, "this option is for an encoder, and there is none with --no-encoder")
+        return None
+    from authorid.training.recipes import TrainingOptions
+
+    given: dict[str, Any] = {
+        "epochs": epochs,
+        "batch": batch,
+        "learning_rate": learning_rate,
+        "seed": seed,
+        "window": window,
+        "stride": stride,
+        "pooling": pooling,
+        "funnel": funnel,
+        "topic_dropout": topic_dropout,
+        "validation_how": validation,
+        "freeze_embeddings": None if train_embeddings is None else not train_embeddings,
+    }
+    return TrainingOptions(
+        base_model=base_model,
+        recipe="seed" if recipe == "classic" else "windows",
+        validation_split=validation_split,
+        label_smoothing=label_smoothing,
+        precision=precision,
+        **{name: value for name, value in given.items() if value is not None},
+    )
+
+
+@click.command(cls=SectionedCommand)
+@click.argument("corpus", type=PATH, metavar="CORPUS")
+@click.option("--out", "-o", type=PATH, required=True, metavar="RUN", help="Directory for the run.")
+@click.option("--test-corpus", type=PATH, metavar="DIR", help="Evaluate the finished model on this corpus.")
+@click.option("--resume", is_flag=True, help="Continue an interrupted training.")
+@click.option("--force", is_flag=True, help="Replace an existing run.")
+@_encoder_options
+@quiet_option
+def train(
+    corpus: Path,
+    out: Path,
+    test_corpus: Path | None,
+    resume: bool,
+    force: bool,
+    encoder_options: TrainingOptions | None,
+    quiet: bool,
+) -> None:
+    """Train a model on CORPUS and write a run directory.
+
+    The model has two parts: an n-gram model is fitted, and an encoder is fine-tuned. CORPUS is a directory with one
+    directory per author.
+    """
+    from authorid.cli.console import Terminal
+
+    terminal = Terminal(quiet=quiet)
+    if encoder_options is None:
+        _train_ngrams(terminal, corpus, out, test_corpus=test_corpus, force=force)
+        return
+    from authorid.cli.callbacks import training_steps
+    from authorid.training import train as run_training
+
+    with terminal.progress("Training") as reporter:
+        run = run_training(
+            corpus,
+            out,
+            encoder_options,
+            test_corpus=test_corpus,
+            resume=resume,
+            force=force,
+            report=training_steps(reporter),
+        )
+    metrics = [(name.replace("_", " "), f"{value:.4f}") for name, value in run.metrics.items()]
+    terminal.table("Training", [("metric", False), ("last epoch", True)], metrics)
+    terminal.info(f"run written to {out}; next: authorid export {out} --out BUNDLE --quantize")
+
+
+def _train_ngrams(terminal: Terminal, corpus: Path, out: Path, *, test_corpus: Path | None, force: bool) -> None:
+    from authorid.cli.callbacks import messages
+    from authorid.cli.result_tables import show_metrics
+    from authorid.training.evaluate import evaluate_model
+    from authorid.training.ngram_run import train_ngrams
+
+    with terminal.progress("Training") as reporter:
+        train_ngrams(corpus, out, test_corpus=test_corpus, force=force, told=messages(reporter))
+    if test_corpus is not None:
+        with terminal.progress("Evaluating") as reporter:
+            metrics = evaluate_model(out, test_corpus, warn=messages(reporter))
+        show_metrics(terminal, metrics)
+    terminal.info(
+        f"run written to {out}, which is also a bundle; next: authorid score DOCUMENTS --model {out} --out results.csv"
+    )
