@@ -563,6 +563,24 @@ def _train_ngrams(screen: Screen, corpus: Path, out: Path, *, test_corpus: Path 
     )
 
 
+class _ScreenReporter:
+    """A reporter that writes to the screen."""
+
+    def __init__(self, screen: Screen) -> None:
+        self.screen = screen
+
+    def info(self, message: str) -> None:
+        """Write it unless quiet."""
+        self.screen.say(message)
+
+    def warning(self, message: str) -> None:
+        """Write it even when quiet."""
+        self.screen.complain(f"warning: {message}")
+
+    def progress(self, done: int, total: int | None = None, detail: str = "") -> None:
+        """Not shown."""
+
+
 def _tell(screen: Screen, message: str) -> None:
     if message.startswith("warning: "):
         screen.complain(message)
@@ -706,7 +724,7 @@ def export(
         force=force,
         encoder_weight=encoder_weight,
     )
-    report = room.export_run(run, out, options, screen.say)
+    report = room.export_run(run, out, options, reporter=_ScreenReporter(screen))
     screen.table("Parity", [("check", False), ("value", True), ("bound", True), ("", False)], report.rows)
     screen.say(f"bundle written to {out}; next: authorid score DOCUMENTS --model {out} --out results.csv")
 
