@@ -41,7 +41,7 @@ class Source(Protocol):
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Whether `path` looks like a classifier of this kind; reads as little as possible and raises nothing."""
+        """Whether `path` holds a classifier of this kind; reads little and never raises."""
 
     @classmethod
     def open(cls, path: Path) -> Self:
