@@ -1,4 +1,4 @@
-"""Run a graph in memory over many windows, with the session options of the runtime."""
+"""Run a serialized graph over many windows, in onnxruntime on the CPU."""
 
 from __future__ import annotations
 
