@@ -1,22 +1,29 @@
-"""Export: a trained Keras classifier becomes ONNX graphs, and a verified bundle of them (extra ``train``).
+"""Export: a trained classifier becomes ONNX graphs, and a verified bundle of them (extra ``train``).
 
-::
+The steps, in the order in which `export_run` takes them::
 
-    weights.py    Keras -> plain numpy           emitter.py    numpy -> the graphs that run, float32 or INT8
-    reference.py  Keras -> ONNX by tf2onnx       calibrate.py  ranges for INT8, temperature for probabilities
-    outliers.py   what makes eight bits coarse   scoring.py    run graphs over windows
-    sharing.py    two dialects, one weights file verify.py     do the graphs agree?
-    card.py       README.md of a bundle          pipeline.py   all of it, in order
+    sources/          a classifier on disk -> EncoderWeights and a reference graph
+    corpus_windows    documents to calibrate on and to compare graphs on; golden_windows: random tokens
+    graph/            EncoderWeights -> ONNX graphs, in the dialects of onnxruntime and OpenVINO
+    quantize/         calibration, outliers, GPTQ: what INT8 needs
+    graph_set, verify do the graphs agree?
+    temperature       calibrated probabilities for bundles without n-grams
+    bundle_files, modelcard
 
 Importing this is cheap; TensorFlow and onnx are imported when a function needs them.
 """
 
-from authorid.export.encoder_weights import EncoderWeights, from_keras
-from authorid.export.exporter import ExportOptions, ExportReport, export_run
-from authorid.export.graph.builder import Range, emit
+from authorid.export.encoder_weights import EncoderWeights
+from authorid.export.export_options import ExportOptions
+from authorid.export.exporter import ExportReport, export_run
+from authorid.export.graph.emit import emit
+from authorid.export.graph.int8 import Range
 from authorid.export.graph.sharing import share_weights
-from authorid.export.quantize.calibration import Calibration, calibrate, fit_temperature
+from authorid.export.quantize.calibration import Calibration, calibrate
+from authorid.export.sources import Source, open_source
+from authorid.export.sources.keras_weights import from_keras
 from authorid.export.sources.tf2onnx_reference import reference_graph
+from authorid.export.temperature import fit_temperature
 from authorid.export.verify import Check
 
 __all__ = [
@@ -26,11 +33,13 @@ __all__ = [
     "ExportOptions",
     "ExportReport",
     "Range",
+    "Source",
     "calibrate",
     "emit",
     "export_run",
     "fit_temperature",
     "from_keras",
+    "open_source",
     "reference_graph",
     "share_weights",
 ]

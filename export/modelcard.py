@@ -16,15 +16,15 @@ _FILES = {
     "model.onnx": "float32; takes windows of one length, without padding",
     "model_openvino.onnx": "float32 for OpenVINO",
     "model.onnx.data": "the weights of both float32 graphs",
-    "model_int8.onnx": "INT8; the one that is meant to run",
+    "model_int8.onnx": "INT8; the default, and the fastest",
     "model_int8_openvino.onnx": "INT8 for OpenVINO",
     "model_int8.onnx.data": "the weights of both INT8 graphs",
-    NGRAMS: "the n-gram expert",
-    "config.json": "family, size and authors, as in any Hugging Face directory",
+    NGRAMS: "the n-gram model",
+    "config.json": "model type, sizes and authors, as in any Hugging Face directory",
     "tokenizer.json": "the tokenizer",
-    "authorid.json": "window length, decision rule, golden answers, provenance, SHA-256 of every file",
+    "authorid.json": "window length, decision rule, golden inputs with their logits, provenance, SHA-256 of every file",
 }
-"""What a bundle's files are, in the order in which a card lists them."""
+"""Descriptions of a bundle's files, in the order in which a card lists them."""
 
 
 def model_card(
@@ -34,48 +34,48 @@ def model_card(
     checks: Sequence[Check],
     license_name: str = "other",
 ) -> str:
-    """Write the card of `bundle`: its `files`, the `record` of its run (run.json) and parity `checks`.
+    """The card of a `bundle` with these `files`; `record` describes its training (run.json), `checks` its parity.
 
-    `license_name` is an SPDX or hub identifier for the weights; ``other``: it follows from base model and data.
+    `license_name` is an SPDX or hub identifier for the weights; ``other`` means that it depends on base model and data.
     """
     corpus, base = record.get("corpus", {}), record.get("base_model", {})
     held_out = len(record.get("validation", ()))
     parts = [
         _header(license_name, int8="int8" in bundle.graphs),
         f"# {bundle.name}",
-        f"Tells which of {len(bundle.authors)} authors wrote a document. Made with "
-        "[authorid](https://pypi.org/project/authorid/); the files run on any onnxruntime, the command line is:",
+        f"This model estimates which of {len(bundle.authors)} authors wrote a document. It was made with authorid. The "
+        "graphs run in any onnxruntime; to score documents from the command line:",
         "```\nauthorid score DOCUMENTS --model THIS_DIRECTORY --out results.csv\n```",
         "## Files",
         _table(
-            ("file", "what"),
+            ("file", "contents"),
             [(name, what) for name, what in _FILES.items() if name in files or name == "authorid.json"],
         ),
         "## Data",
-        f"Fine-tuned from `{base.get('name', 'unknown')}` on {corpus.get('documents', '?')} documents by "
-        f"{corpus.get('authors', '?')} authors (corpus `{corpus.get('name', 'unknown')}`, digest "
-        f"`{str(corpus.get('digest', ''))[:16]}`), {held_out or 'none'} of them held out for validation. "
-        "No text of the corpus is in this directory. Golden inputs are random token ids.",
+        f"The encoder was fine-tuned from `{base.get('name', 'unknown')}` on {corpus.get('documents', '?')} documents "
+        f"by {corpus.get('authors', '?')} authors (corpus `{corpus.get('name', 'unknown')}`, digest "
+        f"`{str(corpus.get('digest', ''))[:16]}`). {held_out or 'None'} of them were held out for validation. "
+        "This directory contains no text of the corpus; golden inputs are random token ids.",
         "## Training",
         _table(("option", "value"), _options(record)),
         "## Metrics of the encoder",
         _metrics(record, held_out),
-        "Parity of the graphs, checked before this directory was written:",
+        "Parity of the graphs, checked before they were written:",
         _table(("check", "value", "bound", ""), [check.row for check in checks]),
         *((BESIDE, beside(bundle)) if bundle.ngrams else ()),
         "## Intended use",
-        "Ranking candidate authors for documents of the kind the model was trained on: stylometry, newsroom and "
-        "archive work, triage. Scores are evidence to weigh, not proof.",
+        "The model ranks candidate authors for documents of the kind it was trained on, for stylometry, newsroom and "
+        "archive work, and triage. Its scores are evidence, not proof.",
         "## Limits",
-        "- It knows only its own authors: a text by anybody else still gets the nearest of them, unless a threshold "
-        "for `unknown` is set.\n"
-        "- Topic and style are entangled. Authors who write about one thing are recognised by it in part, and on "
-        "other topics, genres, years or languages accuracy is lower than the figures above.\n"
-        f"- Documents are read in windows of {bundle.window.length} tokens"
-        + (", of which only the first is used" if bundle.window.truncate else "")
-        + "; very short texts carry little evidence.\n"
-        "- Do not use it to unmask people who have a right to stay anonymous, nor as the sole ground of a decision "
-        "about anyone.",
+        "- The model knows only its own authors. A document by anyone else is attributed to the most similar of them, "
+        "unless you set a threshold for `unknown`.\n"
+        "- Topic and style are entangled. The model recognises authors partly by their topics, so accuracy is lower "
+        "than above on other topics, genres, years or languages.\n"
+        f"- The encoder reads documents in windows of {bundle.window.length} tokens"
+        + (" and uses only the first window" if bundle.window.truncate else "")
+        + ". Very short documents contain little evidence.\n"
+        "- Do not use the model to identify people who have a right to stay anonymous, or as the only basis of a "
+        "decision about a person.",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -98,7 +98,7 @@ def _header(license_name: str, *, int8: bool) -> str:
 
 
 def _options(record: Mapping[str, Any]) -> list[tuple[str, str]]:
-    # The base model may have been a path on the machine that trained; its name is given under Data.
+    # The base model may be a path on the training machine; its name is given under Data.
     options = {name: value for name, value in record.get("options", {}).items() if name != "base_model"}
     options |= {"pooling": record.get("pooling"), "head": record.get("head") or "linear"}
     versions = record.get("versions", {})
@@ -109,10 +109,10 @@ def _options(record: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _metrics(record: Mapping[str, Any], held_out: int) -> str:
     metrics = record.get("metrics", {})
     if not metrics:
-        return "The training run recorded none."
+        return "The training recorded no metrics."
     rows = [(name.replace("_", " "), f"{value:.4f}") for name, value in metrics.items()]
-    note = "" if held_out else "\n\nNothing was held out, so none of these is an estimate of accuracy on new documents."
-    return _table(("measure, last epoch", "value"), rows) + note
+    note = "" if held_out else "\n\nNo documents were held out, so these figures do not estimate accuracy on new ones."
+    return _table(("metric after the last epoch", "value"), rows) + note
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -1,4 +1,4 @@
-"""Does each graph answer like the one it was made from? A table of checks, and a verdict."""
+"""Parity: checks that each graph gives the same answers as the one it was made from."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ REFERENCE_TOLERANCE = 1e-3
 """Largest logit difference allowed between Keras and the reference graph."""
 
 EMITTED_TOLERANCE = 1e-4
-"""The same between the reference graph and the emitted float32 graph."""
+"""Largest logit difference allowed between the reference graph and an emitted float32 graph."""
 
 AGREEMENT = 0.993
-"""Share of documents to which INT8 must give the same author as float32."""
+"""Least share of documents to which INT8 must give the same author as float32."""
 
 ACCURACY_LOSS = 0.002
-"""How much less accurate than float32 INT8 may be."""
+"""Largest allowed difference between the accuracy of float32 and that of INT8."""
 
 Logits = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One row of the parity table. `bound` is empty and `ok` true where nothing is demanded."""
+    """One row of the parity table. Rows for information have an empty `bound` and are always `ok`."""
 
     name: str
     value: str
@@ -65,20 +65,21 @@ def check_logits(name: str, actual: Logits, expected: Logits, tolerance: float) 
 
 
 def check_invariance(name: str, runner: GraphRunner, threaded: GraphRunner, windows: Sequence[Ids]) -> Check:
-    """Compare the logits of each window alone and in company, to the last bit.
+    """Check that the logits of each window are the same to the last bit alone and in batches.
 
-    It is in company of the others of its length and, as there may be none, of itself backwards: in pairs and in threes.
-    `threaded` runs the same graph on several threads.
+    The batches are: the window twice, the same behind its reverse, and all windows of its length with their reverses
+    (there may be no other of its length). `threaded` runs the same graph on several threads.
     """
     same = total = 0
-    for rows in batched(windows):
-        stacked = np.stack([windows[i] for i in rows])
-        crowd = np.concatenate([stacked, stacked[:, ::-1]])
-        together = [some.run(crowd)["logits"] for some in (runner, threaded)]
-        for place, ids in enumerate(stacked):
+    for group in batched(windows):
+        stacked = np.stack([windows[i] for i in group])
+        batch = np.concatenate([stacked, stacked[:, ::-1]])
+        batched_logits = [each.run(batch)["logits"] for each in (runner, threaded)]
+        for position, ids in enumerate(stacked):
             alone = runner.run(ids[None])["logits"][0]
-            few = [runner.run(np.stack([ids[::-1], ids, ids][-size:]))["logits"][-1] for size in (2, 3)]
-            same += all(np.array_equal(alone, other) for other in (*few, *(logits[place] for logits in together)))
+            small = [runner.run(np.stack([ids[::-1], ids, ids][-size:]))["logits"][-1] for size in (2, 3)]
+            large = [logits[position] for logits in batched_logits]
+            same += all(np.array_equal(alone, other) for other in (*small, *large))
             total += 1
     return Check(name, f"{same} of {total}", f"{total} of {total}", same == total)
 
@@ -90,17 +91,18 @@ def check_documents(
     labels: npt.NDArray[np.int64],
     name: str = "INT8",
 ) -> list[Check]:
-    """INT8 against float32 on documents whose authors `labels` [documents] are known; `name` is the INT8 graph's.
+    """Compare an INT8 graph called `name` with float32, on documents whose authors `labels` [documents] are known.
 
-    `actual` (INT8) and `expected` (float32) are the logits [n, authors] of all windows of `documents`, in order.
-    Documents are decided as the runtime does: mean window log-softmax, then argmax. However few documents there
-    are, one of them may change its answer.
+    `actual` (INT8) and `expected` (float32) are the logits [n, authors] of all windows of `documents`, in order. A
+    document's author is the argmax of the mean log-softmax of its windows, as at run time. However few documents there
+    are, one of them may get another author.
     """
     count = len(documents)
-    theirs = document_scores(expected, documents).argmax(axis=1)
-    ours = document_scores(actual, documents).argmax(axis=1)
-    changed, may_change = int((ours != theirs).sum()), max(1, int(count * (1 - AGREEMENT) + 1e-9))
-    lost = int((theirs == labels).sum()) - int((ours == labels).sum())
+    of_float32 = document_scores(expected, documents).argmax(axis=1)
+    of_int8 = document_scores(actual, documents).argmax(axis=1)
+    changed, may_change = int((of_int8 != of_float32).sum()), max(1, int(count * (1 - AGREEMENT) + 1e-9))
+    right = int((of_float32 == labels).sum())
+    lost = right - int((of_int8 == labels).sum())
     may_lose = max(1, int(count * ACCURACY_LOSS + 1e-9))
     difference = np.abs(actual - expected)
     return [
@@ -110,11 +112,11 @@ def check_documents(
             f">= {1 - may_change / count:.2%}",
             changed <= may_change,
         ),
-        Check("accuracy of float32", f"{(theirs == labels).mean():.2%}", "", True),
+        Check("accuracy of float32", f"{(of_float32 == labels).mean():.2%}", "", True),
         Check(
             f"accuracy of {name}",
-            f"{(ours == labels).mean():.2%}",
-            f">= {((theirs == labels).sum() - may_lose) / count:.2%}",
+            f"{(of_int8 == labels).mean():.2%}",
+            f">= {(right - may_lose) / count:.2%}",
             lost <= may_lose,
         ),
         Check(f"{name} = float32: mean difference", f"{difference.mean():.2g}", "", True),
@@ -127,7 +129,7 @@ def require_all(checks: Sequence[Check]) -> None:
     failed = [f"{check.name}: {check.value}, must be {check.bound}" for check in checks if not check.ok]
     if failed:
         raise ParityError(
-            "the exported graph does not answer like the trained model, so nothing was written: "
+            "the exported graph does not give the answers of the trained model, so nothing was written: "
             + "; ".join(failed)
-            + " (--force writes it all the same)"
+            + " (--force writes it anyway)"
         )

@@ -1,4 +1,4 @@
-"""The catalogue of models that come with authorid."""
+"""The models that are installed with authorid."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from authorid.errors import BundleNotFoundError
 __all__ = ["DEFAULT", "default_bundle"]
 
 DEFAULT = "reuters50"
-"""Name of the model that `authorid score` uses when none is given: the 50 journalists of Reuters C50."""
+"""Name of the model that `authorid score` uses by default. Its authors are the 50 journalists of Reuters C50."""
 
 
 def default_bundle() -> Path:
-    """Directory of the embedded default model; raises `BundleNotFoundError` when the install lacks it."""
+    """The directory of the default model; raises `BundleNotFoundError` when it is not installed."""
     path = Path(__file__).parent / DEFAULT
     if not path.is_dir():
-        raise BundleNotFoundError(f"{path}: the embedded model is missing; reinstall authorid, or pass --model")
+        raise BundleNotFoundError(f"{path}: the default model is missing; reinstall authorid, or pass --model")
     return path

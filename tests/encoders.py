@@ -1,8 +1,8 @@
-"""Shapes of tiny encoders, and windows to run through them."""
+"""Tiny encoders of many shapes, and windows to run through them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from authorid.export import EncoderWeights
 
 AUTHORS, POSITIONS, VOCABULARY = 7, 64, 120
+LENGTHS = [3, 3, 4, 17, 33, 33, POSITIONS]
+"""Window lengths that tests of graphs use: equal ones too, from the shortest to the longest."""
+
 SHAPES = {
     # name: family, layers, heads, width, inner width, pooling, hidden activation, funnel
     "bert-mean": ("bert", 3, 5, 40, 72, "mean", None, False),
@@ -25,7 +28,7 @@ SHAPES = {
 
 
 def random_weights(name: str) -> EncoderWeights:
-    """An encoder of that shape, made without Keras."""
+    """An encoder of the shape called `name`, made without Keras."""
     from authorid.export.encoder_weights import Dense, EncoderWeights, Head, LayerWeights, Norm
     from authorid.training.encoder.funnel import first_halved
 
@@ -60,6 +63,13 @@ def random_weights(name: str) -> EncoderWeights:
 
 
 def random_windows(lengths: list[int], seed: int = 0) -> list[np.ndarray]:
-    """Token ids of windows of these lengths."""
+    """Windows of random token ids, int32, of the given `lengths`."""
     rng = np.random.default_rng(seed)
     return [rng.integers(0, VOCABULARY, length, dtype=np.int32) for length in lengths]
+
+
+def keras_logits(model: Any, windows: list[np.ndarray]) -> np.ndarray:
+    """Logits [n, authors] that a Keras classifier computes for `windows`."""
+    from authorid.training.runs import predict_windows
+
+    return np.concatenate(predict_windows(model, [[ids] for ids in windows], AUTHORS))

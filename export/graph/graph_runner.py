@@ -1,4 +1,4 @@
-"""Run a graph that is still in memory over many windows, as the runtime will."""
+"""Run a serialized graph over many windows, in onnxruntime on the CPU."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from authorid.errors import ExportError
 from authorid.machine import available_cores
 from authorid.scoring.attribution import log_softmax
 
-__all__ = ["BATCH_TOKENS", "GraphRunner", "Ids", "document_scores"]
+__all__ = ["BATCH_TOKENS", "GraphRunner", "Ids", "batched", "document_scores"]
 
 Ids = npt.NDArray[np.int32]
 
 BATCH_TOKENS = 1024
-"""Tokens in one batch: what stays in a core's cache."""
+"""Most tokens in one batch: their states stay in a core's cache."""
 
 
 class GraphRunner:
     """An onnxruntime CPU session over a serialized `model`, on `threads` intra-op threads.
 
-    Knows the inputs of emitted graphs (``input_ids``) and of reference graphs (Hugging Face names; masks are filled
-    with ones). Raises `ExportError` when onnxruntime refuses the graph.
+    It feeds emitted graphs (``input_ids``) and reference graphs (Hugging Face's input names, masks filled with ones).
+    Raises `ExportError` when onnxruntime refuses the graph.
     """
 
     def __init__(self, model: bytes, threads: int = 1) -> None:
@@ -55,20 +55,20 @@ class GraphRunner:
         return dict(zip(self.outputs, self._session.run(None, feeds), strict=True))
 
     def logits(self, windows: Sequence[Ids]) -> npt.NDArray[np.float32]:
-        """Logits [n, authors] of `windows`, each int32 [s] of its own length, in their order."""
+        """Logits [n, authors] of `windows`, in their order; each is int32 [s] of its own length."""
         batches = list(batched(windows))
         with ThreadPoolExecutor(available_cores()) as pool:
-            results = list(pool.map(lambda rows: self.run(np.stack([windows[i] for i in rows]))["logits"], batches))
+            results = list(pool.map(lambda batch: self.run(np.stack([windows[i] for i in batch]))["logits"], batches))
         if not results:
             raise ValueError("no windows")
         logits = np.empty((len(windows), results[0].shape[1]), np.float32)
-        for rows, result in zip(batches, results, strict=True):
-            logits[rows] = result
+        for batch, result in zip(batches, results, strict=True):
+            logits[batch] = result
         return logits
 
 
 def batched(windows: Sequence[Ids]) -> Iterator[list[int]]:
-    """Group windows of equal length: lists of indices, at most `BATCH_TOKENS` tokens each."""
+    """Group windows of equal length: lists of indices, each of at most `BATCH_TOKENS` tokens or one window."""
     buckets: dict[int, list[int]] = {}
     for index, ids in enumerate(windows):
         buckets.setdefault(len(ids), []).append(index)
@@ -81,8 +81,8 @@ def batched(windows: Sequence[Ids]) -> Iterator[list[int]]:
 def document_scores(logits: npt.NDArray[np.float32], documents: Sequence[Sequence[Any]]) -> npt.NDArray[np.float64]:
     """Mean log-softmax over each document's windows, [documents, authors].
 
-    `logits` [n, authors] are those of all windows of all `documents`, one after the other; every document has some.
+    `logits` [n, authors] belong to all windows of all `documents`, in order; every document has at least one window.
     """
-    edges = np.cumsum([0, *(len(windows) for windows in documents)])
+    bounds = np.cumsum([0, *(len(windows) for windows in documents)])
     scores = log_softmax(logits)
-    return np.stack([scores[a:b].mean(axis=0) for a, b in itertools.pairwise(edges)])
+    return np.stack([scores[a:b].mean(axis=0) for a, b in itertools.pairwise(bounds)])

@@ -1,65 +1,57 @@
-"""Two calibrations: static ranges for INT8 activations, and a temperature for probabilities."""
+"""Calibration: static ranges for the matmul inputs of INT8, and weights rounded for them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from authorid.export.encoder_weights import Dense, EncoderWeights, Floats, LayerWeights
-from authorid.export.graph.builder import CPU, Dialect, Range, Ranges, activation_scale, emit, sites
+from authorid.export.graph.builder import CPU, Dialect
+from authorid.export.graph.emit import emit
 from authorid.export.graph.graph_runner import GraphRunner, Ids, batched, document_scores
-from authorid.export.quantize.gptq import round_to_inputs
-from authorid.export.quantize.outliers import by_strip, divide_values, smooth, split_outliers
-from authorid.scoring.attribution import log_softmax
+from authorid.export.graph.int8 import LAYER_INPUTS, Range, Ranges, activation_names
+from authorid.export.quantize.gptq import gptq
+from authorid.export.quantize.outliers import SplitNeurons, divide_values, smooth, split_outliers, strip_divisor
 
-__all__ = ["METHODS", "Calibration", "Method", "calibrate", "calibrations", "fit_temperature", "most_faithful"]
-
-Method = Literal["min-max", "percentile", "mse"]
-"""How the ends of a range are found: the smallest and largest value seen; those that leave the outermost
-`_CLIPPED` of the values outside; or those that give the values of a sample the smallest squared error."""
-
-METHODS: tuple[Method, ...] = get_args(Method)
-
-_CLIPPED = 1e-4
-_SHRUNK = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
+__all__ = ["Calibration", "calibrate", "most_faithful"]
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What INT8 needs to know: `weights` to quantize and `ranges` of their matmul inputs.
+    """What INT8 graphs are made from: `weights` to quantize and the `ranges` of their matmul inputs.
 
-    The weights are the trained ones, rounded (`round_to_inputs`) after outliers were tamed: emit these, not the trained
-    ones, with these ranges, and in INT8 only. `windows` and `tokens` count what was looked at, the `draw`-th choice of
-    windows. `tried` says how each did where there was a choice (`most_faithful`).
+    The weights are the trained ones after outliers were reduced and kernels rounded (`gptq`). Emit them in INT8 only,
+    and only with these ranges. `windows` and `tokens` count the calibration data, which was draw number `draw` (from
+    0). `split_neurons` counts the neurons that were added. `tried` has, where there was a choice (`most_faithful`), the
+    figures of every candidate by name.
     """
 
     weights: EncoderWeights
     ranges: Ranges
     windows: int
     tokens: int
-    split: int
-    method: Method = "min-max"
+    split_neurons: int
     draw: int = 0
     tried: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
-        """Tells it from others of one export."""
-        return self.method if not self.draw else f"{self.method}, draw {self.draw + 1}"
+        """The method, and the draw unless it is the first."""
+        return f"min-max, draw {self.draw + 1}" if self.draw else "min-max"
 
     def to_json(self) -> dict[str, Any]:
-        """What provenance records; the ranges themselves are in the graph."""
+        """The record for a bundle's provenance; the ranges themselves are in the graph."""
         smoothed = sum(span.divisor is not None for span in self.ranges.values())
         return {
             "method": self.name,
             "windows": self.windows,
             "tokens": self.tokens,
             "smoothed_inputs": smoothed,
-            "split_neurons": self.split,
+            "split_neurons": self.split_neurons,
             **({"tried": {method: dict(figures) for method, figures in self.tried.items()}} if self.tried else {}),
         }
 
@@ -67,187 +59,133 @@ class Calibration:
 def calibrate(weights: EncoderWeights, windows: Sequence[Ids], seed: int = 0) -> Calibration:
     """Run the float32 graph over `windows` (int32 [s] each) and find the range of every matmul input.
 
-    Ranges are from the smallest to the largest value seen. Outliers are tamed where they are and as cheaply as can be:
-    outputs of layer normalisations by dividing channels (`smooth`), those of attention too, by dividing the weights
-    that make them (`divide_values`), outputs of GELU by splitting neurons (`split_outliers`) and by a scale for each
-    strip of them (`by_strip`). Weights are rounded so that what they give for these windows changes least.
+    A range goes from the smallest to the largest value; nothing is clipped. Outliers are reduced first: outputs of
+    layer normalisations by dividing channels (`smooth`), outputs of attention by dividing the weights of the values
+    (`divide_values`), outputs of GELU by splitting neurons (`split_outliers`) and by one scale for each strip of them
+    (`strip_divisor`). Kernels are rounded so that their outputs for these windows change least (`gptq`). `seed` selects
+    the tokens in the samples. Raises `ValueError` when there are no windows.
     """
-    return calibrations(weights, windows, seed, ("min-max",))[0]
-
-
-def calibrations(
-    weights: EncoderWeights, windows: Sequence[Ids], seed: int = 0, methods: Sequence[Method] = METHODS
-) -> list[Calibration]:
-    """The same by every one of `methods`, in their order."""
     if not windows:
         raise ValueError("no windows to calibrate on")
-    seen = _observe(weights, windows, np.random.default_rng(seed))
-    split, neurons = split_outliers(weights, [seen[f"layer_{i}/ffn_inner"].high for i in range(len(weights.layers))])
+    observed = _observe(weights, windows, np.random.default_rng(seed))
+    split, neurons = split_outliers(
+        weights, [observed[f"layer_{i}/ffn_inner"].high for i in range(len(weights.layers))]
+    )
     ranges: dict[str, Range] = {}
-    samples = {site: values.sample for site, values in seen.items()}
-    for index, (layer, own) in enumerate(zip(weights.layers, neurons, strict=True)):
-        name = f"layer_{index}"
-        site = f"{name}/ffn_inner"
-        low, divisor = float(np.min(seen[site].low)), by_strip(own)
-        ranges[site] = Range(low if divisor is None else low / float(divisor.min()), own.cap, divisor)
-        samples[site] = own.outputs(samples[site])
-        attention = np.hstack([layer.q.kernel, layer.k.kernel, layer.v.kernel])
-        for site, kernel in ((f"{name}/input", attention), (f"{name}/ffn_input", layer.ffn_inner.kernel)):
-            ranges[site] = smooth(kernel, seen[site].low, seen[site].high, seen[site].sample)
     layers = []
-    for index, (layer, trained) in enumerate(zip(split.layers, weights.layers, strict=True)):
-        site = f"layer_{index}/attention"
-        span = smooth(layer.attention_output.kernel, seen[site].low, seen[site].high, seen[site].sample)
-        if span.divisor is not None:
-            layer, samples[site] = divide_values(layer, span.divisor), samples[site] / span.divisor
-        ranges[site] = replace(span, divisor=None)
-        exact = seen[f"layer_{index}/ffn_inner"].sample @ trained.ffn_output.kernel
-        layers.append(_rounded(layer, f"layer_{index}", ranges, samples, exact))
+    for index, (trained, own) in enumerate(zip(weights.layers, neurons, strict=True)):
+        part = {name: observed[f"layer_{index}/{name}"] for name in LAYER_INPUTS}
+        layer, found = _calibrate_layer(trained, split.layers[index], own, part)
+        layers.append(layer)
+        ranges |= {f"layer_{index}/{name}": span for name, span in found.items()}
     before, after = (sum(len(layer.ffn_inner.bias) for layer in w.layers) for w in (weights, split))
-    split = replace(split, layers=tuple(layers))
-    whole = Calibration(split, ranges, len(windows), sum(len(ids) for ids in windows), after - before)
-    return [
-        replace(whole, method=method, ranges={site: _narrowed(ranges[site], samples[site], method) for site in ranges})
-        for method in methods
-    ]
-
-
-def _rounded(
-    layer: LayerWeights, name: str, ranges: Ranges, samples: Mapping[str, Floats], exact: Floats
-) -> LayerWeights:
-    """The layer with all its kernels rounded (`round_to_inputs`); `exact` [t, h] is what its last one should give."""
-
-    def rounded(dense: Dense, site: str, target: Floats | None = None) -> Dense:
-        site = f"{name}/{site}"
-        wanted = samples[site] @ dense.kernel if target is None else target
-        return round_to_inputs(dense, ranges[site], samples[site], wanted)
-
-    return replace(
-        layer,
-        q=rounded(layer.q, "input"),
-        k=rounded(layer.k, "input"),
-        v=rounded(layer.v, "input"),
-        attention_output=rounded(layer.attention_output, "attention"),
-        ffn_inner=rounded(layer.ffn_inner, "ffn_input"),
-        ffn_output=rounded(layer.ffn_output, "ffn_inner", exact),
+    return Calibration(
+        weights=replace(split, layers=tuple(layers)),
+        ranges=ranges,
+        windows=len(windows),
+        tokens=sum(len(ids) for ids in windows),
+        split_neurons=after - before,
     )
 
 
-def _narrowed(span: Range, sample: Floats, method: Method) -> Range:
-    """The range of a matmul input by that method, from the one that holds everything."""
-    if method == "min-max":
-        return span
-    values = np.clip(sample if span.divisor is None else sample / span.divisor, span.low, span.high).ravel()
-    if method == "percentile":
-        low, high = (float(end) for end in np.quantile(values, (_CLIPPED, 1 - _CLIPPED)))
-        return replace(span, low=max(span.low, low), high=min(span.high, high))
-    candidates = [replace(span, low=span.low * a, high=span.high * b) for a in _SHRUNK for b in _SHRUNK]
-    return min(candidates, key=lambda candidate: _rounding(values, candidate))
-
-
-def _rounding(values: Floats, span: Range) -> float:
-    """Mean squared error of quantized values."""
-    scale, zero = activation_scale(span.low, span.high)
-    steps = np.clip(np.rint(values / scale), -float(zero), 255 - float(zero))
-    return float(((steps * scale - values) ** 2).mean())
-
-
 def most_faithful(
-    found: Sequence[Calibration],
+    candidates: Sequence[Calibration],
     expected: npt.NDArray[np.float32],
-    windows: Sequence[Ids],
-    documents: Sequence[Sequence[Any]],
+    documents: Sequence[Sequence[Ids]],
     dialects: Sequence[Dialect] = (CPU,),
 ) -> Calibration:
-    """The calibration whose INT8 graphs give most documents the author that float32 gives them.
+    """The candidate whose INT8 graphs agree with float32 on the author of most documents, with all in its `tried`.
 
-    `expected` [n, authors] are the float32 logits of all `windows` of the `documents`, which should not be those
-    that were calibrated on. There is a graph in each of `dialects`, and a calibration is as good as the worst of them.
-    Where two do equally well, the one whose logits are nearer to those of float32 is taken.
+    `documents` are lists of windows that should not have been calibrated on; `expected` [n, authors] are the float32
+    logits of all their windows, in order. There is a graph in each of `dialects`, and the worst of them counts. A tie
+    goes to the candidate with the smaller mean difference of logits, then to the first.
     """
+    windows = [ids for own in documents for ids in own]
+    expected_authors = document_scores(expected, documents).argmax(axis=1)
     tried: dict[str, dict[str, float]] = {}
-    theirs = document_scores(expected, documents).argmax(axis=1)
-    for calibration in found:
+    for candidate in candidates:
         agreements, differences = [], []
         for dialect in dialects:
-            graph = emit(calibration.weights, "int8", calibration.ranges, dialect=dialect)
+            graph = emit(candidate.weights, "int8", candidate.ranges, dialect=dialect)
             logits = GraphRunner(graph).logits(windows)
-            agreements.append(float((document_scores(logits, documents).argmax(axis=1) == theirs).mean()))
+            agreements.append(float((document_scores(logits, documents).argmax(axis=1) == expected_authors).mean()))
             differences.append(float(np.abs(logits - expected).mean()))
-        tried[calibration.name] = {
+        tried[candidate.name] = {
             "agreement": round(min(agreements), 5),
             "mean_difference": round(max(differences), 5),
         }
-    best = max(found, key=lambda c: (tried[c.name]["agreement"], -tried[c.name]["mean_difference"]))
+    best = max(candidates, key=lambda c: (tried[c.name]["agreement"], -tried[c.name]["mean_difference"]))
     return replace(best, tried=tried)
 
 
+_SAMPLE = 4096
+"""Tokens in a sample, approximately."""
+
+
 @dataclass(slots=True)
-class _Seen:
-    """Smallest and largest value of each channel [c], and a sample of rows [n, c]."""
+class _ObservedValues:
+    """The smallest and largest value of each channel [c] of a matmul input, and a sample of its rows [n, c]."""
 
     low: Floats
     high: Floats
     sample: Floats
 
 
-_SAMPLE = 4096
-"""Tokens in a sample, about."""
-
-
-def _observe(weights: EncoderWeights, windows: Sequence[Ids], rng: np.random.Generator) -> dict[str, _Seen]:
+def _observe(weights: EncoderWeights, windows: Sequence[Ids], rng: np.random.Generator) -> dict[str, _ObservedValues]:
+    """Run the float32 graph and collect the values of every matmul input, by its name."""
     runner = GraphRunner(emit(weights, "fp32", observe=True))
-    alone: set[str] = set()
-    if weights.head.pooling == "first":  # the last layer computes two tokens then, of which the first counts
-        alone = {f"layer_{len(weights.layers) - 1}/{place}" for place in ("attention", "ffn_input", "ffn_inner")}
+    first_only: set[str] = set()
+    if weights.head.pooling == "first":  # the last layer then computes two tokens, and only the first one counts
+        first_only = {f"layer_{len(weights.layers) - 1}/{name}" for name in ("attention", "ffn_input", "ffn_inner")}
     groups = list(batched(windows))
     quota = -(-_SAMPLE // len(groups))
-    seen: dict[str, _Seen] = {}
-    for rows in groups:
-        outputs = runner.run(np.stack([windows[i] for i in rows]))
-        for site in sites(weights):
-            states = outputs[site][:1] if site in alone else outputs[site]
+    observed: dict[str, _ObservedValues] = {}
+    for group in groups:
+        outputs = runner.run(np.stack([windows[i] for i in group]))
+        for name in activation_names(weights):
+            states = outputs[name][:1] if name in first_only else outputs[name]
             values = states.reshape(-1, states.shape[-1])
-            kept = rng.permutation(len(values))[:quota]
-            part = _Seen(values.min(axis=0), values.max(axis=0), values[kept])
-            if site in seen:
-                past = seen[site]
+            chosen = rng.permutation(len(values))[:quota]
+            part = _ObservedValues(values.min(axis=0), values.max(axis=0), values[chosen])
+            if name in observed:
+                past = observed[name]
                 part.low, part.high = np.minimum(past.low, part.low), np.maximum(past.high, part.high)
                 part.sample = np.concatenate([past.sample, part.sample])
-            seen[site] = part
-    return seen
+            observed[name] = part
+    return observed
 
 
-def fit_temperature(
-    scores: npt.NDArray[np.float64], labels: npt.NDArray[np.int64], low: float = 0.02, high: float = 20.0
-) -> float:
-    """The temperature that minimises the negative log-likelihood of documents whose authors are known.
+def _calibrate_layer(
+    trained: LayerWeights, layer: LayerWeights, neurons: SplitNeurons, observed: Mapping[str, _ObservedValues]
+) -> tuple[LayerWeights, dict[str, Range]]:
+    """Round a `layer` that was `trained` and then split into `neurons`; the ranges of its matmul inputs by name."""
+    samples = {name: values.sample for name, values in observed.items()}
+    exact = samples["ffn_inner"] @ trained.ffn_output.kernel
+    low, divisor = float(np.min(observed["ffn_inner"].low)), strip_divisor(neurons)
+    ranges = {"ffn_inner": Range(low if divisor is None else low / float(divisor.min()), neurons.cap, divisor)}
+    samples["ffn_inner"] = neurons.outputs(samples["ffn_inner"])
+    kernels = {
+        "input": np.hstack([trained.q.kernel, trained.k.kernel, trained.v.kernel]),
+        "ffn_input": trained.ffn_inner.kernel,
+        "attention": trained.attention_output.kernel,
+    }
+    for name, kernel in kernels.items():
+        ranges[name] = smooth(kernel, observed[name].low, observed[name].high, observed[name].sample)
+    divisor = ranges["attention"].divisor
+    if divisor is not None:
+        layer, samples["attention"] = divide_values(layer, divisor), samples["attention"] / divisor
+        ranges["attention"] = replace(ranges["attention"], divisor=None)
 
-    `scores` [documents, authors] are mean log-softmaxes, `labels` [documents] the true authors. Golden-section
-    search over the logarithm of the temperature; the loss has one minimum. Guo et al., "On Calibration of Modern
-    Neural Networks", 2017. The targets are smoothed by 1 / (documents + 2), as in Platt's "Probabilistic Outputs for
-    Support Vector Machines", 1999: without that, a handful of documents that are all answered rightly would ask for
-    a temperature of zero.
-    """
-    documents, authors = scores.shape
-    doubt = 1 / (documents + 2)
-    targets = np.full((documents, authors), doubt / (authors - 1))
-    targets[np.arange(documents), labels] = 1 - doubt
+    def rounded(dense: Dense, name: str) -> Dense:
+        return gptq(dense, ranges[name], samples[name], samples[name] @ dense.kernel)
 
-    def loss(log_temperature: float) -> float:
-        return float(-(targets * log_softmax(scores / np.exp(log_temperature))).sum(axis=1).mean())
-
-    a, b = float(np.log(low)), float(np.log(high))
-    ratio = (5**0.5 - 1) / 2
-    c, d = b - ratio * (b - a), a + ratio * (b - a)
-    loss_c, loss_d = loss(c), loss(d)
-    while b - a > 1e-4:
-        if loss_c <= loss_d:
-            b, d, loss_d = d, c, loss_c
-            c = b - ratio * (b - a)
-            loss_c = loss(c)
-        else:
-            a, c, loss_c = c, d, loss_d
-            d = a + ratio * (b - a)
-            loss_d = loss(d)
-    return float(np.exp((a + b) / 2))
+    layer = replace(
+        layer,
+        q=rounded(layer.q, "input"),
+        k=rounded(layer.k, "input"),
+        v=rounded(layer.v, "input"),
+        attention_output=rounded(layer.attention_output, "attention"),
+        ffn_inner=rounded(layer.ffn_inner, "ffn_input"),
+        ffn_output=gptq(layer.ffn_output, ranges["ffn_inner"], samples["ffn_inner"], exact),
+    )
+    return layer, ranges

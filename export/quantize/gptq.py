@@ -1,9 +1,10 @@
-"""Round weights so that what they give changes least, not they themselves.
+"""GPTQ: round weights so that the outputs of a layer change least, not the weights themselves.
 
-Eight bits that must not saturate sixteen-bit kernels are coarse steps. The inputs of a matmul are far from independent,
-so what one row loses by rounding, the rows after it can make good: OPTQ (Frantar et al., "GPTQ: Accurate Post-Training
-Quantization for Generative Pre-trained Transformers", 2023). What is then left as a shift of the mean goes into the
-bias (Nagel et al., "Data-Free Quantization through Weight Equalization and Bias Correction", 2019).
+Eight bits that must not saturate sixteen-bit kernels (`quantize_columns`) are coarse steps. The inputs of a matmul are
+far from independent, so later rows of a kernel can compensate for what rounding changed in earlier ones: Frantar et
+al., "GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers", 2023. The shift of the mean
+that remains goes into the bias: Nagel et al., "Data-Free Quantization through Weight Equalization and Bias Correction",
+2019.
 """
 
 from __future__ import annotations
@@ -12,50 +13,49 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.export.encoder_weights import Dense, Floats
-from authorid.export.graph.builder import Range, activation_scale, quantize_columns
+from authorid.export.graph.int8 import Range, quantize_activation, quantize_columns
 
-__all__ = ["round_to_inputs"]
+__all__ = ["gptq"]
 
 _DAMPING = 0.01
-"""Added to the diagonal of the inputs' covariance, as a share of its mean: the sample is small."""
+"""Share of the mean of the covariance's diagonal that is added to it, because the sample is small."""
 
-_MOST = 127
+_MAX_SUM = 127
 """Two neighbours of one sign add up to this at most (see `quantize_columns`)."""
 
 Doubles = npt.NDArray[np.float64]
 
 
-def round_to_inputs(dense: Dense, span: Range, sample: Floats, exact: Floats) -> Dense:
-    """The layer with its kernel on the grid of eight bits, and `Dense.scales` to say which grid.
+def gptq(dense: Dense, span: Range, sample: Floats, exact: Floats) -> Dense:
+    """Round the kernel of `dense` to eight bits; `Dense.scales` of the result has the scale of each column.
 
-    `sample` [t, inputs] are inputs as they come, before the divisor of their range `span`; `exact` [t, outputs] is what
-    the layer should give for them, without its bias.
+    `sample` [t, inputs] are inputs before they are divided by the divisor of their range `span`; `exact` [t, outputs]
+    is what the layer should return for them, without its bias.
     """
     divisor = np.ones(len(dense.kernel), np.float32) if span.divisor is None else span.divisor
     kernel = (dense.kernel * divisor[:, None]).astype(np.float64)
-    # One step of room: making good what others lost may need it.
-    scales: Floats = (quantize_columns(kernel.astype(np.float32))[1] * np.float32(_MOST / (_MOST - 1))).astype(
+    # One step of headroom: compensation may need it.
+    scales: Floats = (quantize_columns(kernel.astype(np.float32))[1] * np.float32(_MAX_SUM / (_MAX_SUM - 1))).astype(
         np.float32
     )
-    scale, zero = activation_scale(span.low, span.high)
-    steps = np.clip(np.rint(sample / (divisor * scale)), -float(zero), 255 - float(zero))
+    steps, scale = quantize_activation(sample, span)
     inputs = steps.astype(np.float64) * float(scale)
-    integers = _rounded(kernel, scales.astype(np.float64), inputs)
+    integers = _round_rows(kernel, scales.astype(np.float64), inputs)
     rounded = integers * scales
     shift = (exact - inputs @ rounded).mean(axis=0)
     return Dense((rounded / divisor[:, None]).astype(np.float32), (dense.bias + shift).astype(np.float32), scales)
 
 
-def _rounded(kernel: Doubles, scales: Doubles, inputs: Doubles) -> Doubles:
-    """Whole numbers [k, n] for the `kernel`, row by row, each row making good what those before it lost."""
+def _round_rows(kernel: Doubles, scales: Doubles, inputs: Doubles) -> Doubles:
+    """Integers [k, n] for the `kernel`, row by row; each row compensates for the rounding of those before it."""
     covariance = inputs.T @ inputs / len(inputs)
     covariance[np.diag_indices_from(covariance)] += _DAMPING * max(float(np.trace(covariance)) / len(kernel), 1e-12)
     upper = np.linalg.cholesky(np.linalg.inv(covariance)).T
-    left, integers = kernel.copy(), np.zeros_like(kernel)
+    remaining, integers = kernel.copy(), np.zeros_like(kernel)
     for row in range(len(kernel)):
         before = integers[row - 1] if row % 2 else np.zeros(kernel.shape[1])
-        room = _MOST - np.maximum(before, 0), -_MOST - np.minimum(before, 0)
-        integers[row] = np.clip(np.rint(left[row] / scales), room[1], room[0])
-        lost = (left[row] - integers[row] * scales) / upper[row, row]
-        left[row + 1 :] -= np.outer(upper[row, row + 1 :], lost)
+        highest, lowest = _MAX_SUM - np.maximum(before, 0), -_MAX_SUM - np.minimum(before, 0)
+        integers[row] = np.clip(np.rint(remaining[row] / scales), lowest, highest)
+        error = (remaining[row] - integers[row] * scales) / upper[row, row]
+        remaining[row + 1 :] -= np.outer(upper[row, row + 1 :], error)
     return integers

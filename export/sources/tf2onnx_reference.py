@@ -1,7 +1,7 @@
-"""Keras -> float32 ONNX by tf2onnx: the graph that every other graph is measured against.
+"""The reference graph: Keras -> float32 ONNX by tf2onnx. Every emitted graph is compared with it.
 
-It speaks Hugging Face: int64 [batch, sequence] inputs ``input_ids``, ``attention_mask`` and, for BERT,
-``token_type_ids``; output ``logits`` float32 [batch, authors]. Padding is allowed, where the mask is 0.
+Its interface is Hugging Face's: int64 [batch, sequence] inputs ``input_ids``, ``attention_mask`` and, for BERT,
+``token_type_ids``; output ``logits`` float32 [batch, authors]. Tokens whose mask is 0 are padding.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import Any
 
 from authorid.errors import ExportError, require
 
-__all__ = ["INPUT_NAMES", "OPSET", "reference_graph"]
+__all__ = ["reference_graph"]
 
-OPSET = 17
-"""Opset of the reference graph: tf2onnx 1.17 can write it, and every tool of the last years can read it."""
+_OPSET = 17
+"""tf2onnx 1.17 can write this opset, and current tools can read it."""
 
-INPUT_NAMES = {"token_ids": "input_ids", "padding_mask": "attention_mask", "segment_ids": "token_type_ids"}
+_INPUT_NAMES = {"token_ids": "input_ids", "padding_mask": "attention_mask", "segment_ids": "token_type_ids"}
 """keras-hub's input names -> Hugging Face's."""
 
 
@@ -28,8 +28,8 @@ def reference_graph(model: Any) -> bytes:
     """
     tf = require("tensorflow", "train")
     tf2onnx = require("tf2onnx", "train")
-    order = [name for name in INPUT_NAMES if name in {tensor.name for tensor in model.inputs}]
-    signature = [tf.TensorSpec([None, None], tf.int64, name=INPUT_NAMES[name]) for name in order]
+    order = [name for name in _INPUT_NAMES if name in {tensor.name for tensor in model.inputs}]
+    signature = [tf.TensorSpec([None, None], tf.int64, name=_INPUT_NAMES[name]) for name in order]
 
     def call(*tensors: Any) -> dict[str, Any]:
         feed = {name: tf.cast(tensor, tf.int32) for name, tensor in zip(order, tensors, strict=True)}
@@ -41,14 +41,14 @@ def reference_graph(model: Any) -> bytes:
         proto, _ = tf2onnx.convert.from_function(
             tf.function(call, input_signature=signature),
             input_signature=signature,
-            opset=OPSET,
+            opset=_OPSET,
             custom_op_handlers={"Erfc": (_erfc, [])},
         )
     except Exception as error:
         raise ExportError(f"tf2onnx could not convert the Keras model ({error})") from error
     finally:
         logging.getLogger("tf2onnx").setLevel(level)
-    _rename(proto, [INPUT_NAMES[name] for name in order])
+    _rename(proto, [_INPUT_NAMES[name] for name in order])
     _fold_shapes(proto.graph)
     return bytes(proto.SerializeToString())
 
@@ -68,7 +68,7 @@ def _erfc(context: Any, node: Any, name: str, _args: Any) -> None:
 
 
 def _rename(proto: Any, inputs: list[str]) -> None:
-    """Give inputs, output and axes their public names, whatever tf2onnx made of them."""
+    """Give inputs, output and axes their public names; tf2onnx chooses others."""
     graph = proto.graph
     if sorted(value.name.split(":")[0] for value in graph.input) != sorted(inputs) or len(graph.output) != 1:
         names = [value.name for value in (*graph.input, *graph.output)]
@@ -85,7 +85,7 @@ def _rename(proto: Any, inputs: list[str]) -> None:
 
 
 def _fold_shapes(graph: Any) -> None:
-    """Replace ``Shape(weight)`` by its value: tf2onnx keeps copies of weights in the file only to ask their shape."""
+    """Replace ``Shape(weight)`` by its value, for which tf2onnx keeps a copy of the weight in the file."""
     np, numpy_helper = require("numpy", "train"), require("onnx.numpy_helper", "train")
     weights = {tensor.name: tensor for tensor in graph.initializer}
     nodes = []

@@ -1,4 +1,4 @@
-"""Tiny encoders with random weights, of both families and with all heads."""
+"""Tiny encoders with random weights, of both families and with all kinds of heads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def models() -> dict[str, Any]:
-    """Keras classifiers by the names of `SHAPES`, with no weight left at its initial zero or one."""
+    """Keras classifiers by the names of `SHAPES`; no weight has its initial value of zero or one."""
     from authorid.training.encoder.classifier import Geometry, build_classifier
 
     made = {}
@@ -30,7 +30,7 @@ def models() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def weights(models: dict[str, Any]) -> dict[str, EncoderWeights]:
-    """The same as plain numpy."""
+    """The weights of these classifiers."""
     from authorid.export import from_keras
 
     return {name: from_keras(model) for name, model in models.items()}

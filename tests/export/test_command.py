@@ -1,4 +1,4 @@
-"""The command hands every option to the library, and takes none that would do nothing."""
+"""The command passes every option to the library, and refuses options that would have no effect."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ GIVEN = {
     "--license": ("mit", "license_name", "mit"),
     "--force": (None, "force", True),
 }
-"""Options, their values, and what they are in `ExportOptions`."""
+"""Options with a value, and the field of `ExportOptions` with the value it gets."""
 
 LIBRARY_ONLY = {"calibration_windows", "verify_documents"}
 
@@ -39,7 +39,7 @@ def given(*without):
 def calls(monkeypatch, tmp_path):
     calls = []
 
-    def record(run, out, options, report):
+    def record(run, out, options, *, reporter):
         calls.append((run, out, options))
         return ExportReport(make_bundle(tmp_path / "made"), ())
 
@@ -47,7 +47,7 @@ def calls(monkeypatch, tmp_path):
     return calls
 
 
-def test_every_option_reaches_the_export_of_a_run(calls, tmp_path):
+def test_every_option_is_passed_to_the_export_of_a_run(calls, tmp_path):
     done = CliRunner().invoke(app, ["export", "run", "--out", "bundle", *given()])
     assert done.exit_code == 0, done.output
     ((run, out, options),) = calls
@@ -59,7 +59,7 @@ def test_every_option_reaches_the_export_of_a_run(calls, tmp_path):
     assert known - set(GIVEN) == {"run", "--out", "-o", "--fp32", "--encoder", "--quiet", "-q"}
 
 
-def test_options_of_a_bundle_with_n_grams_reach_its_export(monkeypatch, tmp_path):
+def test_options_for_a_bundle_of_n_grams_are_passed_to_its_export(monkeypatch, tmp_path):
     calls = []
     monkeypatch.setattr(ngram_run, "export_ngrams", lambda *paths, **options: calls.append((paths, options)))
     run = make_bundle(tmp_path / "run").path
@@ -72,7 +72,7 @@ def test_options_of_a_bundle_with_n_grams_reach_its_export(monkeypatch, tmp_path
 
 
 @pytest.mark.parametrize("option", sorted(GIVEN.keys() - {"--name", "--encoder-weight", "--force"}))
-def test_what_means_nothing_for_a_bundle_is_wrong_usage(tmp_path, option):
+def test_an_option_without_effect_on_a_bundle_is_a_usage_error(tmp_path, option):
     run = make_bundle(tmp_path / "run").path
     value = [GIVEN[option][0]] if GIVEN[option][0] else []
     done = CliRunner().invoke(app, ["export", str(run), "--out", str(tmp_path / "bundle"), option, *value])

@@ -1,4 +1,4 @@
-"""Outliers are tamed without losing them."""
+"""Outliers no longer make the steps of other values coarse, and are not clipped."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from hypothesis import strategies as st
 
 from authorid.export import calibrate, emit
 from authorid.export.encoder_weights import Dense
-from authorid.export.graph.builder import CPU, OPENVINO, Range, activation_scale, quantize_columns
+from authorid.export.graph.builder import CPU, OPENVINO
 from authorid.export.graph.graph_runner import GraphRunner
+from authorid.export.graph.int8 import Range, activation_scale, quantize_columns
 from authorid.export.quantize import outliers
 from authorid.export.quantize.outliers import smooth, split_outliers
 
 
 def channels(outlier: float):
-    """Rows [2000, 64] with one channel that is now and then as large as `outlier`, a kernel [64, 32]."""
+    """A sample [2000, 64] in which one channel is sometimes as large as `outlier`, and a kernel [64, 32]."""
     rng = np.random.default_rng(0)
     sample = rng.normal(size=(2000, 64)).astype(np.float32)
     sample[::100, 9] = outlier
@@ -33,7 +34,7 @@ def quantized_error(sample, kernel, span):
     return np.abs(steps * scale * divisor @ kernel - sample @ kernel).mean()
 
 
-def test_a_channel_that_dwarfs_the_others_is_divided():
+def test_a_channel_much_larger_than_the_others_is_divided():
     sample, kernel = channels(60.0)
     span = smooth(kernel, sample.min(axis=0), sample.max(axis=0), sample)
     assert span.divisor is not None and span.divisor.argmax() == 9
@@ -43,7 +44,7 @@ def test_a_channel_that_dwarfs_the_others_is_divided():
     assert span.high >= (sample / span.divisor).max() and span.low <= (sample / span.divisor).min()
 
 
-def test_channels_alike_are_left_alone():
+def test_channels_of_equal_size_are_not_divided():
     rng = np.random.default_rng(0)
     sample = rng.uniform(-1, 1, (2000, 64)).astype(np.float32)
     kernel = rng.uniform(-0.1, 0.1, (64, 32)).astype(np.float32)
@@ -60,56 +61,56 @@ def one_layer(weights, inner, output):
 
 
 def signs(*shape):
-    """Weights of 0.1 or -0.1, so that none is heavier than the others."""
+    """Weights of 0.1 or -0.1: all have the same size."""
     return 0.1 * np.sign(np.random.default_rng(1).normal(size=shape))
 
 
 @pytest.fixture
-def massive(weights):
-    """An encoder with 384 inner neurons, one of which grows to about 40."""
+def large_output(weights):
+    """An encoder with 384 inner neurons, one of which has outputs of about 40."""
     kernel, bias = np.random.default_rng(0).normal(0, 0.1, (48, 384)), np.zeros(384)
     kernel[:, 5], bias[5] = 0.02, 40.0
     return one_layer(weights, (kernel, bias), (signs(384, 48), np.zeros(48)))
 
 
 @pytest.mark.train
-def test_a_neuron_that_dwarfs_the_others_is_split(massive):
+def test_a_neuron_with_a_much_larger_output_is_split(large_output):
     windows = random_windows([20] * 40)
-    found = calibrate(massive, windows)
-    # Room for two more neurons: three share what one carried.
-    assert found.split == 2
+    found = calibrate(large_output, windows)
+    # Two more neurons are allowed: three share the output of one.
+    assert found.split_neurons == 2
     assert found.ranges["layer_0/ffn_inner"].high == pytest.approx(40 / 3, rel=0.1)
     assert found.weights.layers[0].ffn_inner.kernel.shape == (48, 386)
     assert found.weights.layers[0].ffn_output.kernel.shape == (386, 48)
-    exact = GraphRunner(emit(massive)).logits(windows)
+    exact = GraphRunner(emit(large_output)).logits(windows)
     split = GraphRunner(emit(found.weights, "int8", found.ranges)).logits(windows)
     assert np.abs(split - exact).mean() < 0.05 * exact.std()
 
 
 @pytest.fixture
-def heavy(weights):
-    """An encoder with 384 inner neurons, of which number 5 drives channel 7 fifty times as hard as all others."""
+def large_weight(weights):
+    """An encoder with 384 inner neurons; the weight of number 5 for channel 7 is fifty times as large as all others."""
     inner, output = np.random.default_rng(0).normal(0, 0.05, (48, 384)), signs(384, 48)
     output[5, 7] = 5.0
     return one_layer(weights, (inner, np.zeros(384)), (output, np.zeros(48)))
 
 
 @pytest.mark.train
-def test_a_neuron_that_weighs_far_more_than_the_others_gets_twins(heavy):
+def test_a_neuron_with_a_much_larger_weight_gets_twins(large_weight):
     windows = random_windows([20] * 40)
-    found = calibrate(heavy, windows)
-    assert found.split == 2
-    kernel, before = found.weights.layers[0].ffn_output.kernel, heavy.layers[0].ffn_output.kernel
+    found = calibrate(large_weight, windows)
+    assert found.split_neurons == 2
+    kernel, before = found.weights.layers[0].ffn_output.kernel, large_weight.layers[0].ffn_output.kernel
     lighter, *three = np.sort(kernel[:, 7])[-4:]
     assert lighter < 0.2 and three == pytest.approx([5 / 3] * 3, rel=0.05)
-    # Steps of the driven channel are a third of what they were, and so is what rounding costs it.
+    # The steps of that channel are a third of what they were, and so are its rounding errors.
     assert quantize_columns(kernel)[1][7] < 0.36 * quantize_columns(before)[1][7]
-    exact = GraphRunner(emit(heavy)).logits(windows)
+    exact = GraphRunner(emit(large_weight)).logits(windows)
     twins = GraphRunner(emit(found.weights, "int8", found.ranges)).logits(windows)
     assert np.abs(twins - exact).mean() < 0.05 * exact.std()
 
 
-def test_two_heavy_neurons_are_no_neighbours(weights):
+def test_two_neurons_with_large_weights_are_not_neighbours(weights):
     output = 0.01 * signs(64, 48)
     output[10:12] = 0.1
     chosen = one_layer(weights, (signs(48, 64), np.zeros(64)), (output, np.zeros(48)))
@@ -120,11 +121,11 @@ def test_two_heavy_neurons_are_no_neighbours(weights):
 
 
 @given(st.integers(1, 800), st.integers(0, 2**32 - 1), st.floats(1.1, 6))
-def test_what_neurons_give_is_the_same_once_they_are_split(width, seed, tail):
+def test_splitting_neurons_does_not_change_the_sum_of_their_outputs(width, seed, tail):
     rng = np.random.default_rng(seed)
     high, heavy = (rng.pareto(tail, width).astype(np.float32) for _ in range(2))
     kernel = np.sign(rng.normal(size=width)) * heavy
-    own = outliers._neurons(high, heavy)
+    own = outliers._split(high, heavy)
     assert len(own.source) <= width + 2 * (width // 192)
     sample = (rng.random((50, width)) * high).astype(np.float32)
     split = own.outputs(sample) @ (kernel[own.source] * own.share)
@@ -132,7 +133,7 @@ def test_what_neurons_give_is_the_same_once_they_are_split(width, seed, tail):
 
 
 @pytest.mark.train
-def test_neurons_alike_are_not_split(weights):
+def test_neurons_of_equal_size_are_not_split(weights):
     chosen = weights["bert-mean"]
     same, neurons = split_outliers(chosen, [np.full(72, 2.5, np.float32) for _ in chosen.layers])
     assert [own.cap for own in neurons] == [2.5] * len(chosen.layers)
@@ -142,10 +143,10 @@ def test_neurons_alike_are_not_split(weights):
 
 
 @pytest.mark.train
-def test_strips_of_neurons_that_reach_less_far_get_finer_steps():
+def test_strips_of_neurons_with_smaller_outputs_get_finer_steps():
     weights = random_weights("bert-strips")
     layers = []
-    for layer in weights.layers:  # every other neuron hardly speaks
+    for layer in weights.layers:  # every other neuron has small outputs
         quiet = np.where(np.arange(781) % 2, 1.0, 0.05).astype(np.float32)
         inner = Dense(layer.ffn_inner.kernel * quiet, layer.ffn_inner.bias * quiet)
         layers.append(replace(layer, ffn_inner=inner))

@@ -1,4 +1,4 @@
-"""The logits of a window are the same to the last bit, whatever its neighbours and the number of threads."""
+"""The logits of a window are the same to the last bit in any batch and with any number of threads."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def runners(weights):
 @pytest.mark.parametrize("name", SHAPES)
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(length=st.integers(3, POSITIONS), batch=st.sampled_from([2, 3, 7, 16, 32, 33]), seed=st.integers(0, 2**32 - 1))
-def test_a_window_scores_the_same_in_any_company(name, precision, runners, length, batch, seed):
+def test_a_window_has_the_same_logits_in_any_batch(name, precision, runners, length, batch, seed):
     single, double = runners[name, precision]
     rng = np.random.default_rng(seed)
     ids = rng.integers(0, VOCABULARY, (batch, length), dtype=np.int32)
@@ -46,7 +46,7 @@ def test_a_window_scores_the_same_in_any_company(name, precision, runners, lengt
 
 @pytest.fixture(scope="module")
 def realistic():
-    """An encoder as wide as MiniLM, with two layers: what tiny widths do not reach in the kernels."""
+    """Graphs of an encoder as wide as MiniLM, with two layers: tiny widths do not use all code paths."""
     from authorid.export import calibrate, emit, from_keras
     from authorid.export.graph.graph_runner import GraphRunner
     from authorid.training.encoder.classifier import Geometry, build_classifier
@@ -60,7 +60,7 @@ def realistic():
 
 
 @pytest.mark.parametrize("length, batch", [(3, 2), (3, 33), (13, 7), (127, 3), (128, 8), (129, 2), (511, 2), (512, 3)])
-def test_the_same_at_the_width_of_a_real_encoder(length, batch, realistic):
+def test_the_same_holds_at_the_width_of_a_real_encoder(length, batch, realistic):
     ids = np.random.default_rng(length).integers(0, 500, (batch, length), dtype=np.int32)
     for single, double in realistic:
         alone = np.concatenate([single.run(row[None])["logits"] for row in ids])

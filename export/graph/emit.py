@@ -1,0 +1,112 @@
+"""From encoder weights to a serialized ONNX graph, in any dialect: embeddings, layers, head."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from authorid.bundle.manifest import Precision
+from authorid.errors import ExportError, require
+from authorid.export.encoder_weights import EncoderWeights
+from authorid.export.graph.builder import CPU, Dialect, GraphBuilder, TokenSubset
+from authorid.export.graph.int8 import Ranges, check_ranges, quantize_rows
+from authorid.export.graph.openvino import OpenVinoGraphBuilder
+from authorid.export.graph.ort import OrtGraphBuilder
+
+__all__ = ["emit"]
+
+_BUILDERS: dict[Dialect, type[GraphBuilder]] = {
+    builder.dialect: builder for builder in (OrtGraphBuilder, OpenVinoGraphBuilder)
+}
+
+
+def emit(
+    weights: EncoderWeights,
+    precision: Precision = "fp32",
+    ranges: Ranges | None = None,
+    *,
+    dialect: Dialect = CPU,
+    observe: bool = False,
+) -> bytes:
+    """Build the graph of `weights` and return it as one serialized ONNX model, weights inside.
+
+    `ranges` has, for INT8, the range of every matmul input (`activation_names`); each is widened to hold zero. With
+    `observe` (float32 only) the graph has one more output for each matmul input, named after it: its values, float32
+    [s, b, channels]. Calibration finds the ranges there. Raises `ExportError` when a range is missing or not finite.
+    """
+    if precision == "int8":
+        if observe:
+            raise ExportError("only the float32 graph can be observed")
+        check_ranges(weights, ranges or {})
+    builder = _BUILDERS[dialect](weights, precision, ranges or {}, observe)
+    states = _embeddings(builder)
+    for index in range(len(weights.layers)):
+        states = _layer(builder, index, states)
+    _head(builder, states)
+    return builder.serialize()
+
+
+def _embeddings(builder: GraphBuilder) -> str:
+    """Token ids -> states float32 [s, b, h], or [b, s, h] where tokens are on axis 1."""
+    weights, axis = builder.weights, builder.token_axis
+    ids = builder.input_ids()
+    if builder.precision == "fp32":
+        tokens = builder.op("Gather", [builder.const("tokens/table", weights.token_embedding), ids], "tokens")
+    else:
+        integers, scales = quantize_rows(weights.token_embedding)
+        table = builder.const("tokens/table", integers, np.int8)
+        tokens = builder.look_up(ids, table, builder.const("tokens/scales", scales[:, None]))
+    length = builder.op("Shape", ["input_ids"], "length", start=1, end=2)
+    table = builder.const("positions/table", np.expand_dims(weights.position_embedding, 1 - axis))
+    zero, along = builder.const("zero", [0], np.int64), builder.const("token_axis", [axis], np.int64)
+    positions = builder.op("Slice", [table, zero, length, along], "positions")
+    summed = builder.op("Sum", [tokens, positions], "embeddings/sum")
+    return builder.norm(summed, weights.embedding_norm, "embeddings/norm")
+
+
+def _computed_tokens(weights: EncoderWeights, index: int) -> TokenSubset:
+    """The tokens whose states layer `index` computes; later layers see no others."""
+    if index == len(weights.layers) - 1 and weights.head.pooling == "first":
+        return "first two"
+    return "every second" if index == weights.halved else "all"
+
+
+def _layer(builder: GraphBuilder, index: int, x: str) -> str:
+    """One transformer layer: the states of all tokens, or of those that later layers need (`_computed_tokens`)."""
+    layer, name = builder.weights.layers[index], f"layer_{index}"
+    states = builder.matmul_input(x, f"{name}/input")
+    keys = builder.linear(states, layer.k, f"{name}/k", f"{name}/input")
+    values = builder.linear(states, layer.v, f"{name}/v", f"{name}/input")
+    subset = _computed_tokens(builder.weights, index)
+    if subset != "all":
+        quantized = states != x
+        x = builder.select_tokens(x, subset, f"{name}/{subset}")
+        states = builder.select_tokens(states, subset, f"{name}/input/{subset}") if quantized else x
+    queries = builder.linear(states, layer.q, f"{name}/q", f"{name}/input")
+    y = builder.attention(queries, keys, values, f"{name}/context", f"{name}/attention")
+    y = builder.linear(y, layer.attention_output, f"{name}/attention_output", f"{name}/attention")
+    y = builder.op("Sum", [x, y], f"{name}/attention_residual")
+    x = builder.norm(y, layer.attention_norm, f"{name}/attention_norm")
+    y = builder.matmul_input(x, f"{name}/ffn_input")
+    y = builder.hidden(y, layer.ffn_inner, f"{name}/ffn", (f"{name}/ffn_input", f"{name}/ffn_inner"))
+    y = builder.linear(y, layer.ffn_output, f"{name}/ffn_output", f"{name}/ffn_inner")
+    y = builder.op("Sum", [x, y], f"{name}/ffn_residual")
+    return builder.norm(y, layer.ffn_norm, f"{name}/ffn_norm")
+
+
+def _head(builder: GraphBuilder, x: str) -> None:
+    """States -> logits [b, authors]. The head computes two rows or more and returns the first half of them."""
+    head, axis = builder.weights.head, builder.token_axis
+    if head.pooling == "mean":
+        mean = builder.op("ReduceMean", [x, builder.const("token_axis", [axis], np.int64)], "pooling", keepdims=0)
+        x = builder.op("Concat", [mean, mean], "pooling/twice", axis=0)
+    if head.hidden is not None:
+        x = builder.linear(x, head.hidden, "head_hidden")
+        x = builder.op("Relu" if head.activation == "relu" else "Tanh", [x], "head_hidden/activation")
+    x = builder.linear(x, head.logits, "head_logits")
+    if head.pooling == "mean":
+        helper = require("onnx.helper", "train")
+        builder.nodes.append(
+            helper.make_node("Split", [x], ["logits", "logits/again"], name="logits", axis=0, num_outputs=2)
+        )
+    else:
+        builder.op("Gather", [x, builder.const("first", 0, np.int64)], "logits", axis=axis)

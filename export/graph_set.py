@@ -1,0 +1,84 @@
+"""The graphs of one export, built one after the other and compared with their predecessors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from authorid.bundle.manifest import Precision, graph_key
+from authorid.export.corpus_windows import VerificationSet
+from authorid.export.encoder_weights import EncoderWeights
+from authorid.export.graph.builder import CPU, OPENVINO
+from authorid.export.graph.emit import emit
+from authorid.export.graph.graph_runner import GraphRunner, Ids
+from authorid.export.quantize.calibration import Calibration, most_faithful
+from authorid.export.verify import EMITTED_TOLERANCE, Check, check_documents, check_invariance, check_logits
+from authorid.reporter import SILENT, Reporter
+
+__all__ = ["GraphSet"]
+
+
+@dataclass(slots=True)
+class GraphSet:
+    """Serialized `graphs` by `graph_key`, `runners` of those for onnxruntime by precision, and the `checks` so far.
+
+    `probe` are the windows on which single logits are compared. With `openvino` there is a graph in OpenVINO's dialect
+    beside each. `calibration` is the one that the INT8 graphs are made from.
+    """
+
+    probe: Sequence[Ids]
+    openvino: bool = False
+    reporter: Reporter = SILENT
+    checks: list[Check] = field(default_factory=list)
+    graphs: dict[str, bytes] = field(default_factory=dict)
+    runners: dict[str, GraphRunner] = field(default_factory=dict)
+    calibration: Calibration | None = None
+
+    def add_float32(self, weights: EncoderWeights, expected: npt.NDArray[np.float32]) -> None:
+        """Emit the float32 graphs; their logits for the probe must be `expected`, those of the reference graph."""
+        self.reporter.info("emitting the float32 graph")
+        runner = self._add("fp32", emit(weights))
+        name = "emitted float32 = reference: largest difference"
+        self.checks.append(check_logits(name, runner.logits(self.probe), expected, EMITTED_TOLERANCE))
+        self._check_invariance("fp32", "float32")
+        if self.openvino:
+            graph = self.graphs[graph_key("fp32", "openvino")] = emit(weights, dialect=OPENVINO)
+            name = "float32 in OpenVINO's dialect = reference: largest difference"
+            actual = GraphRunner(graph).logits(self.probe)
+            self.checks.append(check_logits(name, actual, expected, EMITTED_TOLERANCE))
+
+    def add_int8(self, candidates: Sequence[Calibration], verification: VerificationSet) -> None:
+        """Emit the INT8 graphs of the best candidate; they must answer like float32 for the verification documents."""
+        about = f"{len(verification.documents)} {verification.origin} documents"
+        self.reporter.info(f"choosing among {len(candidates)} calibrations on {about}")
+        windows, documents, labels = verification.windows, verification.documents, verification.labels
+        expected = self.runners["fp32"].logits(windows)
+        dialects = (CPU, OPENVINO) if self.openvino else (CPU,)
+        self.calibration = chosen = most_faithful(candidates, expected, documents, dialects)
+        runner = self._add("int8", emit(chosen.weights, "int8", chosen.ranges))
+        self._check_invariance("int8", "INT8")
+        self.reporter.info(f"comparing INT8 ({chosen.name}) with float32 on {about}")
+        self.checks += check_documents(runner.logits(windows), expected, documents, labels)
+        if self.openvino:
+            self.reporter.info(f"comparing INT8 in OpenVINO's dialect with float32 on {about}")
+            graph = emit(chosen.weights, "int8", chosen.ranges, dialect=OPENVINO)
+            self.graphs[graph_key("int8", "openvino")] = graph
+            actual = GraphRunner(graph).logits(windows)
+            self.checks += check_documents(actual, expected, documents, labels, "INT8 in OpenVINO's dialect")
+
+    def drop_float32(self) -> None:
+        """Remove the float32 graphs; nothing can be compared with them any more."""
+        self.graphs = {key: graph for key, graph in self.graphs.items() if not key.endswith("fp32")}
+        self.runners.pop("fp32")
+
+    def _add(self, precision: Precision, graph: bytes) -> GraphRunner:
+        self.graphs[graph_key(precision)], self.runners[precision] = graph, GraphRunner(graph)
+        return self.runners[precision]
+
+    def _check_invariance(self, precision: Precision, name: str) -> None:
+        threaded = GraphRunner(self.graphs[graph_key(precision)], threads=2)
+        name = f"{name}: window alone = in a batch"
+        self.checks.append(check_invariance(name, self.runners[precision], threaded, self.probe))

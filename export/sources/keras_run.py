@@ -1,0 +1,115 @@
+"""A run directory of ``authorid train``: a Keras classifier with its tokenizer, corpus record and n-gram model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from authorid.bundle.decision import Decision
+from authorid.bundle.manifest import WindowSpec
+from authorid.encoder.windows import Windower
+from authorid.errors import require
+from authorid.export.encoder_weights import EncoderWeights
+from authorid.export.sources.keras_weights import from_keras
+from authorid.export.sources.source import CorpusRecord
+from authorid.export.sources.tf2onnx_reference import reference_graph
+from authorid.ngrams.model import NgramModel
+from authorid.training.encoder.keras_setup import import_keras
+from authorid.training.runs import Run, predict_windows
+
+__all__ = ["KerasRun"]
+
+
+@dataclass(frozen=True)
+class KerasRun:
+    """A `Source`: the finished training run `run`."""
+
+    description: ClassVar[str] = "a training run (a directory with run.json)"
+
+    run: Run
+    framework: str = "Keras"
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Whether there is a run.json, or the checkpoint of an unfinished training, which `open` refuses."""
+        return (path / "run.json").is_file() or (path / "checkpoint").is_dir()
+
+    @classmethod
+    def open(cls, path: Path) -> KerasRun:
+        """Read run.json; raises `RunError`."""
+        return cls(Run.load(path))
+
+    @property
+    def path(self) -> Path:
+        """The run directory."""
+        return self.run.path
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The authors."""
+        return self.run.authors
+
+    @property
+    def window(self) -> WindowSpec:
+        """Window and stride of the training."""
+        return WindowSpec(self.run.window, self.run.stride, self.run.truncate)
+
+    @property
+    def corpus(self) -> CorpusRecord:
+        """The corpus as run.json describes it."""
+        record = self.run.record["corpus"]
+        path = record.get("path")
+        return CorpusRecord(
+            name=record.get("name", "the corpus"),
+            path=Path(path) if path else None,
+            digest=self.run.corpus_digest,
+            training=self.run.training,
+            validation=self.run.validation,
+        )
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """The contents of run.json."""
+        return self.run.record
+
+    @property
+    def files(self) -> Mapping[str, Path]:
+        """config.json and tokenizer.json of the run."""
+        return {name: self.run.path / name for name in ("config.json", "tokenizer.json")}
+
+    def require_packages(self) -> None:
+        """Import Keras and the converters; raises `MissingExtraError`."""
+        # Keras first: import_keras sets the log level of TensorFlow, which the others import.
+        import_keras()
+        for module in ("onnx", "tf2onnx"):
+            require(module, "train")
+
+    def windower(self) -> Windower:
+        """The tokenizer and window cutter of the run."""
+        return self.run.windower()
+
+    def ngrams(self) -> tuple[NgramModel, Decision] | None:
+        """The n-gram model of the run and its decision rule, if it has one; raises `RunError`."""
+        return self.run.experts()
+
+    def weights(self) -> EncoderWeights:
+        """The weights of the Keras model."""
+        return from_keras(self._model)
+
+    def reference_graph(self) -> bytes:
+        """The Keras model, converted by tf2onnx."""
+        return reference_graph(self._model)
+
+    def logits(self, windows: Sequence[npt.NDArray[np.int32]]) -> npt.NDArray[np.float32]:
+        """Logits [n, authors] that Keras computes for `windows`."""
+        return np.concatenate(predict_windows(self._model, [[ids] for ids in windows], len(self.labels)))
+
+    @cached_property
+    def _model(self) -> Any:
+        return self.run.keras_model()

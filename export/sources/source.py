@@ -1,0 +1,94 @@
+"""What the exporter needs to know about a trained classifier, wherever it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from authorid.bundle.decision import Decision
+from authorid.bundle.manifest import WindowSpec
+from authorid.encoder.windows import Windower
+from authorid.export.encoder_weights import EncoderWeights
+from authorid.ngrams.model import NgramModel
+
+__all__ = ["CorpusRecord", "Source"]
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusRecord:
+    """The corpus that a classifier was trained on: its `name`, its `path` at that time, and the digest of its texts.
+
+    `training` and `validation` are paths of documents, relative to the corpus.
+    """
+
+    name: str
+    path: Path | None
+    digest: str
+    training: tuple[str, ...]
+    validation: tuple[str, ...]
+
+
+class Source(Protocol):
+    """A trained classifier on disk. Each layout has one class in this package, registered in `SOURCES`."""
+
+    description: ClassVar[str]
+    """What `open` takes, for the message when no source recognises a path."""
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Whether `path` holds a classifier of this kind; reads little and never raises."""
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Read and check all but the weights; raises a subclass of `AuthoridError` when something is wrong."""
+
+    @property
+    def path(self) -> Path:
+        """The directory."""
+
+    @property
+    def framework(self) -> str:
+        """Name of what computes `logits`, for the parity table."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the logits."""
+
+    @property
+    def window(self) -> WindowSpec:
+        """How the classifier expects documents to be cut."""
+
+    @property
+    def corpus(self) -> CorpusRecord:
+        """The training corpus."""
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """What is known about the training, with the keys of a run's run.json, for provenance and the model card."""
+
+    @property
+    def files(self) -> Mapping[str, Path]:
+        """Files to copy into the bundle, by their name there: ``config.json`` and ``tokenizer.json``."""
+
+    def require_packages(self) -> None:
+        """Import what the methods below need; raises `MissingExtraError`."""
+
+    def windower(self) -> Windower:
+        """The tokenizer and window cutter of the classifier."""
+
+    def ngrams(self) -> tuple[NgramModel, Decision] | None:
+        """The n-gram model beside the encoder and the decision rule for both, if there is one."""
+
+    def weights(self) -> EncoderWeights:
+        """The weights; raises `ExportError` when the architecture is not supported."""
+
+    def reference_graph(self) -> bytes:
+        """A float32 ONNX model made by another converter: emitted graphs must give the same logits."""
+
+    def logits(self, windows: Sequence[npt.NDArray[np.int32]]) -> npt.NDArray[np.float32]:
+        """Logits [n, labels] of `windows` (int32 [s] each), computed by the `framework` itself."""

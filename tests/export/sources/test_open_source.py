@@ -1,0 +1,21 @@
+"""A path is opened by the source that recognises it, and refused with a clear message otherwise."""
+
+from __future__ import annotations
+
+import pytest
+
+from authorid.errors import RunError
+from authorid.export import open_source
+
+
+def test_a_path_without_a_model_is_refused_with_what_is_expected(tmp_path):
+    with pytest.raises(RunError, match=r"no model to export; expected a training run \(a directory with run.json\)"):
+        open_source(tmp_path)
+    with pytest.raises(RunError, match="no such directory"):
+        open_source(tmp_path / "missing")
+
+
+def test_an_unfinished_training_is_refused(tmp_path):
+    (tmp_path / "checkpoint").mkdir()
+    with pytest.raises(RunError, match="not finished"):
+        open_source(tmp_path)
