@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from authorid.bundle.manifest import load_bundle
+from authorid.encoder.windows import load_windower
 from authorid.errors import AuthoridError
 from bench.environments import Environment
 from bench.runner import ROOT, child_environment
@@ -140,7 +141,7 @@ def _model(name: str, path: Path, trained: bool) -> Model:
         trained=trained,
         window=int(record["window"]),
         author_names=tuple(record["authors"]),
-        vocabulary=bundle.windower().tokenizer.get_vocab_size(),
+        vocabulary=load_windower(bundle).tokenizer.get_vocab_size(),
         geometry=dict(record["geometry"]),
         pooling=str(record["pooling"]),
         funnel=bool(bundle.provenance.get("funnel", False)),

@@ -315,7 +315,8 @@ def _bundle(
 ) -> None:
     """A bundle at `place` of `out`: emitted graphs, INT8 calibrated on `texts`, no n-grams."""
     from authorid.bundle.decision import Decision
-    from authorid.bundle.manifest import Bundle, Golden, WindowSpec, write_bundle
+    from authorid.bundle.manifest import Bundle, Golden, WindowSpec
+    from authorid.bundle.save import write_bundle
     from authorid.encoder.windows import Windower
     from authorid.export import calibrate, emit, from_keras, share_weights
     from authorid.export.graph.graph_runner import GraphRunner

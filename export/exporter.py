@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.bundle.decision import Decision
-from authorid.bundle.manifest import NGRAMS, Bundle, Golden, WindowSpec, check_target, write_bundle
+from authorid.bundle.manifest import NGRAMS, Bundle, Golden, WindowSpec
+from authorid.bundle.save import check_target, write_bundle
 from authorid.encoder.windows import SPECIAL_TOKENS, Windower
 from authorid.errors import CorpusError, ExportError, require
 from authorid.export.encoder_weights import EncoderWeights, from_keras
@@ -32,6 +33,7 @@ from authorid.export.verify import (
     check_logits,
     require_all,
 )
+from authorid.ngrams.model import load_ngram_model
 
 if TYPE_CHECKING:
     from authorid.training.corpus import Corpus, CorpusDocument
@@ -187,7 +189,8 @@ def export_run(
         },
     )
     files["README.md"] = model_card(bundle, files, run.record, made.checks, options.license_name)
-    return ExportReport(write_bundle(bundle, files, overwrite=options.force), tuple(made.checks))
+    written = write_bundle(bundle, files, overwrite=options.force, check=load_ngram_model)
+    return ExportReport(written, tuple(made.checks))
 
 
 @dataclass(slots=True)

@@ -228,7 +228,7 @@ def score(
     """
     from authorid.cli.console import Screen
     from authorid.cli.interrupts import Interrupts
-    from authorid.encoder.engine import EngineOptions
+    from authorid.encoder.engine_options import EngineOptions
     from authorid.inputs.documents import ReadOptions, digest
     from authorid.inputs.timeouts import Patience
     from authorid.outputs import format_for, reserve, run_settings
@@ -738,7 +738,9 @@ def tune(
     screen = Screen(quiet=quiet)
     bundle = load_bundle(model or default_bundle())
     with screen.progress("Tuning") as advance:
-        trials = run_tuning(bundle, precision, provider=provider, seconds=seconds, advance=advance, told=screen.say)
+        trials = run_tuning(
+            bundle, precision, provider=provider, seconds=seconds, reporter=_ScreenReporter(screen, advance)
+        )
     best = trials[0].tokens_per_second
     columns = [(name, True) for name in ("workers", "threads", "batch tokens", "tokens/s", "of best")]
     screen.table(
@@ -749,7 +751,7 @@ def tune(
                 t.options.provider,
                 t.options.workers,
                 t.options.threads,
-                t.options.budget,
+                t.options.batch_tokens,
                 f"{t.tokens_per_second:,.0f}",
                 f"{t.tokens_per_second / best:.0%}",
             )
@@ -780,13 +782,31 @@ def bench(
     if record is not None:
         _check_writable(record)
     screen = Screen(quiet=quiet)
-    result = run_benchmark(model, BenchOptions(documents, seconds), report=lambda what: screen.say(f"{what} ..."))
+    result = run_benchmark(model, BenchOptions(documents, seconds), reporter=_ScreenReporter(screen))
     for title, columns, rows in tables(result, bar="█" if screen.console.is_terminal else "#"):
         screen.table(title, columns, rows)
     for missing in result["unavailable"]:
         screen.say(f"not measured: {missing['precision']} on {missing['provider']}: {missing['reason']}")
     if record is not None:
         _write_json(record, result)
+
+
+class _ScreenReporter:
+    """Shows messages on `screen`, and steps with `advance`."""
+
+    def __init__(self, screen: Screen, advance: Callable[[int], None] | None = None) -> None:
+        self._screen = screen
+        self._advance = advance
+
+    def info(self, message: str) -> None:
+        self._screen.say(message)
+
+    def warning(self, message: str) -> None:
+        self._screen.complain(f"warning: {message}")
+
+    def progress(self, done: int, total: int | None = None, detail: str = "") -> None:
+        if self._advance is not None:
+            self._advance(1)
 
 
 def _make_directory(path: Path) -> None:

@@ -18,7 +18,7 @@ from authorid import training
 from authorid.cli.app import app
 from authorid.cli.console import Screen
 from authorid.encoder import tuning
-from authorid.encoder.engine import EngineOptions
+from authorid.encoder.engine_options import EngineOptions
 from authorid.outputs import run_settings
 from authorid.scoring.scorer import Scorer
 from authorid.training import evaluate as measure
@@ -57,7 +57,7 @@ SCORE = {
     "provider": (["--provider", "cpu"], "provider", "cpu"),
     "workers": (["--workers", "2"], "workers", 2),
     "threads": (["--threads", "3"], "threads", 3),
-    "batch_tokens": (["--batch-tokens", "77"], "budget", 77),
+    "batch_tokens": (["--batch-tokens", "77"], "batch_tokens", 77),
     "include": (["--include", "*.txt", "--include", "*.md"], "include", ("*.txt", "*.md")),
     "exclude": (["--exclude", "drafts"], "exclude", ("drafts",)),
     "hidden": (["--hidden"], "hidden", True),
@@ -201,8 +201,7 @@ def tune(monkeypatch):
         found = {}
 
         def library(bundle, precision, **others):
-            others.pop("advance")
-            others.pop("told")
+            others.pop("reporter")
             found.update(model=bundle.path, precision=precision, **others)
             return [tuning.Trial(EngineOptions("int8", 1, 1, 256, "cpu"), 1000.0)]
 
