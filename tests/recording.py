@@ -1,4 +1,4 @@
-"""A reporter that keeps what it is told."""
+"""A reporter that records all messages and progress."""
 
 from __future__ import annotations
 

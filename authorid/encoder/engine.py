@@ -26,7 +26,7 @@ __all__ = ["Engine", "choose_provider", "tuning_key"]
 class Engine:
     """A loaded graph that passed its self-test. `run` may be called from several threads at once.
 
-    `precision`, `provider`, `workers`, `threads` and `batch_tokens` say how it runs; `batch_tokens` is 1 when windows
+    `precision`, `provider`, `workers`, `threads` and `batch_tokens` describe how it runs; `batch_tokens` is 1 when windows
     must run one by one. `notices` are messages for the user about fallbacks.
 
     Raises `EngineError` when onnxruntime cannot load the graph, or when no graph of the bundle gives its golden logits,
@@ -95,7 +95,7 @@ def _open_tested(
     chosen = options.resolved(read_entry("tuning", tuning_key(bundle, precision, provider)), provider)
     session = GraphSession(bundle, precision, provider, workers=chosen.workers, threads=chosen.threads)
     require_golden_logits(session, bundle)
-    # Windows of any other graph run one by one, because nothing says that batches do not change its logits.
+    # Windows of any other graph run one by one, because batches may change its logits.
     batch_tokens = chosen.batch_tokens if session.emitted else 1
     # The graphs we emit give the same logits in any batch and on any number of threads with onnxruntime's own kernels.
     # With the kernels of other providers that must be tested.

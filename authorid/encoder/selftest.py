@@ -62,7 +62,7 @@ def _identity(session: GraphSession, bundle: Bundle) -> tuple[str, str, str]:
 
 
 def _description(session: GraphSession, bundle: Bundle) -> dict[str, str]:
-    """What a cache entry says to people who open it."""
+    """The part of a cache entry that is for people to read."""
     return {"model": bundle.name, "provider": session.provider}
 
 
