@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from authorid.bundle.manifest import Bundle, load_bundle
-    from authorid.encoder.engine import EngineOptions
+    from authorid.encoder.engine_options import EngineOptions
     from authorid.errors import AuthoridError
     from authorid.inputs.documents import ReadOptions
     from authorid.scoring.attribution import Attribution
@@ -30,7 +30,7 @@ _HOMES = {
     "Attribution": "authorid.scoring.attribution",
     "AuthoridError": "authorid.errors",
     "Bundle": "authorid.bundle.manifest",
-    "EngineOptions": "authorid.encoder.engine",
+    "EngineOptions": "authorid.encoder.engine_options",
     "ReadOptions": "authorid.inputs.documents",
     "RunStats": "authorid.scoring.stats",
     "Scorer": "authorid.scoring.scorer",

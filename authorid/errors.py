@@ -9,6 +9,7 @@
     |  |- BundleLacksError         it has no such graph, expert or threshold
     |  '- BundleCorruptError       a file, digest, shape or version does not match
     |- EngineError                 onnxruntime could not load or run a graph
+    |  '- SelfTestError            a graph runs, but gives other logits than its bundle promises
     |- CorpusError                 a training or evaluation corpus cannot be used
     |- RunError                    a training run directory cannot be used or resumed
     |- BaseModelError              a checkpoint to start from cannot be used (authorid.training)
@@ -40,6 +41,7 @@ __all__ = [
     "OutputError",
     "ParityError",
     "RunError",
+    "SelfTestError",
     "expect",
     "first_line",
     "reason",
@@ -78,6 +80,10 @@ class BundleCorruptError(BundleError):
 
 class EngineError(AuthoridError):
     """The runtime could not load or run a graph."""
+
+
+class SelfTestError(EngineError):
+    """A graph runs on this machine, but gives other logits than its bundle promises."""
 
 
 class CorpusError(AuthoridError):

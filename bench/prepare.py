@@ -312,7 +312,8 @@ def _tensors(weights: Any, family: str) -> list[tuple[str, Any]]:
 def _write_bundle(path: Path, model: Any, shape: _Shape, texts: Sequence[str]) -> None:
     """A bundle at `path`: emitted graphs, INT8 calibrated on `texts`, no n-grams."""
     from authorid.bundle.decision import Decision
-    from authorid.bundle.manifest import Bundle, WindowSpec, write_bundle
+    from authorid.bundle.manifest import Bundle, WindowSpec
+    from authorid.bundle.save import write_bundle
     from authorid.encoder.windows import Windower
     from authorid.export import calibrate, emit, from_keras, share_weights
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from authorid.bundle.manifest import load_bundle
+from authorid.encoder.windows import load_windower
 from authorid.errors import AuthoridError
 from authorid.reporter import Reporter
 from bench.environments import Environment
@@ -146,7 +147,7 @@ def _model(name: str, path: Path, trained: bool) -> PreparedModel:
         trained=trained,
         window=int(record["window"]),
         author_names=tuple(record["authors"]),
-        vocabulary=bundle.windower().tokenizer.get_vocab_size(),
+        vocabulary=load_windower(bundle).tokenizer.get_vocab_size(),
         geometry=dict(record["geometry"]),
         pooling=str(record["pooling"]),
         funnel=bool(bundle.provenance.get("funnel", False)),

@@ -13,7 +13,7 @@ import numpy as np
 
 from authorid.benchmark import generated_text, write_documents
 from authorid.bundle.manifest import load_bundle
-from authorid.encoder.windows import SPECIAL_TOKENS
+from authorid.encoder.windows import SPECIAL_TOKENS, load_windower
 from authorid.reporter import Reporter
 from bench.peer_interface import TRUNCATE
 
@@ -105,7 +105,7 @@ def short_documents(root: Path, count: int, reporter: Reporter) -> None:
 
 def tokenize(documents: Sequence[Path], bundle: Path, target: Path) -> TokenizedWorkload:
     """Cut documents into the windows of the model in `bundle`, and write them to `target` for the workers."""
-    windower = load_bundle(bundle).windower()
+    windower = load_windower(load_bundle(bundle))
     tokens = windower.token_ids([path.read_text("utf-8", "replace") for path in documents])
     windows = [window for index, ids in enumerate(tokens) for window in windower.windows(ids, index)]
     target.parent.mkdir(parents=True, exist_ok=True)

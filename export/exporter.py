@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from authorid.bundle.decision import Decision
-from authorid.bundle.manifest import NGRAMS, Bundle, check_target, write_bundle
+from authorid.bundle.manifest import NGRAMS, Bundle
+from authorid.bundle.save import check_target, write_bundle
 from authorid.encoder.windows import Windower
 from authorid.errors import ExportError
 from authorid.export.bundle_files import graph_files, provenance

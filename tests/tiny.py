@@ -1,4 +1,4 @@
-"""A tiny but real model: an ONNX graph that knows three authors by their words, and a WordPiece tokenizer."""
+"""A tiny but real model: an ONNX graph that recognizes three authors by their words, and a WordPiece tokenizer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from authorid.bundle.decision import Decision
-from authorid.bundle.manifest import Bundle, Golden, WindowSpec, write_bundle
+from authorid.bundle.manifest import Bundle, Golden, WindowSpec
+from authorid.bundle.save import write_bundle
+from authorid.ngrams.model import load_ngram_model
 
 AUTHORS = ("Ada", "Ben", "Cyd")
 WORDS = {
@@ -28,14 +30,14 @@ def make_tokenizer() -> Tokenizer:
     tokenizer = Tokenizer(models.WordPiece({word: i for i, word in enumerate(vocabulary)}, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    # As real checkpoints do, carry settings that scoring must not obey.
+    # Real checkpoints carry such settings; scoring must ignore them.
     tokenizer.enable_truncation(16)
     tokenizer.enable_padding(length=16)
     return tokenizer
 
 
 def make_graph(tokenizer: Tokenizer, *, emitted: bool = True, authors: int = len(AUTHORS)) -> bytes:
-    """Logits = mean over tokens of a score that each token gives each author."""
+    """An ONNX graph: every token has a score for each author, and the logits of a window are their means."""
     table = np.zeros((tokenizer.get_vocab_size(), authors), dtype=np.float32)
     for column, author in enumerate(AUTHORS[:authors]):
         for word in WORDS[author]:
@@ -68,7 +70,7 @@ def make_bundle(
     openvino: bytes | None = None,
     overwrite: bool = False,
 ) -> Bundle:
-    """Write a bundle for three authors at `path`; `openvino` is its INT8 graph for that provider."""
+    """Write a bundle for three authors at `path`. `openvino` is its INT8 graph for that provider."""
     tokenizer = make_tokenizer()
     golden_ids = [tokenizer.token_to_id(word) for word in ("[CLS]", "engine", "the", "[SEP]")]
     labels = {str(i): author for i, author in enumerate(AUTHORS)}
@@ -91,10 +93,10 @@ def make_bundle(
         "model_int8.onnx": graph if graph is not None else make_graph(tokenizer, emitted=emitted),
         **({"openvino.onnx": openvino} if openvino else {}),
     }
-    return write_bundle(draft, files, overwrite=overwrite)
+    return write_bundle(draft, files, overwrite=overwrite, check=load_ngram_model)
 
 
 def prose(author: str, words: int, seed: int = 0) -> str:
-    """Seeded prose in the manner of one of the three authors."""
+    """Reproducible prose in the style of one of the three authors."""
     rng = np.random.default_rng(seed)
     return " ".join(rng.choice([*WORDS[author], *COMMON], size=words)) + "\n"

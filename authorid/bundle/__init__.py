@@ -1,1 +1,1 @@
-"""A model on disk: manifest, decision rule, verification, saving."""
+"""A model on disk: the manifest, the decision rule, verification of untrusted files, atomic saving."""

@@ -1,4 +1,7 @@
-"""The decision rule: how n-gram scores and encoder logits become one answer, or "unknown"."""
+"""The decision rule: how n-gram scores and encoder logits become one answer, or "unknown".
+
+This module holds the numbers of the rule as a bundle stores them. `authorid.scoring.attribution` computes with them.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +16,20 @@ __all__ = ["Decision", "KnownAuthorRule"]
 
 @dataclass(frozen=True, slots=True)
 class KnownAuthorRule:
-    """How much a text looks as if one of the known authors wrote it, between 0 and 1.
+    """Parameters of the known-author score: the probability, between 0 and 1, that a known author wrote a document.
 
-    It is the logistic function of ::
+    The score of a document is ::
 
-        z_weight * (m - mean) / deviation + spread_weight * log(d) - offset
+        logistic(z_weight * (m - mean[a]) / deviation[a] + spread_weight * log(d) - offset)
 
-    with m the part that n-grams which many authors share have in the score of the author whose n-gram score is highest,
-    those of each view times `view_weights` [views]; `mean` and `deviation` [authors] mean and standard deviation of m for
-    the author's own documents when they are left out; d the standard deviation over the authors of the part that all
-    n-grams of the `plain_views` views have in the scores.
+    a : the author with the highest n-gram score.
+    m : the part of that author's score that comes from n-grams used by many authors. The part of each view is
+        multiplied by its weight in `view_weights` [views], and the products are summed.
+    d : the standard deviation, over the authors, of the part of the scores that comes from the views whose indices
+        are in `plain_views`.
+
+    `mean` [authors] and `deviation` [authors] are the mean and the standard deviation of m over the training documents
+    of each author, each document scored by a model that was trained without it.
     """
 
     mean: tuple[float, ...]
@@ -37,41 +44,50 @@ class KnownAuthorRule:
         """Check the ranges; raises `ValueError`."""
         numbers = (*self.mean, *self.deviation, *self.view_weights, self.z_weight, self.spread_weight, self.offset)
         if not all(math.isfinite(number) for number in numbers) or not all(number > 0 for number in self.deviation):
-            raise ValueError("known-author rule: a number that is not finite, or a deviation that is not positive")
+            raise ValueError("known-author rule: a number is not finite, or a deviation is not positive")
         if len(self.mean) != len(self.deviation) or min(self.plain_views, default=-1) < 0:
-            raise ValueError("known-author rule: parts that do not fit together")
+            raise ValueError("known-author rule: the lengths of its lists do not match, or a view has no valid index")
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> KnownAuthorRule:
-        """Rebuild from `asdict`; raises `TypeError` and `ValueError`."""
+        """Rebuild a rule from the output of `dataclasses.asdict`; raises `KeyError`, `TypeError` and `ValueError`."""
         lists = {
             name: tuple(float(number) for number in record[name]) for name in ("mean", "deviation", "view_weights")
         }
         plain_views = tuple(int(view) for view in record["plain_views"])
         rest = {name: float(value) for name, value in record.items() if name not in (*lists, "plain_views")}
-        parts: dict[str, Any] = {**lists, **rest, "plain_views": plain_views}
-        return cls(**parts)
+        fields: dict[str, Any] = {**lists, **rest, "plain_views": plain_views}
+        return cls(**fields)
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """How the experts become one answer.
+    """Parameters of the decision rule of a bundle.
 
-    `rule` ``mean-log-softmax``, the encoder alone: the log-probabilities of a document's windows are averaged, divided
-    by `temperature` and normalised. `rule` ``fusion``::
+    Two rules turn the evidence about a document into probabilities [authors]. Both use the mean log-softmax of the
+    encoder: the log-probabilities [windows, authors] of the document's windows, averaged over the windows.
 
-        softmax((ngram_weight * n / (n + half_length) * z + encoder_weight * that mean) / temperature)
+    `rule` ``mean-log-softmax``, for a bundle without an n-gram model::
 
-    with z the n-gram scores, less their mean and divided by their standard deviation (or `least_spread`, if that is
-    more) to the power `spread`: what stands out among the authors counts, not what is high for all; and n the bytes of
-    the document, so that short texts get flat answers. Where the encoder was not asked, the n-grams answer alone,
-    without the temperature, which is that of both together; with effort ``auto`` they do so from the probability `exit_threshold`
-    on.
+        softmax(mean_log_softmax / temperature)
 
-    Below `unknown_threshold` the answer is "unknown". The *known-author score* of a text, by `KnownAuthorRule` or, where that is
-    None, the standard deviation of its n-gram scores, says whether the author is among the known ones: below
-    `known_author_threshold` the answer is "unknown" too. `false_attribution_thresholds` are pairs (share, score): with that as the least,
-    that share of unknown authors' documents is still attributed.
+    `rule` ``fusion``, for a bundle with an n-gram model::
+
+        softmax((ngram_weight * n / (n + half_length) * z + encoder_weight * mean_log_softmax) / temperature)
+        z = (scores - mean(scores)) / max(std(scores), least_spread) ** spread
+
+    n is the length of the document in bytes: a document of `half_length` bytes gets half of the n-gram weight, so short
+    documents get flat probabilities. `spread` says how far z depends on the range of the scores: 0 keeps the range, 1
+    divides it out.
+
+    When the encoder has not run, the answer is the softmax of the n-gram term alone, without the temperature, which was
+    fitted for both terms together. With effort ``auto`` the encoder does not run when this answer gives one author a
+    probability of `exit_threshold` or more.
+
+    The answer is "unknown" when the highest probability is below `unknown_threshold`, or when the known-author score of
+    the document is below `known_author_threshold`. The known-author score is computed by `known_author_rule`; without
+    one it is the standard deviation of the n-gram scores. `false_attribution_thresholds` are pairs (share, threshold)
+    that training measured: with that threshold, this share of the documents by unknown authors still gets a name.
     """
 
     rule: str = "mean-log-softmax"
@@ -89,51 +105,49 @@ class Decision:
 
     def __post_init__(self) -> None:
         """Check the ranges; raises `ValueError`."""
-        numbers = [
+        numbers = (
             self.temperature,
+            self.unknown_threshold,
             self.ngram_weight,
             self.encoder_weight,
             self.half_length,
             self.spread,
-            self.exit_threshold,
-        ]
-        numbers += [
             self.least_spread,
+            self.exit_threshold,
             self.known_author_threshold,
             *(number for pair in self.false_attribution_thresholds for number in pair),
-        ]
-        numbers.append(self.unknown_threshold)
+        )
         if self.rule not in ("mean-log-softmax", "fusion"):
             raise ValueError(f"unknown decision rule {self.rule!r}")
-        if not self.temperature > 0 or not all(0 <= number < float("inf") for number in numbers):
-            raise ValueError("a temperature, weight or length that is out of range")
+        if not self.temperature > 0 or not all(0 <= number < math.inf for number in numbers):
+            raise ValueError("decision rule: a temperature, weight, length or threshold is out of range")
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Decision:
-        """Rebuild from `asdict`; raises `TypeError` and `ValueError`."""
+        """Rebuild a decision from the output of `dataclasses.asdict`; raises `KeyError`, `TypeError`, `ValueError`."""
         pairs = tuple(
             (float(share), float(threshold)) for share, threshold in record.get("false_attribution_thresholds", ())
         )
         rule = record.get("known_author_rule")
-        known = None if rule is None else KnownAuthorRule.from_json(rule)
-        # JSON's whole numbers have no end; what no float can hold is refused here, not met in every document.
+        known_author_rule = None if rule is None else KnownAuthorRule.from_json(rule)
+        # JSON integers have no limit. float() refuses here what no float can hold, before any document is scored.
         others: dict[str, Any] = {
-            name: value if name == "rule" else float(value) for name, value in record.items() if name not in _PARTS
+            name: value if name == "rule" else float(value) for name, value in record.items() if name not in _NESTED
         }
-        return cls(**others, false_attribution_thresholds=pairs, known_author_rule=known)
+        return cls(**others, false_attribution_thresholds=pairs, known_author_rule=known_author_rule)
 
     def with_false_attribution(self, share: float) -> Decision:
-        """The same, so strict that at most `share` of unknown authors' documents is attributed.
+        """The same rule, with the threshold at which at most `share` of documents by unknown authors gets a name.
 
-        Between the shares that were measured the stricter one counts. Raises `ValueError` when none were measured.
+        Between two measured shares the stricter threshold applies. Raises `ValueError` when none were measured.
         """
         if not self.false_attribution_thresholds:
             raise ValueError("this model was not measured on unknown authors")
         if share >= 1:
             return replace(self, known_author_threshold=0.0)
-        allowed = [score for known, score in self.false_attribution_thresholds if known <= share]
+        allowed = [threshold for measured, threshold in self.false_attribution_thresholds if measured <= share]
         return replace(self, known_author_threshold=min(allowed) if allowed else sys.float_info.max)
 
 
-_PARTS = ("false_attribution_thresholds", "known_author_rule")
-"""What a decision's record holds beside its rule and numbers."""
+_NESTED = ("false_attribution_thresholds", "known_author_rule")
+"""Fields of `Decision` that are neither its rule nor a single number."""

@@ -30,14 +30,13 @@ def bench(model: Path | None, documents: Path | None, json_file: Path | None, se
     The results are latency, throughput and documents per second.
     """
     from authorid.benchmark import BenchOptions, run_benchmark, tables
-    from authorid.cli.callbacks import messages
     from authorid.cli.console import Terminal
 
     if json_file is not None:
         check_writable(json_file)
     terminal = Terminal(quiet=quiet)
     with terminal.progress("Benchmark") as reporter:
-        result = run_benchmark(model, BenchOptions(documents, seconds), report=messages(reporter))
+        result = run_benchmark(model, BenchOptions(documents, seconds), reporter=reporter)
     for title, columns, rows in tables(result, bar="█" if terminal.is_interactive else "#"):
         terminal.table(title, columns, rows)
     for missing in result["unavailable"]:

@@ -105,7 +105,6 @@ def export(
     RUN is a run directory that train has written. Nothing is written when a graph fails its checks.
     """
     from authorid.bundle.manifest import MANIFEST
-    from authorid.cli.callbacks import messages
     from authorid.cli.console import Terminal
     from authorid.errors import require
 
@@ -126,6 +125,6 @@ def export(
         library = require("authorid.export", "train")
         options = library.ExportOptions(name=name, encoder_weight=encoder_weight, force=force, **graph_options)
         with terminal.progress("Export") as reporter:
-            report = library.export_run(run, out, options, messages(reporter))
+            report = library.export_run(run, out, options, reporter=reporter)
         terminal.table("Parity", [("check", False), ("value", True), ("bound", True), ("", False)], report.rows)
     terminal.info(f"bundle written to {out}; next: authorid score DOCUMENTS --model {out} --out results.csv")

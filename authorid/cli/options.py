@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from authorid.encoder.engine import EngineOptions
+    from authorid.encoder.engine_options import EngineOptions
     from authorid.inputs.documents import ReadOptions
 
 __all__ = [
@@ -212,6 +212,6 @@ def _ignore_rules(file: Path | None) -> tuple[str, ...]:
 )
 def engine_options(precision: str, provider: str, workers: int, threads: int, batch_tokens: int) -> EngineOptions:
     """How to run the encoder."""
-    from authorid.encoder.engine import EngineOptions
+    from authorid.encoder.engine_options import EngineOptions
 
     return EngineOptions(precision, workers, threads, batch_tokens, provider)

@@ -153,7 +153,7 @@ def show_trials(terminal: Terminal, model: str, trials: Sequence[Trial]) -> None
                 trial.options.provider,
                 trial.options.workers,
                 trial.options.threads,
-                trial.options.budget,
+                trial.options.batch_tokens,
                 f"{trial.tokens_per_second:,.0f}",
                 f"{trial.tokens_per_second / best:.0%}",
             )

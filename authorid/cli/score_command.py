@@ -32,7 +32,7 @@ from authorid.cli.options import (
 if TYPE_CHECKING:
     from authorid.cli.console import Terminal
     from authorid.cli.interrupts import Interrupts
-    from authorid.encoder.engine import EngineOptions
+    from authorid.encoder.engine_options import EngineOptions
     from authorid.inputs.documents import ReadOptions
     from authorid.outputs import Destination, Output
     from authorid.outputs.resume import Earlier

@@ -28,7 +28,6 @@ def tune(model: Path | None, precision: str, provider: str, seconds: float, quie
     The result is remembered, and score uses it.
     """
     from authorid.bundle.manifest import load_bundle
-    from authorid.cli.callbacks import messages, steps
     from authorid.cli.console import Terminal
     from authorid.cli.result_tables import show_trials
     from authorid.encoder.tuning import tune as run_tuning
@@ -42,7 +41,6 @@ def tune(model: Path | None, precision: str, provider: str, seconds: float, quie
             precision,
             provider=provider,
             seconds=seconds,
-            advance=steps(reporter),
-            told=messages(reporter),
+            reporter=reporter,
         )
     show_trials(terminal, bundle.name, trials)

@@ -1,1 +1,1 @@
-"""The transformer encoder: windows, batching, the onnxruntime engine, providers, tuning, the cache."""
+"""The transformer encoder: documents to windows, windows to batches, batches to logits."""

@@ -1,7 +1,8 @@
-"""What this machine has taught us, kept between runs: which kernels were checked, what tuning found.
+"""The cache: what authorid learned about this machine, kept between runs.
 
-Small JSON files in the user's cache directory. Losing them costs a little time and nothing else, so a directory that
-cannot be read or written is no error.
+Entries are small JSON files in the user's cache directory: which graphs passed their self-test, which settings were
+fastest. Losing an entry costs only the time to compute it again, so a cache directory that cannot be read or written is
+not an error.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from typing import Any
 
 from authorid.machine import cpu_name
 
-__all__ = ["cache_directory", "machine_key", "recall", "remember"]
+__all__ = ["cache_directory", "machine_key", "read_entry", "write_entry"]
 
 
 def cache_directory() -> Path:
-    """Where the notes are: ``$AUTHORID_CACHE``, or authorid's place among the user's caches."""
+    """The directory of the entries: ``$AUTHORID_CACHE``, or ``authorid`` in the user's cache directory."""
     if os.environ.get("AUTHORID_CACHE"):
         return Path(os.environ["AUTHORID_CACHE"])
     from platformdirs import user_cache_path
@@ -30,27 +31,30 @@ def cache_directory() -> Path:
 
 
 def machine_key(*parts: str) -> str:
-    """A name for `parts` on this machine: it changes with the processor, the system and onnxruntime's version."""
+    """A key for `parts` on this machine.
+
+    It differs for another processor, operating system, onnxruntime version or authorid version.
+    """
     known = (cpu_name(), platform.platform(), version("onnxruntime"), version("authorid"), *parts)
     return hashlib.sha256("\0".join(known).encode()).hexdigest()[:32]
 
 
-def recall(kind: str, key: str) -> dict[str, Any] | None:
-    """The note of that kind and key, or None."""
+def read_entry(kind: str, key: str) -> dict[str, Any] | None:
+    """The entry with this kind and key, or None when there is none or it cannot be read."""
     try:
-        note = json.loads((cache_directory() / f"{kind}-{key}.json").read_text("utf-8"))
+        entry = json.loads((cache_directory() / f"{kind}-{key}.json").read_text("utf-8"))
     except (OSError, ValueError):
         return None
-    return note if isinstance(note, dict) else None
+    return entry if isinstance(entry, dict) else None
 
 
-def remember(kind: str, key: str, note: dict[str, Any]) -> bool:
-    """Keep a note, replacing an older one in one step; False when the cache cannot be written."""
+def write_entry(kind: str, key: str, entry: dict[str, Any]) -> bool:
+    """Write an entry, replacing an older one atomically. Returns False when the cache cannot be written."""
     directory = cache_directory()
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=directory, delete=False) as stream:
-            json.dump(note, stream)
+            json.dump(entry, stream)
         Path(stream.name).replace(directory / f"{kind}-{key}.json")
     except OSError:
         return False

@@ -1,8 +1,8 @@
-"""Who runs a graph: onnxruntime's own CPU kernels, or OpenVINO's, a plug-in for the same onnxruntime.
+"""Inference backends: onnxruntime's own CPU kernels, or OpenVINO, which is a plug-in for onnxruntime.
 
-The plug-in is the package onnxruntime-ep-openvino (extra ``openvino``). It says itself on which processors it runs;
-those of other makers than Intel it leaves alone. Where there is AMX, OpenVINO computes what is left between the INT8
-matmuls in bfloat16; a float32 graph stays float32 everywhere.
+The plug-in is the package onnxruntime-ep-openvino (extra ``openvino``). It supports only Intel processors. On a
+processor with AMX, OpenVINO uses bfloat16 between the INT8 matmuls of a graph; it always computes a float32 graph in
+float32.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ Arithmetic = Literal["f32", "bf16"]
 
 PROVIDERS: tuple[Provider, ...] = get_args(Provider)
 
-_FUSIONS_THAT_COST = ["SkipLayerNormFusion", "BiasGeluFusion"]
-"""onnxruntime's fused CPU kernels for these are slower than the parts (docs/performance.md)."""
+_SLOW_FUSIONS = ["SkipLayerNormFusion", "BiasGeluFusion"]
+"""Optimizers whose fused CPU kernels are slower than the separate kernels that they replace."""
 
-_SHAPES_KEPT = "300"
-"""OpenVINO keeps what it compiled for every shape of an op, 5000 of them by default: gigabytes, where lengths vary."""
+_CACHED_SHAPES = "300"
+"""Shapes for which OpenVINO keeps compiled kernels. Its default, 5000, takes gigabytes when window lengths vary."""
 
 _PLUGIN = "onnxruntime_ep_openvino"
 
 _AMX = frozenset(("amx_tile", "amx_int8", "amx_bf16"))
 
-_registering = threading.Lock()
+_registration_lock = threading.Lock()
 
 
 def available(provider: Provider) -> bool:
@@ -59,15 +59,15 @@ def available(provider: Provider) -> bool:
 
 
 def require_provider(provider: str) -> None:
-    """Raise `MissingExtraError` or `EngineError` when `provider` is asked for by name and is not there."""
+    """Raise `MissingExtraError` or `EngineError` if `provider` cannot be used here; ``auto`` and ``cpu`` always can."""
     if provider == "openvino":
         openvino_devices()
 
 
 def identity(provider: Provider) -> str:
-    """What, besides onnxruntime's version, decides the results of `provider` on this machine.
+    """What the results of `provider` depend on, besides the machine and the version of onnxruntime.
 
-    Raises `MissingExtraError` when it is not installed.
+    Raises `MissingExtraError` when the provider is not installed.
     """
     if provider == "cpu":
         return "cpu"
@@ -76,26 +76,26 @@ def identity(provider: Provider) -> str:
 
 
 def openvino_devices() -> list[Any]:
-    """OpenVINO's device for this processor, as onnxruntime wants it; the plug-in is registered when first asked for.
+    """OpenVINO's device for this processor, as a list of one onnxruntime device. Registers the plug-in on first use.
 
-    Raises `MissingExtraError` when the plug-in is not installed, and `EngineError` when it cannot be loaded or has
-    nothing for this processor.
+    Raises `MissingExtraError` when the plug-in is not installed, and `EngineError` when it cannot be loaded or does not
+    support this processor.
     """
     plugin = require(_PLUGIN, "openvino")
-    with _registering:
+    with _registration_lock:
         _register(plugin)
     found = _devices(plugin.get_ep_name())
     if not found:
         raise EngineError(
             f"OpenVINO is installed but offers no device on this processor ({cpu_name()}): its plug-in for onnxruntime "
-            "runs on Intel's only. Use --provider cpu, or auto"
+            "supports only Intel processors. Use --provider cpu, or auto"
         )
     return found[:1]
 
 
 @functools.cache
 def _register(plugin: Any) -> None:
-    """Load the plug-in; a process may do that only once."""
+    """Load the plug-in. onnxruntime allows this only once in a process."""
     import onnxruntime
 
     try:
@@ -112,37 +112,37 @@ def _devices(name: str) -> list[Any]:
 
 
 def arithmetic(provider: Provider, precision: Precision) -> Arithmetic:
-    """In what a graph is computed, but for what is quantized in it."""
+    """The type of the floating-point operations of a graph."""
     return "bf16" if provider == "openvino" and precision == "int8" and cpu_flags() >= _AMX else "f32"
 
 
 def open_session(
     path: Path, provider: Provider, precision: Precision, *, workers: int, threads: int
 ) -> onnxruntime.InferenceSession:
-    """A session in which `workers` threads of the caller may run batches at once, each on `threads` threads.
+    """An onnxruntime session of the graph at `path`, for `workers` concurrent batches with `threads` threads each.
 
-    Raises `AuthoridError` when the provider is not there, and onnxruntime's errors when it refuses the graph.
+    Raises `AuthoridError` when the provider is not available, and onnxruntime's errors when it refuses the graph.
     """
     import onnxruntime
 
-    onnxruntime.disable_telemetry_events()  # for those who imported it before us; see authorid/__init__.py
+    onnxruntime.disable_telemetry_events()  # if it was imported before authorid, see authorid/__init__.py
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Threads that spin while they wait for work make a lone worker quick, and would steal the cores of others.
+    # Threads that spin while they wait make a single worker faster, but take cores from several workers.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0" if workers > 1 else "1")
     options.log_severity_level = 3
     if provider == "cpu":
         return onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=_FUSIONS_THAT_COST
+            str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=_SLOW_FUSIONS
         )
     config = {
         "INFERENCE_PRECISION_HINT": arithmetic(provider, precision),
         "INFERENCE_NUM_THREADS": str(workers * threads),
-        "CPU_RUNTIME_CACHE_CAPACITY": _SHAPES_KEPT,
+        "CPU_RUNTIME_CACHE_CAPACITY": _CACHED_SHAPES,
         "NUM_STREAMS": str(workers),
     }
     options.add_provider_for_devices(openvino_devices(), {"load_config": json.dumps({"CPU": config})})
-    # OpenVINO has its own optimizer, which knows the graph as it was emitted.
+    # OpenVINO has its own optimizer, which recognizes the patterns of the graph as exported.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     return onnxruntime.InferenceSession(str(path), options)

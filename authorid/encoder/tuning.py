@@ -1,7 +1,7 @@
-"""Find out how a model runs fastest on this machine, and remember it for `score`.
+"""Tuning: find the fastest way to run a model on this machine, and save it for `score`.
 
-Providers, workers, threads and batch sizes are tried on windows of random token ids: speed does not depend on the
-values. Rounds are interleaved and the median counts, since the machine may be busy with other things.
+Providers, workers, threads and batch sizes are tried on windows of random tokens, because speed does not depend on the
+tokens. Rounds are interleaved and the median counts, because the machine may be busy with other work.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import statistics
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -17,20 +17,28 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.bundle.manifest import Bundle, Precision
-from authorid.encoder.cache import cache_directory, remember
-from authorid.encoder.engine import BUDGETS, Engine, EngineOptions, tuning_key
+from authorid.encoder.cache import cache_directory, write_entry
+from authorid.encoder.engine import Engine, tuning_key
+from authorid.encoder.engine_options import DEFAULT_BATCH_TOKENS, EngineOptions
 from authorid.encoder.providers import PROVIDERS
+from authorid.encoder.windows import load_windower
 from authorid.errors import AuthoridError
 from authorid.machine import available_cores
+from authorid.reporter import SILENT, Reporter
 
 __all__ = ["Trial", "random_windows", "throughput", "tune"]
 
-_TRIED = (128, 256, 512, 1024, 2048, 4096)
+_BATCH_TOKENS_TRIED = (128, 256, 512, 1024, 2048, 4096)
+
+_ROUNDS = 3
+
+_DEFAULT_BONUS = 1.02
+"""Another configuration must be faster than the default by this factor to replace it; smaller differences are noise."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One way to run the model, and the median of its `tokens_per_second`."""
+    """One configuration, and its median speed in tokens per second."""
 
     options: EngineOptions
     tokens_per_second: float
@@ -42,52 +50,39 @@ def tune(
     *,
     provider: str = "auto",
     seconds: float = 60.0,
-    advance: Callable[[int], None] | None = None,
-    told: Callable[[str], None] = lambda message: None,
+    reporter: Reporter = SILENT,
 ) -> list[Trial]:
-    """Measure every sensible configuration for `seconds` in all; the fastest comes first.
+    """Measure all useful configurations, for `seconds` in total, and return them, fastest first.
 
-    The best configuration of each provider is remembered, and with `provider` ``auto`` also which provider that is;
-    `told` hears where, or that it cannot be, and of another provider that cannot be measured. Raises `AuthoridError`
-    when that leaves none. A configuration must beat the default by 2 % to replace it: less is noise. `advance` is told
-    of each measurement.
+    Saves the best configuration of each provider in the cache; with `provider` ``auto`` also which provider is fastest.
+    `reporter` gets the progress, a message about each provider that cannot be measured, and where the result was saved.
+    Raises `AuthoridError` when the requested provider, or onnxruntime itself, cannot be measured.
     """
     chosen = bundle.precision(precision, "openvino" if provider == "openvino" else "cpu")
-    length, vocabulary = bundle.window.length, bundle.windower().tokenizer.get_vocab_size()
-    engines: dict[EngineOptions, Engine] = {}
-    for name in PROVIDERS:
-        if provider not in ("auto", name):
-            continue
-        try:
-            for workers, threads in _shapes():
-                engine = Engine(bundle, EngineOptions(chosen, workers, threads, _TRIED[-1], name))
-                # An engine that takes windows one by one is measured so.
-                for budget in _budgets(length) if engine.budget > 1 else [length]:
-                    engines[EngineOptions(chosen, workers, threads, budget, name)] = engine
-        except AuthoridError as error:
-            if provider == name or name == "cpu":
-                raise
-            told(f"{name} not measured: {error}")
-    rounds = 3
-    slot = seconds / (rounds * len(engines))
+    length, vocabulary = bundle.window.length, load_windower(bundle).tokenizer.get_vocab_size()
+    engines = _engines(bundle, chosen, provider, reporter)
+    seconds_each = seconds / (_ROUNDS * len(engines))
     speeds: dict[EngineOptions, list[float]] = {options: [] for options in engines}
-    for _ in range(rounds):
+    done, total = 0, _ROUNDS * len(engines)
+    for _ in range(_ROUNDS):
         for options, engine in engines.items():
-            ids = random_windows(options.budget // length, length, vocabulary)
-            speeds[options].append(throughput(engine, ids, slot))
-            if advance is not None:
-                advance(1)
+            ids = random_windows(options.batch_tokens // length, length, vocabulary)
+            speeds[options].append(throughput(engine, ids, seconds_each))
+            done += 1
+            reporter.progress(done, total)
     trials = [Trial(options, statistics.median(values)) for options, values in speeds.items()]
-    trials.sort(key=lambda t: t.tokens_per_second * (1.02 if _is_default(t.options) else 1.0), reverse=True)
-    kept = _remember(bundle, chosen, trials)
-    told(f"remembered in {cache_directory()}" if kept else f"warning: cannot be remembered in {cache_directory()}")
+    trials.sort(key=lambda t: t.tokens_per_second * (_DEFAULT_BONUS if _is_default(t.options) else 1.0), reverse=True)
+    if _save(bundle, chosen, trials):
+        reporter.info(f"saved in {cache_directory()}")
+    else:
+        reporter.warning(f"the result cannot be saved in {cache_directory()}; score will not use it")
     return trials
 
 
 def throughput(engine: Engine, ids: npt.NDArray[np.int32], seconds: float) -> float:
-    """Tokens per second of all the engine's workers, each running the batch `ids` int32 [b, s] again and again.
+    """Tokens per second when all workers of `engine` run the batch `ids` int32 [b, s] again and again.
 
-    The first run of each does not count, and at least one more does, however few the `seconds`.
+    Each worker runs the batch once before the measurement, and at least once during it, however short `seconds` is.
     """
     calls = [0] * engine.workers
     ready = threading.Barrier(engine.workers + 1)
@@ -116,7 +111,7 @@ def throughput(engine: Engine, ids: npt.NDArray[np.int32], seconds: float) -> fl
         for thread in threads:
             thread.join()
         seconds = time.perf_counter() - started
-    finally:  # an interrupt leaves no worker behind either: it would keep the process, or be in it when it ends
+    finally:  # after an interrupt too: a worker that is left behind would keep the process alive
         stopped.set()
         ready.abort()
         for thread in threads:
@@ -128,36 +123,64 @@ def throughput(engine: Engine, ids: npt.NDArray[np.int32], seconds: float) -> fl
 
 
 def random_windows(batch: int, length: int, vocabulary: int) -> npt.NDArray[np.int32]:
-    """Full windows of random tokens, int32 [batch, length]: speed does not depend on which."""
+    """Full windows of random tokens, int32 [batch, length]; the same on every call."""
     return np.random.default_rng(0).integers(0, vocabulary, (batch, length), dtype=np.int32)
 
 
+def _engines(bundle: Bundle, precision: Precision, provider: str, reporter: Reporter) -> dict[EngineOptions, Engine]:
+    """An engine for each configuration to measure. Configurations that differ only in batch size share one."""
+    length = bundle.window.length
+    engines: dict[EngineOptions, Engine] = {}
+    for name in PROVIDERS:
+        if provider not in ("auto", name):
+            continue
+        try:
+            for workers, threads in _shapes():
+                engine = Engine(bundle, EngineOptions(precision, workers, threads, _BATCH_TOKENS_TRIED[-1], name))
+                # An engine that must run windows one by one is measured with single windows.
+                for batch_tokens in _batch_sizes(length) if engine.batch_tokens > 1 else [length]:
+                    engines[EngineOptions(precision, workers, threads, batch_tokens, name)] = engine
+        except AuthoridError as error:
+            if provider == name or name == "cpu":
+                raise
+            reporter.info(f"{name} not measured: {error}")
+    return engines
+
+
 def _shapes() -> list[tuple[int, int]]:
-    """(workers, threads): every way between one wide worker and many narrow ones that uses all cores."""
+    """(workers, threads): all divisions of the cores, from one worker on all cores to one worker on each core."""
     cores = available_cores()
     return [(cores // threads, threads) for threads in range(1, cores + 1) if cores % threads == 0]
 
 
-def _budgets(length: int) -> list[int]:
-    """Sizes of a batch in tokens, each a full window or more."""
-    return [budget for budget in _TRIED if budget >= length]
+def _batch_sizes(length: int) -> list[int]:
+    """Batch sizes to try, in tokens; each has room for a full window."""
+    return [batch_tokens for batch_tokens in _BATCH_TOKENS_TRIED if batch_tokens >= length]
 
 
 def _is_default(options: EngineOptions) -> bool:
-    """Whether this is what runs without tuning: it gets the benefit of the doubt."""
-    budget = BUDGETS["openvino" if options.provider == "openvino" else "cpu"]
-    return (options.workers, options.threads, options.budget) == (available_cores(), 1, budget)
+    """Whether the engine runs like this without tuning."""
+    batch_tokens = DEFAULT_BATCH_TOKENS["openvino" if options.provider == "openvino" else "cpu"]
+    return (options.workers, options.threads, options.batch_tokens) == (available_cores(), 1, batch_tokens)
 
 
-def _remember(bundle: Bundle, precision: Precision, trials: Sequence[Trial]) -> bool:
-    """Keep the best of each provider, and which is the fastest when there was a choice; whether that could be done."""
+def _save(bundle: Bundle, precision: Precision, trials: Sequence[Trial]) -> bool:
+    """Write the best configuration of each provider to the cache, and the fastest provider if several were measured.
+
+    Returns False when the cache cannot be written.
+    """
     best = {trial.options.provider: trial.options for trial in reversed(trials)}
-    done = []
+    written = []
     for name in PROVIDERS:
         if name in best:
-            shape = {"workers": best[name].workers, "threads": best[name].threads, "budget": best[name].budget}
-            done.append(remember("tuning", tuning_key(bundle, precision, name), {**shape, "model": bundle.name}))
+            entry = {
+                "workers": best[name].workers,
+                "threads": best[name].threads,
+                "batch_tokens": best[name].batch_tokens,
+                "model": bundle.name,
+            }
+            written.append(write_entry("tuning", tuning_key(bundle, precision, name), entry))
     if len(best) > 1:
-        note = {"provider": trials[0].options.provider, "model": bundle.name}
-        done.append(remember("fastest", tuning_key(bundle, precision), note))
-    return all(done)
+        entry = {"provider": trials[0].options.provider, "model": bundle.name}
+        written.append(write_entry("fastest", tuning_key(bundle, precision), entry))
+    return all(written)

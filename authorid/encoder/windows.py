@@ -1,7 +1,8 @@
-"""Documents become windows of token ids.
+"""Windows: a document is cut into pieces of equal length that the encoder can read.
 
-A document of *n* tokens is cut into the fewest windows that fit, all of the same length, so that no window is a stub of
-three words and windows can share a batch without padding. A window is ``[CLS] tokens [SEP]``; its length counts both.
+A document is cut into the fewest windows that fit. They all have the same length, so that no window has only a few
+words and windows can share a batch without padding. A window is ``[CLS] tokens [SEP]``, and its length counts both
+special tokens.
 """
 
 from __future__ import annotations
@@ -14,23 +15,26 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
+from authorid.bundle.manifest import Bundle
 from authorid.errors import BundleCorruptError
 
-__all__ = ["SPECIAL_TOKENS", "Window", "Windower", "cut"]
+__all__ = ["SPECIAL_TOKENS", "Window", "Windower", "cut", "load_windower"]
 
 SPECIAL_TOKENS = 2
-"""Tokens that every window carries besides its share of the document: ``[CLS]`` and ``[SEP]``."""
-
+"""Tokens that every window has besides those of the document: ``[CLS]`` and ``[SEP]``."""
 
 GRAIN = 16
-"""The length of a document's windows is a multiple of this where it can be: kernels work on so many tokens at once."""
+"""Window lengths are multiples of this where possible, because kernels process blocks of this many tokens."""
+
+MAX_PIECE = 1 << 18
+"""Characters that are tokenized at once; the tokenizer needs several hundred bytes of memory for each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A stretch of one document, ready for the encoder.
+    """A part of one document, ready for the encoder.
 
-    `document` is the index of its document, `position` its place there (0, 1, ...), `ids` int32 [s].
+    `document` is the index of the document, `position` the index of the window in it (0, 1, ...), `ids` int32 [s].
     """
 
     document: int
@@ -41,9 +45,10 @@ class Window:
 def cut(tokens: int, length: int, stride: int) -> list[tuple[int, int]]:
     """Spans ``(start, stop)`` that cover `tokens` tokens with windows of at most `length` tokens.
 
-    Windows start at most `stride` tokens apart and have one length: `length`, but with ``stride == length`` the least
-    that is enough for the fewest windows, rounded up to `GRAIN` together with the special tokens. What is too much
-    overlaps, evenly. A document that fits into one window gets one window; an empty one gets none.
+    A document that fits into one window gets one window; an empty document gets none. Otherwise all windows have the
+    same length and start at most `stride` tokens apart. With ``stride == length`` that length is the smallest for which
+    the fewest windows suffice, rounded up so that it is a multiple of `GRAIN` with the special tokens; with a smaller
+    stride it is `length`. Windows overlap evenly. Raises `ValueError` unless ``0 < stride <= length``.
     """
     if not 0 < stride <= length:
         raise ValueError(f"need 0 < stride <= length, got stride {stride} and length {length}")
@@ -59,15 +64,11 @@ def cut(tokens: int, length: int, stride: int) -> list[tuple[int, int]]:
     return [(start, start + length) for start in starts]
 
 
-PIECE = 1 << 18
-"""Characters that are tokenized at once: the tokenizer needs some hundred bytes of memory for each."""
+def pieces(text: str, most: int = MAX_PIECE) -> Iterator[str]:
+    """Yield `text` in pieces of at most `most` characters, cut before white space.
 
-
-def pieces(text: str, most: int = PIECE) -> Iterator[str]:
-    """Cut `text` before white space into pieces of at most `most` characters.
-
-    A BERT tokenizer makes the same tokens of the pieces as of the whole. Only a stretch without any white space that
-    is longer than a piece is cut where it happens to be.
+    A BERT tokenizer gives the same tokens for the pieces as for the whole text. Only where more than `most` characters
+    have no white space between them, the text is cut elsewhere.
     """
     start = 0
     while len(text) - start > most:
@@ -81,8 +82,10 @@ def pieces(text: str, most: int = PIECE) -> Iterator[str]:
 class Windower:
     """Tokenizes text with a Hugging Face ``tokenizer.json`` and cuts it into windows.
 
-    `length` is the window length in tokens with its two special tokens; `stride` is how far apart windows may
-    start, in tokens of the document (default: no overlap). `truncate` keeps only the first window.
+    `length` is the window length in tokens, with the two special tokens. `stride` is the largest distance between the
+    starts of two windows, in tokens of the document (default: no overlap). `truncate` keeps only the first window.
+    Raises `ValueError` when length and stride do not fit, and `BundleCorruptError` when the tokenizer has no ``[CLS]``
+    or ``[SEP]``.
     """
 
     def __init__(self, tokenizer: Tokenizer, length: int, stride: int | None = None, *, truncate: bool = False) -> None:
@@ -91,7 +94,7 @@ class Windower:
         if not 0 < self.stride <= self.content:
             raise ValueError(f"window {length} and stride {self.stride}: need 1 <= stride <= window - 2")
         self.truncate = truncate
-        # A tokenizer.json may carry the truncation and padding of its first owner; windows replace both.
+        # A tokenizer.json may set truncation and padding; windows replace both.
         tokenizer.no_truncation()
         tokenizer.no_padding()
         self._tokenizer = tokenizer
@@ -99,12 +102,12 @@ class Windower:
 
     @classmethod
     def from_file(cls, path: Path, length: int, stride: int | None = None, *, truncate: bool = False) -> Windower:
-        """Read ``tokenizer.json`` at `path`; raises `BundleCorruptError` when it is not one."""
+        """Make one with the ``tokenizer.json`` at `path`; raises `BundleCorruptError` when that file cannot be read."""
         try:
             tokenizer = Tokenizer.from_file(str(path))
         except (KeyboardInterrupt, SystemExit, MemoryError):
             raise
-        except BaseException as error:  # tokenizers raises bare Exception, and Rust's panics are not even that
+        except BaseException as error:  # tokenizers raises bare Exception; a Rust panic is a BaseException
             raise BundleCorruptError(f"{path}: not a readable tokenizer.json ({error})") from None
         return cls(tokenizer, length, stride, truncate=truncate)
 
@@ -114,8 +117,8 @@ class Windower:
         return self._tokenizer
 
     def token_ids(self, texts: Sequence[str]) -> list[npt.NDArray[np.int32]]:
-        """Token ids of whole texts, without special tokens: one int32 [n] each."""
-        if all(len(text) <= PIECE for text in texts):
+        """Token ids of each text, int32 [n], without special tokens."""
+        if all(len(text) <= MAX_PIECE for text in texts):
             return self._encode(list(texts))
         return [np.concatenate([ids for piece in pieces(text) for ids in self._encode([piece])]) for text in texts]
 
@@ -131,7 +134,7 @@ class Windower:
         return [Window(document, position, self.wrap(ids[start:stop])) for position, (start, stop) in enumerate(spans)]
 
     def wrap(self, ids: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-        """Put ``[CLS]`` before and ``[SEP]`` after: int32 [n] -> int32 [n + 2]."""
+        """Add ``[CLS]`` at the start and ``[SEP]`` at the end: int32 [n] -> int32 [n + 2]."""
         wrapped = np.empty(len(ids) + SPECIAL_TOKENS, dtype=np.int32)
         wrapped[0], wrapped[1:-1], wrapped[-1] = self._first, ids, self._last
         return wrapped
@@ -141,3 +144,9 @@ class Windower:
         if token is None:
             raise BundleCorruptError(f"the tokenizer has no {name} token; only BERT-style tokenizers are supported")
         return int(token)
+
+
+def load_windower(bundle: Bundle) -> Windower:
+    """The windower that `bundle` was trained with; raises `BundleCorruptError` when its tokenizer cannot be used."""
+    spec = bundle.window
+    return Windower.from_file(bundle.path / "tokenizer.json", spec.length, spec.stride, truncate=spec.truncate)

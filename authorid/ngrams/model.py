@@ -23,12 +23,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from authorid.bundle.manifest import MANIFEST, Bundle
 from authorid.bundle.safetensors import read_tensors, write_tensors
 from authorid.errors import BundleCorruptError
 from authorid.ngrams.features import FeatureExtractor, View
 from authorid.ngrams.vectorizer import Rows, Vectorizer, add_up, weigh
 
-__all__ = ["NgramModel", "NgramScores"]
+__all__ = ["NgramModel", "NgramScores", "load_ngram_model"]
 
 FORMAT = 2
 
@@ -162,3 +163,23 @@ class NgramModel:
 
 
 _KINDS = {"common": "<u8", "buckets": "<u4", "idf": "<f4", "shared": "u1", "scale": "<f4", "bias": "<f4"}
+
+
+def load_ngram_model(bundle: Bundle) -> NgramModel | None:
+    """The n-gram model of `bundle`, or None when it has none.
+
+    Raises `BundleCorruptError` when the file is not an n-gram model, or does not fit the authors or the known-author
+    rule of the bundle.
+    """
+    if bundle.ngrams is None:
+        return None
+    path = bundle.path / bundle.ngrams
+    model = NgramModel.load(path)
+    if len(model.bias) != len(bundle.authors):
+        raise BundleCorruptError(f"{path}: made for {len(model.bias)} authors, not for {len(bundle.authors)}")
+    rule, views = bundle.decision.known_author_rule, len(model.reader.views)
+    if rule is not None and (
+        len(rule.mean) != len(bundle.authors) or len(rule.view_weights) != views or max(rule.plain_views) >= views
+    ):
+        raise BundleCorruptError(f"{bundle.path / MANIFEST}: the known-author rule does not fit {bundle.ngrams}")
+    return model

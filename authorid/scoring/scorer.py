@@ -39,13 +39,16 @@ import numpy.typing as npt
 
 from authorid.bundle.manifest import Bundle, load_bundle
 from authorid.encoder.batching import Batch, Batcher
-from authorid.encoder.engine import Engine, EngineOptions
+from authorid.encoder.engine import Engine
+from authorid.encoder.engine_options import EngineOptions
 from authorid.encoder.providers import require_provider
+from authorid.encoder.windows import load_windower
 from authorid.errors import BundleLacksError, first_line
 from authorid.inputs.documents import DiscoveredFile, Document, DocumentRef, Failure, ReadOptions, read, tidy, walk
 from authorid.inputs.timeouts import Patience
 from authorid.machine import available_cores
 from authorid.ngrams import kernels as native
+from authorid.ngrams.model import load_ngram_model
 from authorid.scoring.attribution import Attribution, failed
 from authorid.scoring.cascade import NO_NUMBER, Cascade, Effort, Pending
 from authorid.scoring.stats import RunStats
@@ -102,7 +105,7 @@ class Scorer:
                 self.decision = bundle.decision.with_false_attribution(max_false_attribution)
             except ValueError as error:
                 raise BundleLacksError(f"{bundle.path}: {error}; there is no threshold to choose") from None
-        self._expert = bundle.expert()
+        self._expert = load_ngram_model(bundle)
         if effort == "fast" and self._expert is None:
             raise BundleLacksError(f"{bundle.path}: no n-gram expert in this bundle; use --effort full")
         if self._expert is not None and effort == "auto" and not bundle.decision.encoder_weight:
@@ -112,7 +115,7 @@ class Scorer:
         require_provider(options.provider)
         self.engine = Engine(bundle, options) if encoder else None
         self._starters = min(_STARTERS, self.engine.workers if self.engine else options.workers or available_cores())
-        self._windower = bundle.windower() if encoder else None
+        self._windower = load_windower(bundle) if encoder else None
         self._streams: set[_Stream] = set()
 
     @classmethod
@@ -163,7 +166,7 @@ class Scorer:
             "precision": engine.precision,
             "workers": engine.workers,
             "threads": engine.threads,
-            "batch_tokens": engine.budget,
+            "batch_tokens": engine.batch_tokens,
             **about,
             "model_sha256": self.bundle.sha256(engine.precision, engine.provider),
         }
@@ -286,7 +289,7 @@ class _Stream:
         self._experts = experts
         self._items = items
         self._stats = stats
-        self._batcher = Batcher(experts.engine.budget if experts.engine is not None else 0)
+        self._batcher = Batcher(experts.engine.batch_tokens if experts.engine is not None else 0)
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._room = threading.Semaphore(_IN_FLIGHT)
         self._stopped = threading.Event()
@@ -351,7 +354,7 @@ class _Stream:
                 feeding.discard(message)
                 if not feeding:
                     # Windows of later rounds come from here; the batcher is closed when nobody waits for one.
-                    self._batcher.hurry(True)
+                    self._batcher.allow_partial(True)
             elif message is _STOP:
                 self._halt()
                 working.discard(self._feeder)
@@ -487,9 +490,9 @@ class _Stream:
     def _admit(self) -> None:
         """Wait for room for one more input."""
         if not self._room.acquire(blocking=False):
-            self._batcher.hurry(True)
+            self._batcher.allow_partial(True)
             self._room.acquire()
-            self._batcher.hurry(False)
+            self._batcher.allow_partial(False)
 
     def _infer(self, engine: Engine) -> None:
         while (batch := self._batcher.get()) is not None:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from authorid.bundle.decision import Decision
 from authorid.bundle.manifest import MANIFEST, load_bundle
-from authorid.encoder.engine import EngineOptions
+from authorid.encoder.engine_options import EngineOptions
 from authorid.errors import CorpusError
 from authorid.evaluation.evaluation_report import (
     EvaluationReport,

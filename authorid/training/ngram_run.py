@@ -8,8 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from authorid.bundle.manifest import NGRAMS, Bundle, WindowSpec, check_target, check_writable, load_bundle, write_bundle
+from authorid.bundle.manifest import NGRAMS, Bundle, WindowSpec, load_bundle
+from authorid.bundle.save import check_target, check_writable, write_bundle
 from authorid.errors import CorpusError, OutputError, RunError
+from authorid.ngrams.model import load_ngram_model
 from authorid.training.corpus import Corpus, load_corpus, load_test_corpus
 from authorid.training.fusion import UNMEASURED, Experts, learn
 from authorid.training.ngram_fit import NgramOptions
@@ -89,7 +91,7 @@ def train_ngrams(
     if not (out / "run.json").exists():  # what is there is an unfinished training at most, and `force` was said
         clear_place(out, force=force)
         (out / "checkpoint").rmdir()
-    return write_bundle(bundle, files, overwrite=True, kind="run.json")
+    return write_bundle(bundle, files, overwrite=True, marker="run.json", check=load_ngram_model)
 
 
 def corpus_record(corpus: Corpus) -> dict[str, Any]:
@@ -208,4 +210,4 @@ def export_ngrams(
     if encoder is not None:
         readme = base.path / "README.md"
         files["README.md"] = _with_section(readme.read_text("utf-8") if "README.md" in files else "", beside(merged))
-    return write_bundle(merged, files, overwrite=force)
+    return write_bundle(merged, files, overwrite=force, check=load_ngram_model)

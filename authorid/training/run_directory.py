@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from authorid.bundle.manifest import MANIFEST, NGRAMS, check_writable
+from authorid.bundle.manifest import MANIFEST, NGRAMS
+from authorid.bundle.save import check_writable
 from authorid.errors import RunError
 from authorid.evaluation.plots import plot_history
 from authorid.training.encoder.checkpoint import write_atomically

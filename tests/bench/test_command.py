@@ -10,7 +10,7 @@ from command import run
 
 from authorid.benchmark import BenchOptions, run_benchmark, tables
 from authorid.cli.app import app
-from authorid.encoder.engine import BUDGETS
+from authorid.encoder.engine_options import DEFAULT_BATCH_TOKENS
 from authorid.errors import AuthoridError, BundleLacksError
 
 
@@ -34,10 +34,10 @@ def test_bench_shows_tables_and_writes_json(bundle, tmp_path):
         ],
     )
     assert done.exit_code == 0, done.output
-    for title in ("Latency of one batch", "Throughput of the encoder", "Documents, end to end", "how often"):
+    for title in ("Latency of one batch", "Throughput of the encoder", "Documents, end to end", "histogram"):
         assert title in done.stderr
     record = json.loads(target.read_text("utf-8"))
-    assert (record["schema"], record["kind"]) == (1, "authorid bench")
+    assert (record["schema"], record["kind"]) == (2, "authorid bench")
     assert set(record) == {
         "schema", "kind", "date", "cpu", "cores", "versions", "model", "unavailable", "latency", "histogram",
         "throughput", "documents", "peak_rss_mb",
@@ -59,7 +59,7 @@ def test_latency_for_single_and_batched_windows(bundle):
 def test_the_batches_tried_are_about_the_default_of_score(bundle):
     record = run_benchmark(bundle.path, BenchOptions(seconds=0.3, generated=5))
     tried = {row["batch_tokens"] for row in record["throughput"] if row["provider"] == "cpu"}
-    assert tried == {BUDGETS["cpu"] * times // 2 for times in (1, 2, 4, 8)}
+    assert tried == {DEFAULT_BATCH_TOKENS["cpu"] * times // 2 for times in (1, 2, 4, 8)}
 
 
 def test_what_cannot_be_measured_is_refused_before_the_work(bundle, tmp_path):

@@ -13,6 +13,7 @@ import pytest
 
 from authorid.benchmark import generated_text, write_documents
 from authorid.bundle.decision import Decision
+from authorid.encoder.windows import load_windower
 from authorid.reporter import SILENT
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,7 +58,7 @@ def test_tokens_of_text_count_once_and_only_where_they_are_read(part, bundle, tm
     documents[0].write_text("the loom")
     documents[1].write_text("the engine of the loom " * 200)
     cut = part("workloads").tokenize(documents, bundle.path, tmp_path / "w.npz")
-    short, long = bundle.windower().token_ids([path.read_text() for path in documents])
+    short, long = load_windower(bundle).token_ids([path.read_text() for path in documents])
     assert cut.whole == (len(short), len(long)) and len(long) > 512
     # Peers see 512 tokens of which two are special.
     assert cut.beginnings == (len(short), 510)

@@ -21,7 +21,7 @@ from authorid.cli import result_tables
 from authorid.cli.app import app
 from authorid.cli.options import document_options
 from authorid.encoder import tuning
-from authorid.encoder.engine import EngineOptions
+from authorid.encoder.engine_options import EngineOptions
 from authorid.inputs.documents import ReadOptions
 from authorid.outputs import run_settings
 from authorid.scoring.scorer import Scorer
@@ -60,7 +60,7 @@ SCORE = {
     "provider": (["--provider", "cpu"], "provider", "cpu"),
     "workers": (["--workers", "2"], "workers", 2),
     "threads": (["--threads", "3"], "threads", 3),
-    "batch_tokens": (["--batch-tokens", "77"], "budget", 77),
+    "batch_tokens": (["--batch-tokens", "77"], "batch_tokens", 77),
     "include": (["--include", "*.txt", "--include", "*.md"], "include", ("*.txt", "*.md")),
     "exclude": (["--exclude", "drafts"], "exclude", ("drafts",)),
     "hidden": (["--hidden"], "hidden", True),

@@ -12,7 +12,7 @@ import pytest
 import authorid
 from authorid import Scorer
 from authorid.cli.app import app
-from authorid.encoder.engine import BUDGETS
+from authorid.encoder.engine_options import DEFAULT_BATCH_TOKENS
 from authorid.models import default_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -126,7 +126,7 @@ def test_every_module_of_the_runtime_is_bound_by_the_import_contract():
 
 def test_the_size_of_a_batch_is_the_one_that_the_help_tells():
     (option,) = (one for one in COMMANDS["score"].params if "--batch-tokens" in one.opts)
-    assert f"or {BUDGETS['cpu']} (openvino: {BUDGETS['openvino']})" in option.help
+    assert f"or {DEFAULT_BATCH_TOKENS['cpu']} (openvino: {DEFAULT_BATCH_TOKENS['openvino']})" in option.help
 
 
 def test_the_readme_has_what_the_embedded_model_says_of_the_examples():

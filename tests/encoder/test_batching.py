@@ -22,23 +22,23 @@ def drain(batcher: Batcher) -> list[Batch]:
     return batches
 
 
-@given(lengths=st.lists(st.integers(1, 30), max_size=80), budget=st.integers(1, 100))
-def test_every_window_travels_once_within_the_budget_and_unpadded(lengths, budget):
-    batcher = Batcher(budget, capacity=1000)
+@given(lengths=st.lists(st.integers(1, 30), max_size=80), batch_tokens=st.integers(1, 100))
+def test_every_window_is_in_one_batch_of_at_most_batch_tokens_without_padding(lengths, batch_tokens):
+    batcher = Batcher(batch_tokens, capacity=1000)
     for document, length in enumerate(lengths):
         assert batcher.put(window(document, length))
     batcher.close()
     batches = drain(batcher)
     assert sorted(owner for batch in batches for owner, _ in batch.owners) == list(range(len(lengths)))
     for batch in batches:
-        assert len(batch.owners) == 1 or batch.ids.size <= budget
+        assert len(batch.owners) == 1 or batch.ids.size <= batch_tokens
         for row, (owner, _) in zip(batch.ids, batch.owners, strict=True):
             assert len(row) == lengths[owner]
             assert (row == owner).all()
 
 
-def test_a_lonely_window_is_not_overtaken_for_ever():
-    batcher = Batcher(40, capacity=100, patience=6)
+def test_a_window_of_a_rare_length_is_overtaken_a_limited_number_of_times():
+    batcher = Batcher(40, capacity=100, max_overtakes=6)
     batcher.put(window(0, 7))
     for document in range(1, 17):
         batcher.put(window(document, 10))
@@ -46,7 +46,7 @@ def test_a_lonely_window_is_not_overtaken_for_ever():
     assert order[0] == 0
 
 
-def test_a_window_without_company_goes_after_a_moment():
+def test_a_partial_batch_is_due_after_the_linger_time():
     batcher = Batcher(1000)
     found: list[Batch | None] = []
     thread = threading.Thread(target=lambda: found.append(batcher.get()), daemon=True)
@@ -56,7 +56,7 @@ def test_a_window_without_company_goes_after_a_moment():
     assert [batch.owners for batch in found] == [((3, 0),)]
 
 
-def test_a_full_pool_holds_the_producer_until_someone_takes():
+def test_a_full_pool_blocks_the_producer_until_a_batch_is_taken():
     batcher = Batcher(40, capacity=3)
     done = threading.Event()
 
@@ -74,7 +74,7 @@ def test_a_full_pool_holds_the_producer_until_someone_takes():
     assert done.is_set()
 
 
-def test_closing_frees_a_producer_that_waits():
+def test_closing_unblocks_a_waiting_producer():
     batcher = Batcher(40, capacity=1)
     batcher.put(window(0, 5))
     outcome: list[bool] = []
@@ -86,7 +86,7 @@ def test_closing_frees_a_producer_that_waits():
     assert batcher.get() is None
 
 
-def test_who_must_not_wait_finds_room_in_a_full_pool():
+def test_put_without_waiting_exceeds_the_capacity():
     batcher = Batcher(40, capacity=1)
     assert batcher.put(window(0, 5))
     assert batcher.put(window(1, 5), wait=False)
@@ -95,10 +95,10 @@ def test_who_must_not_wait_finds_room_in_a_full_pool():
     assert len(drain(batcher)[0].owners) == 2
 
 
-def test_no_document_is_begun_while_too_much_is_until_one_is_finished():
-    batcher = Batcher(40, begun=10)
+def test_begin_waits_until_enough_documents_are_finished():
+    batcher = Batcher(40, max_begun_windows=10)
     assert batcher.begin(9)
-    assert batcher.begin(1000)  # whatever its size, as there is a bit of room
+    assert batcher.begin(1000)  # any size is accepted while the limit is not reached
     outcome: list[bool] = []
     threads = [threading.Thread(target=lambda: outcome.append(batcher.begin(1)), daemon=True) for _ in range(2)]
     for thread in threads:
@@ -112,8 +112,8 @@ def test_no_document_is_begun_while_too_much_is_until_one_is_finished():
     assert outcome == [True, True]
 
 
-def test_closing_frees_who_waits_to_begin_a_document():
-    batcher = Batcher(40, begun=1)
+def test_closing_unblocks_begin():
+    batcher = Batcher(40, max_begun_windows=1)
     assert batcher.begin(1)
     outcome: list[bool] = []
     thread = threading.Thread(target=lambda: outcome.append(batcher.begin(1)), daemon=True)
@@ -123,7 +123,7 @@ def test_closing_frees_who_waits_to_begin_a_document():
     assert outcome == [False]
 
 
-def test_producers_that_wait_do_not_wake_one_another(monkeypatch):
+def test_waiting_producers_do_not_wake_one_another(monkeypatch):
     waits = []
     wait = threading.Condition.wait
 
@@ -151,15 +151,15 @@ def test_producers_that_wait_do_not_wake_one_another(monkeypatch):
     capacity=st.integers(1, 6),
     lengths=st.lists(st.integers(1, 5), min_size=1, max_size=30),
 )
-def test_many_producers_and_consumers_never_wait_for_one_another_for_ever(producers, consumers, capacity, lengths):
-    """Nothing is ever due by size or by age here: only that somebody waits for room moves it on."""
+def test_producers_and_consumers_do_not_deadlock(producers, consumers, capacity, lengths):
+    """No batch is ever due by size or age here, only because a producer waits for room."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("authorid.encoder.batching._COMPANY", 3600.0)
-        move(Batcher(budget=10_000, capacity=capacity, patience=10_000), producers, consumers, lengths)
+        patch.setattr("authorid.encoder.batching._LINGER", 3600.0)
+        move(Batcher(10_000, capacity=capacity, max_overtakes=10_000), producers, consumers, lengths)
 
 
 def move(batcher: Batcher, producers: int, consumers: int, lengths: list[int]) -> None:
-    """Have the producers put a window of each of the `lengths`, and see that the consumers get them all."""
+    """Each producer puts a window of each of the `lengths`; check that the consumers get all of them."""
     found: list[list[Batch]] = [[] for _ in range(consumers)]
 
     def produce(number: int) -> None:

@@ -12,7 +12,7 @@ from authorid.encoder.windows import Windower, cut
 from authorid.errors import BundleCorruptError
 
 
-def test_a_document_that_fits_is_one_window():
+def test_a_document_that_fits_gets_one_window():
     assert cut(5, 10, 10) == [(0, 5)]
     assert cut(10, 10, 3) == [(0, 10)]
     assert cut(0, 10, 10) == []
@@ -24,12 +24,12 @@ def test_long_documents_are_cut_evenly():
     assert cut(252, 126, 126) == [(0, 126), (126, 252)]
 
 
-def test_a_smaller_stride_overlaps_full_windows():
+def test_a_smaller_stride_makes_full_windows_overlap():
     assert cut(20, 8, 4) == [(0, 8), (4, 12), (8, 16), (12, 20)]
 
 
 @given(tokens=st.integers(1, 5000), length=st.integers(1, 600), data=st.data())
-def test_cuts_cover_everything_and_keep_their_promises(tokens, length, data):
+def test_spans_cover_all_tokens_with_equal_lengths_and_limited_strides(tokens, length, data):
     stride = data.draw(st.integers(1, length))
     spans = cut(tokens, length, stride)
     assert spans[0][0] == 0
@@ -48,12 +48,12 @@ def test_cuts_cover_everything_and_keep_their_promises(tokens, length, data):
 
 
 @pytest.mark.parametrize(("length", "stride"), [(0, 0), (5, 0), (5, 6)])
-def test_impossible_strides_are_refused(length, stride):
+def test_strides_out_of_range_are_refused(length, stride):
     with pytest.raises(ValueError, match="stride"):
         cut(10, length, stride)
 
 
-def test_windows_carry_their_special_tokens_and_nothing_is_truncated():
+def test_windows_have_special_tokens_and_nothing_is_truncated():
     windower = Windower(make_tokenizer(), 8)
     (ids,) = windower.token_ids(["the river " * 50])
     assert len(ids) == 100
@@ -65,14 +65,14 @@ def test_windows_carry_their_special_tokens_and_nothing_is_truncated():
     assert [w.ids[1:-1].tolist() for w in windows] == [ids[start:stop].tolist() for start, stop in spans]
 
 
-def test_truncate_keeps_only_the_beginning():
+def test_truncate_keeps_only_the_first_window():
     windower = Windower(make_tokenizer(), 8, truncate=True)
     (ids,) = windower.token_ids(["the river " * 50])
     (window,) = windower.windows(ids)
     assert np.array_equal(window.ids[1:-1], ids[:6])
 
 
-def test_a_tokenizer_that_is_none_is_refused(tmp_path):
+def test_an_invalid_tokenizer_is_refused(tmp_path):
     path = tmp_path / "tokenizer.json"
     path.write_text("{}")
     with pytest.raises(BundleCorruptError, match=r"tokenizer\.json"):

@@ -14,7 +14,8 @@ from checkpoints import AUTHORS, FAMILIES, WORDS, write_checkpoint, write_corpus
 
 from authorid.bundle.decision import Decision
 from authorid.bundle.manifest import load_bundle
-from authorid.encoder.engine import Engine, EngineOptions
+from authorid.encoder.engine import Engine
+from authorid.encoder.engine_options import EngineOptions
 from authorid.errors import BundleCorruptError, CorpusError, ExportError, OutputError, ParityError
 from authorid.export import ExportOptions, export_run, exporter
 from authorid.export.sources import keras_run

@@ -16,7 +16,7 @@ from tiny import AUTHORS, make_bundle, prose
 from authorid.bundle.decision import Decision
 from authorid.bundle.manifest import BundleCorruptError, load_bundle
 from authorid.encoder.batching import Batcher
-from authorid.encoder.engine import EngineOptions
+from authorid.encoder.engine_options import EngineOptions
 from authorid.encoder.windows import Window
 from authorid.errors import BundleLacksError, OutputError
 from authorid.inputs.documents import Document, DocumentRef
@@ -192,7 +192,7 @@ def test_a_worker_that_breaks_is_heard_of_while_rounds_wait_for_room(both, monke
 
 
 def test_unsure_documents_do_not_pile_up_while_nobody_takes_rows(both, monkeypatch):
-    monkeypatch.setattr("authorid.scoring.scorer.Batcher", partial(Batcher, begun=200))
+    monkeypatch.setattr("authorid.scoring.scorer.Batcher", partial(Batcher, max_begun_windows=200))
     monkeypatch.setattr("authorid.scoring.scorer._CHUNKS", (2, 2))
     unsure = replace(both, decision=replace(both.decision, exit_threshold=1.0))
     scorer = Scorer(unsure)
@@ -209,7 +209,7 @@ def test_unsure_documents_do_not_pile_up_while_nobody_takes_rows(both, monkeypat
 def test_a_document_of_more_windows_than_may_be_begun_passes(both, monkeypatch):
     texts = [prose(AUTHORS[i % 3], 700, i) for i in range(6)]
     expected = bits(Scorer(both, effort="full").score_texts(texts))
-    monkeypatch.setattr("authorid.scoring.scorer.Batcher", partial(Batcher, begun=1))
+    monkeypatch.setattr("authorid.scoring.scorer.Batcher", partial(Batcher, max_begun_windows=1))
     assert bits(Scorer(both, effort="full").score_texts(texts)) == expected
 
 

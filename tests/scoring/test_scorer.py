@@ -73,13 +73,13 @@ def test_an_empty_directory_gives_no_rows(scorer, tmp_path):
 @given(
     lengths=st.lists(st.integers(0, 120), min_size=1, max_size=30),
     workers=st.integers(1, 3),
-    budget=st.sampled_from([1, 64, 1024]),
+    batch_tokens=st.sampled_from([1, 64, 1024]),
 )
-def test_answers_do_not_depend_on_batches_or_threads(bundle, lengths, workers, budget):
+def test_answers_do_not_depend_on_batches_or_threads(bundle, lengths, workers, batch_tokens):
     texts = [prose(AUTHORS[n % 3], n, seed) for seed, n in enumerate(lengths)]
-    engine = EngineOptions(workers=workers, budget=budget)
+    engine = EngineOptions(workers=workers, batch_tokens=batch_tokens)
     together = list(Scorer(bundle, engine).score_texts(texts))
-    alone = Scorer(bundle, EngineOptions(workers=1, budget=1))
+    alone = Scorer(bundle, EngineOptions(workers=1, batch_tokens=1))
     assert [int(row.path) for row in together] == list(range(len(texts)))
     for text, row in zip(texts, together, strict=True):
         (single,) = alone.score_texts([text])
@@ -238,12 +238,12 @@ def test_graphs_without_a_promise_run_window_by_window(tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"workers": -1}, "-1 workers: need 0 \\(as tuned\\) to 1024"),
-        ({"workers": 1025}, "1025 workers"),
-        ({"threads": -1}, "-1 threads"),
-        ({"threads": 100_000}, "100000 threads"),
-        ({"budget": -1}, "a budget of -1 tokens"),
-        ({"precision": "int4"}, "unknown precision 'int4'; there are: auto, "),
+        ({"workers": -1}, "workers is -1; it must be from 0 \\(as tuned\\) to 1024"),
+        ({"workers": 1025}, "workers is 1025"),
+        ({"threads": -1}, "threads is -1"),
+        ({"threads": 100_000}, "threads is 100000"),
+        ({"batch_tokens": -1}, "batch_tokens is -1"),
+        ({"precision": "int4"}, "unknown precision 'int4'; choose one of: auto, "),
     ],
 )
 def test_engine_options_that_cannot_be_are_refused(wrong, message):
@@ -252,7 +252,7 @@ def test_engine_options_that_cannot_be_are_refused(wrong, message):
 
 
 def test_a_machine_of_more_cores_than_workers_may_be_gets_as_many_as_may_be(monkeypatch):
-    monkeypatch.setattr("authorid.encoder.engine.available_cores", lambda: 5000)
+    monkeypatch.setattr("authorid.encoder.engine_options.available_cores", lambda: 5000)
     assert EngineOptions().resolved({"threads": 5000}).workers == 1024
     assert EngineOptions(workers=1).resolved().threads == 1024
 

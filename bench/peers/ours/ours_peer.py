@@ -59,8 +59,8 @@ class Ours(Peer):
 
         if batch not in self._scorers:
             self._scorers.clear()
-            budget = batch * self._bundle.window.length
-            options = _options(self.settings, *self._shape, budget)
+            batch_tokens = batch * self._bundle.window.length
+            options = _options(self.settings, *self._shape, batch_tokens)
             self._scorers[batch] = Scorer(self._bundle, options, effort=self.settings.get("effort", "full"))
         return self._scorers[batch]
 
@@ -72,13 +72,13 @@ class Ours(Peer):
     def plan(self, rows: Rows, batch: int) -> list[list[int]]:
         """Windows of one length share a batch of as many tokens as `batch` whole windows have."""
         # A graph that we did not emit runs its windows one by one, here as in `authorid score`.
-        budget = batch * self._bundle.window.length if self._engine.budget > 1 else 1
+        batch_tokens = batch * self._bundle.window.length if self._engine.batch_tokens > 1 else 1
         buckets: dict[int, list[int]] = {}
         for index, row in enumerate(rows):
             buckets.setdefault(len(row), []).append(index)
         plan = []
         for length, bucket in sorted(buckets.items()):
-            size = max(1, budget // length)
+            size = max(1, batch_tokens // length)
             plan += [bucket[start : start + size] for start in range(0, len(bucket), size)]
         return plan
 
@@ -101,11 +101,11 @@ def _bundle_path(model: Prepared, settings: dict[str, Any]) -> Path:
     return model.path / str(settings.get("bundle", "bundle"))
 
 
-def _options(settings: dict[str, Any], sessions: int, threads: int, budget: int) -> Any:
-    from authorid.encoder.engine import EngineOptions
+def _options(settings: dict[str, Any], sessions: int, threads: int, batch_tokens: int) -> Any:
+    from authorid.encoder.engine_options import EngineOptions
 
     known = {field.name for field in fields(EngineOptions)}
-    wanted = {"precision": settings["precision"], "workers": sessions, "threads": threads, "budget": budget}
+    wanted = {"precision": settings["precision"], "workers": sessions, "threads": threads, "batch_tokens": batch_tokens}
     provider = settings.get("provider", "cpu")
     if "provider" in known:
         wanted["provider"] = provider
