@@ -133,7 +133,7 @@ def export_run(
     import_keras()
     for module in ("onnx", "tf2onnx"):
         require(module, "train")
-    experts = run.experts()
+    experts = run.load_fusion()
     if experts is None and options.encoder_weight is not None:
         raise ExportError(f"{run_dir}: has no n-grams beside its encoder, so there is nothing to weigh it against")
     corpus = _training_corpus(run, options, report)

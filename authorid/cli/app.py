@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from authorid.scoring.attribution import Attribution
     from authorid.scoring.cascade import Effort
     from authorid.scoring.stats import RunStats
+    from authorid.training.run_directory import Existing
 
 PATH = click.Path(path_type=Path)
 EFFORT = click.Choice(["fast", "full", "auto"])
@@ -409,6 +410,13 @@ def _check_encoding(encoding: str | None) -> None:
         raise _wrong(f"Python knows no text encoding {encoding!r}", "--encoding") from None
 
 
+class _RecipeChoice(click.Choice[str]):
+    """The recipes; ``seed``, the former name of ``classic``, is accepted too."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return super().convert("classic" if value == "seed" else value, param, ctx)
+
+
 @app.command()
 @click.argument("corpus", type=PATH, metavar="CORPUS")
 @click.option("--out", "-o", type=PATH, required=True, metavar="RUN", help="Where to put the run directory.")
@@ -420,15 +428,15 @@ def _check_encoding(encoding: str | None) -> None:
 )
 @click.option(
     "--recipe",
-    type=click.Choice(["windows", "seed"]),
+    type=_RecipeChoice(["windows", "classic"]),
     default="windows",
-    help="windows: whole documents in windows; seed: first 512 tokens, Adam 5e-5.",
+    help="windows: whole documents in windows; classic: first 512 tokens, Adam 5e-5.",
 )
-@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the corpus.  [4; seed: 20]")
-@click.option("--batch", type=click.IntRange(min=1), help="Examples in a step.  [32; seed: 2]")
-@click.option("--learning-rate", type=float, help="Highest learning rate.  [3e-4; seed: 5e-5]")
-@click.option("--seed", type=click.IntRange(min=0), help="Seed of everything random.  [1; seed: 1000]")
-@click.option("--window", type=click.IntRange(min=8), help="Window length in tokens.  [128; seed: 512]")
+@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the corpus.  [4; classic: 20]")
+@click.option("--batch", type=click.IntRange(min=1), help="Examples in a step.  [32; classic: 2]")
+@click.option("--learning-rate", type=float, help="Highest learning rate.  [3e-4; classic: 5e-5]")
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of everything random.  [1; classic: 1000]")
+@click.option("--window", type=click.IntRange(min=8), help="Window length in tokens.  [128; classic: 512]")
 @click.option("--stride", type=click.IntRange(min=1), help="Tokens between window starts.  [window - 2]")
 @click.option(
     "--pooling",
@@ -438,23 +446,20 @@ def _check_encoding(encoding: str | None) -> None:
 @click.option(
     "--funnel/--no-funnel",
     default=None,
-    help="After a third of the layers, go on with every second token or with all.  [yes; seed: no]",
+    help="After a third of the layers, go on with every second token or with all.  [yes; classic: no]",
 )
 @click.option("--validation-split", type=float, default=0.2, help="Share of documents held out; 0: none.")
 @click.option(
     "--validation",
     type=click.Choice(["random", "last", "shifted"]),
     help="Which are held out. last: each author's last by file name; shifted: these if names carry numbers, else "
-    "those at one end of the author's range of subjects.  [shifted; seed: random]",
+    "those at one end of the author's range of subjects.  [shifted; classic: random]",
 )
 @click.option("--label-smoothing", type=float, default=0.0, help="Share of the target given to all authors alike.")
-@click.option("--topic-dropout", type=float, help="Highest rate at which a window loses its rare words.  [1; seed: 0]")
 @click.option(
-    "--residual/--no-residual",
-    default=None,
-    help="Train the encoder on what the n-grams leave unexplained, or on its own.  [no]",
+    "--topic-dropout", type=float, help="Highest rate at which a window loses its rare words.  [1; classic: 0]"
 )
-@click.option("--train-embeddings/--freeze-embeddings", default=None, help="Tune word embeddings.  [no; seed: yes]")
+@click.option("--train-embeddings/--freeze-embeddings", default=None, help="Tune word embeddings.  [no; classic: yes]")
 @click.option(
     "--precision",
     type=click.Choice(["float32", "bfloat16"]),
@@ -472,7 +477,7 @@ def train(
     corpus: Path,
     out: Path,
     base_model: str,
-    recipe: Literal["windows", "seed"],
+    recipe: Literal["windows", "classic"],
     epochs: int | None,
     batch: int | None,
     learning_rate: float | None,
@@ -485,7 +490,6 @@ def train(
     validation: str | None,
     label_smoothing: float,
     topic_dropout: float | None,
-    residual: bool | None,
     train_embeddings: bool | None,
     precision: Literal["float32", "bfloat16"],
     encoder: bool,
@@ -499,6 +503,7 @@ def train(
     CORPUS is a directory with one directory per author.
     """
     from authorid.cli.console import Screen, TrainingProgress
+    from authorid.errors import RunError
     from authorid.training import TrainingOptions
     from authorid.training import train as run_training
 
@@ -518,7 +523,6 @@ def train(
         "pooling": pooling,
         "funnel": funnel,
         "topic_dropout": topic_dropout,
-        "residual": residual,
         "validation_how": validation,
         "freeze_embeddings": None if train_embeddings is None else not train_embeddings,
     }
@@ -530,8 +534,11 @@ def train(
         precision=precision,
         **{name: value for name, value in given.items() if value is not None},
     )
-    with TrainingProgress(screen) as report:
-        run = run_training(corpus, out, options, test_corpus=test_corpus, resume=resume, force=force, report=report)
+    if resume and force:
+        raise RunError("--resume continues a training, --force starts it over: choose one")
+    existing: Existing = "resume" if resume else "replace" if force else "refuse"
+    with TrainingProgress(screen) as reporter:
+        run = run_training(corpus, out, options, test_corpus=test_corpus, existing=existing, reporter=reporter)
     metrics = [(name.replace("_", " "), f"{value:.4f}") for name, value in run.metrics.items()]
     screen.table("Training", [("measure", False), ("last epoch", True)], metrics)
     screen.say(f"run written to {out}; next: authorid export {out} --out BUNDLE --quantize")
@@ -552,22 +559,19 @@ def _refuse(context: click.Context, idle: Collection[str | None], reason: str) -
 
 
 def _train_ngrams(screen: Screen, corpus: Path, out: Path, *, test_corpus: Path | None, force: bool) -> None:
-    from authorid.training.evaluate import evaluate_model
+    from authorid.cli.console import TrainingProgress
+    from authorid.training.evaluate import EvaluationOptions, evaluate
     from authorid.training.ngram_run import train_ngrams
 
-    train_ngrams(corpus, out, test_corpus=test_corpus, force=force, told=lambda message: _tell(screen, message))
+    with TrainingProgress(screen) as reporter:
+        train_ngrams(corpus, out, test_corpus=test_corpus, force=force, reporter=reporter)
+        if test_corpus is not None:
+            report = evaluate(out, test_corpus, EvaluationOptions(ablation=False), reporter=reporter)
     if test_corpus is not None:
-        screen.evaluation(evaluate_model(out, test_corpus, warn=screen.complain))
+        screen.evaluation(report.metrics)
     screen.say(
         f"run written to {out}, a bundle already; next: authorid score DOCUMENTS --model {out} --out results.csv"
     )
-
-
-def _tell(screen: Screen, message: str) -> None:
-    if message.startswith("warning: "):
-        screen.complain(message)
-    else:
-        screen.say(message)
 
 
 @app.command()
@@ -575,7 +579,8 @@ def _tell(screen: Screen, message: str) -> None:
 @click.argument("corpus", type=PATH, metavar="CORPUS")
 @click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write every figure as JSON.")
 @click.option("--plots", type=PATH, metavar="DIR", help="Write confusion, reliability, risk and length as PNG.")
-@click.option("--strangers", type=PATH, metavar="DIR", help="Documents by authors that MODEL does not know.")
+@click.option("--unknown-authors", type=PATH, metavar="DIR", help="Documents by authors that MODEL does not know.")
+@click.option("--strangers", "unknown_authors", type=PATH, hidden=True)
 @click.option("--effort", type=EFFORT, default="auto", help="The effort to measure, as in score.")
 @click.option("--ablation/--no-ablation", default=True, help="Measure every effort, and each expert alone.")
 @click.option("--precision", type=PRECISION, default="auto", help="Which of a bundle's graphs to run.")
@@ -587,7 +592,7 @@ def evaluate(
     corpus: Path,
     json_file: Path | None,
     plots: Path | None,
-    strangers: Path | None,
+    unknown_authors: Path | None,
     effort: Effort,
     ablation: bool,
     precision: str,
@@ -598,35 +603,28 @@ def evaluate(
     MODEL is a run directory or a bundle, CORPUS a directory with one directory per author.
     """
     from authorid.bundle.manifest import MANIFEST
-    from authorid.cli.console import Screen
-    from authorid.errors import require
-    from authorid.training.evaluate import examine
+    from authorid.cli.console import Screen, TrainingProgress
+    from authorid.evaluation.plots import plot_evaluation, require_matplotlib
+    from authorid.training.evaluate import EvaluationOptions
+    from authorid.training.evaluate import evaluate as run_evaluation
 
     if not (model / MANIFEST).is_file() and (model / "run.json").is_file():
         _refuse(context, {"effort", "ablation", "precision"}, f"{model} is a training run; this is for bundles")
     if json_file is not None:
         _check_writable(json_file)
     if plots is not None:
-        require("matplotlib.figure", "train")
+        require_matplotlib()
         _make_directory(plots)
     screen = Screen(quiet=quiet)
-    with screen.progress("Evaluating") as advance:
-        findings = examine(
-            model,
-            corpus,
-            precision=precision,
-            effort=effort,
-            strangers=strangers,
-            ablation=ablation,
-            advance=advance,
-            warn=screen.complain,
-        )
+    options = EvaluationOptions(precision=precision, effort=effort, ablation=ablation, unknown_authors=unknown_authors)
+    with TrainingProgress(screen, "Evaluating") as reporter:
+        report = run_evaluation(model, corpus, options, reporter=reporter)
     if json_file is not None:
-        _write_json(json_file, findings.to_json())
+        _write_json(json_file, report.to_json())
     if plots is not None:
-        findings.plot(plots)
-    screen.evaluation(findings.metrics)
-    screen.findings(findings)
+        plot_evaluation(report, plots)
+    screen.evaluation(report.metrics)
+    screen.findings(report)
 
 
 _BUNDLE_OPTIONS = {"run", "out", "name", "encoder", "encoder_weight", "force", "quiet"}

@@ -29,7 +29,6 @@ from authorid.scoring.attribution import Attribution
 if TYPE_CHECKING:
     from authorid.evaluation.evaluation_report import EvaluationReport
     from authorid.evaluation.metrics import Metrics
-    from authorid.training import Progress as TrainingStep
 
 __all__ = ["Screen", "TrainingProgress"]
 
@@ -201,11 +200,11 @@ class Screen:
         )
         if len(findings.ablation) > 1:
             self.table(
-                "By expert and effort",
-                [("experts", False), ("effort", False), ("accuracy", True), ("ECE", True), ("documents/s", True)],
+                "By model and effort",
+                [("models", False), ("effort", False), ("accuracy", True), ("ECE", True), ("documents/s", True)],
                 [
                     (
-                        row["experts"],
+                        row["models"],
                         row["effort"],
                         f"{row['accuracy']:.4f}",
                         f"{row['ece']:.4f}",
@@ -214,8 +213,9 @@ class Screen:
                     for row in findings.ablation
                 ],
             )
-        if findings.strangers is not None:
-            self.say(f"{findings.strangers['documents']} strangers: AUROC {findings.strangers['auroc']:.4f}")
+        if findings.unknown_authors is not None:
+            number, auroc = findings.unknown_authors["documents"], findings.unknown_authors["auroc"]
+            self.say(f"{number} documents by unknown authors: AUROC {auroc:.4f}")
 
     @contextmanager
     def progress(self, label: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
@@ -249,13 +249,13 @@ def _percent(probability: float | None) -> str:
 
 
 _SILENCE = 60.0
-"""Seconds after which a log is told how far the training is."""
+"""Seconds after which a log gets a line of progress."""
 
 
 class TrainingProgress:
-    """Shows a training as it goes: a bar on a terminal, a line a minute in a log. A context manager."""
+    """A `Reporter` for long work: a bar on a terminal, a line a minute in a log. A context manager."""
 
-    def __init__(self, screen: Screen) -> None:
+    def __init__(self, screen: Screen, label: str = "Training") -> None:
         self._screen = screen
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
@@ -267,7 +267,9 @@ class TrainingProgress:
             transient=True,
             disable=screen.quiet or not screen.console.is_terminal,
         )
-        self._task = self._bar.add_task("Training", total=None, left="-:--:--")
+        self._label = label
+        self._task = self._bar.add_task(label, total=None, left="-:--:--")
+        self._origin: tuple[int, float] | None = None
         self._silent_since = time.monotonic()
 
     def __enter__(self) -> TrainingProgress:
@@ -277,18 +279,30 @@ class TrainingProgress:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def __call__(self, progress: TrainingStep) -> None:
-        """Show one step."""
-        done = max(0, progress.epoch - 1) * progress.steps + progress.step
-        total = progress.epochs * progress.steps
-        description = f"epoch {progress.epoch}/{progress.epochs}  loss {progress.loss:.3f}"
-        left = str(timedelta(seconds=round(progress.seconds_left)))
-        if progress.message is not None:
-            self._say(progress.message)
-        elif self._bar.disable and total and time.monotonic() - self._silent_since >= _SILENCE:
-            self._say(f"{description}  step {done}/{total}  {left} left")
-        self._bar.update(self._task, completed=done, total=total or None, description=description, left=left)
-
-    def _say(self, message: str) -> None:
+    def info(self, message: str) -> None:
+        """Show a message."""
         self._screen.say(message)
         self._silent_since = time.monotonic()
+
+    def warning(self, message: str) -> None:
+        """Show a warning."""
+        self._screen.complain(f"warning: {message}")
+        self._silent_since = time.monotonic()
+
+    def progress(self, done: int, total: int | None = None, detail: str = "") -> None:
+        """Show one step."""
+        description = detail or self._label
+        left = self._time_left(done, total)
+        if self._bar.disable and total and time.monotonic() - self._silent_since >= _SILENCE:
+            self.info(f"{description}  step {done}/{total}  {left} left")
+        self._bar.update(self._task, completed=done, total=total or None, description=description, left=left)
+
+    def _time_left(self, done: int, total: int | None) -> str:
+        """Estimate from the steps since the first one reported, which is slow: it traces the graph."""
+        now = time.monotonic()
+        if self._origin is None or done < self._origin[0]:
+            self._origin = (done, now)
+        first, began = self._origin
+        if total is None or done == first:
+            return "-:--:--"
+        return str(timedelta(seconds=round((now - began) / (done - first) * (total - done))))

@@ -92,23 +92,23 @@ def test_a_run_becomes_a_bundle_that_answers_as_it_promises(run, report):
         "model.onnx",
         "model_int8.onnx",
         "tokenizer.json",
-        *(() if run.experts() is None else ("ngrams.safetensors",)),
+        *(() if run.load_fusion() is None else ("ngrams.safetensors",)),
     }
-    assert bundle.decision.rule == ("mean-log-softmax" if run.experts() is None else "fusion")
+    assert bundle.decision.rule == ("mean-log-softmax" if run.load_fusion() is None else "fusion")
     assert (bundle.authors, bundle.name, bundle.graphs.keys()) == (AUTHORS, "letters", {"fp32", "int8"})
     assert (bundle.window.length, bundle.window.truncate) == (32, run.truncate)
     assert bundle.provenance["corpus"]["digest"] == run.corpus_digest
     card = (bundle.path / "README.md").read_text("utf-8")
     assert 'license: "apache-2.0"' in card
-    assert ("## N-grams beside the encoder" in card) == (run.experts() is not None)
+    assert ("## N-grams beside the encoder" in card) == (run.load_fusion() is not None)
     calibration = bundle.provenance["calibration"]
     assert calibration["method"] in calibration["tried"].keys() == {"min-max", "percentile", "mse"}
     best = max(figures["agreement"] for figures in calibration["tried"].values())
     assert calibration["tried"][calibration["method"]]["agreement"] == best
-    if run.experts() is None:
+    if run.load_fusion() is None:
         assert 0.02 <= bundle.decision.temperature <= 20
     else:
-        assert bundle.decision == run.experts()[1]
+        assert bundle.decision == run.load_fusion()[1]
     lengths = [len(golden.ids) for golden in bundle.golden]
     assert min(lengths) <= 4 and max(lengths) == 32 and len(lengths) == 4
     for precision in ("fp32", "int8"):
@@ -206,7 +206,7 @@ def astray(run, tmp_path):
 def test_float32_alone_needs_no_corpus(run, astray, tmp_path):
     report = export_run(astray, tmp_path / "bundle")
     assert report.bundle.graphs == {"fp32": "model.onnx"}
-    experts = run.experts()
+    experts = run.load_fusion()
     assert report.bundle.decision == (Decision() if experts is None else experts[1])
     assert [row[0].split(":")[0] for row in report.rows] == [
         "reference = Keras",
@@ -311,7 +311,7 @@ def test_float32_goes_on_without_a_corpus_that_has_changed(run, tmp_path):
 
 
 def test_a_weight_for_the_encoder_needs_n_grams_beside_it(run, corpus, tmp_path):
-    if run.experts() is None:
+    if run.load_fusion() is None:
         with pytest.raises(ExportError, match="nothing to weigh"):
             exported(run, corpus, tmp_path / "bundle", encoder_weight=0.5)
     else:
