@@ -19,14 +19,15 @@ from authorid.cli.app import app
 from authorid.cli.console import Screen
 from authorid.encoder import tuning
 from authorid.encoder.engine import EngineOptions
+from authorid.evaluation import plots
 from authorid.outputs import run_settings
 from authorid.scoring.scorer import Scorer
-from authorid.training import evaluate as measure
+from authorid.training import evaluate as evaluation
 from authorid.training import ngram_run
 
 TRAIN = {
     "base_model": (["--base-model", "bert"], "base_model", "bert"),
-    "recipe": (["--recipe", "seed"], "recipe", "seed"),
+    "recipe": (["--recipe", "classic"], "recipe", "classic"),
     "epochs": (["--epochs", "7"], "epochs", 7),
     "batch": (["--batch", "5"], "batch", 5),
     "learning_rate": (["--learning-rate", "0.5"], "learning_rate", 0.5),
@@ -39,13 +40,12 @@ TRAIN = {
     "validation": (["--validation", "random"], "validation_how", "random"),
     "label_smoothing": (["--label-smoothing", "0.25"], "label_smoothing", 0.25),
     "topic_dropout": (["--topic-dropout", "0"], "topic_dropout", 0.0),
-    "residual": (["--residual"], "residual", True),
     "train_embeddings": (["--train-embeddings"], "freeze_embeddings", False),
     "precision": (["--precision", "bfloat16"], "precision", "bfloat16"),
     "encoder": (["--no-encoder"], "called", "train_ngrams"),
     "test_corpus": (["--test-corpus", "other"], "test_corpus", Path("other")),
-    "resume": (["--resume"], "resume", True),
-    "force": (["--force"], "force", True),
+    "resume": (["--resume"], "existing", "resume"),
+    "force": (["--force"], "existing", "replace"),
     "quiet": (["--quiet"], "said", ""),
 }
 SCORE = {
@@ -78,7 +78,7 @@ TUNE = {
 EVALUATE = {
     "json_file": (["--json", "figures.json"], "json", {"accuracy": 0.5}),
     "plots": (["--plots", "plots"], "plots", Path("plots")),
-    "strangers": (["--strangers", "others"], "strangers", Path("others")),
+    "unknown_authors": (["--unknown-authors", "others"], "unknown_authors", Path("others")),
     "effort": (["--effort", "full"], "effort", "full"),
     "ablation": (["--no-ablation"], "ablation", False),
     "precision": (["--precision", "fp32"], "precision", "fp32"),
@@ -109,12 +109,12 @@ def train(monkeypatch):
         found = {}
 
         def library(corpus, out, options, **others):
-            others.pop("report")
+            others.pop("reporter")
             found.update(called="train", corpus=corpus, out=out, **dataclasses.asdict(options), **others)
             return SimpleNamespace(metrics={"loss": 0.5})
 
         def without_encoder(corpus, out, **others):
-            others.pop("told")
+            others.pop("reporter")
             found.update(called="train_ngrams", corpus=corpus, out=out, **others)
 
         monkeypatch.setattr(training, "train", library)
@@ -134,15 +134,12 @@ def evaluate(monkeypatch):
     def heard(*arguments):
         found = {}
 
-        def examine(model, corpus, **others):
-            found.update(model=model, corpus=corpus, **others)
-            return SimpleNamespace(
-                metrics=None,
-                to_json=lambda: {"accuracy": 0.5},
-                plot=lambda directory: found.update(plots=directory),
-            )
+        def library(model, corpus, options, reporter):
+            found.update(model=model, corpus=corpus, **dataclasses.asdict(options))
+            return SimpleNamespace(metrics=None, to_json=lambda: {"accuracy": 0.5})
 
-        monkeypatch.setattr(measure, "examine", examine)
+        monkeypatch.setattr(evaluation, "evaluate", library)
+        monkeypatch.setattr(plots, "plot_evaluation", lambda report, directory: found.update(plots=directory))
         monkeypatch.setattr(Screen, "evaluation", lambda screen, metrics: screen.say("measured"))
         monkeypatch.setattr(Screen, "findings", lambda screen, findings: None)
         done = call("evaluate", "model", "corpus", *arguments)
@@ -232,15 +229,15 @@ def test_no_option_is_left_out():
     assert parameters("evaluate") == {"model", "corpus", *EVALUATE}
 
 
-@pytest.mark.parametrize("lacking", ["matplotlib", "a place"])
+@pytest.mark.parametrize("lacking", ["matplotlib", "a directory"])
 def test_plots_that_cannot_be_drawn_are_known_before_the_evaluation(monkeypatch, lacking):
-    monkeypatch.setattr(measure, "examine", lambda *arguments, **others: pytest.fail("hours of work"))
+    monkeypatch.setattr(evaluation, "evaluate", lambda *arguments, **others: pytest.fail("hours of work"))
     Path("file").write_text("")
     if lacking == "matplotlib":
         monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     done = call("evaluate", "model", "corpus", "--plots", "plots" if lacking == "matplotlib" else "file/plots")
     assert done.exit_code == 1
-    expected = "pip install 'authorid[train]'" if lacking == "matplotlib" else "cannot write there"
+    expected = "[plots]" if lacking == "matplotlib" else "cannot write there"
     assert expected in str(done.exception)
 
 

@@ -36,7 +36,7 @@ def run(request, corpus, tmp_path_factory):
     base = write_checkpoint(tmp_path_factory.mktemp("base") / request.param, request.param)
     options = TrainingOptions(
         base_model=str(base),
-        recipe="windows" if request.param == "bert" else "seed",
+        recipe="windows" if request.param == "bert" else "classic",
         epochs=8,
         batch=8,
         window=32,
