@@ -23,6 +23,7 @@ from authorid.export.quantize.calibration import Calibration, calibrate
 from authorid.export.sources import Source, open_source
 from authorid.export.temperature import fit_temperature
 from authorid.export.verify import REFERENCE_TOLERANCE, Check, check_logits, require_all
+from authorid.ngrams.model import load_ngram_model
 from authorid.reporter import SILENT, Reporter
 from authorid.training.corpus import Corpus
 
@@ -90,7 +91,7 @@ def export_run(
         },
     )
     files["README.md"] = model_card(bundle, files, source.record, graphs.checks, options.license_name)
-    return ExportReport(write_bundle(bundle, files, overwrite=options.force), tuple(graphs.checks))
+    return ExportReport(write_bundle(bundle, files, overwrite=options.force, check=load_ngram_model), tuple(graphs.checks))
 
 
 @dataclass(frozen=True, slots=True)

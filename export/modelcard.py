@@ -8,7 +8,7 @@ from typing import Any
 
 from authorid.bundle.manifest import NGRAMS, Bundle
 from authorid.export.verify import Check
-from authorid.training.ngram_run import BESIDE, beside
+from authorid.training.ngram_card import NGRAM_HEADING, ngram_section
 
 __all__ = ["model_card"]
 
@@ -62,7 +62,7 @@ def model_card(
         _metrics(record, held_out),
         "Parity of the graphs, checked before they were written:",
         _table(("check", "value", "bound", ""), [check.row for check in checks]),
-        *((BESIDE, beside(bundle)) if bundle.ngrams else ()),
+        *((NGRAM_HEADING, ngram_section(bundle)) if bundle.ngrams else ()),
         "## Intended use",
         "The model ranks candidate authors for documents of the kind it was trained on, for stylometry, newsroom and "
         "archive work, and triage. Its scores are evidence, not proof.",

@@ -59,11 +59,11 @@ def evaluate(
     MODEL is a run directory or a bundle. CORPUS is a directory with one directory per author.
     """
     from authorid.bundle.manifest import MANIFEST
-    from authorid.cli.callbacks import messages, steps
     from authorid.cli.console import Terminal
     from authorid.cli.result_tables import show_evaluation, show_metrics
-    from authorid.errors import require
-    from authorid.training.evaluate import examine
+    from authorid.evaluation.plots import plot_evaluation, require_matplotlib
+    from authorid.training.evaluate import EvaluationOptions
+    from authorid.training.evaluate import evaluate as run_evaluation
 
     if not (model / MANIFEST).is_file() and (model / "run.json").is_file():
         refuse_options(
@@ -74,23 +74,15 @@ def evaluate(
     if json_file is not None:
         check_writable(json_file)
     if plots is not None:
-        require("matplotlib.figure", "train")
+        require_matplotlib()
         make_directory(plots)
     terminal = Terminal(quiet=quiet)
+    options = EvaluationOptions(precision=precision, effort=effort, ablation=ablation, unknown_authors=unknown_authors)
     with terminal.progress("Evaluating") as reporter:
-        report = examine(
-            model,
-            corpus,
-            precision=precision,
-            effort=effort,
-            strangers=unknown_authors,
-            ablation=ablation,
-            advance=steps(reporter),
-            warn=messages(reporter),
-        )
+        report = run_evaluation(model, corpus, options, reporter=reporter)
     if json_file is not None:
         write_json(json_file, report.to_json())
     if plots is not None:
-        report.plot(plots)
+        plot_evaluation(report, plots)
     show_metrics(terminal, report.metrics)
     show_evaluation(terminal, report)

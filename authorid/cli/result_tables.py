@@ -127,7 +127,7 @@ def show_evaluation(terminal: Terminal, report: EvaluationReport) -> None:
             [("models", False), ("effort", False), ("accuracy", True), ("ECE", True), ("documents/s", True)],
             [
                 (
-                    row["experts"],
+                    row["models"],
                     row["effort"],
                     f"{row['accuracy']:.4f}",
                     f"{row['ece']:.4f}",
@@ -136,8 +136,8 @@ def show_evaluation(terminal: Terminal, report: EvaluationReport) -> None:
                 for row in report.ablation
             ],
         )
-    if report.strangers is not None:
-        unknown = report.strangers
+    if report.unknown_authors is not None:
+        unknown = report.unknown_authors
         terminal.info(f"{unknown['documents']} documents by unknown authors: AUROC {unknown['auroc']:.4f}")
 
 

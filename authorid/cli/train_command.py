@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from authorid.cli.options import PATH, SectionedCommand, option_group, quiet_option, refuse_options
+from authorid.cli.options import PATH, SectionedCommand, option_group, quiet_option, refuse_options, usage_error
 
 if TYPE_CHECKING:
     from authorid.cli.console import Terminal
     from authorid.training.recipes import TrainingOptions
+    from authorid.training.run_directory import Existing
 
 __all__ = ["train"]
 
@@ -106,7 +107,7 @@ class _RecipeChoice(click.Choice[str]):
 def _encoder_options(
     encoder: bool,
     base_model: str,
-    recipe: str,
+    recipe: Literal["windows", "classic"],
     epochs: int | None,
     batch: int | None,
     learning_rate: float | None,
@@ -145,7 +146,7 @@ def _encoder_options(
     }
     return TrainingOptions(
         base_model=base_model,
-        recipe="seed" if recipe == "classic" else "windows",
+        recipe=recipe,
         validation_split=validation_split,
         label_smoothing=label_smoothing,
         precision=precision,
@@ -181,36 +182,29 @@ def train(
     if encoder_options is None:
         _train_ngrams(terminal, corpus, out, test_corpus=test_corpus, force=force)
         return
-    from authorid.cli.callbacks import training_steps
     from authorid.training import train as run_training
 
+    if resume and force:
+        raise usage_error("--resume continues a training, --force starts it over: choose one", "--resume")
+    existing: Existing = "resume" if resume else "replace" if force else "refuse"
     with terminal.progress("Training") as reporter:
-        run = run_training(
-            corpus,
-            out,
-            encoder_options,
-            test_corpus=test_corpus,
-            resume=resume,
-            force=force,
-            report=training_steps(reporter),
-        )
+        run = run_training(corpus, out, encoder_options, test_corpus=test_corpus, existing=existing, reporter=reporter)
     metrics = [(name.replace("_", " "), f"{value:.4f}") for name, value in run.metrics.items()]
     terminal.table("Training", [("metric", False), ("last epoch", True)], metrics)
     terminal.info(f"run written to {out}; next: authorid export {out} --out BUNDLE --quantize")
 
 
 def _train_ngrams(terminal: Terminal, corpus: Path, out: Path, *, test_corpus: Path | None, force: bool) -> None:
-    from authorid.cli.callbacks import messages
     from authorid.cli.result_tables import show_metrics
-    from authorid.training.evaluate import evaluate_model
+    from authorid.training.evaluate import EvaluationOptions, evaluate
     from authorid.training.ngram_run import train_ngrams
 
     with terminal.progress("Training") as reporter:
-        train_ngrams(corpus, out, test_corpus=test_corpus, force=force, told=messages(reporter))
+        train_ngrams(corpus, out, test_corpus=test_corpus, force=force, reporter=reporter)
     if test_corpus is not None:
         with terminal.progress("Evaluating") as reporter:
-            metrics = evaluate_model(out, test_corpus, warn=messages(reporter))
-        show_metrics(terminal, metrics)
+            report = evaluate(out, test_corpus, EvaluationOptions(ablation=False), reporter=reporter)
+        show_metrics(terminal, report.metrics)
     terminal.info(
         f"run written to {out}, which is also a bundle; next: authorid score DOCUMENTS --model {out} --out results.csv"
     )

@@ -1,39 +1,39 @@
-"""All that an evaluation finds beyond the plain measures: how sure, for which lengths, who is confused, who unknown."""
+"""The evaluation report: metrics with a confidence interval, and tables of where a model is right and wrong."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from authorid.errors import require
-from authorid.evaluation.metrics import CALIBRATION_BINS, Metrics
+from authorid.evaluation.metrics import CALIBRATION_BINS, Metrics, evaluate_predictions
 
 __all__ = [
     "EvaluationReport",
     "accuracy_by_length",
     "bootstrap_interval",
+    "make_report",
     "reliability",
     "risk_coverage",
     "worst_pairs",
 ]
 
 LENGTHS = (0, 250, 500, 1000, 2000, 3000, 4000, 6000, 10000)
-"""Edges of the length classes, in characters; the last one is open."""
+"""Lower bounds of the length classes, in characters; the last class is open."""
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """An evaluation: `metrics` at the effort that was asked for, and what else was found.
+    """The result of an evaluation: `metrics` at the effort that was chosen, and tables beside them.
 
-    `interval` is the accuracy's, by `bootstrap_interval`; `ablation` has a row for every expert and effort that was
-    tried; `strangers` says how documents of unknown authors fared, None when there were none.
+    `interval` is the 95 % interval of the accuracy (`bootstrap_interval`). `ablation` has one row for each combination
+    of models and effort that was evaluated. `unknown_authors` describes documents of authors outside the model; it is
+    None when there were none. The other tables are described at the functions of their names.
     """
 
     metrics: Metrics
@@ -43,10 +43,10 @@ class EvaluationReport:
     reliability: list[Row]
     risk_coverage: list[Row]
     ablation: list[Row]
-    strangers: Row | None
+    unknown_authors: Row | None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, ready for `json.dump`: those of the metrics, and the others beside them."""
+        """Return plain values, ready for `json.dump`: those of the metrics, and the tables beside them."""
         return {
             **self.metrics.to_json(),
             "accuracy_interval": list(self.interval),
@@ -55,108 +55,124 @@ class EvaluationReport:
             "reliability": self.reliability,
             "risk_coverage": self.risk_coverage,
             "ablation": self.ablation,
-            "strangers": self.strangers,
+            "unknown_authors": self.unknown_authors,
         }
 
-    def plot(self, directory: Path) -> None:
-        """Draw confusion, reliability, risk-coverage and length into PNG files; raises `MissingExtraError`."""
-        self.metrics.plot_confusion(directory / "confusion.png")
-        figures = require("matplotlib.figure", "train")
-        figure = figures.Figure(figsize=(4.5, 4.5), layout="constrained")
-        axes = figure.subplots()
-        axes.plot([0, 1], [0, 1], color="grey", linewidth=1)
-        size = [20 + 180 * row["documents"] / self.metrics.documents for row in self.reliability]
-        confidence, right = ([row[name] for row in self.reliability] for name in ("confidence", "accuracy"))
-        axes.plot(confidence, right)
-        axes.scatter(confidence, right, s=size)
-        axes.set(xlabel="probability", ylabel="share that is right", title=f"ECE {self.metrics.ece:.3f}")
-        figure.savefig(directory / "reliability.png", dpi=120)
-        curves = (
-            ("risk_coverage", self.risk_coverage, "coverage", "error", "documents answered"),
-            ("length", self.by_length, "characters", "accuracy", "mean length in characters"),
-        )
-        for name, rows, across, up, label in curves:
-            figure = figures.Figure(figsize=(5, 3.6), layout="constrained")
-            axes = figure.subplots()
-            axes.plot([row[across] for row in rows], [row[up] for row in rows], marker="o", markersize=3)
-            axes.set(xlabel=label, ylabel=up)
-            axes.grid(alpha=0.3)
-            figure.savefig(directory / f"{name}.png", dpi=120)
+
+def make_report(
+    truth: npt.NDArray[np.int64],
+    probabilities: npt.NDArray[np.float64],
+    authors: Sequence[str],
+    lengths: Sequence[int],
+    ablation: list[Row],
+    unknown_authors: Row | None = None,
+) -> EvaluationReport:
+    """Return the report on predictions for documents with known authors.
+
+    `truth` [documents] holds indices into `authors`, `probabilities` is [documents, authors], `lengths` [documents]
+    are in characters. Raises `ValueError` when shapes or values do not fit.
+    """
+    metrics = evaluate_predictions(truth, probabilities, authors)
+    right = probabilities.argmax(axis=1) == truth
+    confidence = probabilities.max(axis=1)
+    return EvaluationReport(
+        metrics=metrics,
+        interval=bootstrap_interval(right),
+        pairs=worst_pairs(metrics),
+        by_length=accuracy_by_length(lengths, right),
+        reliability=reliability(confidence, right),
+        risk_coverage=risk_coverage(confidence, right),
+        ablation=ablation,
+        unknown_authors=unknown_authors,
+    )
 
 
 def bootstrap_interval(right: npt.ArrayLike, seed: int = 0, draws: int = 2000) -> tuple[float, float]:
-    """95 % interval of the mean of `right` [documents] under resampling of documents.
+    """Return the 95 % bootstrap interval of the accuracy; `right` [documents] is 1 where the answer is right, else 0.
 
-    Where all are right, or none, every resample is the same and says nothing of chance: the interval is Wilson's then.
+    Documents are resampled. If all answers are right, or all wrong, every resample is the same; the Wilson interval
+    is returned then.
     """
-    values = np.asarray(right, dtype=np.float64)
-    doubt = 1.96**2 / (len(values) + 1.96**2)
-    if values.all():
-        return 1.0 - doubt, 1.0
-    if not values.any():
-        return 0.0, doubt
+    hits = np.asarray(right, dtype=np.float64)
+    wilson = 1.96**2 / (len(hits) + 1.96**2)
+    if hits.all():
+        return 1.0 - wilson, 1.0
+    if not hits.any():
+        return 0.0, wilson
     # The sum of a resample of zeros and ones is binomial: no need to draw the documents one by one.
-    sums = np.random.default_rng(seed).binomial(len(values), values.mean(), draws) / len(values)
+    sums = np.random.default_rng(seed).binomial(len(hits), hits.mean(), draws) / len(hits)
     low, high = np.quantile(sums, [0.025, 0.975])
     return float(low), float(high)
 
 
 def worst_pairs(metrics: Metrics, most: int = 10) -> list[Row]:
-    """The commonest confusions: whose documents went to whom, how many and which share of them."""
+    """Return the most frequent confusions: true author, attributed author, number and share of the documents."""
     wrong = metrics.confusion * (1 - np.eye(len(metrics.confusion), dtype=np.int64))
     rows = []
     for flat in np.argsort(-wrong, axis=None, kind="stable")[:most]:
-        true, given = divmod(int(flat), len(wrong))
-        count = int(wrong[true, given])
+        true, attributed = divmod(int(flat), len(wrong))
+        count = int(wrong[true, attributed])
         if count:
-            own = metrics.per_author[true]
-            share = count / own.support
-            other = metrics.per_author[given].author
-            rows.append({"author": own.author, "attributed_to": other, "documents": count, "share": share})
+            rows.append(
+                {
+                    "author": metrics.per_author[true].author,
+                    "attributed_to": metrics.per_author[attributed].author,
+                    "documents": count,
+                    "share": count / metrics.per_author[true].support,
+                }
+            )
     return rows
 
 
 def accuracy_by_length(lengths: Sequence[int], right: npt.ArrayLike) -> list[Row]:
-    """Accuracy in classes of length (characters)."""
+    """Return the accuracy for each class of length, in characters; classes without documents have no row."""
     sizes, hits = np.asarray(lengths), np.asarray(right, dtype=np.float64)
-    place = np.searchsorted(LENGTHS, sizes, side="right") - 1
+    classes = np.searchsorted(LENGTHS, sizes, side="right") - 1
     rows = []
     for number, least in enumerate(LENGTHS):
-        own = place == number
-        if own.any():
-            mean = float(sizes[own].mean())
+        chosen = classes == number
+        if chosen.any():
             rows.append(
-                {"from": least, "characters": mean, "documents": int(own.sum()), "accuracy": float(hits[own].mean())}
+                {
+                    "from": least,
+                    "characters": float(sizes[chosen].mean()),
+                    "documents": int(chosen.sum()),
+                    "accuracy": float(hits[chosen].mean()),
+                }
             )
     return rows
 
 
 def reliability(confidence: npt.ArrayLike, right: npt.ArrayLike) -> list[Row]:
-    """Mean probability and share of right answers in bins of equal width, as the ECE counts them."""
-    sure, hits = np.asarray(confidence, dtype=np.float64), np.asarray(right, dtype=np.float64)
-    place = np.clip(np.ceil(sure * CALIBRATION_BINS).astype(np.int64) - 1, 0, CALIBRATION_BINS - 1)
+    """Return mean probability and accuracy in bins of equal width: those of the expected calibration error."""
+    values, hits = np.asarray(confidence, dtype=np.float64), np.asarray(right, dtype=np.float64)
+    bins = np.clip(np.ceil(values * CALIBRATION_BINS).astype(np.int64) - 1, 0, CALIBRATION_BINS - 1)
     return [
         {
-            "documents": int(own.sum()),
-            "confidence": float(sure[own].mean()),
-            "accuracy": float(hits[own].mean()),
+            "documents": int(chosen.sum()),
+            "confidence": float(values[chosen].mean()),
+            "accuracy": float(hits[chosen].mean()),
         }
         for number in range(CALIBRATION_BINS)
-        if (own := place == number).any()
+        if (chosen := bins == number).any()
     ]
 
 
 def risk_coverage(confidence: npt.ArrayLike, right: npt.ArrayLike, points: int = 20) -> list[Row]:
-    """Share of wrong answers among the surest documents, for growing shares of them.
+    """Return the share of wrong answers among the most confident documents, for growing shares of them.
 
-    Documents that are equally sure are answered together, so there are fewer than `points` rows where many are.
+    Documents with the same confidence are answered together, so ties can leave fewer than `points` rows.
     """
-    sure, hits = np.asarray(confidence, dtype=np.float64), np.asarray(right, dtype=np.float64)
-    order = np.argsort(-sure, kind="stable")
+    values, hits = np.asarray(confidence, dtype=np.float64), np.asarray(right, dtype=np.float64)
+    order = np.argsort(-values, kind="stable")
     errors = np.cumsum(1 - hits[order]) / np.arange(1, len(order) + 1)
     wanted = np.ceil(np.arange(1, points + 1) / points * len(order)).astype(np.int64)
-    steps = np.unique(np.searchsorted(-sure[order], -sure[order[wanted - 1]], side="right"))
+    steps = np.unique(np.searchsorted(-values[order], -values[order[wanted - 1]], side="right"))
     return [
-        {"coverage": step / len(order), "error": float(errors[step - 1]), "probability": float(sure[order[step - 1]])}
+        {
+            "coverage": step / len(order),
+            "error": float(errors[step - 1]),
+            "probability": float(values[order[step - 1]]),
+        }
         for step in steps.tolist()
     ]

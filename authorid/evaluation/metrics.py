@@ -1,24 +1,22 @@
-"""Measures of attribution: how often right, for whom, and how far the probabilities can be trusted.
+"""Metrics of attribution: accuracy, results per author, calibration, and the detection of unknown authors.
 
-Everything takes plain arrays: true labels and one row of probabilities per document. numpy is enough;
-matplotlib is imported only by `Metrics.plot_confusion`.
+Every function takes plain arrays: true labels and one row of probabilities per document. Only numpy is needed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from authorid.errors import require
-
 __all__ = [
+    "CALIBRATION_BINS",
     "AuthorMetrics",
     "Metrics",
+    "auroc",
     "evaluate_predictions",
     "expected_calibration_error",
     "log_loss",
@@ -26,7 +24,10 @@ __all__ = [
 ]
 
 CALIBRATION_BINS = 15
+"""Number of equally wide bins of probability in the expected calibration error."""
+
 _SMALLEST = 1e-15
+"""Probabilities below this count as this in the log-loss, which would be infinite for 0."""
 
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
@@ -34,9 +35,9 @@ Labels = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class AuthorMetrics:
-    """Precision, recall and F1 of one author; `support` is how many documents are really theirs.
+    """Precision, recall and F1 of one author; `support` is the number of documents that they wrote.
 
-    A ratio of nothing (no document, or none attributed to them) counts as 0, as in scikit-learn.
+    A ratio with denominator 0 (no document, or none attributed to the author) counts as 0, as in scikit-learn.
     """
 
     author: str
@@ -48,9 +49,9 @@ class AuthorMetrics:
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """All measures over a set of documents.
+    """All metrics over a set of documents.
 
-    `macro_f1` is the mean F1 over the authors that have a document or were given one; `confusion`
+    `macro_f1` is the mean F1 over the authors with at least one document, written or attributed; `confusion`
     int64 [authors, authors] counts documents by true author (row) and attributed author (column); `ece` is the
     expected calibration error over 15 bins of equal width; `log_loss` is in nats.
     """
@@ -88,30 +89,13 @@ class Metrics:
             "confusion": self.confusion.tolist(),
         }
 
-    def plot_confusion(self, path: Path) -> None:
-        """Draw the confusion matrix, each row as shares of its author, into `path`; raises `MissingExtraError`."""
-        figures = require("matplotlib.figure", "train")
-        names = [row.author for row in self.per_author]
-        side = max(4.0, 0.22 * len(names) + 2.0)
-        figure = figures.Figure(figsize=(side + 1.0, side), layout="constrained")
-        axes = figure.subplots()
-        shares = self.confusion / np.maximum(self.confusion.sum(axis=1, keepdims=True), 1)
-        image = axes.imshow(shares, cmap="viridis", vmin=0.0, vmax=1.0)
-        size = 9 if len(names) <= 20 else 6
-        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=size)
-        axes.set_yticks(range(len(names)), names, fontsize=size)
-        axes.set_xlabel("attributed author")
-        axes.set_ylabel("true author")
-        axes.set_title(f"{self.documents} documents, accuracy {self.accuracy:.1%}, macro-F1 {self.macro_f1:.3f}")
-        figure.colorbar(image, ax=axes, label="share of the author's documents", shrink=0.8)
-        figure.savefig(path, dpi=150)
-
 
 def evaluate_predictions(truth: npt.ArrayLike, probabilities: npt.ArrayLike, authors: Sequence[str]) -> Metrics:
-    """Compare predictions with the truth.
+    """Return the metrics of predictions for documents with known authors.
 
-    `truth` [n] are indices into `authors`, `probabilities` [n, authors] rows that sum to 1. The attributed author
-    is the most probable one, the first of equals. Raises `ValueError` when shapes or values do not fit.
+    `truth` [n] holds indices into `authors`; the rows of `probabilities` [n, authors] sum to 1. The attributed author
+    is the most probable one, or the first of several equally probable. Raises `ValueError` when shapes or values do
+    not fit.
     """
     labels, rows = _checked(truth, probabilities, len(authors))
     guesses = rows.argmax(axis=1)
@@ -139,24 +123,37 @@ def evaluate_predictions(truth: npt.ArrayLike, probabilities: npt.ArrayLike, aut
 
 
 def top_k_accuracy(truth: npt.ArrayLike, probabilities: npt.ArrayLike, k: int) -> float:
-    """Share of documents whose author is among the `k` most probable; among equals the first author wins."""
+    """Return the share of documents whose author is among the `k` most probable; ties go to the first author."""
     return _top_k(*_checked(truth, probabilities), k)
 
 
 def expected_calibration_error(
     truth: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int = CALIBRATION_BINS
 ) -> float:
-    """Mean gap between the probability of the attributed author and how often that is right.
+    """Return the expected calibration error: the mean gap between probability and accuracy.
 
-    Over `bins` bins of equal width, weighted by their documents (Guo et al. 2017, "On Calibration of Modern
-    Neural Networks"). 0 is perfect.
+    The probability is that of the attributed author. The mean is over `bins` bins of equal width, weighted by their
+    documents (Guo et al. 2017, "On Calibration of Modern Neural Networks"). 0 is perfect.
     """
     return _ece(*_checked(truth, probabilities), bins)
 
 
 def log_loss(truth: npt.ArrayLike, probabilities: npt.ArrayLike) -> float:
-    """Mean negative log-probability of the true author, in nats; probabilities below 1e-15 count as that."""
+    """Return the mean negative log-probability of the true author, in nats; probabilities are at least 1e-15."""
     return _log_loss(*_checked(truth, probabilities))
+
+
+def auroc(known: npt.NDArray[np.floating], unknown: npt.NDArray[np.floating]) -> float:
+    """Return the area under the ROC curve: how well a score separates known authors from unknown ones.
+
+    It is the probability that a document of a known author has a higher score than one of an unknown author; ties
+    count half. `known` and `unknown` hold the scores of the two kinds of documents.
+    """
+    scores = np.concatenate([known, unknown])
+    _, positions, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[positions]
+    wins = float(ranks[: len(known)].sum()) - len(known) * (len(known) + 1) / 2
+    return wins / (len(known) * len(unknown))
 
 
 def _top_k(labels: Labels, rows: Floats, k: int) -> float:

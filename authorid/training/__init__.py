@@ -1,6 +1,6 @@
-"""Fine-tuning: a directory of authors becomes a `Run`.
+"""Training: a directory of authors becomes a `Run`.
 
-Importing this is cheap; Keras is imported when something is built (extra ``train``).
+This package imports Keras (extra ``train``) only when it is needed.
 """
 
 from authorid.evaluation.plots import plot_history
@@ -8,7 +8,7 @@ from authorid.training.corpus import Corpus, load_corpus
 from authorid.training.encoder.backbone import BaseModelError, load_backbone
 from authorid.training.encoder.classifier import Geometry, build_classifier
 from authorid.training.encoder.examples import prepare_batched
-from authorid.training.encoder.train import Progress, train
+from authorid.training.encoder.train import train
 from authorid.training.recipes import TrainingOptions
 from authorid.training.runs import Run
 
@@ -16,7 +16,6 @@ __all__ = [
     "BaseModelError",
     "Corpus",
     "Geometry",
-    "Progress",
     "Run",
     "TrainingOptions",
     "build_classifier",

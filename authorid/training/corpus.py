@@ -1,32 +1,26 @@
-"""A corpus: one directory per author, with documents inside.
+"""A corpus: a directory with one subdirectory of documents per author.
 
-Documents are read whole, decoded once, and kept in a fixed order (authors sorted by name, documents by their
-path), so that an index means the same document in every process that reads the same corpus.
+Documents are read whole, decoded once, and kept in a fixed order (authors sorted by name, documents by path), so that
+an index means the same document in every process that reads the same corpus.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-
-import numpy as np
 
 from authorid.errors import CorpusError
 from authorid.inputs.decoding import tidy
 from authorid.inputs.documents import UndecodableError, decode
 
-__all__ = ["Corpus", "CorpusDocument", "SplitHow", "load_corpus", "load_test_corpus", "natural"]
-
-SplitHow = Literal["random", "last", "shifted"]
+__all__ = ["Corpus", "CorpusDocument", "load_corpus", "load_test_corpus"]
 
 
 @dataclass(frozen=True, slots=True)
 class CorpusDocument:
-    """One training text: `path` is relative to the corpus, POSIX style; `label` indexes `Corpus.authors`."""
+    """One text of a corpus: `path` is relative to the corpus, with ``/``; `label` is an index into `Corpus.authors`."""
 
     path: str
     label: int
@@ -38,7 +32,7 @@ class CorpusDocument:
 class Corpus:
     """Documents with known authors.
 
-    `authors` are the directory names, sorted; `warnings` say what was left out, and which texts two authors share.
+    `authors` are the directory names, sorted. `warnings` name what was left out, and texts that several authors share.
     """
 
     root: Path
@@ -48,47 +42,21 @@ class Corpus:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the sorted (relative path, SHA-256 of the file) pairs: names the exact corpus."""
+        """SHA-256 over the sorted pairs (relative path, SHA-256 of the file); it identifies the corpus."""
         total = hashlib.sha256()
         for path, sha256 in sorted((document.path, document.sha256) for document in self.documents):
             total.update(path.encode() + b"\0" + sha256.encode() + b"\n")
         return total.hexdigest()
 
-    def split(
-        self, fraction: float, seed: int, how: Literal["random", "last"] = "random"
-    ) -> tuple[list[int], list[int]]:
-        """Split by document, author by author: ``(training indices, validation indices)``, both ascending.
-
-        Every author with two documents or more gives at least one and keeps at least one; an author with a
-        single document keeps it. ``how="last"`` takes each author's last documents in natural order of their
-        file names (for corpora numbered by date); ``"random"`` draws with `seed`.
-        """
-        if not 0.0 <= fraction < 1.0:
-            raise ValueError(f"validation fraction must be in [0, 1), got {fraction}")
-        held: set[int] = set()
-        generator = np.random.default_rng(seed)
-        for label in range(len(self.authors)):
-            own = [index for index, document in enumerate(self.documents) if document.label == label]
-            if fraction == 0.0 or len(own) < 2:
-                continue
-            count = min(max(round(len(own) * fraction), 1), len(own) - 1)
-            if how == "last":
-                own.sort(key=lambda index: natural(self.documents[index].path))
-                held.update(own[-count:])
-            else:
-                held.update(int(index) for index in generator.permutation(own)[:count])
-        everything = range(len(self.documents))
-        return [index for index in everything if index not in held], sorted(held)
-
 
 def load_corpus(root: Path, *, copies: bool = False) -> Corpus:
     """Read the corpus at `root`: each visible subdirectory is an author, each visible file in it a document.
 
-    Files that are empty or cannot be read or decoded are left out with a warning, and so are copies: of an author's
-    documents with the same text the first is kept, for a text that is both trained on and held out says nothing about
-    others. With `copies` they stay: where a model is measured, every document counts. Texts that several authors share
-    stay, with a warning. Raises `CorpusError` when `root` is not a directory, has fewer than two authors, or an author
-    has no readable document.
+    Files that are empty or cannot be read or decoded are left out, with a warning. Of an author's documents with the
+    same text only the first is kept, also with a warning: a text that is both trained on and held out tells nothing
+    about new documents. With `copies` all are kept, because an evaluation counts every document. Texts that several
+    authors share are kept, with a warning. Raises `CorpusError` when `root` is not a directory or has fewer than two
+    authors, or when an author has no readable document.
     """
     root = Path(root)
     if not root.is_dir():
@@ -100,7 +68,7 @@ def load_corpus(root: Path, *, copies: bool = False) -> Corpus:
         raise CorpusError(f"{root}: only one author ({homes[0].name}); attribution needs at least two")
     documents: list[CorpusDocument] = []
     warnings: list[str] = []
-    known = _Texts(root)
+    texts = _DuplicateFinder(root)
     for label, home in enumerate(homes):
         if not _encodable(home.name):
             raise CorpusError(f"{root}: the author directory {home.name!r} has a name that is not UTF-8; rename it")
@@ -120,34 +88,37 @@ def load_corpus(root: Path, *, copies: bool = False) -> Corpus:
                 warnings.append(f"{path}: left out, empty")
                 continue
             document = CorpusDocument(relative, label, text, hashlib.sha256(data).hexdigest())
-            if copies or known.add(document):
+            if copies or texts.add(document):
                 documents.append(document)
         if len(documents) == before:
             raise CorpusError(f"{home}: this author has no readable document; add some or remove the directory")
-    return Corpus(root, tuple(home.name for home in homes), tuple(documents), (*warnings, *known.warnings()))
+    return Corpus(root, tuple(home.name for home in homes), tuple(documents), (*warnings, *texts.warnings()))
 
 
 def load_test_corpus(root: Path, corpus: Corpus) -> Corpus:
-    """Read the corpus at `root`, to measure a model of `corpus` on; raises `CorpusError` when it has other authors."""
+    """Read the corpus at `root`, to evaluate a model of `corpus` on it.
+
+    Raises `CorpusError` as `load_corpus` does, and when an author is not in `corpus`.
+    """
     test = load_corpus(root, copies=True)
-    strangers = sorted(set(test.authors) - set(corpus.authors))
-    if strangers:
-        raise CorpusError(f"{root}: authors that are not in the training corpus: {', '.join(strangers[:5])}")
+    unknown = sorted(set(test.authors) - set(corpus.authors))
+    if unknown:
+        raise CorpusError(f"{root}: authors that are not in the training corpus: {', '.join(unknown[:5])}")
     return test
 
 
-class _Texts:
-    """The texts of a corpus, as the models are given them: finds those that are there more than once."""
+class _DuplicateFinder:
+    """Finds texts that occur more than once in a corpus, after the same clean-up as for the models."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._seen: dict[bytes, dict[int, str]] = {}
-        """By digest of the text: the path of each author's first document that has it."""
+        """Digest of a text -> author -> path of the author's first document with this text."""
         self._copies: list[tuple[str, str]] = []
         self._shared: list[tuple[str, str]] = []
 
     def add(self, document: CorpusDocument) -> bool:
-        """Whether it is the first of its author's with this text."""
+        """Remember `document`; returns whether it is its author's first one with this text."""
         digest = hashlib.sha256(tidy(document.text).encode("utf-8", "replace")).digest()
         paths = self._seen.setdefault(digest, {})
         if document.label in paths:
@@ -159,7 +130,7 @@ class _Texts:
         return True
 
     def warnings(self) -> Iterator[str]:
-        """What people should know about their corpus."""
+        """Yield one warning about copies and one about texts of several authors, where there are any."""
         if self._copies:
             one, other = self._copies[0]
             yield (
@@ -169,13 +140,13 @@ class _Texts:
         if self._shared:
             one, other = self._shared[0]
             yield (
-                f"{self._root}: {len(self._shared)} documents are by another author too; nobody can tell whose they "
-                f"are ({one} is the same as {other})"
+                f"{self._root}: {len(self._shared)} documents also occur under another author, so their true author is "
+                f"unclear ({one} is the same as {other})"
             )
 
 
 def _files(home: Path) -> Iterator[Path]:
-    """Visible regular files under `home`, nested ones too, in sorted order; directory links are not entered."""
+    """Yield the visible regular files under `home`, at any depth, in sorted order; links to directories are skipped."""
     for entry in sorted(home.iterdir(), key=_name):
         if not _visible(entry):
             continue
@@ -191,7 +162,7 @@ def _visible(path: Path) -> bool:
 
 
 def _encodable(name: str) -> bool:
-    """Whether a name from the file system is text; bytes that are not come as lone surrogates."""
+    """Return whether a file name is valid Unicode; undecodable bytes appear as lone surrogates."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -201,8 +172,3 @@ def _encodable(name: str) -> bool:
 
 def _name(path: Path) -> str:
     return path.name
-
-
-def natural(path: str) -> list[tuple[int, int, str]]:
-    """Key that puts 9.txt before 10.txt."""
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", path) if part]

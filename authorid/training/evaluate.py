@@ -1,10 +1,10 @@
-"""Measure a model, a training run or a bundle, on documents whose authors are known."""
+"""Evaluate a model, a bundle or a training run, on documents whose authors are known."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,260 +15,252 @@ from authorid.bundle.decision import Decision
 from authorid.bundle.manifest import MANIFEST, load_bundle
 from authorid.encoder.engine_options import EngineOptions
 from authorid.errors import CorpusError
-from authorid.evaluation.evaluation_report import (
-    EvaluationReport,
-    accuracy_by_length,
-    bootstrap_interval,
-    reliability,
-    risk_coverage,
-    worst_pairs,
-)
-from authorid.evaluation.metrics import Metrics, evaluate_predictions
+from authorid.evaluation.evaluation_report import EvaluationReport, make_report
+from authorid.evaluation.metrics import auroc, evaluate_predictions
 from authorid.inputs.decoding import tidy
 from authorid.inputs.documents import ReadOptions
+from authorid.reporter import SILENT, Reporter
 from authorid.scoring.attribution import Attribution, posterior
 from authorid.scoring.scorer import Effort, Scorer
 from authorid.training.corpus import Corpus, load_corpus
-from authorid.training.open_set import auroc
 from authorid.training.runs import Run
 
-__all__ = ["evaluate_model", "examine"]
+__all__ = ["EvaluationOptions", "evaluate"]
+
+Probabilities = npt.NDArray[np.float64]
 
 
-def evaluate_model(
-    model: Path,
-    corpus: Path,
-    *,
-    precision: str = "auto",
-    advance: Callable[[int], None] | None = None,
-    warn: Callable[[str], None] | None = None,
-) -> Metrics:
-    """Metrics of the bundle or run directory `model` on `corpus`, one directory per author.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationOptions:
+    """How to evaluate a bundle; a training run is evaluated as it is.
 
-    `precision` chooses among a bundle's graphs. `advance` is told of documents as they are done, `warn` of those
-    that are left out. Raises `CorpusError` when an author of the corpus is none of the model's.
+    `precision` chooses among the bundle's graphs, `effort` is that of the metrics. With `ablation`, a bundle with an
+    encoder and an n-gram model is also evaluated at every other effort and with the encoder alone. `unknown_authors` is
+    a directory of documents by authors that the model does not know.
     """
-    return _measured(model, corpus, precision, advance or (lambda count: None), warn or (lambda message: None))[0]
+
+    precision: str = "auto"
+    effort: Effort = "auto"
+    ablation: bool = True
+    unknown_authors: Path | None = None
 
 
-def _measured(
-    model: Path, corpus: Path, precision: str, advance: Callable[[int], None], warn: Callable[[str], None]
-) -> tuple[Metrics, list[str], npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """Metrics, and the texts, probabilities and authors that they are of."""
-    texts = load_corpus(corpus, copies=True)
-    for message in texts.warnings:
-        warn(f"warning: {message}")
-    authors, answers = _answers(model, [document.text for document in texts.documents], precision)
-    strangers = sorted(set(texts.authors) - set(authors))
-    if strangers:
-        raise CorpusError(
-            f"{corpus}: {len(strangers)} of its {len(texts.authors)} authors are unknown to the model "
-            f"{model}: {', '.join(strangers[:5])}{', ...' if len(strangers) > 5 else ''}"
-        )
-    label = {author: index for index, author in enumerate(authors)}
-    truth, probabilities, kept = [], [], []
-    for document, answer in zip(texts.documents, answers, strict=True):
-        advance(1)
-        if answer is None:
-            warn(f"warning: {corpus / document.path}: left out, it could not be scored")
-            continue
-        truth.append(label[texts.authors[document.label]])
-        probabilities.append(answer)
-        kept.append(document.text)
-    labels, rows = np.array(truth, dtype=np.int64), np.array(probabilities)
-    return evaluate_predictions(labels, rows, authors), kept, rows, labels
+def evaluate(
+    model: Path, corpus: Path, options: EvaluationOptions = EvaluationOptions(), *, reporter: Reporter = SILENT
+) -> EvaluationReport:
+    """Evaluate the bundle or run directory `model` on `corpus`, a directory with one subdirectory per author.
+
+    Documents that cannot be read or scored are left out, with a warning. Raises `CorpusError` when an author of the
+    corpus is not one of the model's, or when unknown authors are given with a training run.
+    """
+    if (model / MANIFEST).is_file() or not (model / "run.json").is_file():
+        return _evaluate_bundle(model, corpus, options, reporter)
+    if options.unknown_authors is not None:
+        raise CorpusError(f"{model}: unknown authors are evaluated with bundles only; export this run first")
+    return _evaluate_run(Run.load(model), corpus, reporter)
 
 
-def _answers(
-    model: Path, texts: Sequence[str], precision: str
-) -> tuple[tuple[str, ...], Iterator[npt.NDArray[np.float64] | None]]:
-    """Authors of the model, and its probabilities [authors] for each text, None where there are none."""
-    if (model / "run.json").is_file() and not (model / MANIFEST).is_file():
-        run = Run.load(model)
-        return run.authors, _fused_answers(run, texts) if run.experts() else _run_answers(run, texts)
-    scorer = Scorer.load(model, EngineOptions(precision=precision))
-    return scorer.bundle.authors, _bundle_answers(scorer, texts)
+@dataclass(frozen=True)
+class _Predictions:
+    """Answers for the documents of a corpus that could be scored.
+
+    `kept` are their indices in the corpus, `truth` [documents] their authors, `probabilities` [documents, authors].
+    """
+
+    kept: list[int]
+    truth: npt.NDArray[np.int64]
+    probabilities: Probabilities
 
 
-def _run_answers(run: Run, texts: Sequence[str]) -> Iterator[npt.NDArray[np.float64] | None]:
-    for logits in run.predict_logits(texts):
-        yield posterior(logits, Decision()) if len(logits) else None
+def _evaluate_run(run: Run, corpus: Path, reporter: Reporter) -> EvaluationReport:
+    known = _load_known(corpus, run.authors, reporter)
+    answers = _run_answers(run, [document.text for document in known.documents])
+    found = _collect(known, run.authors, answers, reporter)
+    metrics = evaluate_predictions(found.truth, found.probabilities, run.authors)
+    models = "encoder" if run.load_fusion() is None else "n-grams + encoder"
+    lengths = [len(known.documents[index].text) for index in found.kept]
+    ablation = [{"models": models, "accuracy": metrics.accuracy}]
+    return make_report(found.truth, found.probabilities, run.authors, lengths, ablation)
 
 
-def _fused_answers(run: Run, texts: Sequence[str]) -> Iterator[npt.NDArray[np.float64] | None]:
-    experts = run.experts()
-    assert experts is not None
-    expert, decision = experts
+def _run_answers(run: Run, texts: Sequence[str]) -> Iterator[Probabilities | None]:
+    """Yield the probabilities [authors] of each text, or None for a text without tokens."""
+    fusion = run.load_fusion()
     for text, logits in zip(texts, run.predict_logits(texts), strict=True):
-        plain = tidy(text)
-        size = len(plain.encode("utf-8", "replace"))
-        yield posterior(logits, decision, expert.scores(plain), size) if len(logits) else None
+        if not len(logits):
+            yield None
+        elif fusion is None:
+            yield posterior(logits, Decision())
+        else:
+            ngrams, decision = fusion
+            plain = tidy(text)
+            yield posterior(logits, decision, ngrams.scores(plain), len(plain.encode("utf-8", "replace")))
 
 
-def examine(
-    model: Path,
-    corpus: Path,
-    *,
-    precision: str = "auto",
-    effort: Effort = "auto",
-    strangers: Path | None = None,
-    ablation: bool = True,
-    advance: Callable[[int], None] | None = None,
-    warn: Callable[[str], None] | None = None,
-) -> EvaluationReport:
-    """Everything about the bundle or run directory `model` on `corpus`; see `EvaluationReport`.
-
-    With `ablation` a bundle of two experts is measured at every effort and with either expert alone. `strangers` is a
-    directory of documents by authors that the model does not know. `advance` and `warn` as in `evaluate_model`.
-    """
-    told: Callable[[str], None] = warn or (lambda message: None)
-    step: Callable[[int], None] = advance or (lambda count: None)
-    if not (model / MANIFEST).is_file() and (model / "run.json").is_file():
-        if strangers is not None:
-            raise CorpusError(f"{model}: strangers are measured on bundles; export this run first")
-        metrics, texts, probabilities, truth = _measured(model, corpus, precision, step, told)
-        rows = [{"experts": "all" if Run.load(model).experts() else "encoder", "accuracy": metrics.accuracy}]
-        return _findings(metrics, texts, probabilities, truth, rows, None)
+def _evaluate_bundle(model: Path, corpus: Path, options: EvaluationOptions, reporter: Reporter) -> EvaluationReport:
     bundle = load_bundle(model)
-    scorer = Scorer(bundle, EngineOptions(precision=precision), effort=effort)
-    known = _labelled(corpus, bundle.authors, told)
-    metrics, probabilities, truth, kept, answers, row = _pass(scorer, known, step, told)
-    rows = [row]
-    if ablation and bundle.graphs and bundle.ngrams is not None:
-        rows = []
-        others: tuple[Effort, ...] = ("fast", "auto", "full")
-        for other in others:
-            if other != scorer.effort:
-                again = Scorer(bundle, EngineOptions(precision=precision), effort=other)
-                rows.append(_pass(again, known, step, lambda message: None)[-1])
-            else:
-                rows.append(row)
-        alone = replace(bundle, ngrams=None, decision=Decision())
-        again = Scorer(alone, EngineOptions(precision=precision), effort="full")
-        rows.append({**_pass(again, known, step, lambda message: None)[-1], "experts": "encoder"})
-    found = None if strangers is None else _strangers(scorer, strangers, answers, step, told)
-    texts = [known.documents[index].text for index in kept]
-    return _findings(metrics, texts, probabilities, truth, rows, found)
+    engine = EngineOptions(precision=options.precision)
+    scorer = Scorer(bundle, engine, effort=options.effort)
+    known = _load_known(corpus, bundle.authors, reporter)
+    scored = _score(scorer, known, reporter)
+    ablation = [scored.row]
+    if options.ablation and bundle.graphs and bundle.ngrams is not None:
+        efforts: tuple[Effort, ...] = ("fast", "auto", "full")
+        ablation = [
+            scored.row
+            if effort == scorer.effort
+            else _score(Scorer(bundle, engine, effort=effort), known, _ProgressOnly(reporter)).row
+            for effort in efforts
+        ]
+        alone = Scorer(replace(bundle, ngrams=None, decision=Decision()), engine, effort="full")
+        ablation.append(_score(alone, known, _ProgressOnly(reporter)).row)
+    unknown = None
+    if options.unknown_authors is not None:
+        unknown = _evaluate_unknown(scorer, options.unknown_authors, scored.attributions, reporter)
+    found = scored.predictions
+    lengths = [len(known.documents[index].text) for index in found.kept]
+    return make_report(found.truth, found.probabilities, bundle.authors, lengths, ablation, unknown)
 
 
-def _findings(
-    metrics: Metrics,
-    texts: Sequence[str],
-    probabilities: npt.NDArray[np.float64],
-    truth: npt.NDArray[np.int64],
-    ablation: list[dict[str, Any]],
-    strangers: dict[str, Any] | None,
-) -> EvaluationReport:
-    right = probabilities.argmax(axis=1) == truth
-    confidence = probabilities.max(axis=1)
-    return EvaluationReport(
-        metrics=metrics,
-        interval=bootstrap_interval(right),
-        pairs=worst_pairs(metrics),
-        by_length=accuracy_by_length([len(text) for text in texts], right),
-        reliability=reliability(confidence, right),
-        risk_coverage=risk_coverage(confidence, right),
-        ablation=ablation,
-        strangers=strangers,
-    )
+@dataclass(frozen=True)
+class _ProgressOnly:
+    """A reporter that passes on progress and drops messages, which an earlier pass has reported."""
+
+    reporter: Reporter
+
+    def info(self, message: str) -> None:
+        pass
+
+    def warning(self, message: str) -> None:
+        pass
+
+    def progress(self, done: int, total: int | None = None, detail: str = "") -> None:
+        self.reporter.progress(done, total, detail)
 
 
-def _labelled(corpus: Path, authors: Sequence[str], warn: Callable[[str], None]) -> Corpus:
+@dataclass(frozen=True)
+class _ScoredCorpus:
+    """A corpus scored once: predictions, their attributions, and a row for the table of models and efforts."""
+
+    predictions: _Predictions
+    attributions: list[Attribution]
+    row: dict[str, Any]
+
+
+def _load_known(corpus: Path, authors: Sequence[str], reporter: Reporter) -> Corpus:
+    """Read the corpus; raises `CorpusError` when one of its authors is not among `authors`."""
     known = load_corpus(corpus, copies=True)
     for message in known.warnings:
-        warn(f"warning: {message}")
-    strangers = sorted(set(known.authors) - set(authors))
-    if strangers:
+        reporter.warning(message)
+    unknown = sorted(set(known.authors) - set(authors))
+    if unknown:
         raise CorpusError(
-            f"{corpus}: {len(strangers)} of its {len(known.authors)} authors are unknown to the model: "
-            f"{', '.join(strangers[:5])}{', ...' if len(strangers) > 5 else ''}"
+            f"{corpus}: {len(unknown)} of its {len(known.authors)} authors are unknown to the model: "
+            f"{', '.join(unknown[:5])}{', ...' if len(unknown) > 5 else ''}"
         )
     return known
 
 
-def _pass(
-    scorer: Scorer, corpus: Corpus, advance: Callable[[int], None], warn: Callable[[str], None]
-) -> tuple[
-    Metrics,
-    npt.NDArray[np.float64],
-    npt.NDArray[np.int64],
-    list[int],
-    list[Attribution],
-    dict[str, Any],
-]:
-    """Score `corpus` once: metrics, probabilities, truth, indices and answers of what was scored, and a summary."""
-    authors = scorer.bundle.authors
-    place = {author: index for index, author in enumerate(authors)}
-    started = time.perf_counter()
-    answers, kept = [], []
-    for index, row in enumerate(scorer.score_texts(document.text for document in corpus.documents)):
-        advance(1)
-        if row.ranking:
-            answers.append(row)
-            kept.append(index)
+def _collect(
+    corpus: Corpus,
+    authors: Sequence[str],
+    answers: Iterator[Probabilities | None],
+    reporter: Reporter,
+    detail: str = "",
+) -> _Predictions:
+    """Take one answer for each document of `corpus`; None leaves the document out, with a warning."""
+    labels = {author: index for index, author in enumerate(authors)}
+    kept, probabilities = [], []
+    for index, answer in enumerate(answers):
+        if answer is None:
+            path = corpus.root / corpus.documents[index].path
+            reporter.warning(f"{path}: left out, it could not be scored")
         else:
-            warn(f"warning: {corpus.root / corpus.documents[index].path}: left out, it could not be scored")
+            kept.append(index)
+            probabilities.append(answer)
+        reporter.progress(index + 1, len(corpus.documents), detail)
+    truth = np.array([labels[corpus.authors[corpus.documents[index].label]] for index in kept], dtype=np.int64)
+    return _Predictions(kept, truth, np.array(probabilities))
+
+
+def _score(scorer: Scorer, corpus: Corpus, reporter: Reporter) -> _ScoredCorpus:
+    """Score `corpus` once."""
+    authors = scorer.bundle.authors
+    attributions: list[Attribution] = []
+
+    def answers() -> Iterator[Probabilities | None]:
+        for attribution in scorer.score_texts(document.text for document in corpus.documents):
+            if not attribution.ranking:
+                yield None
+                continue
+            attributions.append(attribution)
+            ranking = dict(attribution.ranking)
+            yield np.array([ranking[author] for author in authors])
+
+    names = [*(["n-grams"] if scorer.bundle.ngrams else []), *(["encoder"] if scorer.engine is not None else [])]
+    models = " + ".join(names)
+    started = time.perf_counter()
+    found = _collect(corpus, authors, answers(), reporter, f"{models}, effort {scorer.effort}")
     seconds = time.perf_counter() - started
-    truth = np.array([place[corpus.authors[corpus.documents[index].label]] for index in kept], dtype=np.int64)
-    probabilities = np.array([[dict(row.ranking)[author] for author in authors] for row in answers])
-    metrics = evaluate_predictions(truth, probabilities, authors)
-    experts = [*(["n-grams"] if scorer.bundle.ngrams else []), *(["encoder"] if scorer.engine is not None else [])]
-    summary = {
-        "experts": " + ".join(experts),
+    metrics = evaluate_predictions(found.truth, found.probabilities, authors)
+    row = {
+        "models": models,
         "effort": scorer.effort,
         "accuracy": metrics.accuracy,
         "macro_f1": metrics.macro_f1,
         "ece": metrics.ece,
         "log_loss": metrics.log_loss,
-        "windows": sum(row.windows for row in answers),
+        "windows": sum(attribution.windows for attribution in attributions),
         "documents_per_second": len(corpus.documents) / seconds,
     }
-    return metrics, probabilities, truth, kept, answers, summary
+    return _ScoredCorpus(found, attributions, row)
 
 
-def _strangers(
-    scorer: Scorer,
-    place: Path,
-    known: Sequence[Attribution],
-    advance: Callable[[int], None],
-    warn: Callable[[str], None],
+def _evaluate_unknown(
+    scorer: Scorer, directory: Path, known: Sequence[Attribution], reporter: Reporter
 ) -> dict[str, Any]:
-    """How documents of unknown authors below `place` fare beside the `known` ones."""
-    try:
-        entries = sorted(place.iterdir())
-    except OSError as error:
-        raise CorpusError(f"{place}: cannot be read as a directory of strangers: {error.strerror}") from None
-    own = {entry for entry in entries if entry.name in scorer.bundle.authors and entry.is_dir()}
-    if own:
-        warn(f"warning: {place}: {len(own)} directories of authors that the model knows are left out")
-    strange = []
-    others = [entry for entry in entries if entry not in own and not entry.name.startswith(".")]
-    for row in scorer.score(others, ReadOptions(follow_symlinks=True)):
-        advance(1)
-        if row.ranking:
-            strange.append(row)
-    if not strange:
-        raise CorpusError(f"{place}: no documents by unknown authors")
+    """Return how well documents by unknown authors, below `directory`, are separated from the `known` ones.
+
+    The values are their number, the AUROC of the known-author score and of the probability, and for each
+    false-attribution threshold of the bundle the shares of documents that are attributed.
+    """
+    unknown = []
+    for done, attribution in enumerate(_score_unknown(scorer, directory, reporter)):
+        reporter.progress(done + 1, None, "unknown authors")
+        if attribution.ranking:
+            unknown.append(attribution)
+    if not unknown:
+        raise CorpusError(f"{directory}: no documents by unknown authors")
     if not known:
-        raise CorpusError("no documents by known authors to compare strangers with")
-    report: dict[str, Any] = {"documents": len(strange)}
-    sure = [np.array([row.probability for row in rows], dtype=np.float64) for rows in (known, strange)]
-    report["auroc"] = report["auroc_of_probability"] = auroc(*sure)
+        raise CorpusError("no documents by known authors to compare the unknown ones with")
+    result: dict[str, Any] = {"documents": len(unknown)}
+    result["auroc"] = result["auroc_of_probability"] = auroc(
+        np.array([row.probability for row in known], dtype=np.float64),
+        np.array([row.probability for row in unknown], dtype=np.float64),
+    )
     if scorer.bundle.ngrams is not None:
-        familiar = [np.array([row.known_author_score for row in rows], dtype=np.float64) for rows in (known, strange)]
-        report["auroc"] = auroc(*familiar)
-        report["thresholds"] = [
+        known_scores = np.array([row.known_author_score for row in known], dtype=np.float64)
+        unknown_scores = np.array([row.known_author_score for row in unknown], dtype=np.float64)
+        result["auroc"] = auroc(known_scores, unknown_scores)
+        result["thresholds"] = [
             {
                 "max_false_attribution": share,
-                "strangers_attributed": float((familiar[1] >= least).mean()),
-                "known_attributed": float((familiar[0] >= least).mean()),
+                "unknown_attributed": float((unknown_scores >= threshold).mean()),
+                "known_attributed": float((known_scores >= threshold).mean()),
             }
-            for share, least in scorer.decision.false_attribution_thresholds
+            for share, threshold in scorer.decision.false_attribution_thresholds
         ]
-    return report
+    return result
 
 
-def _bundle_answers(scorer: Scorer, texts: Sequence[str]) -> Iterator[npt.NDArray[np.float64] | None]:
-    for row in scorer.score_texts(texts):
-        ranking = dict(row.ranking)
-        yield np.array([ranking[author] for author in scorer.bundle.authors]) if ranking else None
+def _score_unknown(scorer: Scorer, directory: Path, reporter: Reporter) -> Iterator[Attribution]:
+    """Score everything below `directory` except directories named like an author of the model, and hidden entries."""
+    try:
+        entries = sorted(directory.iterdir())
+    except OSError as error:
+        raise CorpusError(f"{directory}: cannot be read as a directory of unknown authors: {error.strerror}") from None
+    known = {entry for entry in entries if entry.name in scorer.bundle.authors and entry.is_dir()}
+    if known:
+        reporter.warning(f"{directory}: {len(known)} directories of authors that the model knows are left out")
+    others = [entry for entry in entries if entry not in known and not entry.name.startswith(".")]
+    yield from scorer.score(others, ReadOptions(follow_symlinks=True))

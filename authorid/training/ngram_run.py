@@ -1,9 +1,8 @@
-"""Training without an encoder: seconds instead of hours, any language, and the run is a bundle already."""
+"""Training without an encoder: it takes seconds and works for any language; the run is already a bundle."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,21 @@ from authorid.bundle.manifest import NGRAMS, Bundle, WindowSpec, load_bundle
 from authorid.bundle.save import check_target, check_writable, write_bundle
 from authorid.errors import CorpusError, OutputError, RunError
 from authorid.ngrams.model import load_ngram_model
+from authorid.reporter import SILENT, Reporter
 from authorid.training.corpus import Corpus, load_corpus, load_test_corpus
-from authorid.training.fusion import UNMEASURED, Experts, learn
+from authorid.training.fusion import UNMEASURED, FusionFit, fit_fusion
+from authorid.training.ngram_card import ngram_card, ngram_section, replace_ngram_section
 from authorid.training.ngram_fit import NgramOptions
-from authorid.training.run_directory import check_place, clear_place, foreign, versions
+from authorid.training.run_directory import (
+    RUN_FORMAT,
+    check_directory,
+    clear_directory,
+    encode_json,
+    foreign_files,
+    versions,
+)
 
-__all__ = ["BESIDE", "beside", "describe", "export_ngrams", "train_ngrams"]
+__all__ = ["describe_ngrams", "export_ngrams", "train_ngrams"]
 
 
 def train_ngrams(
@@ -27,51 +35,64 @@ def train_ngrams(
     *,
     test_corpus: Path | None = None,
     force: bool = False,
-    told: Callable[[str], None] = lambda message: None,
+    reporter: Reporter = SILENT,
 ) -> Bundle:
-    """Fit the n-gram expert on `corpus` and write a run directory at `out` that is also a bundle.
+    """Fit the n-gram model on `corpus` and write a run directory at `out` that is also a bundle.
 
-    `test_corpus` is only checked, so that who measures the run on it later hears of a wrong one before the work is
-    done. `force` replaces a run that is there; `told` hears what goes on, warnings included. Raises `CorpusError`,
-    `RunError`, `OutputError` and `MissingExtraError`.
+    `test_corpus` is only checked: if the run is to be evaluated on it later, mistakes are found before the fit. `force`
+    replaces a run at `out`. Raises `CorpusError`, `RunError`, `OutputError` and `MissingExtraError`.
     """
     out = Path(out)
-    check_place(out, resume=False, force=force)
-    strange = foreign(out)
-    if strange:
-        raise RunError(f"{out}: holds files that are not of a training run ({strange[0]}); remove them first")
-    check_writable(out.resolve().parent)  # where it grows until it is whole
-    known = load_corpus(Path(corpus))
-    if test_corpus is not None:
-        load_test_corpus(Path(test_corpus), known)
+    known = _check_and_load(Path(corpus), out, test_corpus, force=force)
     for warning in known.warnings:
-        told(f"warning: {warning}")
-    experts = learn(known, options, told)
-    if not len(experts.expert.buckets):
+        reporter.warning(warning)
+    fitted = fit_fusion(known, options, reporter=reporter)
+    if not len(fitted.ngrams.buckets):
         raise CorpusError(f"{corpus}: no n-gram is in enough of its documents to learn from; longer texts are needed")
-    for warning in experts.warnings:
-        told(f"warning: {warning}")
+    for warning in fitted.warnings:
+        reporter.warning(warning)
     record = {
-        "format": 1,
+        "format": RUN_FORMAT,
         "recipe": "ngrams",
         "authors": list(known.authors),
-        "corpus": corpus_record(known),
-        "fusion": describe(experts),
+        "corpus": _describe_corpus(known),
+        "fusion": describe_ngrams(fitted),
         "versions": versions(),
     }
-    labels = {str(index): author for index, author in enumerate(known.authors)}
-    config = {
-        "model_type": "authorid-ngrams",
-        "id2label": labels,
-        "label2id": {author: index for index, author in enumerate(known.authors)},
+    bundle = _bundle(out, known, fitted, record)
+    files: dict[str, bytes | str | Path] = {
+        NGRAMS: fitted.ngrams.to_bytes(),
+        "config.json": encode_json(_config(known)),
+        "run.json": encode_json(record),
+        "README.md": ngram_card(bundle),
     }
-    bundle = Bundle(
+    if not (out / "run.json").exists():  # at most an unfinished training is there, which `force` replaces
+        clear_directory(out, force=force)
+        (out / "checkpoint").rmdir()
+    return write_bundle(bundle, files, overwrite=True, marker="run.json", check=load_ngram_model)
+
+
+def _check_and_load(corpus: Path, out: Path, test_corpus: Path | None, *, force: bool) -> Corpus:
+    """Check that the run can be written to `out`, and return the training corpus."""
+    check_directory(out, "replace" if force else "refuse")
+    foreign = foreign_files(out)
+    if foreign:
+        raise RunError(f"{out}: holds files that are not of a training run ({foreign[0]}); remove them first")
+    check_writable(out.resolve().parent)  # the bundle is built there before it is moved to `out`
+    known = load_corpus(corpus)
+    if test_corpus is not None:
+        load_test_corpus(Path(test_corpus), known)
+    return known
+
+
+def _bundle(out: Path, corpus: Corpus, fitted: FusionFit, record: Mapping[str, Any]) -> Bundle:
+    return Bundle(
         path=out,
         model_type="authorid-ngrams",
-        authors=known.authors,
+        authors=corpus.authors,
         window=WindowSpec(128, 126),
         pooling="mean",
-        decision=experts.decision,
+        decision=fitted.decision,
         graphs={},
         golden=(),
         provenance={
@@ -82,20 +103,19 @@ def train_ngrams(
         },
         ngrams=NGRAMS,
     )
-    files: dict[str, bytes | str | Path] = {
-        NGRAMS: experts.expert.to_bytes(),
-        "config.json": json.dumps(config, indent=1, ensure_ascii=False) + "\n",
-        "run.json": json.dumps(record, indent=1, ensure_ascii=False) + "\n",
-        "README.md": card(bundle),
+
+
+def _config(corpus: Corpus) -> dict[str, Any]:
+    """Return config.json in Hugging Face style."""
+    return {
+        "model_type": "authorid-ngrams",
+        "id2label": {str(index): author for index, author in enumerate(corpus.authors)},
+        "label2id": {author: index for index, author in enumerate(corpus.authors)},
     }
-    if not (out / "run.json").exists():  # what is there is an unfinished training at most, and `force` was said
-        clear_place(out, force=force)
-        (out / "checkpoint").rmdir()
-    return write_bundle(bundle, files, overwrite=True, marker="run.json", check=load_ngram_model)
 
 
-def corpus_record(corpus: Corpus) -> dict[str, Any]:
-    """What is written down about a corpus: nothing of its text."""
+def _describe_corpus(corpus: Corpus) -> dict[str, Any]:
+    """Return what a record contains about a corpus: nothing of its text."""
     return {
         "name": corpus.root.resolve().name,
         "digest": corpus.digest,
@@ -104,70 +124,13 @@ def corpus_record(corpus: Corpus) -> dict[str, Any]:
     }
 
 
-def describe(experts: Experts) -> dict[str, Any]:
-    """What a record says about the n-gram expert and what was learnt with it."""
+def describe_ngrams(fitted: FusionFit) -> dict[str, Any]:
+    """Return what a record contains about the n-gram model and the results of its fit."""
     return {
-        "views": [view.name for view in experts.expert.reader.views],
-        "ngrams": len(experts.expert.buckets),
-        "shifted_split": experts.report,
+        "views": [view.name for view in fitted.ngrams.reader.views],
+        "ngrams": len(fitted.ngrams.buckets),
+        "shifted_split": fitted.report,
     }
-
-
-def card(bundle: Bundle) -> str:
-    """README.md of a bundle that has n-grams only."""
-    about = bundle.provenance["fusion"]
-    corpus = bundle.provenance["corpus"]
-    split = about["shifted_split"]
-    figures = [
-        f"- {name.replace('_', ' ')}: {value:.4g}" for name, value in split.items() if not isinstance(value, str)
-    ]
-    parts = [
-        "---\ntags:\n- authorship-attribution\n- stylometry\n- authorid\n---",
-        f"# {bundle.name}",
-        f"Tells which of {len(bundle.authors)} authors wrote a document, by {about['ngrams']:,} n-grams in "
-        f"{len(about['views'])} views ({', '.join(about['views'])}). Made with "
-        "[authorid](https://pypi.org/project/authorid/) "
-        f"from {corpus['documents']} documents of the corpus `{corpus['name']}` (digest `{corpus['digest'][:16]}`).",
-        "```\nauthorid score DOCUMENTS --model THIS_DIRECTORY --out results.csv\n```",
-        "## On the shifted split",
-        f"Held out of a first fit ({split.get('split', 'nothing')}); the expert itself was then fitted on everything.",
-        "\n".join(figures) or "Nothing could be held out.",
-        "## Limits",
-        "It knows only its own authors; short texts carry little evidence; subject and style are entangled. Scores are "
-        "evidence to weigh, not proof. Do not use it to unmask people who have a right to stay anonymous.",
-    ]
-    return "\n\n".join(parts) + "\n"
-
-
-BESIDE = "## N-grams beside the encoder"
-"""The heading of what a card says about the second expert."""
-
-
-def beside(bundle: Bundle) -> str:
-    """What the card of a bundle of two experts says about the second one."""
-    about, weight = bundle.provenance["fusion"], bundle.decision.encoder_weight
-    split = about["shifted_split"]
-    lines = [
-        f"`{NGRAMS}` holds {about['ngrams']:,} n-grams in {len(about['views'])} views "
-        f"({', '.join(about['views'])}). `authorid.json` has the rule that makes one answer of both experts.",
-        f"The encoder's log-probabilities have the weight {weight:g} in it, beside n-gram scores of the weight "
-        f"{bundle.decision.ngram_weight:g}."
-        + ("" if weight else " So `--effort auto` does not ask it: nothing was held out to weigh it by."),
-    ]
-    if "accuracy" in split:
-        lines.append(
-            f"On documents held out of a first fit ({split['split']}) the n-grams alone had accuracy "
-            f"{split['accuracy']:.3f}; authors left out altogether were told from the others with an AUROC of "
-            f"{split.get('open_set_auroc', float('nan')):.3f}."
-        )
-    return "\n\n".join(lines)
-
-
-def _with_section(card: str, section: str) -> str:
-    """The `card` with what it says of the n-grams, if anything, replaced by this `section`."""
-    before, _, rest = card.partition(BESIDE)
-    _, heading, after = rest.partition("\n## ")
-    return f"{before.rstrip()}\n\n{BESIDE}\n\n{section}\n" + (f"{heading}{after}" if heading else "")
 
 
 def export_ngrams(
@@ -179,11 +142,11 @@ def export_ngrams(
     name: str | None = None,
     force: bool = False,
 ) -> Bundle:
-    """Write the n-gram run `run` as a bundle at `out`; with `encoder`, beside the graphs of that bundle.
+    """Write the n-gram run `run` as a bundle at `out`; with `encoder`, together with the graphs of that bundle.
 
-    `weight` is that of the encoder's mean log-softmax; when it is None, that of `run` where it has an encoder, else
-    `UNMEASURED`. Raises `BundleError`, and `OutputError` when the two know different authors or there is no encoder to
-    weigh.
+    `weight` is the weight of the encoder's mean log-softmax; by default that of `run` if it has an encoder, else
+    `UNMEASURED`. Raises `BundleError`, and `OutputError` if the two know different authors or a weight is given without
+    an encoder.
     """
     check_target(out, overwrite=force)
     own = load_bundle(run)
@@ -195,7 +158,7 @@ def export_ngrams(
         decision = replace(decision, encoder_weight=UNMEASURED)
     if weight is not None:
         if not base.graphs or not 0 <= weight < float("inf"):
-            raise OutputError(f"{base.path}: an encoder to be given the weight {weight} is needed; there is none")
+            raise OutputError(f"{base.path}: no encoder that could have the weight {weight}")
         decision = replace(decision, encoder_weight=weight)
     if own.authors != base.authors:
         raise OutputError(f"{run}: does not know the same authors as {encoder}")
@@ -208,6 +171,6 @@ def export_ngrams(
         provenance["name"] = name or out.resolve().name
     merged = replace(base, path=out, ngrams=NGRAMS, decision=decision, provenance=provenance)
     if encoder is not None:
-        readme = base.path / "README.md"
-        files["README.md"] = _with_section(readme.read_text("utf-8") if "README.md" in files else "", beside(merged))
+        card = (base.path / "README.md").read_text("utf-8") if "README.md" in files else ""
+        files["README.md"] = replace_ngram_section(card, ngram_section(merged))
     return write_bundle(merged, files, overwrite=force, check=load_ngram_model)

@@ -1,12 +1,15 @@
-"""Learn what a text by an unknown author looks like: authors are left out in turn, and play the strangers.
+"""Fit the rule that recognizes documents by unknown authors (the open set): authors are left out in turn.
 
-Two things are looked at (`authorid.bundle.decision.KnownAuthorRule`). How much the n-grams that many authors share speak for the one
-whom all n-grams name, compared with what they say for that author's own documents when these are left out: what few use
-is mostly of a subject, and strangers write about the same ones; and colleagues on one beat divide the scores among
-them, so what is high differs from author to author. And how far the authors are apart in the views of the plain text,
-which say whether the subject is known. Whatever is learnt of n-grams (which there are, which words are common, how much
-they are worth) is learnt anew without the authors that are left out; else their own words would make strangers of
-nobody.
+The rule uses two features (`authorid.bundle.decision.KnownAuthorRule`):
+
+- z: the contribution of *shared* n-grams, which many authors use, to the score of the highest-ranked author, relative
+  to that author's own documents when they are left out. N-grams that few authors use mostly reveal the subject, and
+  unknown authors write about the same subjects. The comparison is per author because authors with similar subjects
+  divide the scores among them, so that what counts as a high score differs from author to author;
+- spread: that of the scores over the authors in the views of the plain text. It shows whether the subject is known.
+
+Everything that is fitted on n-grams (vocabulary, common words, frequencies) is fitted again without the authors that
+are left out; otherwise their own words would make them known.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.bundle.decision import KnownAuthorRule
+from authorid.evaluation.metrics import auroc
 from authorid.machine import available_cores
 from authorid.ngrams.features import View
 from authorid.scoring.attribution import LEAST_SPREAD
@@ -34,45 +38,45 @@ from authorid.training.ngram_fit import (
     similarities,
     weigh,
 )
-from authorid.training.shift import blocks
+from authorid.training.splits import author_blocks
 
-__all__ = ["Compared", "Strangers", "auroc", "look_for_strangers"]
+__all__ = ["OpenSetCorpus", "OpenSetFit", "fit_open_set"]
 
 SHARES = (0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75)
 """False-attribution rates whose thresholds are kept in the bundle."""
 
 FOLD = 10
-"""Authors left out at a time, at least; with very many authors, an eighth of them."""
+"""Authors that are left out at a time, at least; with more than 80 authors, an eighth of them."""
 
 BLOCKS = 5
-"""Blocks of time, left out in turn to see what scores an author's own documents get."""
+"""Blocks of each author's documents that are left out in turn to find the scores of the author's own documents."""
 
 LATEST = 4.0
-"""Every document of the last block counts as so many: those to come will be later too."""
+"""Weight of each document in the last block: future documents will be later too."""
 
 WEIGHTS = (5.0, 1.0)
-"""Of z and spread, each divided by its standard deviation (docs/accuracy.md)."""
+"""Weights of z and spread, each divided by its standard deviation."""
 
-PLAIN, MANNERS = 2.0, 3.0
-"""How often shared n-grams count in the plain views, and in those that look at no others: the latter weigh less in
-answers than what they say of manners is worth here."""
+PLAIN, SHARED_ONLY = 2.0, 3.0
+"""Weights of shared n-grams in the plain views, and in views that consist of shared n-grams only. The latter have less
+weight in the scores than is best here."""
 
 LEAST_DEVIATION = 1e-6
-"""Documents that differ less in a trait are alike in it: nothing can be learnt from them."""
+"""With a smaller standard deviation, a feature is the same for all documents, and nothing can be learned from it."""
 
 CAUTION = 8.0
-"""So many times as much as chance alone would have it, what is usual for an author is drawn to what is usual for all:
-what sets authors apart this month does so less the next."""
+"""Factor on the shrinkage of an author's mean and deviation towards those of all authors: differences between authors
+become smaller with time."""
 
 _TOGETHER = 2
-"""Fits at a time, at most: each of them has all documents in memory once more."""
+"""Number of fits at a time, at most: each has a copy of all documents in memory."""
 
 Scores = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Strangers:
-    """The rule that was learnt, pairs (share, known-author score) for `Decision.false_attribution_thresholds`, and how well it does."""
+class OpenSetFit:
+    """The rule, pairs (share, score) for `Decision.false_attribution_thresholds`, and how well the rule does."""
 
     rule: KnownAuthorRule
     thresholds: tuple[tuple[float, float], ...]
@@ -80,76 +84,79 @@ class Strangers:
 
 
 @dataclass(frozen=True)
-class _Traits:
-    """What known-author score is made of, for some documents: each float64 [documents]."""
+class _RuleFeatures:
+    """The two features of the rule for some documents, each float64 [documents]."""
 
     z: Scores
     spread: Scores
 
+    @classmethod
+    def joined(cls, parts: Sequence[_RuleFeatures]) -> _RuleFeatures:
+        return cls(np.concatenate([part.z for part in parts]), np.concatenate([part.spread for part in parts]))
+
     def score(self, rule: KnownAuthorRule) -> Scores:
+        """Return the known-author scores [documents]."""
         evidence = rule.z_weight * self.z + rule.spread_weight * self.spread - rule.offset
         return np.asarray(0.5 + 0.5 * np.tanh(evidence / 2))
 
 
 @dataclass(frozen=True)
-class Compared:
-    """Documents, and all that fits to any subset of them need: their similarities, and parts of their tf-idf.
+class OpenSetCorpus:
+    """Documents prepared for fits to any subset of them: their similarities, and some columns of their tf-idf.
 
-    `shared` has the n-grams that many authors share, which count as often as `_view_weights` says of their view; `plain` has
-    all n-grams of the plain views.
+    `shared` has the n-grams that many authors share, weighted by `_view_weights`; `plain` has all n-grams of the plain
+    views.
     """
 
     paths: Sequence[str]
     products: Similarities
-    shared: _Columns
-    plain: _Columns
+    shared: _TfidfColumns
+    plain: _TfidfColumns
     ridge: float
 
     @classmethod
     def of(
-        cls,
-        paths: Sequence[str],
-        products: Similarities,
-        matrix: Any,
-        counts: Counts,
-        ridge: float,
-    ) -> Compared:
-        """From the `counts` and the tf-idf `matrix` of documents."""
+        cls, paths: Sequence[str], products: Similarities, matrix: Any, counts: Counts, ridge: float
+    ) -> OpenSetCorpus:
+        """Prepare documents from their `counts` and their tf-idf `matrix`."""
         views = counts.reader.views
         sizes = np.diff(counts.bounds)
         plain = np.isin(np.arange(len(views)), _plain_views(views)).repeat(sizes)
         shared = matrix[:, np.flatnonzero(counts.shared)]
-        # It is their inner products that count so often.
+        # The weights are those of inner products, hence the root.
         shared.data *= np.sqrt(_view_weights(views)).repeat(sizes)[counts.shared][shared.indices]
-        return cls(paths, products, _Columns.of(shared), _Columns.of(matrix[:, np.flatnonzero(plain)]), ridge)
+        return cls(paths, products, _TfidfColumns.of(shared), _TfidfColumns.of(matrix[:, np.flatnonzero(plain)]), ridge)
 
     @classmethod
     def counted(
         cls, paths: Sequence[str], texts: Sequence[str], labels: Labels, training: Labels, options: NgramOptions
-    ) -> Compared:
-        """Count the n-grams of `texts` as far as the documents `training` know them."""
+    ) -> OpenSetCorpus:
+        """Prepare `texts`; vocabulary and frequencies come from the documents `training` alone."""
         counts = count(texts, labels, options, training)
         matrix = weigh(counts, inverse_frequencies(counts, training))
         return cls.of(paths, similarities(matrix, labels), matrix, counts, options.ridge)
 
-    def traits(self, training: Labels, others: Labels) -> _Traits:
-        """Those of the documents `others`, by a fit to the documents `training`."""
+    def features(self, training: Labels, others: Labels) -> _RuleFeatures:
+        """Return the features of the documents `others`, by a fit to the documents `training`."""
         dual, _ = self.products.solve(training, self.ridge)
         best = ((self.products.matrix[np.ix_(others, training)] + 1.0) @ dual).argmax(axis=1)
         own = self.shared.scores(training, others, dual)[np.arange(len(others)), best]
         mean, deviation = self.own_scores(training)
         plain = self.plain.scores(training, others, dual)
-        return _Traits((own - mean[best]) / deviation[best], np.log(np.maximum(plain.std(axis=1), LEAST_SPREAD)))
+        return _RuleFeatures((own - mean[best]) / deviation[best], np.log(np.maximum(plain.std(axis=1), LEAST_SPREAD)))
 
     def own_scores(self, training: Labels) -> tuple[Scores, Scores]:
-        """Mean and standard deviation [authors] of what is shared says for an author's own documents, when left out."""
+        """Return mean and standard deviation [authors] of the shared part of the scores of authors' own documents.
+
+        The documents are left out block by block when they are scored.
+        """
         labels = self.products.labels[training]
         names = [self.paths[index] for index in training]
         own = np.full(len(training), np.nan)
-        worth = np.ones(len(training))
-        in_time = blocks(names, labels, lambda some: self.products.near(training[some]), BLOCKS)
-        worth[in_time[-1]] = LATEST
-        for block in in_time:
+        weights = np.ones(len(training))
+        blocks = author_blocks(names, labels, lambda some: self.products.near(training[some]), BLOCKS)
+        weights[blocks[-1]] = LATEST
+        for block in blocks:
             rest = np.delete(training, block)
             if not len(block) or len(np.unique(self.products.labels[rest])) < 2:
                 continue
@@ -157,41 +164,148 @@ class Compared:
             found = block[np.isin(labels[block], left)]
             authors = np.searchsorted(left, labels[found])
             own[found] = self.shared.scores(rest, training[found], dual)[np.arange(len(found)), authors]
-        return _by_author(own, worth, labels)
+        return _by_author(own, weights, labels)
 
 
 @dataclass(frozen=True)
-class _Columns:
-    """Some columns of tf-idf: sparse [documents, rows], and the same with a row of memory for each column."""
+class _TfidfColumns:
+    """Some columns of the tf-idf matrix, sparse [documents, columns], and their transpose in CSR format."""
 
     matrix: Any
     transposed: Any
 
     @classmethod
-    def of(cls, matrix: Any) -> _Columns:
+    def of(cls, matrix: Any) -> _TfidfColumns:
         return cls(matrix, matrix.T.tocsr())
 
     def scores(self, training: Labels, others: Labels, dual: Scores) -> Scores:
-        """What these columns add to the scores [others, authors] by a fit to the documents `training`."""
+        """Return what these columns contribute to the scores [others, authors] by a fit to `training`."""
         weights = np.zeros((self.matrix.shape[0], dual.shape[1]))
         weights[training] = dual
         return np.asarray(self.matrix[others] @ (self.transposed @ weights))
 
 
-def _by_author(own: Scores, worth: Scores, labels: Labels) -> tuple[Scores, Scores]:
-    """Mean and standard deviation [authors] of what documents have, `own` [documents], by their `worth`.
+@dataclass(frozen=True)
+class _LeftOut:
+    """Features of documents when some authors are left out, all folds of authors together.
 
-    NaN is what was not measured. Those of an author are drawn to those of all, by `CAUTION` times what is best where
-    authors differ as much as these and their documents do (empirical Bayes: Efron and Morris, "Data analysis using
-    Stein's estimator and its generalizations", 1975).
+    `known` and `unknown` are held-out documents of the authors in the fit and of those left out. `unknown_all` are all
+    documents of the authors left out, by fits to all documents of the others.
     """
-    known, places = np.unique(labels, return_inverse=True)
+
+    known: _RuleFeatures
+    unknown: _RuleFeatures
+    unknown_all: _RuleFeatures
+    authors: int
+
+
+def fit_open_set(
+    corpus: OpenSetCorpus, texts: Sequence[str], split: tuple[Labels, Labels], options: NgramOptions
+) -> OpenSetFit | None:
+    """Fit the rule for unknown authors, by leaving authors out in turn.
+
+    `corpus` holds the documents with these `texts`, prepared by a count of them all; `split` is a shifted split of
+    them, ``(training, held out)``. Returns None if there are too few authors or documents, or if the documents are too
+    much alike. Thresholds for shares of less than one document are omitted.
+    """
+    found = _leave_out(corpus, texts, split, options)
+    rule = None if found is None else _fit_weights(found.known, found.unknown)
+    if found is None or rule is None:
+        return None
+    mean, deviation = corpus.own_scores(np.arange(len(corpus.products.labels)))
+    rule = replace(
+        rule,
+        mean=tuple(mean.tolist()),
+        deviation=tuple(deviation.tolist()),
+        view_weights=_view_weights(options.views),
+        plain_views=_plain_views(options.views),
+    )
+    # The stricter threshold of two: unknown authors' documents of the same time, and later ones.
+    scores = [found.unknown_all.score(rule), found.unknown.score(rule)]
+    thresholds = tuple(
+        (share, max(_threshold(some, share) for some in scores))
+        for share in SHARES
+        if share * min(map(len, scores)) >= 1
+    )
+    if not thresholds:
+        return None
+    area = auroc(found.known.score(rule), scores[1])
+    return OpenSetFit(rule, thresholds, {"open_set_auroc": area, "authors_left_out": found.authors})
+
+
+def _leave_out(
+    corpus: OpenSetCorpus, texts: Sequence[str], split: tuple[Labels, Labels], options: NgramOptions
+) -> _LeftOut | None:
+    """Leave authors out, fold by fold; returns None if there are fewer than three authors or no held-out documents."""
+    training, held = split
+    labels = corpus.products.labels
+    authors = np.random.default_rng(0).permutation(np.unique(labels))
+    size = max(min(FOLD, len(authors) // 3), len(authors) // 8)
+    if size < 1 or not len(held):
+        return None
+    folds = [authors[start : start + size] for start in range(0, len(authors), size)]
+    tasks: list[tuple[Labels, ...]] = []
+    for fold in folds:
+        unknown = np.isin(labels[held], fold)
+        tasks.append((training[~np.isin(labels[training], fold)], held[~unknown], held[unknown]))
+    for fold in folds:
+        # For the thresholds, the fit is like the final one: it uses all documents of the known authors.
+        unknown = np.isin(labels, fold)
+        tasks.append((np.flatnonzero(~unknown), np.flatnonzero(unknown)))
+
+    def features(task: tuple[Labels, ...]) -> list[_RuleFeatures]:
+        """Return the features of each set of documents after the first, by a fit to the first alone."""
+        chosen = np.concatenate(task)
+        fitted = np.arange(len(task[0]))
+        paths, some = [corpus.paths[index] for index in chosen], [texts[index] for index in chosen]
+        subset = OpenSetCorpus.counted(paths, some, labels[chosen], fitted, options)
+        bounds = np.cumsum([len(documents) for documents in task])
+        return [subset.features(fitted, np.arange(start, stop)) for start, stop in pairwise(bounds)]
+
+    # Products of sparse matrices take one core each, and most of the time.
+    with ThreadPoolExecutor(min(_TOGETHER, available_cores())) as pool:
+        found = list(pool.map(features, tasks))
+    known, unknown_held = zip(*found[: len(folds)], strict=True)
+    unknown_all = [some for (some,) in found[len(folds) :]]
+    joined = _RuleFeatures.joined
+    return _LeftOut(joined(known), joined(unknown_held), joined(unknown_all), int(size))
+
+
+def _threshold(scores: Scores, share: float) -> float:
+    """Return the lowest known-author score that at most `share` of these documents reach."""
+    return float(np.nextafter(np.quantile(scores, 1 - share, method="higher"), np.inf))
+
+
+def _fit_weights(known: _RuleFeatures, unknown: _RuleFeatures) -> KnownAuthorRule | None:
+    """Return `WEIGHTS` in units of the standard deviations; the middle of the two kinds of documents scores 0.5.
+
+    Returns None if z or spread is the same for all documents.
+    """
+    weights, middle = [], 0.0
+    for weight, inside, outside in zip(WEIGHTS, (known.z, known.spread), (unknown.z, unknown.spread), strict=True):
+        deviation = float(np.concatenate([inside, outside]).std())
+        if deviation < LEAST_DEVIATION:
+            return None
+        weights.append(weight / deviation)
+        middle += weights[-1] * float(inside.mean() + outside.mean()) / 2
+    z, spread = weights
+    return KnownAuthorRule((), (), (), (0,), z, spread, middle)
+
+
+def _by_author(own: Scores, document_weights: Scores, labels: Labels) -> tuple[Scores, Scores]:
+    """Return weighted mean and standard deviation [authors] of the values `own` [documents]; NaN was not measured.
+
+    Each author's values are shrunk towards those of all authors, `CAUTION` times as much as is best for differences
+    as large as these between authors and documents (empirical Bayes: Efron and Morris, "Data analysis using Stein's
+    estimator and its generalizations", 1975).
+    """
+    known, positions = np.unique(labels, return_inverse=True)
     means, variances = np.zeros((2, len(known)))
     number = np.zeros(len(known))
     for author in range(len(known)):
-        some = (places == author) & ~np.isnan(own)
-        if weights := worth[some].tolist():
-            # As many documents of equal worth would say as much.
+        some = (positions == author) & ~np.isnan(own)
+        if weights := document_weights[some].tolist():
+            # The effective sample size: so many documents of equal weight are worth as much.
             number[author] = sum(weights) ** 2 / sum(weight**2 for weight in weights)
             means[author] = np.average(own[some], weights=weights)
             variances[author] = np.average((own[some] - means[author]) ** 2, weights=weights)
@@ -210,115 +324,13 @@ def _by_author(own: Scores, worth: Scores, labels: Labels) -> tuple[Scores, Scor
     return means, np.maximum(deviations, 0.01)
 
 
-def look_for_strangers(
-    everybody: Compared, texts: Sequence[str], training: Labels, held: Labels, options: NgramOptions
-) -> Strangers | None:
-    """Leave authors out in turn, and compare how familiar their documents look with those of the others.
-
-    `everybody` are the documents with these `texts`, by a count of them all; `training` and `held` are a shifted split
-    of them. Shares that are less than one document are left out. None where there are too few authors, or too few
-    documents, or where these are all alike.
-    """
-    paths, labels = everybody.paths, everybody.products.labels
-    authors = np.random.default_rng(0).permutation(np.unique(labels))
-    fold = max(min(FOLD, len(authors) // 3), len(authors) // 8)
-    if fold < 1 or not len(held):
-        return None
-
-    def traits(inside: Labels, *others: Labels) -> list[_Traits]:
-        """Those of `others` by a fit to the documents `inside`, and by nothing else that is known of any document."""
-        chosen = np.concatenate([inside, *others])
-        own = np.arange(len(inside))
-        corpus = Compared.counted(
-            [paths[index] for index in chosen], [texts[index] for index in chosen], labels[chosen], own, options
-        )
-        edges = np.cumsum([len(inside), *map(len, others)])
-        return [corpus.traits(own, np.arange(start, stop)) for start, stop in pairwise(edges)]
-
-    folds = [authors[start : start + fold] for start in range(0, len(authors), fold)]
-    tasks: list[tuple[Labels, ...]] = []
-    for out in folds:
-        strangers = np.isin(labels[held], out)
-        tasks.append((training[~np.isin(labels[training], out)], held[~strangers], held[strangers]))
-    for out in folds:
-        # For the thresholds, the model is as it will be: nothing of a stranger needs to be held back in time.
-        strangers = np.isin(labels, out)
-        tasks.append((np.flatnonzero(~strangers), np.flatnonzero(strangers)))
-    # Products of sparse matrices take one core each, and most of the time.
-    with ThreadPoolExecutor(min(_TOGETHER, available_cores())) as pool:
-        found = list(pool.map(lambda task: traits(*task), tasks))
-    known, strange = zip(*found[: len(folds)], strict=True)
-    whole = [some for (some,) in found[len(folds) :]]
-    inner, outer = _together(known), _together(strange)
-    rule = _weigh(inner, outer)
-    if rule is None:
-        return None
-    mean, deviation = everybody.own_scores(np.arange(len(labels)))
-    rule = replace(
-        rule,
-        mean=tuple(mean.tolist()),
-        deviation=tuple(deviation.tolist()),
-        view_weights=_view_weights(options.views),
-        plain_views=_plain_views(options.views),
-    )
-    # The stricter of two: strangers' documents of the same time, or later ones.
-    familiar = [_together(whole).score(rule), outer.score(rule)]
-    thresholds = tuple(
-        (share, max(_least(some, share) for some in familiar))
-        for share in SHARES
-        if share * min(map(len, familiar)) >= 1
-    )
-    if not thresholds:
-        return None
-    area = auroc(inner.score(rule), familiar[1])
-    return Strangers(rule, thresholds, {"open_set_auroc": area, "authors_left_out": int(fold)})
-
-
-def _least(familiar: Scores, share: float) -> float:
-    """The least known-author score that at most `share` of these documents have."""
-    return float(np.nextafter(np.quantile(familiar, 1 - share, method="higher"), np.inf))
-
-
-def _weigh(known: _Traits, strange: _Traits) -> KnownAuthorRule | None:
-    """`WEIGHTS`, in units of the standard deviations; the middle between the two kinds of documents is 0.5.
-
-    None where all documents have the same z, or the same spread.
-    """
-    weights, middle = [], 0.0
-    for weight, one, other in zip(WEIGHTS, _list(known), _list(strange), strict=True):
-        deviation = float(np.concatenate([one, other]).std())
-        if deviation < LEAST_DEVIATION:
-            return None
-        weights.append(weight / deviation)
-        middle += weights[-1] * float(one.mean() + other.mean()) / 2
-    z, spread = weights
-    return KnownAuthorRule((), (), (), (0,), z, spread, middle)
-
-
-def _list(traits: _Traits) -> tuple[Scores, Scores]:
-    return traits.z, traits.spread
-
-
-def _together(traits: Sequence[_Traits]) -> _Traits:
-    return _Traits(*(np.concatenate(some) for some in zip(*map(_list, traits), strict=True)))
-
-
 def _plain_views(views: Sequence[View]) -> tuple[int, ...]:
-    """The views that show subjects best: of those that look at all n-grams, what masks nothing, or least."""
+    """Return the views that show subjects best: of those that use all n-grams, the ones that mask the fewest words."""
     kept = [-1.0 if view.shared else np.inf if view.keep is None else float(view.keep) for view in views]
     return tuple(number for number, own in enumerate(kept) if own == max(kept))
 
 
 def _view_weights(views: Sequence[View]) -> tuple[float, ...]:
-    """How often the shared n-grams of each view count."""
+    """Return the weight of the shared n-grams in each view."""
     plain = _plain_views(views)
-    return tuple(MANNERS if view.shared else PLAIN if number in plain else 1.0 for number, view in enumerate(views))
-
-
-def auroc(known: npt.NDArray[np.floating], unknown: npt.NDArray[np.floating]) -> float:
-    """Probability that a document of a known author gets a higher value than one of an unknown author."""
-    values = np.concatenate([known, unknown])
-    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[places]
-    own = float(ranks[: len(known)].sum()) - len(known) * (len(known) + 1) / 2
-    return own / (len(known) * len(unknown))
+    return tuple(SHARED_ONLY if view.shared else PLAIN if number in plain else 1.0 for number, view in enumerate(views))

@@ -1,4 +1,4 @@
-"""The two recipes and their knobs."""
+"""The two recipes of fine-tuning and their options."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, Literal, get_args
 
 from authorid.encoder.windows import SPECIAL_TOKENS
 from authorid.errors import RunError
-from authorid.training.corpus import SplitHow
 from authorid.training.encoder.classifier import Pooling
 
-__all__ = ["RECIPES", "Precision", "Recipe", "TrainingOptions"]
+__all__ = ["RECIPES", "Precision", "Recipe", "SplitHow", "TrainingOptions"]
 
-Recipe = Literal["windows", "seed"]
+Recipe = Literal["windows", "classic"]
+SplitHow = Literal["random", "last", "shifted"]
 Precision = Literal["float32", "bfloat16"]
 
 RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
@@ -34,11 +34,10 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
                 "topic_dropout": 1.0,
                 "dropout": 0.1,
                 "validation_how": "shifted",
-                "residual": False,
             }
         ),
-        # Plain fine-tuning as tutorials do it, kept to the letter so that figures can be compared.
-        "seed": MappingProxyType(
+        # Plain fine-tuning as in tutorials, unchanged so that results can be compared.
+        "classic": MappingProxyType(
             {
                 "epochs": 20,
                 "batch": 2,
@@ -53,36 +52,38 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
                 "topic_dropout": 0.0,
                 "dropout": 0.2,
                 "validation_how": "random",
-                "residual": False,
             }
         ),
     }
 )
-"""What each recipe sets for the options that are not given."""
+"""The values that each recipe sets for options that are not given."""
+
+_FORMER_NAMES = {"seed": "classic"}
+"""Former names of recipes, which older calls and runs contain."""
 
 _BY_RECIPE: Any = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingOptions:
-    """Everything that decides the outcome of a training run, besides the corpus.
+    """Everything that determines the outcome of a training run, besides the corpus.
 
     Options left at ``None`` take the recipe's value from `RECIPES`, so an instance never holds ``None``.
 
     - ``windows``: every window of every document is an example; a linear head; AdamW with linear warm-up
-      (the share `warmup` of all steps) and linear decay to zero; document score = mean window log-softmax. With
-      `residual`, the loss is that of the n-grams' evidence and the encoder's together (`authorid.training.residual`).
-    - ``seed``: the first `window` tokens of each document are the example; the family's own classification head
-      on the first token; Adam at a constant rate; split by ``keras.utils.text_dataset_from_directory``.
+      (the share `warmup` of all steps) and linear decay to zero; document score = mean window log-softmax.
+    - ``classic`` (formerly ``seed``): the first `window` tokens of each document are the example; the family's own
+      classification head on the first token; Adam at a constant rate; split by
+      ``keras.utils.text_dataset_from_directory``.
 
-    `window` and `stride` count tokens (`window` with its two special tokens). `pooling` makes one vector of a window:
-    the state of its ``first`` token, of which the fast graph's last layer then computes nothing but that, or the
-    ``mean`` over its tokens. With `funnel`, every second token is left out after a third of the layers
-    (`authorid.training.encoder.funnel`). `validation_split` is a share of documents, 0 trains on all of them; `validation_how`
-    says which: ``random`` ones, each author's ``last`` by file name, or ``shifted`` ones, the last where file names
-    carry numbers and else those at one end of the author's main change of subject. `topic_dropout` is the highest rate
-    at which a training window loses the words that are not among the corpus' 1,000 commonest tokens (0 = off);
-    `dropout` is that of the head. `precision` "bfloat16" computes in bfloat16, with float32 variables.
+    `window` and `stride` count tokens (`window` with its two special tokens). `pooling` reduces a window to one vector:
+    the state of its ``first`` token, for which the fast graph's last layer computes nothing else, or the ``mean`` over
+    its tokens. With `funnel`, every second token is dropped after a third of the layers
+    (`authorid.training.encoder.funnel`). `validation_split` is the share of documents that is held out; 0 trains on all
+    of them. `validation_how` chooses them: ``random`` ones, each author's ``last`` by file name, or ``shifted`` ones
+    (`authorid.training.splits`). `topic_dropout` is the highest rate at which a training window loses tokens outside
+    the 1,000 most frequent of the corpus (0: off); `dropout` is that of the head. `precision` ``bfloat16`` computes in
+    bfloat16, with float32 variables.
     """
 
     base_model: str
@@ -103,11 +104,11 @@ class TrainingOptions:
     freeze_embeddings: bool = _BY_RECIPE
     topic_dropout: float = _BY_RECIPE
     dropout: float = _BY_RECIPE
-    residual: bool = _BY_RECIPE
     precision: Precision = "float32"
 
     def __post_init__(self) -> None:
         """Fill in the recipe's values and check every option; raises `RunError`."""
+        object.__setattr__(self, "recipe", _FORMER_NAMES.get(self.recipe, self.recipe))
         if self.recipe not in RECIPES:
             raise RunError(f"unknown recipe {self.recipe!r}; there are: {', '.join(RECIPES)}")
         for name, value in RECIPES[self.recipe].items():
@@ -119,31 +120,35 @@ class TrainingOptions:
 
     @property
     def truncate(self) -> bool:
-        """Whether a document is its first window only."""
-        return self.recipe == "seed"
+        """Whether only the first window of a document is used."""
+        return self.recipe == "classic"
 
     def to_json(self) -> dict[str, Any]:
-        """All options as plain values; `from_json` reads them back."""
+        """Return all options as plain values; `from_json` reads them back."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> TrainingOptions:
         """Rebuild from `to_json`; raises `RunError` on unknown or missing options.
 
-        Options that do not name a pooling are of a time when windows were always averaged; those without a funnel, when
-        there was none.
+        Options may lack `pooling` and `funnel`, which older versions did not have: they averaged the windows' tokens
+        (except in the classic recipe) and had no funnel. They may have ``residual``, which must be false.
         """
-        unknown = set(record) - {field.name for field in fields(cls)}
+        options = dict(record)
+        if options.pop("residual", False):
+            raise RunError("trained with residual=True, which this version does not support any more")
+        unknown = set(options) - {field.name for field in fields(cls)}
         if unknown:
             raise RunError(f"unknown training options: {', '.join(sorted(unknown))}")
-        former = {"funnel": False, "pooling": "first" if record.get("recipe") == "seed" else "mean"}
+        classic = options.get("recipe") in ("classic", "seed")
+        former = {"funnel": False, "pooling": "first" if classic else "mean"}
         try:
-            return cls(**former | dict(record))
+            return cls(**former | options)
         except TypeError as error:
             raise RunError(f"bad training options: {error}") from None
 
     def differences(self, other: TrainingOptions) -> list[str]:
-        """List what differs, as ``"epochs 4, was 3"`` lines with `other` as the past."""
+        """Return the options that differ from the earlier `other`, as lines like ``"epochs 4, was 3"``."""
         return [
             f"{field.name} {getattr(self, field.name)!r}, was {getattr(other, field.name)!r}"
             for field in fields(self)
@@ -151,6 +156,7 @@ class TrainingOptions:
         ]
 
     def _check(self) -> None:
+        classic = self.recipe == "classic"
         demands = {
             "epochs must be at least 1": self.epochs >= 1,
             "batch must be at least 1": self.batch >= 1,
@@ -159,12 +165,11 @@ class TrainingOptions:
             "window must be at least 8 tokens": self.window >= 8,
             "stride must be between 1 and window - 2": 1 <= self.stride <= self.window - SPECIAL_TOKENS,
             "pooling must be 'first' or 'mean'": self.pooling in get_args(Pooling),
-            "the seed recipe reads the first token": self.recipe != "seed" or self.pooling == "first",
-            "the seed recipe computes all tokens": self.recipe != "seed" or not self.funnel,
+            "the classic recipe pools the first token": not classic or self.pooling == "first",
+            "the classic recipe has no funnel": not classic or not self.funnel,
             "validation_split must be in [0, 1)": 0 <= self.validation_split < 1,
             "validation_how must be 'random', 'last' or 'shifted'": self.validation_how in get_args(SplitHow),
-            "the seed recipe splits at random": self.recipe != "seed" or self.validation_how == "random",
-            "the seed recipe has no n-grams beside it": self.recipe != "seed" or not self.residual,
+            "the classic recipe splits at random": not classic or self.validation_how == "random",
             "weight_decay must not be negative": self.weight_decay >= 0,
             "warmup must be in [0, 1)": 0 <= self.warmup < 1,
             "label_smoothing must be in [0, 1)": 0 <= self.label_smoothing < 1,

@@ -1,4 +1,4 @@
-"""What a finished training leaves behind."""
+"""The directory that a training writes: checks before it starts, its files, and the record of versions."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import platform
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import authorid
 from authorid.bundle.manifest import MANIFEST, NGRAMS
 from authorid.bundle.save import check_writable
 from authorid.errors import RunError
@@ -17,7 +18,23 @@ from authorid.evaluation.plots import plot_history
 from authorid.training.encoder.checkpoint import write_atomically
 from authorid.training.encoder.classifier import Geometry
 
-__all__ = ["check_place", "clear_place", "foreign", "hf_config", "versions", "write_run"]
+__all__ = [
+    "RUN_FORMAT",
+    "Existing",
+    "check_directory",
+    "clear_directory",
+    "encode_json",
+    "foreign_files",
+    "hf_config",
+    "versions",
+    "write_run",
+]
+
+RUN_FORMAT = 2
+"""Format version of run.json."""
+
+Existing = Literal["refuse", "resume", "replace"]
+"""What to do about a run that exists: refuse to touch it, resume it if it is unfinished, or replace it."""
 
 _PARTS = (
     "run.json",
@@ -33,33 +50,31 @@ _PARTS = (
 _CHECKPOINT = "checkpoint"
 
 
-def check_place(out: Path, *, resume: bool, force: bool) -> None:
+def check_directory(out: Path, existing: Existing) -> None:
     """Check that a training may and can write to `out`, without touching it; raises `RunError` and `OutputError`."""
-    if resume and force:
-        raise RunError("resume goes on with a training, force starts it over: choose one")
     if out.exists() and not out.is_dir():
         raise RunError(f"{out}: exists and is not a directory")
     finished = (out / "run.json").is_file()
     begun = (out / _CHECKPOINT).is_dir()
-    if finished and not force:
+    if finished and existing != "replace":
         raise RunError(f"{out}: holds a finished run; use force to replace it")
-    if begun and not finished and not force and not resume:
+    if begun and not finished and existing == "refuse":
         raise RunError(f"{out}: holds an unfinished training; resume it, or use force to start over")
     if out.is_dir() and not finished and not begun and any(out.iterdir()):
         raise RunError(f"{out}: not empty and not a training run; refusing to write into it")
     check_writable(out)
 
 
-def foreign(out: Path) -> list[str]:
-    """Names in `out` that no training writes there."""
+def foreign_files(out: Path) -> list[str]:
+    """Return the names in `out` that no training writes, sorted."""
     names = [entry.name for entry in out.iterdir()] if out.is_dir() else []
     return sorted(name for name in names if name not in (*_PARTS, _CHECKPOINT))
 
 
-def clear_place(out: Path, *, force: bool) -> None:
-    """Make `out` ready for a training; with `force`, remove the run that is there (and nothing else)."""
+def clear_directory(out: Path, *, force: bool) -> None:
+    """Create `out` for a training; with `force`, remove the files of a run that is there (and nothing else)."""
     if force:
-        for name in _PARTS:  # run.json first: from then on it is not a finished run
+        for name in _PARTS:  # run.json first: without it the run does not count as finished
             (out / name).unlink(missing_ok=True)
         shutil.rmtree(out / _CHECKPOINT, ignore_errors=True)
     (out / _CHECKPOINT).mkdir(parents=True, exist_ok=True)
@@ -73,20 +88,20 @@ def write_run(
     history: Mapping[str, Sequence[float]],
     record: Mapping[str, Any],
 ) -> None:
-    """Write all files of a run, run.json last, and drop the checkpoint."""
+    """Write all files of a run, run.json last, and remove the checkpoint."""
     staged = out / _CHECKPOINT / "model.keras"
     model.save(str(staged))
     write_atomically(out / "model.keras", staged.read_bytes())
     write_atomically(out / "tokenizer.json", tokenizer.to_str().encode("utf-8"))
-    write_atomically(out / "config.json", _json(config))
-    write_atomically(out / "history.json", _json(history))
+    write_atomically(out / "config.json", encode_json(config))
+    write_atomically(out / "history.json", encode_json(history))
     plot_history(history, out / "history.png")
-    write_atomically(out / "run.json", _json(record))
+    write_atomically(out / "run.json", encode_json(record))
     shutil.rmtree(out / _CHECKPOINT, ignore_errors=True)
 
 
 def hf_config(geometry: Geometry, authors: Sequence[str], dropout: float) -> dict[str, Any]:
-    """Make a Hugging Face config.json; its activation is the one that keras-hub really computes."""
+    """Return config.json in Hugging Face style; its activation is the one that keras-hub computes."""
     common = {
         "id2label": {str(index): author for index, author in enumerate(authors)},
         "label2id": {author: index for index, author in enumerate(authors)},
@@ -126,9 +141,9 @@ def hf_config(geometry: Geometry, authors: Sequence[str], dropout: float) -> dic
 
 
 def versions() -> dict[str, str]:
-    """Collect the versions of everything that has a hand in a training."""
-    found = {"python": platform.python_version()}
-    for name in ("authorid", "keras", "tensorflow", "keras-hub", "numpy", "tokenizers"):
+    """Return the versions of Python and of the packages that affect a training; "unknown" if not installed."""
+    found = {"python": platform.python_version(), "authorid": authorid.__version__}
+    for name in ("keras", "tensorflow", "keras-hub", "numpy", "tokenizers"):
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
@@ -136,5 +151,6 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _json(record: Mapping[str, Any]) -> bytes:
+def encode_json(record: Mapping[str, Any]) -> bytes:
+    """Return `record` as indented JSON in UTF-8, with a final line break."""
     return (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode("utf-8")

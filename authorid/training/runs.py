@@ -1,18 +1,18 @@
-"""A training run on disk.
+"""A finished training run on disk.
 
 ::
 
     RUN/
-      run.json        what was trained, on what, with what; written last: its presence means "finished"
-      model.keras     the weights (and a description of the model, which is never read back)
+      run.json        what was trained, on what, with what; written last: a run without it is not finished
+      model.keras     the weights (and a description of the model, which is not read)
       config.json     Hugging Face style: model_type, sizes, id2label
       tokenizer.json  the base model's tokenizer
-      ngrams.safetensors  the n-gram expert (not with the seed recipe)
+      ngrams.safetensors  the n-gram model (not with the classic recipe)
       history.json, history.png
       checkpoint/     only while training
 
-Loading rebuilds the model in code from run.json and reads only weights from model.keras: no code or
-architecture from the file is ever run.
+Loading builds the model in code from run.json and reads only weights from model.keras: neither code nor architecture
+comes from that file.
 """
 
 from __future__ import annotations
@@ -36,17 +36,16 @@ from authorid.training.encoder.classifier import Geometry, Pooling, build_classi
 from authorid.training.encoder.examples import inputs
 from authorid.training.encoder.keras_setup import import_keras
 from authorid.training.recipes import TrainingOptions
+from authorid.training.run_directory import RUN_FORMAT
 
-__all__ = ["FORMAT_VERSION", "Run", "predict_windows"]
-
-FORMAT_VERSION = 1
+__all__ = ["Run", "predict_windows"]
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished training run; make one with `train` or `Run.load`.
+    """A finished training run; made by `train` or `Run.load`.
 
-    `training` and `validation` are document paths relative to the corpus; `record` is the whole of run.json.
+    `training` and `validation` are document paths relative to the corpus; `record` is all of run.json.
     """
 
     path: Path
@@ -80,9 +79,7 @@ class Run:
             if not (root / name).is_file():
                 raise RunError(f"{root}: {name} is missing")
         record = _read_json(root / "run.json")
-        version = record.get("format")
-        if version != FORMAT_VERSION:
-            raise RunError(f"{root / 'run.json'}: format {version!r}; this authorid reads {FORMAT_VERSION}")
+        _check_format(root / "run.json", record)
         try:
             return cls._from_record(root, record)
         except RunError as error:
@@ -92,7 +89,7 @@ class Run:
             raise RunError(f"{root / 'run.json'}: {reason}") from None
 
     def keras_model(self) -> Any:
-        """Rebuild the classifier in float32 (see `build_classifier`) and read its weights; raises `RunError`."""
+        """Build the classifier in float32 (see `build_classifier`) and load its weights; raises `RunError`."""
         import_keras()
         model = build_classifier(
             self.geometry,
@@ -110,11 +107,11 @@ class Run:
         return model
 
     def windower(self) -> Windower:
-        """How this model wants its documents cut."""
+        """Return the windower that cuts documents for this model."""
         return Windower.from_file(self.path / "tokenizer.json", self.window, self.stride, truncate=self.truncate)
 
     def predict_logits(self, texts: Sequence[str], batch: int = 16) -> list[npt.NDArray[np.float32]]:
-        """Logits of all windows: one float32 [windows, authors] per text, [0, authors] for an empty one."""
+        """Return the logits of all windows: float32 [windows, authors] for each text, [0, authors] for an empty one."""
         windower = self.windower()
         windows = [[window.ids for window in windower.windows(ids)] for ids in windower.token_ids(list(texts))]
         return predict_windows(self._model, windows, len(self.authors), batch=batch)
@@ -123,15 +120,15 @@ class Run:
     def _model(self) -> Any:
         return self.keras_model()
 
-    def experts(self) -> tuple[NgramModel, Decision] | None:
-        """The n-gram expert of this run and the rule for both, when it has one; raises `RunError`."""
+    def load_fusion(self) -> tuple[NgramModel, Decision] | None:
+        """Return the n-gram model and the decision rule, or None if the run has only an encoder; raises `RunError`."""
         record = self.record.get("fusion")
         if record is None:
             return None
         try:
             return NgramModel.load(self.path / NGRAMS), Decision.from_json(record["decision"])
         except (BundleCorruptError, KeyError, TypeError, ValueError) as error:
-            raise RunError(f"{self.path}: the n-gram expert cannot be used ({error})") from None
+            raise RunError(f"{self.path}: the n-gram model cannot be used ({error})") from None
 
     @classmethod
     def _from_record(cls, root: Path, record: Mapping[str, Any]) -> Run:
@@ -173,9 +170,9 @@ class Run:
 def predict_windows(
     model: Any, documents: Sequence[Sequence[npt.NDArray[np.int32]]], authors: int, batch: int = 16
 ) -> list[npt.NDArray[np.float32]]:
-    """Logits of token windows: per document a list of int32 [s] in, float32 [windows, authors] out.
+    """Return the logits float32 [windows, authors] of each document; its windows are token ids, int32 [s].
 
-    Windows of like length share a batch, padded to its longest.
+    Windows of similar length share a batch and are padded to its longest.
     """
     results = [np.zeros((len(windows), authors), dtype=np.float32) for windows in documents]
     queue = sorted(
@@ -198,6 +195,18 @@ def predict_windows(
         for (_, document, position), row in zip(chosen, logits, strict=True):
             results[document][position] = row
     return results
+
+
+def _check_format(path: Path, record: Mapping[str, Any]) -> None:
+    """Raise `RunError` if this version cannot read `record`, the content of `path`.
+
+    Format 1 is read if the run has only an encoder: what changed since then is the record of the n-gram model.
+    """
+    version = record.get("format")
+    if version == RUN_FORMAT or (version == 1 and "experts" not in record):
+        return
+    hint = "; it was written by an older version, train again" if version == 1 else ""
+    raise RunError(f"{path}: format {version!r}; this version of authorid reads format {RUN_FORMAT}{hint}")
 
 
 def _read_json(path: Path) -> Mapping[str, Any]:

@@ -96,7 +96,7 @@ class KerasRun:
 
     def ngrams(self) -> tuple[NgramModel, Decision] | None:
         """The n-gram model of the run and its decision rule, if it has one; raises `RunError`."""
-        return self.run.experts()
+        return self.run.load_fusion()
 
     def weights(self) -> EncoderWeights:
         """The weights of the Keras model."""

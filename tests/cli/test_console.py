@@ -7,14 +7,10 @@ import sys
 import pytest
 from command import command, environment
 
-from authorid.cli.callbacks import training_steps
 from authorid.cli.console import Terminal, time_left
 from authorid.cli.result_tables import show_attributions
 from authorid.inputs.documents import DocumentRef
 from authorid.scoring.attribution import Attribution
-from authorid.training import Progress
-
-STEP = Progress(epoch=2, epochs=4, step=30, steps=100, loss=1.25, seconds_left=3725.4)
 
 
 @pytest.mark.parametrize(
@@ -33,13 +29,6 @@ def test_progress_without_a_total_is_a_number(monkeypatch, capsys):
     with Terminal().progress("Scoring") as reporter:
         reporter.progress(1200)
     assert capsys.readouterr().err == "Scoring: 1,200\n"
-
-
-def test_the_progress_of_a_training_has_epoch_and_loss(monkeypatch, capsys):
-    monkeypatch.setattr("authorid.cli.console._LOG_INTERVAL", 0.0)
-    with Terminal().progress("Training") as reporter:
-        training_steps(reporter)(STEP)
-    assert capsys.readouterr().err == "Training: 130/400  epoch 2/4  loss 1.250\n"
 
 
 def test_the_time_left_is_estimated_from_the_steps_that_were_timed(monkeypatch, capsys):

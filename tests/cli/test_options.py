@@ -22,15 +22,16 @@ from authorid.cli.app import app
 from authorid.cli.options import document_options
 from authorid.encoder import tuning
 from authorid.encoder.engine_options import EngineOptions
+from authorid.evaluation import plots
 from authorid.inputs.documents import ReadOptions
 from authorid.outputs import run_settings
 from authorid.scoring.scorer import Scorer
-from authorid.training import evaluate as measure
+from authorid.training import evaluate as evaluation
 from authorid.training import ngram_run
 
 TRAIN = {
     "base_model": (["--base-model", "bert"], "base_model", "bert"),
-    "recipe": (["--recipe", "classic"], "recipe", "seed"),
+    "recipe": (["--recipe", "classic"], "recipe", "classic"),
     "epochs": (["--epochs", "7"], "epochs", 7),
     "batch": (["--batch", "5"], "batch", 5),
     "learning_rate": (["--learning-rate", "0.5"], "learning_rate", 0.5),
@@ -47,8 +48,8 @@ TRAIN = {
     "precision": (["--precision", "bfloat16"], "precision", "bfloat16"),
     "encoder": (["--no-encoder"], "called", "train_ngrams"),
     "test_corpus": (["--test-corpus", "other"], "test_corpus", Path("other")),
-    "resume": (["--resume"], "resume", True),
-    "force": (["--force"], "force", True),
+    "resume": (["--resume"], "existing", "resume"),
+    "force": (["--force"], "existing", "replace"),
     "quiet": (["--quiet"], "output", ""),
 }
 SCORE = {
@@ -81,7 +82,7 @@ TUNE = {
 EVALUATE = {
     "json_file": (["--json", "figures.json"], "json", {"accuracy": 0.5}),
     "plots": (["--plots", "plots"], "plots", Path("plots")),
-    "unknown_authors": (["--unknown-authors", "others"], "strangers", Path("others")),
+    "unknown_authors": (["--unknown-authors", "others"], "unknown_authors", Path("others")),
     "effort": (["--effort", "full"], "effort", "full"),
     "ablation": (["--no-ablation"], "ablation", False),
     "precision": (["--precision", "fp32"], "precision", "fp32"),
@@ -90,12 +91,11 @@ EVALUATE = {
 FORWARDED = {"score": SCORE, "tune": TUNE, "train": TRAIN, "evaluate": EVALUATE}
 
 
-CALLBACKS = ("advance", "report", "reporter", "told", "warn")
 """Parameters of the library through which a command follows the work."""
 
 
-def without_callbacks(parameters):
-    return {name: value for name, value in parameters.items() if name not in CALLBACKS}
+def without_reporter(parameters):
+    return {name: value for name, value in parameters.items() if name != "reporter"}
 
 
 def call(*arguments):
@@ -127,11 +127,11 @@ def train(monkeypatch):
 
         def library(corpus, out, options, **others):
             found.update(called="train", corpus=corpus, out=out, **dataclasses.asdict(options))
-            found.update(without_callbacks(others))
+            found.update(without_reporter(others))
             return SimpleNamespace(metrics={"loss": 0.5})
 
         def without_encoder(corpus, out, **others):
-            found.update(called="train_ngrams", corpus=corpus, out=out, **without_callbacks(others))
+            found.update(called="train_ngrams", corpus=corpus, out=out, **without_reporter(others))
 
         monkeypatch.setattr(training, "train", library)
         monkeypatch.setattr(ngram_run, "train_ngrams", without_encoder)
@@ -150,15 +150,12 @@ def evaluate(monkeypatch):
     def received(*arguments):
         found = {}
 
-        def examine(model, corpus, **others):
-            found.update(model=model, corpus=corpus, **without_callbacks(others))
-            return SimpleNamespace(
-                metrics=None,
-                to_json=lambda: {"accuracy": 0.5},
-                plot=lambda directory: found.update(plots=directory),
-            )
+        def library(model, corpus, options, reporter):
+            found.update(model=model, corpus=corpus, **dataclasses.asdict(options))
+            return SimpleNamespace(metrics=None, to_json=lambda: {"accuracy": 0.5})
 
-        monkeypatch.setattr(measure, "examine", examine)
+        monkeypatch.setattr(evaluation, "evaluate", library)
+        monkeypatch.setattr(plots, "plot_evaluation", lambda report, directory: found.update(plots=directory))
         monkeypatch.setattr(result_tables, "show_metrics", lambda terminal, metrics: terminal.info("evaluated"))
         monkeypatch.setattr(result_tables, "show_evaluation", lambda terminal, report: None)
         done = call("evaluate", "model", "corpus", *arguments)
@@ -217,7 +214,7 @@ def tune(monkeypatch):
         found = {}
 
         def library(bundle, precision, **others):
-            found.update(model=bundle.path, precision=precision, **without_callbacks(others))
+            found.update(model=bundle.path, precision=precision, **without_reporter(others))
             return [tuning.Trial(EngineOptions("int8", 1, 1, 256, "cpu"), 1000.0)]
 
         monkeypatch.setattr(tuning, "tune", library)
@@ -248,13 +245,13 @@ def test_every_option_has_a_test():
 
 @pytest.mark.parametrize("lacking", ["matplotlib", "directory"])
 def test_plots_that_cannot_be_drawn_are_refused_before_the_evaluation(monkeypatch, lacking):
-    monkeypatch.setattr(measure, "examine", lambda *arguments, **others: pytest.fail("hours of work"))
+    monkeypatch.setattr(evaluation, "evaluate", lambda *arguments, **others: pytest.fail("hours of work"))
     Path("file").write_text("")
     if lacking == "matplotlib":
         monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     done = call("evaluate", "model", "corpus", "--plots", "plots" if lacking == "matplotlib" else "file/plots")
     assert done.exit_code == 1
-    expected = "pip install 'authorid[train]'" if lacking == "matplotlib" else "cannot write there"
+    expected = "[plots]" if lacking == "matplotlib" else "cannot write there"
     assert expected in str(done.exception)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from authorid.evaluation.metrics import (
+    auroc,
     evaluate_predictions,
     expected_calibration_error,
     log_loss,
@@ -23,7 +24,7 @@ def predictions(n: int = 200, authors: int = 7, seed: int = 0):
     return truth, rows / rows.sum(axis=1, keepdims=True), [f"author{i}" for i in range(authors)]
 
 
-def test_a_worked_example():
+def test_metrics_of_a_worked_example():
     truth = [0, 0, 1, 2]
     rows = [[0.8, 0.1, 0.1], [0.3, 0.6, 0.1], [0.1, 0.8, 0.1], [0.5, 0.2, 0.3]]
     found = evaluate_predictions(truth, rows, NAMES)
@@ -62,7 +63,7 @@ def test_authors_without_documents_or_attributions_do_not_count_in_macro_f1():
     assert found.macro_f1 == 1.0
 
 
-def test_certain_and_right_is_perfectly_calibrated_and_certain_and_wrong_is_not():
+def test_the_calibration_error_of_certain_answers_is_their_error_rate():
     rows = np.eye(3)
     assert expected_calibration_error([0, 1, 2], rows) == 0.0
     assert expected_calibration_error([1, 2, 0], rows) == 1.0
@@ -88,7 +89,7 @@ def test_ties_go_to_the_first_author():
         ([0], [[np.nan, 1.0, 0.0]], "finite"),
     ],
 )
-def test_nonsense_is_refused(truth, rows, reason):
+def test_invalid_predictions_are_refused(truth, rows, reason):
     with pytest.raises(ValueError, match=reason):
         evaluate_predictions(truth, rows, NAMES)
 
@@ -101,9 +102,10 @@ def test_to_json_is_json():
     assert set(record["per_author"][0]) == {"author", "precision", "recall", "f1", "support"}
 
 
-@pytest.mark.train
-def test_the_confusion_matrix_can_be_drawn(tmp_path):
-    pytest.importorskip("matplotlib")
-    truth, rows, names = predictions(30)
-    evaluate_predictions(truth, rows, names).plot_confusion(tmp_path / "confusion.png")
-    assert (tmp_path / "confusion.png").read_bytes().startswith(b"\x89PNG")
+def test_auroc_is_the_share_of_pairs_in_the_right_order_and_counts_ties_half():
+    assert auroc(np.array([1.0, 2.0]), np.array([0.0, 0.5])) == 1.0
+    assert auroc(np.array([1.0]), np.array([1.0])) == 0.5
+    rng = np.random.default_rng(0)
+    known, unknown = rng.integers(0, 9, 40) / 9, rng.integers(0, 7, 30) / 9
+    pairs = (known[:, None] > unknown).mean() + 0.5 * (known[:, None] == unknown).mean()
+    assert auroc(known, unknown) == pytest.approx(pairs)

@@ -37,7 +37,7 @@ def run(request, corpus, tmp_path_factory):
     base = write_checkpoint(tmp_path_factory.mktemp("base") / request.param, request.param)
     options = TrainingOptions(
         base_model=str(base),
-        recipe="windows" if request.param == "bert" else "seed",
+        recipe="windows" if request.param == "bert" else "classic",
         epochs=8,
         batch=8,
         window=32,
@@ -104,21 +104,21 @@ def test_a_run_becomes_a_bundle_whose_graphs_give_the_golden_logits(run, report)
         "model.onnx",
         "model_int8.onnx",
         "tokenizer.json",
-        *(() if run.experts() is None else ("ngrams.safetensors",)),
+        *(() if run.load_fusion() is None else ("ngrams.safetensors",)),
     }
-    assert bundle.decision.rule == ("mean-log-softmax" if run.experts() is None else "fusion")
+    assert bundle.decision.rule == ("mean-log-softmax" if run.load_fusion() is None else "fusion")
     assert (bundle.authors, bundle.name, bundle.graphs.keys()) == (AUTHORS, "letters", {"fp32", "int8"})
     assert (bundle.window.length, bundle.window.truncate) == (32, run.truncate)
     assert bundle.provenance["corpus"]["digest"] == run.corpus_digest
     card = (bundle.path / "README.md").read_text("utf-8")
     assert 'license: "apache-2.0"' in card
-    assert ("## N-grams beside the encoder" in card) == (run.experts() is not None)
+    assert ("## N-grams beside the encoder" in card) == (run.load_fusion() is not None)
     calibration = bundle.provenance["calibration"]
     assert calibration["method"] == "min-max" and calibration["tried"].keys() == {"min-max"}
-    if run.experts() is None:
+    if run.load_fusion() is None:
         assert 0.02 <= bundle.decision.temperature <= 20
     else:
-        assert bundle.decision == run.experts()[1]
+        assert bundle.decision == run.load_fusion()[1]
     lengths = [len(golden.ids) for golden in bundle.golden]
     assert min(lengths) <= 4 and max(lengths) == 32 and len(lengths) == 4
     for precision in ("fp32", "int8"):
@@ -215,7 +215,7 @@ def elsewhere(run, tmp_path):
 def test_float32_alone_needs_no_corpus(run, elsewhere, tmp_path):
     report = export_run(elsewhere, tmp_path / "bundle")
     assert report.bundle.graphs == {"fp32": "model.onnx"}
-    experts = run.experts()
+    experts = run.load_fusion()
     assert report.bundle.decision == (Decision() if experts is None else experts[1])
     assert [row[0].split(":")[0] for row in report.rows] == [
         "reference = Keras",
@@ -320,7 +320,7 @@ def test_float32_is_exported_without_a_corpus_that_has_changed(run, tmp_path):
 
 
 def test_a_weight_for_the_encoder_requires_an_n_gram_model(run, corpus, tmp_path):
-    if run.experts() is None:
+    if run.load_fusion() is None:
         with pytest.raises(ExportError, match="no n-gram model"):
             exported(run, corpus, tmp_path / "bundle", encoder_weight=0.5)
     else:

@@ -11,6 +11,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from recording_reporter import RecordingReporter
 from tiny import AUTHORS, make_bundle, prose
 
 from authorid.bundle.decision import Decision
@@ -28,10 +29,9 @@ pytest.importorskip("scipy")
 from authorid import training
 from authorid.scoring.attribution import log_softmax, ngram_evidence, posterior
 from authorid.training.corpus import load_corpus
-from authorid.training.fusion import learn, stack
+from authorid.training.fusion import fit_encoder_weight, fit_fusion
 from authorid.training.ngram_fit import NgramOptions
 from authorid.training.ngram_run import export_ngrams, train_ngrams
-from authorid.training.open_set import auroc
 
 
 def write_corpus(root, documents=5, words=80):
@@ -46,9 +46,9 @@ def write_corpus(root, documents=5, words=80):
 def both(tmp_path_factory):
     """A bundle of both experts for the three authors."""
     root = tmp_path_factory.mktemp("both")
-    told = []
-    train_ngrams(write_corpus(root / "corpus"), root / "run", NgramOptions(bits=14), told=told.append)
-    assert any(message.startswith("warning: fewer than 10 documents") for message in told)
+    reporter = RecordingReporter()
+    train_ngrams(write_corpus(root / "corpus"), root / "run", NgramOptions(bits=14), reporter=reporter)
+    assert any(message.startswith("fewer than 10 documents") for message in reporter.warnings)
     make_bundle(root / "encoder")
     return export_ngrams(root / "run", root / "bundle", encoder=root / "encoder", weight=0.5)
 
@@ -280,15 +280,15 @@ def test_stacking_gives_noise_no_weight():
     noise = rng.normal(0, 1, (400, 5))
     base = Decision("fusion", ngram_weight=2.0)
     sizes = np.full(400, 3000)
-    assert stack(good, noise, sizes, truth, base).encoder_weight <= 0.05
-    assert stack(good, 2 * np.eye(5)[truth] + noise, sizes, truth, base).encoder_weight > 0.3
+    assert fit_encoder_weight(good, noise, sizes, truth, base).encoder_weight <= 0.05
+    assert fit_encoder_weight(good, 2 * np.eye(5)[truth] + noise, sizes, truth, base).encoder_weight > 0.3
 
 
 def test_the_temperature_is_what_the_encoder_changes_about_that_of_the_ngrams():
     rng = np.random.default_rng(1)
     truth = rng.integers(0, 5, 3000)
     ngrams, encoder = (np.eye(5)[truth] + rng.normal(0, 1, (3000, 5)) for _ in range(2))
-    found = stack(ngrams, encoder, np.full(3000, 3000), truth, Decision("fusion", ngram_weight=1.0))
+    found = fit_encoder_weight(ngrams, encoder, np.full(3000, 3000), truth, Decision("fusion", ngram_weight=1.0))
     assert found.encoder_weight > 0
     alone = ngram_evidence(ngrams, np.full(3000, 3000), found)
 
@@ -305,7 +305,7 @@ def test_an_encoder_that_costs_right_answers_is_not_listened_to():
     right = np.where(np.arange(300) % 10 < 8, truth, (truth + 1) % 5)  # 80 %, with little between the two
     ngrams = 3 * np.eye(5)[truth] + 3.2 * np.eye(5)[right]
     doubtful = 0.5 * np.eye(5)[truth] + 4 * np.eye(5)[(truth + 1) % 5] * (np.arange(300) % 3 == 0)[:, None]
-    found = stack(ngrams, doubtful, np.full(300, 3000), truth, Decision("fusion", ngram_weight=1.0))
+    found = fit_encoder_weight(ngrams, doubtful, np.full(300, 3000), truth, Decision("fusion", ngram_weight=1.0))
     assert found.encoder_weight == 0
 
 
@@ -315,7 +315,7 @@ def test_auto_asks_where_the_encoder_changes_answers():
     ngrams = np.eye(5)[truth] + rng.normal(0, 0.7, (500, 5))
     encoder = np.eye(5)[truth] + rng.normal(0, 0.7, (500, 5))
     base = Decision("fusion", ngram_weight=2.0)
-    found = stack(ngrams, encoder, np.full(500, 3000), truth, base)
+    found = fit_encoder_weight(ngrams, encoder, np.full(500, 3000), truth, base)
     assert found.encoder_weight > 0.3
     logits = encoder[:, None, :]
     alone = np.array([posterior(None, found, row, 3000) for row in ngrams])
@@ -325,24 +325,19 @@ def test_auto_asks_where_the_encoder_changes_answers():
     assert (both.argmax(axis=1) != alone.argmax(axis=1))[unasked].sum() <= 1
 
 
-def test_auroc_counts_ties_half():
-    assert auroc(np.array([1.0, 2.0]), np.array([0.0, 0.5])) == 1.0
-    assert auroc(np.array([1.0]), np.array([1.0])) == 0.5
-
-
 def test_names_without_numbers_are_split_by_subject(tmp_path):
     root = write_corpus(tmp_path / "corpus", documents=6)
     for path in list(root.rglob("*.txt")):
         path.rename(path.with_name("abcdef"[int(path.stem)] + ".txt"))
-    experts = learn(load_corpus(root), NgramOptions(bits=14))
+    experts = fit_fusion(load_corpus(root), NgramOptions(bits=14))
     assert experts.report["split"] == "by subject"
 
 
 @pytest.mark.parametrize("documents", [1, 2])
 def test_the_tiniest_corpora_warn_and_work(tmp_path, documents):
-    experts = learn(load_corpus(write_corpus(tmp_path / "corpus", documents=documents)), NgramOptions(bits=14))
+    experts = fit_fusion(load_corpus(write_corpus(tmp_path / "corpus", documents=documents)), NgramOptions(bits=14))
     assert experts.warnings
-    assert int(experts.expert.scores(prose("Cyd", 90, seed=9)).argmax()) == 2
+    assert int(experts.ngrams.scores(prose("Cyd", 90, seed=9)).argmax()) == 2
 
 
 @pytest.mark.parametrize("effort", ["fast", "auto", "full"])

@@ -17,29 +17,39 @@ def test_each_recipe_has_its_own_defaults():
     assert (windows.recipe, windows.epochs, windows.batch, windows.window) == ("windows", 4, 32, 128)
     assert (windows.truncate, windows.pooling, windows.funnel) == (False, "first", True)
     assert (windows.stride, windows.topic_dropout, windows.freeze_embeddings) == (126, 1.0, True)
-    assert (windows.validation_how, windows.residual) == ("shifted", False)
-    seed = TrainingOptions(base_model="m", recipe="seed")
-    assert (seed.epochs, seed.batch, seed.learning_rate, seed.seed) == (20, 2, 5e-5, 1000)
-    assert (seed.window, seed.truncate, seed.pooling, seed.topic_dropout) == (512, True, "first", 0.0)
+    assert windows.validation_how == "shifted"
+    classic = TrainingOptions(base_model="m", recipe="classic")
+    assert (classic.epochs, classic.batch, classic.learning_rate, classic.seed) == (20, 2, 5e-5, 1000)
+    assert (classic.window, classic.truncate, classic.pooling, classic.topic_dropout) == (512, True, "first", 0.0)
 
 
-def test_given_options_win_even_when_they_are_zero():
+def test_seed_is_a_former_name_of_the_classic_recipe():
+    assert TrainingOptions(base_model="m", recipe="seed") == TrainingOptions(base_model="m", recipe="classic")
+
+
+def test_given_options_override_the_recipe_even_when_they_are_zero():
     options = TrainingOptions(base_model="m", topic_dropout=0.0, freeze_embeddings=False, seed=0)
     assert (options.topic_dropout, options.freeze_embeddings, options.seed) == (0.0, False, 0)
 
 
 def test_options_survive_json():
-    options = TrainingOptions(base_model="m", epochs=7, recipe="seed")
+    options = TrainingOptions(base_model="m", epochs=7, recipe="classic")
     assert TrainingOptions.from_json(json.loads(json.dumps(options.to_json()))) == options
-    for recipe, pooling in (("windows", "mean"), ("seed", "first")):  # recorded before there was a choice
+    for recipe, pooling in (
+        ("windows", "mean"),
+        ("classic", "first"),
+        ("seed", "first"),
+    ):  # by versions without these options
         record = TrainingOptions(base_model="m", recipe=recipe).to_json()
         del record["pooling"], record["funnel"]
-        read = TrainingOptions.from_json(record)
+        read = TrainingOptions.from_json({**record, "recipe": recipe, "residual": False})
         assert (read.pooling, read.funnel) == (pooling, False)
     with pytest.raises(RunError, match="unknown training options: colour"):
         TrainingOptions.from_json({**options.to_json(), "colour": "red"})
     with pytest.raises(RunError, match="base_model"):
-        TrainingOptions.from_json({"recipe": "seed"})
+        TrainingOptions.from_json({"recipe": "classic"})
+    with pytest.raises(RunError, match="residual"):
+        TrainingOptions.from_json({**options.to_json(), "residual": True})
 
 
 def test_differences_are_named():
@@ -59,18 +69,18 @@ def test_differences_are_named():
         {"stride": 127},
         {"validation_split": 1.0},
         {"pooling": "max"},
-        {"recipe": "seed", "pooling": "mean"},
-        {"recipe": "seed", "funnel": True},
+        {"recipe": "classic", "pooling": "mean"},
+        {"recipe": "classic", "funnel": True},
         {"validation_how": "first"},
         {"warmup": 1.0},
         {"label_smoothing": -0.1},
         {"topic_dropout": 1.5},
         {"precision": "float16"},
         {"recipe": "other"},
-        {"recipe": "seed", "validation_how": "last"},
+        {"recipe": "classic", "validation_how": "last"},
     ],
 )
-def test_nonsense_is_refused(bad):
+def test_options_out_of_range_are_refused(bad):
     with pytest.raises(RunError):
         TrainingOptions(base_model="m", **bad)
 

@@ -1,4 +1,4 @@
-"""Pretrained encoders: Hugging Face directories of the BERT and DistilBERT families, through keras-hub."""
+"""Load pretrained encoders: Hugging Face directories of the BERT and DistilBERT families, with keras-hub."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["FAMILIES", "BaseModelError", "load_backbone", "load_tokenizer", "res
 FAMILIES = {"bert": "BertBackbone", "distilbert": "DistilBertBackbone"}
 """``model_type`` in a Hugging Face config.json -> the keras-hub class."""
 
-# What keras-hub's encoders compute whatever config.json says.
+# keras-hub's encoders compute this whatever config.json says; other values are refused.
 _SUPPORTED: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
     "bert": {
         "hidden_act": ("gelu", "gelu_new", "gelu_pytorch_tanh"),
@@ -41,9 +41,10 @@ class BaseModelError(AuthoridError):
 
 
 def resolve_base_model(base_model: str) -> Path:
-    """Find the directory of `base_model`; raises `BaseModelError`.
+    """Return the directory of `base_model`; raises `BaseModelError`.
 
-    That is `base_model` itself, or else a Hugging Face hub id (``hf://`` optional) fetched to the hub's cache.
+    `base_model` is a directory, or else a Hugging Face hub id (with or without ``hf://``), which is downloaded to the
+    hub's cache.
     """
     root = Path(base_model)
     if root.is_dir():
@@ -55,7 +56,7 @@ def resolve_base_model(base_model: str) -> Path:
     files = ["config.json", "*.safetensors", _INDEX, "tokenizer.json", "tokenizer_config.json", "vocab.txt"]
     try:
         return Path(hub.snapshot_download(name, allow_patterns=files))
-    except Exception as error:  # no network, no such repository, gated: all end here
+    except Exception as error:  # no network, no such repository, gated
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise BaseModelError(
             f"{base_model}: no such directory, and it could not be fetched from the Hugging Face hub "
@@ -77,7 +78,7 @@ def load_backbone(base_model: str, dtype: str = "float32") -> Any:
 
 
 def load_tokenizer(base_model: str) -> Any:
-    """Read the `tokenizers.Tokenizer` of a base model, from tokenizer.json or else from vocab.txt."""
+    """Return the `Tokenizer` of a base model, from tokenizer.json or else vocab.txt; raises `BaseModelError`."""
     root = resolve_base_model(base_model)
     try:
         if (root / "tokenizer.json").is_file():
@@ -95,7 +96,7 @@ def load_tokenizer(base_model: str) -> Any:
 
 
 def weights_sha256(root: Path) -> str:
-    """SHA-256 over the weight files of a base model directory, in the order of their names."""
+    """Return the SHA-256 over the weight files of a base model directory, in the order of their names."""
     total = hashlib.sha256()
     for path in sorted(root.glob("*.safetensors")):
         with path.open("rb") as file:
@@ -122,20 +123,20 @@ def _family(root: Path) -> str:
 
 
 def _canonical(root: Path, family: str, scratch: Path) -> Path:
-    """Make a directory with the tensor names that keras-hub's loader looks for: `root` itself if it has them.
+    """Return a directory with the tensor names that keras-hub's loader expects: `root` itself if it has them.
 
-    keras-hub wants ``distilbert.embeddings...`` with the prefix, BERT's names with or without one, and a pooler,
-    which checkpoints of some tasks lack (zeros do: `build_classifier` never uses it then).
+    keras-hub expects DistilBERT's names with a prefix (``distilbert.embeddings...``), BERT's with or without one, and a
+    pooler. Checkpoints of some tasks have no pooler; it is filled with zeros, which `build_classifier` ignores.
     """
     names = _tensor_names(root)
-    mark = "embeddings.word_embeddings.weight"
-    marked = [name for name in names if name.endswith(mark)]
-    if len(marked) != 1:
+    suffix = "embeddings.word_embeddings.weight"
+    embeddings = [name for name in names if name.endswith(suffix)]
+    if len(embeddings) != 1:
         raise BaseModelError(f"{root}: no {family} word embeddings among its {len(names)} tensors")
-    prefix = marked[0].removesuffix(mark)
+    prefix = embeddings[0].removesuffix(suffix)
     wanted = "distilbert." if family == "distilbert" else ""
-    whole = family != "bert" or f"{prefix}pooler.dense.weight" in names
-    if whole and (family == "bert" or prefix == wanted):
+    has_pooler = family != "bert" or f"{prefix}pooler.dense.weight" in names
+    if has_pooler and (family == "bert" or prefix == wanted):
         return root
     numpy_format = require("safetensors.numpy", "train")
     tensors: dict[str, Any] = {}
@@ -143,8 +144,8 @@ def _canonical(root: Path, family: str, scratch: Path) -> Path:
         for name, tensor in numpy_format.load_file(root / file).items():
             if name.startswith(prefix):
                 tensors[wanted + name.removeprefix(prefix)] = tensor
-    if not whole:
-        width = tensors[wanted + mark].shape[1]
+    if not has_pooler:
+        width = tensors[wanted + suffix].shape[1]
         tensors["pooler.dense.weight"] = np.zeros((width, width), np.float32)
         tensors["pooler.dense.bias"] = np.zeros(width, np.float32)
     numpy_format.save_file(tensors, scratch / _WEIGHTS)
@@ -153,13 +154,13 @@ def _canonical(root: Path, family: str, scratch: Path) -> Path:
 
 
 def _tensor_names(root: Path) -> dict[str, str]:
-    """Tensor name -> the file that holds it."""
+    """Return tensor name -> name of the file that holds it; raises `BaseModelError`."""
     safetensors = require("safetensors", "train")
     if not (root / _WEIGHTS).is_file():
         index: dict[str, str] = _json(root / _INDEX).get("weight_map", {})
         for name in set(index.values()):
             if Path(name).name != name or not (root / name).is_file():
-                raise BaseModelError(f"{root / _INDEX}: names {name!r}, which is not there")
+                raise BaseModelError(f"{root / _INDEX}: names {name!r}, which does not exist")
         return index
     try:
         with safetensors.safe_open(root / _WEIGHTS, framework="np") as file:

@@ -1,7 +1,7 @@
-"""The state of an unfinished training: one safetensors file, replaced whole after every epoch.
+"""The checkpoint of an unfinished training: one safetensors file, replaced as a whole after every epoch.
 
-It holds every variable of the model and of the optimizer; the header's metadata carries the plan (options,
-corpus digest, authors, base model) and the history so far. No pickle.
+It holds every variable of the model and of the optimizer. The metadata in its header holds the plan (options, corpus
+digest, authors, base model, split) and the history so far. No pickle.
 """
 
 from __future__ import annotations
@@ -16,14 +16,48 @@ from typing import Any
 import numpy as np
 
 from authorid.errors import RunError, require
+from authorid.training.corpus import Corpus
+from authorid.training.recipes import TrainingOptions
 
-__all__ = ["Checkpoint", "read_checkpoint", "restore", "save", "write_atomically"]
+__all__ = ["Checkpoint", "check_plan", "read_checkpoint", "restore", "save", "training_plan", "write_atomically"]
 
 _FILE = "state.safetensors"
 
 
+def training_plan(
+    options: TrainingOptions, base_sha256: str, corpus: Corpus, split: tuple[Sequence[int], Sequence[int]]
+) -> dict[str, Any]:
+    """Return what must stay the same when a training is resumed, as plain values.
+
+    `base_sha256` is the digest of the base model's weights; `split` holds training and validation documents.
+    """
+    training, validation = split
+    return {
+        "options": options.to_json(),
+        "corpus": corpus.digest,
+        "authors": list(corpus.authors),
+        "base_model_sha256": base_sha256,
+        "training": [corpus.documents[index].path for index in training],
+        "validation": [corpus.documents[index].path for index in validation],
+    }
+
+
+def check_plan(plan: Mapping[str, Any], past: Mapping[str, Any], out: Path) -> None:
+    """Raise `RunError`, with what differs, unless `plan` is the one of the checkpoint in `out`, `past`."""
+    now, then = (TrainingOptions.from_json(each["options"]) for each in (plan, past))
+    differences = [line for line in now.differences(then) if not line.startswith("base_model ")]
+    if plan["base_model_sha256"] != past["base_model_sha256"]:
+        differences.append("the base model has other weights")
+    if plan["corpus"] != past["corpus"] or plan["authors"] != past["authors"]:
+        differences.append("the corpus has changed")
+    elif not differences and (plan["training"], plan["validation"]) != (past["training"], past["validation"]):
+        differences.append("the corpus is split differently (another version of Keras or numpy?)")
+    if differences:
+        raise RunError(f"{out}: cannot resume: {'; '.join(differences)}. Use force to start over")
+
+
 def save(root: Path, model: Any, plan: Mapping[str, Any], history: Mapping[str, Any]) -> None:
-    """Write ``root/checkpoint/state.safetensors``; a kill at any moment leaves the old one or the new one."""
+    """Write ``root/checkpoint/state.safetensors``; an interruption leaves either the old file or the new one."""
     numpy_format = require("safetensors.numpy", "train")
     tensors = {name: np.asarray(variable.value.numpy()) for name, variable in _variables(model).items()}
     metadata = {"plan": json.dumps(plan, sort_keys=True), "history": json.dumps(history)}
@@ -32,14 +66,14 @@ def save(root: Path, model: Any, plan: Mapping[str, Any], history: Mapping[str, 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What a checkpoint says besides its tensors: the plan it follows, and the history by its end."""
+    """The metadata of a checkpoint: the plan of the training, and its history so far."""
 
     plan: Mapping[str, Any]
     history: Mapping[str, Sequence[float]]
 
 
 def read_checkpoint(root: Path) -> Checkpoint | None:
-    """Read the header of the checkpoint in `root`; None where there is none, `RunError` if it is damaged."""
+    """Read the metadata of the checkpoint in `root`; returns None if there is none, raises `RunError` if damaged."""
     path = root / "checkpoint" / _FILE
     if not path.is_file():
         return None
@@ -48,12 +82,12 @@ def read_checkpoint(root: Path) -> Checkpoint | None:
         with safetensors.safe_open(path, framework="np") as file:
             metadata = file.metadata()
         return Checkpoint(json.loads(metadata["plan"]), json.loads(metadata["history"]))
-    except Exception as error:  # safetensors raises its own, which need not be importable
+    except Exception as error:  # safetensors raises its own class, which may not be importable
         raise RunError(f"{path}: the checkpoint is not readable ({error}); use force to start over") from None
 
 
 def restore(root: Path, model: Any) -> None:
-    """Put the checkpoint's values into `model` and its optimizer; raises `RunError` when they do not fit."""
+    """Load the checkpoint in `root` into `model` and its optimizer; raises `RunError` when it does not fit."""
     numpy_format = require("safetensors.numpy", "train")
     path = root / "checkpoint" / _FILE
     tensors = numpy_format.load_file(path)
@@ -67,7 +101,7 @@ def restore(root: Path, model: Any) -> None:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write `data` beside `path`, flush it to the disk, and rename it into place."""
+    """Write `data` to a temporary file beside `path`, flush it to the disk, and rename it to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     with temporary.open("wb") as file:
@@ -83,7 +117,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def _variables(model: Any) -> dict[str, Any]:
-    """Name every variable that training changes or dropout draws from, the same in each process."""
+    """Return every variable that training changes or dropout draws from, under names that are stable."""
     named = {f"model/{index}": variable for index, variable in enumerate(model.variables)}
     named |= {f"optimizer/{index}": variable for index, variable in enumerate(model.optimizer.variables)}
     return named

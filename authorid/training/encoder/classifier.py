@@ -1,6 +1,6 @@
-"""The classifier: an encoder, a pooling and a head. It can be rebuilt from its `Geometry` alone.
+"""The classifier: an encoder, a pooling and a head, built in code from its `Geometry`.
 
-Nothing here deserializes a stored architecture: weights are the only thing that is ever read back.
+No stored architecture is deserialized; only weights are ever read from a file.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ __all__ = [
     "build_classifier",
     "freeze_embeddings",
     "geometry_of",
-    "with_evidence",
 ]
 
 Pooling = Literal["first", "mean"]
@@ -33,7 +32,7 @@ POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """The sizes of an encoder, by keras-hub's names; `num_segments` is 0 for families without segments."""
+    """The sizes of an encoder, with keras-hub's names; `num_segments` is 0 for families without segments."""
 
     family: Literal["bert", "distilbert"]
     vocabulary_size: int
@@ -46,12 +45,12 @@ class Geometry:
     dropout: float = 0.1
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values; `from_json` reads them back."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Geometry:
-        """Rebuild from `to_json`; raises `RunError` when a size is missing, unknown or absurd."""
+        """Rebuild from `to_json`; raises `RunError` when a size is missing, unknown or out of range."""
         names = {field.name for field in fields(cls)}
         if not isinstance(record, Mapping) or set(record) != names:
             raise RunError(f"geometry must have exactly: {', '.join(sorted(names))}")
@@ -69,7 +68,7 @@ class Geometry:
 
 
 def geometry_of(backbone: Any) -> Geometry:
-    """Read the sizes off a keras-hub backbone."""
+    """Return the sizes of a keras-hub backbone."""
     config = backbone.get_config()
     return Geometry(
         family="bert" if "num_segments" in config else "distilbert",
@@ -85,7 +84,7 @@ def geometry_of(backbone: Any) -> Geometry:
 
 
 def build_backbone(geometry: Geometry, dtype: str = "float32") -> Any:
-    """Make a randomly initialised keras-hub backbone of these sizes, named "backbone"."""
+    """Return a keras-hub backbone of these sizes with random weights, named "backbone"."""
     hub = import_keras_hub()
     sizes = geometry.to_json()
     family = sizes.pop("family")
@@ -102,14 +101,14 @@ def build_classifier(
     dropout: float = 0.1,
     funnel: bool = False,
 ) -> Any:
-    """Build a Keras functional model: token windows -> float32 logits [b, authors].
+    """Return a Keras functional model: token windows -> float32 logits [b, authors].
 
     `encoder` is a keras-hub backbone, or a `Geometry` to build one with random weights. Inputs are a dict of
     int32 [b, s]: ``token_ids``, ``padding_mask`` (1 = token) and, for BERT, ``segment_ids``. Layers by name:
     "backbone"; "pooling" (masked mean over tokens, only for ``pooling="mean"``); "head_hidden" (only with a
-    `hidden_activation`); "logits". ``pooling="first"`` takes the state of the first token, and its hidden
-    layer starts from BERT's pretrained pooler where there is one. With `funnel`, every second token is left out
-    from a third of the layers on (`authorid.training.encoder.funnel`), and the backbone's layers are the model's own.
+    `hidden_activation`); "logits". ``pooling="first"`` takes the state of the first token, and its hidden layer is
+    initialized with BERT's pretrained pooler if there is one. With `funnel`, every second token is dropped after a
+    third of the layers (`authorid.training.encoder.funnel`), and the backbone's layers are those of the model.
     """
     keras = import_keras()
     backbone = build_backbone(encoder) if isinstance(encoder, Geometry) else encoder
@@ -137,21 +136,13 @@ def build_classifier(
     logits = keras.layers.Dense(authors, dtype="float32", name="logits")(vector)
     if hidden is not None and pooler is not None and hidden_activation == "tanh":
         kernel, bias = pooler.get_weights()
-        if kernel.any():  # zeros stand in for a pooler that the checkpoint lacks
+        if kernel.any():  # zeros: the checkpoint has no pooler
             hidden.set_weights([kernel, bias])
     return keras.Model(backbone.input, logits, name="authorid")
 
 
-def with_evidence(model: Any) -> Any:
-    """The same layers with one more input, ``evidence`` float32 [b, authors], which is added to the logits."""
-    keras = import_keras()
-    evidence = keras.Input((model.output_shape[-1],), dtype="float32", name="evidence")
-    together = keras.layers.Add(dtype="float32", name="together")([model.output, evidence])
-    return keras.Model({**model.input, "evidence": evidence}, together, name="authorid_beside_ngrams")
-
-
 def freeze_embeddings(backbone: Any) -> None:
-    """Keep the embedding tables as they are: most of the parameters, and the part that learns topics."""
+    """Exclude the embedding tables from training: they are most of the parameters, and the part that learns topics."""
     for name in (
         "token_embedding",
         "position_embedding",

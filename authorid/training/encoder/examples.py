@@ -1,7 +1,7 @@
-"""Training examples: token windows, their order in every epoch, and what is done to them on the way.
+"""Training examples: token windows, their order in every epoch, and their augmentation.
 
-All randomness comes from generators seeded with (seed, epoch), so a resumed run sees what an undisturbed one
-would have seen.
+All randomness comes from generators seeded with (seed, epoch), so that a resumed training gets the same batches as an
+uninterrupted one.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from authorid.training.recipes import TrainingOptions
 
 __all__ = [
     "COMMON_TOKENS",
-    "Batch",
     "Examples",
+    "TrainingBatch",
     "document_scores",
     "inputs",
     "prepare_batched",
 ]
 
 COMMON_TOKENS = 1000
-"""Topic dropout never masks this many of the commonest token ids of the corpus."""
+"""Number of the most frequent token ids of the corpus that topic dropout never masks."""
 
 IntArray = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class TrainingBatch:
     """One training step: model inputs (see `inputs`) and labels int32 [b]."""
 
     inputs: dict[str, npt.NDArray[Any]]
@@ -65,8 +65,8 @@ def prepare_batched(
 ) -> Iterator[tuple[dict[str, IntArray], IntArray]]:
     """Tokenize whole texts and yield padded batches ``(inputs, labels)``, in the given order.
 
-    Every text gives one row, its first window (so make `windower` with ``truncate=True`` and the length to
-    truncate to); rows are padded to the longest of their batch. `segments` adds BERT's ``segment_ids``.
+    Every text gives one row, its first window, so `windower` should have ``truncate=True`` and the maximum length. Rows
+    are padded to the longest of their batch. `segments` adds BERT's ``segment_ids``.
     """
     for start in range(0, len(texts), batch):
         rows = [
@@ -83,8 +83,8 @@ def prepare_batched(
 class Examples:
     """The training windows of a corpus, epoch by epoch.
 
-    `tokens` are the token ids of each training document, `labels` their authors; `evidence`, float32 [documents,
-    authors], is what else is known of them: it becomes the input ``evidence`` of every window.
+    `tokens` are the token ids of each training document, `labels` their authors. `windows` is the number of windows,
+    `steps` the number of batches in an epoch.
     """
 
     def __init__(
@@ -95,9 +95,7 @@ class Examples:
         options: TrainingOptions,
         *,
         segments: bool,
-        evidence: npt.NDArray[np.float32] | None = None,
     ) -> None:
-        self._evidence = evidence
         self._tokens = tokens
         self._labels = labels
         self._windower = windower
@@ -109,8 +107,8 @@ class Examples:
         self.windows = sum(len(self._spans(len(ids))) for ids in tokens)
         self.steps = -(-self.windows // options.batch)
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        """Yield the batches of `epoch` (0, 1, ...); the last one is filled up from the front of the order."""
+    def epoch(self, epoch: int) -> Iterator[TrainingBatch]:
+        """Yield the batches of `epoch` (0, 1, ...); the last one is filled up with the first windows of the epoch."""
         generator = np.random.default_rng([self._options.seed, epoch])
         rows: list[IntArray] = []
         owners: list[int] = []
@@ -125,9 +123,8 @@ class Examples:
             named = inputs(batch, width, segments=self._segments, pad=self._pad)
             if self._options.topic_dropout:
                 self._drop_topics(named["token_ids"], generator)
-            documents = [owners[index] for index in chosen]
-            labels = np.array([self._labels[owner] for owner in documents], dtype=np.int32)
-            yield Batch(named if self._evidence is None else named | {"evidence": self._evidence[documents]}, labels)
+            labels = np.array([self._labels[owners[index]] for index in chosen], dtype=np.int32)
+            yield TrainingBatch(named, labels)
 
     def _spans(self, tokens: int) -> list[tuple[int, int]]:
         if self._windower.truncate:
@@ -135,24 +132,24 @@ class Examples:
         return cut(tokens, self._windower.content, self._windower.stride)
 
     def _jitter(self, spans: list[tuple[int, int]], generator: np.random.Generator) -> list[tuple[int, int]]:
-        """Move the cuts between windows by as much as their slack allows, so that epochs differ."""
+        """Move the cuts between windows at random, within their slack, so that epochs differ."""
         if len(spans) < 2 or self._windower.stride != self._windower.content:
             return spans
         slack = (self._windower.content - max(stop - start for start, stop in spans)) // 2
-        edges = [spans[0][0], *(stop for _, stop in spans)]
-        for index in range(1, len(edges) - 1):
-            edges[index] += int(generator.integers(-slack, slack + 1))
-        return list(itertools.pairwise(edges))
+        cuts = [spans[0][0], *(stop for _, stop in spans)]
+        for index in range(1, len(cuts) - 1):
+            cuts[index] += int(generator.integers(-slack, slack + 1))
+        return list(itertools.pairwise(cuts))
 
     def _drop_topics(self, ids: IntArray, generator: np.random.Generator) -> None:
-        """Replace rare tokens by [MASK], in place; every row draws its own rate."""
+        """Replace rare tokens by [MASK], in place, at a random rate for each window."""
         rate = generator.uniform(0.0, self._options.topic_dropout, size=(len(ids), 1))
         drop = generator.random(ids.shape) < rate
         ids[drop & ~self._common[ids]] = self._mask
 
 
 def _common(tokens: Sequence[IntArray], windower: Windower) -> npt.NDArray[np.bool_]:
-    """Mark, as bool [vocabulary], the commonest token ids of the corpus and the special tokens."""
+    """Return a mask, bool [vocabulary], of the most frequent token ids of the corpus and the special tokens."""
     size = windower.tokenizer.get_vocab_size(with_added_tokens=True)
     counts = np.zeros(size, dtype=np.int64)
     for ids in tokens:
@@ -167,6 +164,6 @@ def _common(tokens: Sequence[IntArray], windower: Windower) -> npt.NDArray[np.bo
 
 
 def document_scores(windows: Sequence[npt.NDArray[Any]], authors: int) -> npt.NDArray[np.float64]:
-    """Mean window log-softmax [documents, authors] of logits [windows, authors]; uniform where no windows are."""
+    """Return the mean window log-softmax [documents, authors] of logits [windows, authors]; uniform without windows."""
     uniform = np.full(authors, -np.log(authors))
     return np.array([log_softmax(logits).mean(axis=0) if len(logits) else uniform for logits in windows])

@@ -1,9 +1,9 @@
-"""Half of the tokens for most of the layers: every second one goes on, what the others know is asked for once more.
+"""The funnel: after a third of the layers, every second token is dropped.
 
-A document's style is in all of its windows, and neighbouring tokens know much the same after a few layers. So in the
-layer `first_halved` attention is asked by every second token only, of all of them; the layers after it see no other.
-This is the Funnel-Transformer's "pool query only" (Dai et al., "Funnel-Transformer: Filtering out Sequential
-Redundancy for Efficient Language Processing", 2020), with tokens left out where it takes the mean of two.
+After a few layers, the states of neighbouring tokens are much alike. So in the layer `first_halved`, only every second
+token is a query of the attention; keys and values are all tokens. Later layers compute only the tokens that are kept.
+This is "pool query only" of the Funnel-Transformer (Dai et al., "Funnel-Transformer: Filtering out Sequential
+Redundancy for Efficient Language Processing", 2020), except that tokens are dropped where it takes the mean of two.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from authorid.training.encoder.keras_setup import import_keras
 __all__ = ["FUNNEL", "first_halved", "halved_states"]
 
 FUNNEL = "funnel"
-"""Name of the Keras layer in which tokens are left out; its ``encoder`` is the transformer layer that it stands for."""
+"""Name of the Keras layer in which tokens are dropped; its ``encoder`` is the transformer layer that it replaces."""
 
 
 def first_halved(layers: int) -> int:
-    """Index of the layer in which every second token is left out: a third of the `layers` is before it, one at least.
+    """Return the index of the layer in which every second token is dropped, for an encoder of `layers` layers.
 
-    It equals `layers` where there is only one, and then none is left out.
+    A third of the layers, but at least one, is before it. With a single layer the index is 1, and no token is dropped.
     """
     return max(1, layers // 3)
 
 
 def halved_states(backbone: Any) -> tuple[Any, Any]:
-    """The last states [b, ceil(s / 2), h] of a keras-hub `backbone` with a funnel, and their padding mask.
+    """Return the last states [b, ceil(s / 2), h] of a keras-hub `backbone` with a funnel, and their padding mask.
 
-    The layers are the backbone's own; with a single layer nothing is left out.
+    The layers are those of the backbone. With a single layer no token is dropped.
     """
     mask = backbone.input["padding_mask"]
     layers = [backbone.get_layer(f"transformer_layer_{index}") for index in range(backbone.num_layers)]
@@ -49,9 +49,9 @@ def _layer_class() -> Any:
     layers: Any = import_keras().layers
 
     class Funnel(layers.Layer):  # type: ignore[misc]
-        """A transformer layer of which only every second token asks: [b, s, h] -> [b, ceil(s / 2), h].
+        """A transformer layer with every second token as a query: [b, s, h] -> [b, ceil(s / 2), h].
 
-        It takes the parts of keras-hub's post-norm TransformerEncoder `encoder`, whose own call lets all tokens ask.
+        It uses the parts of keras-hub's post-norm TransformerEncoder `encoder`, in which all tokens are queries.
         """
 
         def __init__(self, encoder: Any) -> None:
@@ -60,7 +60,7 @@ def _layer_class() -> Any:
             self.built = True
 
         def call(self, states: Any, padding_mask: Any, training: bool | None = None) -> Any:
-            """States of the tokens that are kept, given the states and the padding mask of all."""
+            """Return the states of the tokens that are kept, given the states and the padding mask of all."""
             encoder, kept = self.encoder, states[:, ::2]
             attended = encoder._self_attention_layer(
                 query=kept, value=states, attention_mask=padding_mask[:, None, :], training=training
@@ -72,7 +72,7 @@ def _layer_class() -> Any:
             return encoder._feedforward_layer_norm(kept + output)
 
         def get_config(self) -> dict[str, Any]:
-            """For the description of a saved model, which is never read back."""
+            """Return the configuration for a saved model; it is never read back."""
             return {"name": self.name, "encoder": self.encoder.get_config()}
 
     return Funnel

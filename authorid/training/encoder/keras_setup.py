@@ -1,4 +1,4 @@
-"""The one place where Keras and TensorFlow are imported."""
+"""Imports Keras and TensorFlow; no other module does."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["import_keras", "import_keras_hub"]
 
 
 def import_keras() -> ModuleType:
-    """Import Keras on its TensorFlow backend.
+    """Import Keras with its TensorFlow backend.
 
     Raises `MissingExtraError` when TensorFlow or Keras is not installed, and `RunError` when this process has
-    already imported Keras on another backend.
+    already imported Keras with another backend.
     """
     if "keras" not in sys.modules:
         os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -24,7 +24,9 @@ def import_keras() -> ModuleType:
     keras = require("keras", "train")
     backend = keras.config.backend()
     if backend != "tensorflow":
-        raise RunError(f"Keras is already loaded on {backend!r}; start again with KERAS_BACKEND=tensorflow")
+        raise RunError(
+            f"Keras is already loaded with the backend {backend!r}; start again with KERAS_BACKEND=tensorflow"
+        )
     return keras
 
 

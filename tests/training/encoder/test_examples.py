@@ -20,7 +20,7 @@ def options(**given) -> TrainingOptions:
     return TrainingOptions(**{"base_model": "m", "batch": 4, "window": 32, "topic_dropout": 0.0, **given})
 
 
-def test_an_epoch_shows_every_token_once_and_fills_the_last_batch():
+def test_an_epoch_contains_every_token_once_and_fills_the_last_batch():
     made = examples(options())
     batches = list(made.epoch(0))
     assert len(batches) == made.steps
@@ -31,7 +31,7 @@ def test_an_epoch_shows_every_token_once_and_fills_the_last_batch():
     assert (ids[mask == 0] == 0).all()
 
 
-def test_epochs_differ_and_repeat_exactly():
+def test_epochs_differ_and_are_reproducible():
     made = examples(options(topic_dropout=1.0), segments=True)
 
     def ids(epoch: int):
@@ -42,7 +42,7 @@ def test_epochs_differ_and_repeat_exactly():
     assert not next(made.epoch(0)).inputs["segment_ids"].any()
 
 
-def test_topic_dropout_spares_common_and_special_tokens(monkeypatch):
+def test_topic_dropout_keeps_common_and_special_tokens(monkeypatch):
     monkeypatch.setattr("authorid.training.encoder.examples.COMMON_TOKENS", 3)
     rare, common = 9, 7
     windower = Windower(tokenizer(), 32)
@@ -58,13 +58,13 @@ def test_topic_dropout_spares_common_and_special_tokens(monkeypatch):
 
 
 def test_truncating_recipes_take_the_first_window_padded_to_the_longest():
-    made = examples(options(recipe="seed", batch=2))
+    made = examples(options(recipe="classic", batch=2))
     assert made.windows == 4  # the empty document has none
     widths = {batch.inputs["token_ids"].shape[1] for batch in made.epoch(0)}
     assert max(widths) == 32
 
 
-def test_prepare_batched_is_what_the_tokenizer_does_with_truncation():
+def test_prepare_batched_truncates_like_the_tokenizer():
     texts = ["the river " * 30, "a boat", "market share of the loom"]
     windower = Windower(tokenizer(), 16, truncate=True)
     batches = list(prepare_batched(texts, [1, 1, 0], windower, batch=2, segments=True))

@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from checkpoints import AUTHORS, FAMILIES, write_checkpoint, write_corpus
+from recording_reporter import RecordingReporter
 
 from authorid.errors import CorpusError, MissingExtraError, RunError
 from authorid.training import Run, TrainingOptions, load_corpus, train
@@ -31,7 +32,7 @@ def run(bases, corpus, tmp_path_factory) -> Run:
     return train(corpus, out, options)
 
 
-def test_the_windows_recipe_learns_and_leaves_a_whole_run(run, corpus):
+def test_the_windows_recipe_learns_and_writes_a_complete_run(run, corpus):
     assert {path.name for path in run.path.iterdir()} == {
         "run.json",
         "model.keras",
@@ -41,7 +42,7 @@ def test_the_windows_recipe_learns_and_leaves_a_whole_run(run, corpus):
         "history.png",
         "ngrams.safetensors",
     }
-    assert run.experts() is not None
+    assert run.load_fusion() is not None
     assert run.authors == AUTHORS
     assert run.metrics["val_accuracy"] == 1.0
     assert len(run.training) == 12
@@ -69,8 +70,8 @@ def test_a_loaded_run_attributes_documents(run, corpus):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_seed_recipe_end_to_end(tmp_path, bases, corpus, family):
-    options = TrainingOptions(base_model=str(bases[family]), recipe="seed", epochs=2)
+def test_the_classic_recipe_end_to_end(tmp_path, bases, corpus, family):
+    options = TrainingOptions(base_model=str(bases[family]), recipe="classic", epochs=2)
     run = train(corpus, tmp_path / "run", options, test_corpus=write_corpus(tmp_path / "test", 2, seed=9))
     assert (run.pooling, run.truncate, run.window) == ("first", True, 64)
     assert run.hidden_activation == {"bert": "tanh", "distilbert": "relu"}[family]
@@ -84,13 +85,13 @@ def test_the_seed_recipe_end_to_end(tmp_path, bases, corpus, family):
     assert {len(values) for values in history.values()} == {2}
 
 
-def test_bfloat16_trains_and_is_kept_as_float32(tmp_path, bases, corpus):
-    steps = []
+def test_bfloat16_trains_and_is_saved_as_float32(tmp_path, bases, corpus):
+    reporter = RecordingReporter()
     run = train(
         corpus,
         tmp_path / "run",
         windows(bases["distilbert"], epochs=1, precision="bfloat16", label_smoothing=0.1, validation_split=0.0),
-        report=steps.append,
+        reporter=reporter,
     )
     assert "val_accuracy" not in run.metrics
     assert run.validation == ()
@@ -98,9 +99,11 @@ def test_bfloat16_trains_and_is_kept_as_float32(tmp_path, bases, corpus):
     assert {str(variable.dtype) for variable in run.keras_model().variables if "seed" not in variable.path} == {
         "float32"
     }
-    trained = [step for step in steps if step.message is None]
-    assert [step.step for step in trained] == list(range(1, trained[0].steps + 1))
-    assert steps[-1].seconds_left == 0.0
+    total = len(reporter.steps)
+    assert [step[:2] for step in reporter.steps] == [(done, total) for done in range(1, total + 1)]
+    assert reporter.steps[-1][2].startswith("epoch 1/1  loss ")
+    assert [message for message in reporter.messages if message.startswith("epoch 1 of 1: loss ")]
+    assert [message for message in reporter.warnings if message.startswith("fewer than 10 documents")]
 
 
 CHILD = """
@@ -110,12 +113,16 @@ from authorid.training import TrainingOptions, train
 corpus, out, base, epochs = sys.argv[1:5]
 given = {"batch": 8, "window": 32, "learning_rate": 1e-3, "topic_dropout": 1.0}
 options = TrainingOptions(base_model=base, epochs=int(epochs), **given)
-def report(progress):
-    print(progress.epoch, progress.step, progress.message or "", flush=True)
-    if progress.epoch == 3 and progress.step == 2:
-        import time
-        time.sleep(60)  # to be killed in
-train(Path(corpus), Path(out), options, report=report)
+class Printer:
+    def info(self, message):
+        pass
+    warning = info
+    def progress(self, done, total=None, detail=""):
+        print(done, total, flush=True)
+        if done == total // 2 + 2:  # the second step of the third epoch
+            import time
+            time.sleep(60)  # the test kills the process now
+train(Path(corpus), Path(out), options, reporter=Printer())
 """
 
 
@@ -133,7 +140,8 @@ def test_a_killed_training_is_resumed_to_the_same_end(tmp_path, bases, corpus):
     assert child.stdout is not None
     with child.stdout as lines:
         for line in lines:
-            if line.startswith("3 2"):
+            done, total = map(int, line.split())
+            if done == total // 2 + 2:
                 break
         os.kill(child.pid, signal.SIGKILL)
     assert child.wait() == -signal.SIGKILL
@@ -142,16 +150,17 @@ def test_a_killed_training_is_resumed_to_the_same_end(tmp_path, bases, corpus):
     with pytest.raises(RunError, match="unfinished training; resume it"):
         train(corpus, out, options)
     with pytest.raises(RunError, match=r"epochs 5, was 4; seed 3, was 1"):
-        train(corpus, out, replace(options, epochs=5, seed=3), resume=True)
+        train(corpus, out, replace(options, epochs=5, seed=3), existing="resume")
     with pytest.raises(RunError, match="the corpus has changed"):
-        train(write_corpus(tmp_path / "other", seed=5), out, options, resume=True)
+        train(write_corpus(tmp_path / "other", seed=5), out, options, existing="resume")
     other = write_checkpoint(tmp_path / "base", "distilbert", seed=5)
     with pytest.raises(RunError, match="the base model has other weights"):
-        train(corpus, out, replace(options, base_model=str(other)), resume=True)
+        train(corpus, out, replace(options, base_model=str(other)), existing="resume")
 
-    said = []
-    resumed = train(corpus, out, options, resume=True, report=said.append)
-    assert "resumed after epoch 2 of 4" in [progress.message for progress in said]
+    reporter = RecordingReporter()
+    resumed = train(corpus, out, options, existing="resume", reporter=reporter)
+    assert "resumed after epoch 2 of 4" in reporter.messages
+    assert reporter.steps[0][0] == reporter.steps[-1][0] // 2
     whole = train(corpus, tmp_path / "whole", options)
     histories = [json.loads((run.path / "history.json").read_text()) for run in (resumed, whole)]
     assert [len(history["loss"]) for history in histories] == [4, 4]
@@ -165,54 +174,59 @@ def test_a_finished_run_is_replaced_only_by_force(tmp_path, bases, corpus):
     out = tmp_path / "run"
     train(corpus, out, options)
     (out / "notes.txt").write_text("mine")
-    for resume in (False, True):
+    for existing in ("refuse", "resume"):
         with pytest.raises(RunError, match="finished run; use force"):
-            train(corpus, out, options, resume=resume)
-    again = train(corpus, out, replace(options, epochs=2), force=True)
+            train(corpus, out, options, existing=existing)
+    again = train(corpus, out, replace(options, epochs=2), existing="replace")
     assert again.options.epochs == 2
     assert (out / "notes.txt").read_text() == "mine"
 
 
-def test_places_that_are_not_runs_are_left_alone(tmp_path, bases, corpus):
+def test_directories_that_are_not_runs_are_not_touched(tmp_path, bases, corpus):
     options = windows(bases["distilbert"])
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "letter.txt").write_text("dear")
     (tmp_path / "file").write_text("x")
     with pytest.raises(RunError, match="not empty and not a training run"):
-        train(corpus, tmp_path / "home", options, force=True)
+        train(corpus, tmp_path / "home", options, existing="replace")
     with pytest.raises(RunError, match="not a directory"):
         train(corpus, tmp_path / "file", options)
-    with pytest.raises(RunError, match="choose one"):
-        train(corpus, tmp_path / "run", options, resume=True, force=True)
     with pytest.raises(CorpusError):
         train(tmp_path / "no corpus", tmp_path / "run", options)
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("missing", ["keras_hub", "matplotlib"])
-def test_a_package_that_is_missing_is_told_before_anything_is_fetched(tmp_path, corpus, monkeypatch, missing):
+def test_a_missing_package_is_reported_before_anything_is_downloaded(tmp_path, corpus, monkeypatch, missing):
     monkeypatch.setattr("authorid.errors.find_spec", lambda name: None if name == missing else object())
-    monkeypatch.setattr("authorid.training.encoder.train.resolve_base_model", lambda _: pytest.fail("fetched"))
-    with pytest.raises(MissingExtraError, match=rf"{missing}.*pip install 'authorid\[train\]'"):
+    monkeypatch.setattr("authorid.training.encoder.train.resolve_base_model", lambda _: pytest.fail("downloaded"))
+    with pytest.raises(MissingExtraError, match=missing) as caught:
         train(corpus, tmp_path / "run", windows("somebody/something"))
+    assert caught.value.extra == "train"
 
 
-def test_models_and_corpora_that_do_not_fit(tmp_path, bases, corpus):
+def test_models_and_corpora_that_do_not_fit_are_refused(tmp_path, bases, corpus):
     with pytest.raises(RunError, match="window 128 is longer than the encoder's 64"):
         train(corpus, tmp_path / "run", TrainingOptions(base_model=str(bases["bert"])))
-    strangers = write_corpus(tmp_path / "strangers")
-    (strangers / "Ada").rename(strangers / "Zoe")
+    other = write_corpus(tmp_path / "other")
+    (other / "Ada").rename(other / "Zoe")
     with pytest.raises(CorpusError, match="not in the training corpus: Zoe"):
-        train(corpus, tmp_path / "run", windows(bases["bert"]), test_corpus=strangers)
+        train(corpus, tmp_path / "run", windows(bases["bert"]), test_corpus=other)
     html = write_corpus(tmp_path / "html")
     for path in (html / "Ada").iterdir():
         path.rename(path.with_suffix(".html"))
     with pytest.raises(CorpusError, match=r"not \*\.txt files"):
-        train(html, tmp_path / "run", TrainingOptions(base_model=str(bases["bert"]), recipe="seed"))
+        train(html, tmp_path / "run", TrainingOptions(base_model=str(bases["bert"]), recipe="classic"))
 
 
 def damaged(run: Run, tmp_path, change) -> str:
-    """Load a copy of `run` whose record went through `change`; returns the error."""
+    """Load a copy of `run` whose record was changed by `change`; returns the error."""
+    with pytest.raises(RunError) as caught:
+        changed(run, tmp_path, change).keras_model()
+    return str(caught.value)
+
+
+def changed(run: Run, tmp_path, change) -> Run:
     copy = tmp_path / f"copy{time.monotonic_ns()}"
     copy.mkdir()
     for path in run.path.iterdir():
@@ -220,12 +234,25 @@ def damaged(run: Run, tmp_path, change) -> str:
     record = json.loads((copy / "run.json").read_text())
     change(record)
     (copy / "run.json").write_text(json.dumps(record))
-    with pytest.raises(RunError) as caught:
-        Run.load(copy).keras_model()
-    return str(caught.value)
+    return Run.load(copy)
 
 
-def test_damaged_runs_are_refused_with_reasons(run, tmp_path):
+def test_runs_of_the_former_format_load_if_they_have_only_an_encoder(run, tmp_path):
+    def classic(record):
+        del record["fusion"]
+        record["options"] |= {"recipe": "seed", "residual": False, "funnel": False, "validation_how": "random"}
+        record.update(format=1, recipe="seed")
+
+    def with_ngrams(record):
+        record.update(format=1, experts=record.pop("fusion"))
+
+    assert changed(run, tmp_path, classic).options.recipe == "classic"
+    assert "format 1; this version of authorid reads format 2; it was written by an older version, train again" in (
+        damaged(run, tmp_path, with_ngrams)
+    )
+
+
+def test_damaged_runs_are_refused_with_a_reason(run, tmp_path):
     assert "format 99" in damaged(run, tmp_path, lambda record: record.update(format=99))
     assert "'window' is missing" in damaged(run, tmp_path, lambda record: record.pop("window"))
     assert "different names" in damaged(run, tmp_path, lambda record: record.update(authors=["Ada", "Ada"]))
@@ -241,8 +268,8 @@ def test_damaged_runs_are_refused_with_reasons(run, tmp_path):
         Run.load(tmp_path)
 
 
-def test_a_torn_checkpoint_is_refused(tmp_path, bases, corpus):
+def test_a_damaged_checkpoint_is_refused(tmp_path, bases, corpus):
     (tmp_path / "run" / "checkpoint").mkdir(parents=True)
     (tmp_path / "run" / "checkpoint" / "state.safetensors").write_bytes(b"torn")
     with pytest.raises(RunError, match="checkpoint is not readable"):
-        train(corpus, tmp_path / "run", windows(bases["bert"]), resume=True)
+        train(corpus, tmp_path / "run", windows(bases["bert"]), existing="resume")

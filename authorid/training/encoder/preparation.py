@@ -1,0 +1,155 @@
+"""What a fine-tuning needs before its first step: the corpus, the compiled model, and its examples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from authorid.encoder.windows import Windower
+from authorid.errors import CorpusError, RunError
+from authorid.reporter import Reporter
+from authorid.training.corpus import Corpus, load_corpus, load_test_corpus
+from authorid.training.encoder.backbone import load_backbone, load_tokenizer
+from authorid.training.encoder.classifier import POLICIES, Geometry, build_classifier, freeze_embeddings, geometry_of
+from authorid.training.encoder.epochs import ValidationSet, compile_model
+from authorid.training.encoder.examples import Examples
+from authorid.training.encoder.keras_setup import import_keras
+from authorid.training.recipes import TrainingOptions
+from authorid.training.splits import split
+
+__all__ = ["Corpora", "Preparation", "load_corpora", "prepare"]
+
+Split = tuple[list[int], list[int]]
+"""Indices of the training and of the validation documents."""
+
+IntArray = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class Corpora:
+    """The corpus to train on, and the one, if any, to evaluate the finished model on."""
+
+    training: Corpus
+    test: Corpus | None
+
+    def split(self, options: TrainingOptions) -> Split:
+        """Split the training corpus; raises `CorpusError`."""
+        return split(self.training, options)
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """Everything that the epochs and the record of a fine-tuning need.
+
+    `model` is compiled; `head` is the activation of its hidden layer, None without one. `split` holds the indices of
+    the training and of the validation documents in `corpus`, `base` the directory of the base model.
+    """
+
+    corpus: Corpus
+    split: Split
+    base: Path
+    options: TrainingOptions
+    tokenizer: Any
+    windower: Windower
+    geometry: Geometry
+    head: str | None
+    model: Any
+    examples: Examples
+    validation: ValidationSet
+
+
+def load_corpora(corpus: Path, test_corpus: Path | None, reporter: Reporter) -> Corpora:
+    """Read the corpora and report their warnings; raises `CorpusError`."""
+    training = load_corpus(corpus)
+    test = None if test_corpus is None else load_test_corpus(Path(test_corpus), training)
+    for warning in (*training.warnings, *(test.warnings if test else ())):
+        reporter.warning(warning)
+    return Corpora(training, test)
+
+
+def prepare(corpus: Corpus, chosen: Split, base: Path, options: TrainingOptions) -> Preparation:
+    """Build and compile the classifier, and cut the documents into windows.
+
+    Sets the random seeds of Python, numpy and TensorFlow. Raises `RunError` when base model and options do not fit, and
+    `CorpusError` when an author has no document left to train on.
+    """
+    keras = import_keras()
+    keras.utils.set_random_seed(options.seed)
+    tokenizer = load_tokenizer(str(base))
+    backbone = load_backbone(str(base), POLICIES[options.precision])
+    geometry = geometry_of(backbone)
+    windower = _windower(tokenizer, geometry, options)
+    _check_tokenizer(windower, geometry, options)
+    tokens = windower.token_ids([document.text for document in corpus.documents])
+    training, validation = chosen
+    _check_authors(corpus, {corpus.documents[index].label for index in training if len(tokens[index])})
+    if options.freeze_embeddings:
+        freeze_embeddings(backbone)
+    head = _head(geometry, options)
+    model = build_classifier(backbone, len(corpus.authors), options.pooling, head, options.dropout, options.funnel)
+    compile_model(keras, model, options)
+    return Preparation(
+        corpus=corpus,
+        split=chosen,
+        base=base,
+        options=options,
+        tokenizer=tokenizer,
+        windower=windower,
+        geometry=geometry,
+        head=head,
+        model=model,
+        examples=Examples(
+            [tokens[index] for index in training],
+            [corpus.documents[index].label for index in training],
+            windower,
+            options,
+            segments=geometry.num_segments > 0,
+        ),
+        validation=_validation_set(corpus, validation, tokens, windower),
+    )
+
+
+def _validation_set(
+    corpus: Corpus, validation: Sequence[int], tokens: Sequence[IntArray], windower: Windower
+) -> ValidationSet:
+    return ValidationSet(
+        [[window.ids for window in windower.windows(tokens[index])] for index in validation],
+        np.array([corpus.documents[index].label for index in validation], dtype=np.int64),
+    )
+
+
+def _windower(tokenizer: Any, geometry: Geometry, options: TrainingOptions) -> Windower:
+    window = options.window
+    if window > geometry.max_sequence_length:
+        if not options.truncate:
+            raise RunError(f"window {window} is longer than the encoder's {geometry.max_sequence_length} tokens")
+        window = geometry.max_sequence_length
+    return Windower(tokenizer, window, min(options.stride, window - 2), truncate=options.truncate)
+
+
+def _head(geometry: Geometry, options: TrainingOptions) -> str | None:
+    """Return the activation of the hidden layer: for the classic recipe that of the family's classification head."""
+    if options.recipe != "classic":
+        return None
+    return "relu" if geometry.family == "distilbert" else "tanh"
+
+
+def _check_tokenizer(windower: Windower, geometry: Geometry, options: TrainingOptions) -> None:
+    """Raise `RunError` unless tokenizer, encoder and options fit together."""
+    size = windower.tokenizer.get_vocab_size(with_added_tokens=True)
+    if size > geometry.vocabulary_size:
+        raise RunError(f"{options.base_model}: the tokenizer has {size} tokens, the encoder {geometry.vocabulary_size}")
+    if options.topic_dropout and windower.tokenizer.token_to_id("[MASK]") is None:
+        raise RunError(f"{options.base_model}: topic dropout needs a [MASK] token; set topic_dropout to 0")
+
+
+def _check_authors(corpus: Corpus, trained: set[int]) -> None:
+    """Raise `CorpusError` unless every author is among the labels `trained`, those of documents with tokens."""
+    for label, author in enumerate(corpus.authors):
+        if label not in trained:
+            raise CorpusError(f"{corpus.root / author}: no document of this author is left to train on")

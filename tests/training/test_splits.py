@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from checkpoints import write_corpus
+from hypothesis import given
+from hypothesis import strategies as st
+
+from authorid.training import TrainingOptions, load_corpus
+from authorid.training.splits import (
+    author_blocks,
+    author_orders,
+    last_split,
+    numbered,
+    random_split,
+    shifted_split,
+    split,
+)
+
+
+def unused(documents):
+    raise AssertionError("numbered names need no similarities")
+
+
+def test_file_names_are_numbered_if_most_contain_a_number():
+    assert numbered(["a/1.txt", "a/b2.txt", "b/c.txt"])
+    assert not numbered(["1/a.txt", "2/b.txt", "3/c4.txt"])
+
+
+def test_the_last_numbers_of_each_author_are_held_out():
+    paths = ["a/10.txt", "a/9.txt", "a/100.txt", "b/1.txt", "b/2.txt", "c/7.txt"]
+    labels = np.array([0, 0, 0, 1, 1, 2])
+    training, held, how = shifted_split(paths, labels, unused, 0.2)
+    assert [paths[index] for index in held] == ["a/100.txt", "b/2.txt"]
+    assert sorted([*training, *held]) == list(range(6))
+    assert how == "last by file name"
+    assert shifted_split(paths, labels, unused, 0.0)[1].tolist() == []
+
+
+def test_without_numbers_one_end_of_the_change_of_subject_is_held_out():
+    # Each author writes about two subjects, alternately; similarities show them, names do not.
+    subjects = np.array([0, 1] * 5 + [1, 0] * 5)
+    labels = np.repeat([0, 1], 10)
+    paths = [f"{label}/{'abcdefghij'[i % 10]}" for i, label in enumerate(labels)]
+    products = (subjects[:, None] == subjects[None, :]) * 0.5 + np.eye(20) * 0.5
+    training, held, how = shifted_split(paths, labels, lambda own: products[np.ix_(own, own)], 0.5)
+    assert how == "by subject"
+    for label in (0, 1):
+        assert len(set(subjects[held[labels[held] == label]])) == 1
+        assert len(set(subjects[training[labels[training] == label]])) == 1
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=40), st.integers(1, 6))
+def test_blocks_hold_every_document_once_in_order(labels, count):
+    known = np.array(labels)
+    paths = [f"{label}/{1000 - index}.txt" for index, label in enumerate(labels)]
+    cut = author_blocks(paths, known, unused, count)
+    assert len(cut) == count
+    assert sorted(np.concatenate(cut).tolist()) == list(range(len(labels)))
+    for own in author_orders(paths, known, unused):
+        numbers = [next(number for number, block in enumerate(cut) if index in block) for index in own]
+        assert numbers == sorted(numbers)
+        sizes = np.bincount(numbers, minlength=count)
+        assert sizes.max() - sizes.min() <= 1
+
+
+def test_an_author_with_one_document_keeps_it():
+    training, held, _ = shifted_split(["a/x", "b/y"], np.array([0, 1]), unused, 0.9)
+    assert (training.tolist(), held.tolist()) == ([0, 1], [])
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    def write(documents):
+        return load_corpus(write_corpus(tmp_path / "corpus", documents=documents))
+
+    return write
+
+
+@pytest.mark.parametrize("how", ["random", "last"])
+@pytest.mark.parametrize("documents", [1, 2, 3, 10])
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
+def test_splits_cover_everything_and_share_nothing(corpus, how, documents, share):
+    known = corpus(documents)
+    training, validation = random_split(known, share, 7) if how == "random" else last_split(known, share)
+    assert sorted(training + validation) == list(range(len(known.documents)))
+    assert not set(training) & set(validation)
+    for label in range(3):
+        kept = [index for index in training if known.documents[index].label == label]
+        held = [index for index in validation if known.documents[index].label == label]
+        assert kept
+        assert bool(held) == (share > 0 and documents > 1)
+
+
+def test_a_random_split_depends_on_the_seed_alone(corpus):
+    known = corpus(20)
+    assert random_split(known, 0.2, 1) == random_split(known, 0.2, 1)
+    assert random_split(known, 0.2, 1) != random_split(known, 0.2, 2)
+
+
+def test_the_last_documents_are_the_last_in_natural_order(corpus):
+    known = corpus(11)
+    _, validation = last_split(known, 0.2)
+    assert [known.documents[index].path for index in validation][:2] == ["Ada/10.txt", "Ada/11.txt"]
+
+
+@pytest.mark.parametrize("how", ["random", "last", "shifted"])
+def test_the_options_choose_the_split(corpus, how):
+    known = corpus(10)
+    options = TrainingOptions(base_model="m", validation_how=how, validation_split=0.3, seed=4)
+    expected = random_split(known, 0.3, 4) if how == "random" else last_split(known, 0.3)
+    assert split(known, options) == expected
+
+
+def test_a_shifted_split_of_names_without_numbers_is_by_subject(tmp_path):
+    root = write_corpus(tmp_path / "corpus", documents=6)
+    for path in list(root.rglob("*.txt")):
+        path.rename(path.with_name("abcdef"[int(path.stem) - 1] + ".txt"))
+    training, validation = split(load_corpus(root), TrainingOptions(base_model="m", validation_split=0.3))
+    assert sorted(training + validation) == list(range(18))
+    assert len(validation) == 6
