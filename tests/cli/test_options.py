@@ -343,7 +343,7 @@ def test_common_options_come_first_in_the_help_of_score():
 
 @pytest.mark.parametrize("option", ["--unknown-authors", "--strangers"])
 def test_the_former_name_of_unknown_authors_is_accepted_and_not_shown(evaluate, option):
-    assert evaluate(option, "others")["strangers"] == Path("others")
+    assert evaluate(option, "others")["unknown_authors"] == Path("others")
     assert ("--strangers" in call("evaluate", "--help").output) is False
 
 

@@ -15,7 +15,8 @@ from recording_reporter import RecordingReporter
 from tiny import AUTHORS, make_bundle, prose
 
 pytest.importorskip("scipy")
-from authorid.cli.console import Screen
+from authorid.cli.console import Terminal
+from authorid.cli.result_tables import show_evaluation
 from authorid.errors import CorpusError
 from authorid.evaluation.metrics import auroc
 from authorid.training import TrainingOptions, train
@@ -47,15 +48,15 @@ def models(tmp_path_factory):
     return root
 
 
-def test_the_screen_always_shows_the_row_of_all_documents(models, monkeypatch):
+def test_the_terminal_always_shows_the_row_of_all_documents(models, monkeypatch):
     tables = {}
-    monkeypatch.setattr(Screen, "table", lambda self, title, columns, rows: tables.update({title: rows}))
+    monkeypatch.setattr(Terminal, "table", lambda self, title, columns, rows: tables.update({title: rows}))
     report = evaluate(models / "run", models / "test")
     for points in (1, 2, 20):
         rows = [{"coverage": i / points, "error": 0.25, "probability": 0.5} for i in range(1, points + 1)]
-        Screen().findings(replace(report, risk_coverage=rows))
-        assert tables["Surest documents only"][-1] == ("100%", "25.0%", "0.50")
-    assert [row[0] for row in tables["Surest documents only"]] == ["20%", "40%", "60%", "80%", "100%"]
+        show_evaluation(Terminal(), replace(report, risk_coverage=rows))
+        assert tables["Risk and coverage"][-1] == ("100%", "25.0%", "0.50")
+    assert [row[0] for row in tables["Risk and coverage"]] == ["20%", "40%", "60%", "80%", "100%"]
 
 
 def test_evaluate_measures_the_answers_of_score(models, tmp_path):
