@@ -25,7 +25,7 @@ from authorid.encoder.providers import PROVIDERS
 from authorid.encoder.tuning import random_windows, throughput
 from authorid.errors import AuthoridError, BundleLacksError
 from authorid.machine import available_cores, cpu_name, peak_rss_mb
-from authorid.scoring.latency import Percentiles
+from authorid.scoring.percentiles import Percentiles
 from authorid.scoring.scorer import Scorer
 from authorid.scoring.stats import RunStats, versions
 

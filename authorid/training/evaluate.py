@@ -26,7 +26,8 @@ from authorid.evaluation.evaluation_report import (
 from authorid.evaluation.metrics import Metrics, evaluate_predictions
 from authorid.inputs.decoding import tidy
 from authorid.inputs.documents import ReadOptions
-from authorid.scoring.attribution import Attribution, posterior
+from authorid.scoring.attribution import Attribution
+from authorid.scoring.posterior import posterior
 from authorid.scoring.scorer import Effort, Scorer
 from authorid.training.corpus import Corpus, load_corpus
 from authorid.training.open_set import auroc

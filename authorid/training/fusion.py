@@ -18,7 +18,7 @@ from authorid.bundle.decision import Decision
 from authorid.errors import require
 from authorid.inputs.decoding import tidy
 from authorid.ngrams.model import NgramModel
-from authorid.scoring.attribution import log_softmax, ngram_evidence
+from authorid.scoring.posterior import log_softmax, ngram_evidence
 from authorid.training.corpus import Corpus
 from authorid.training.ngram_fit import (
     DENSE_DOCUMENTS,

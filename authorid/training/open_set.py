@@ -23,7 +23,7 @@ import numpy.typing as npt
 from authorid.bundle.decision import KnownAuthorRule
 from authorid.machine import available_cores
 from authorid.ngrams.features import View
-from authorid.scoring.attribution import LEAST_SPREAD
+from authorid.scoring.posterior import LEAST_SPREAD
 from authorid.training.ngram_fit import (
     Counts,
     Labels,

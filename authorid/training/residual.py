@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.inputs.decoding import tidy
-from authorid.scoring.attribution import ngram_evidence
+from authorid.scoring.posterior import ngram_evidence
 from authorid.training.corpus import Corpus
 from authorid.training.fusion import confidence
 from authorid.training.ngram_fit import (

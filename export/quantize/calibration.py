@@ -14,7 +14,7 @@ from authorid.export.graph.builder import CPU, Dialect, Range, Ranges, activatio
 from authorid.export.graph.graph_runner import GraphRunner, Ids, batched, document_scores
 from authorid.export.quantize.gptq import round_to_inputs
 from authorid.export.quantize.outliers import by_strip, divide_values, smooth, split_outliers
-from authorid.scoring.attribution import log_softmax
+from authorid.scoring.posterior import log_softmax
 
 __all__ = ["METHODS", "Calibration", "Method", "calibrate", "calibrations", "fit_temperature", "most_faithful"]
 

@@ -9,7 +9,7 @@ import pytest
 from checkpoints import AUTHORS, write_corpus
 
 pytest.importorskip("sklearn")
-from authorid.scoring.attribution import posterior
+from authorid.scoring.posterior import posterior
 from authorid.training import fusion as experts
 from authorid.training import load_corpus
 from authorid.training.fusion import Held, learn

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from checkpoints import write_corpus
 
-from authorid.scoring.attribution import log_softmax
+from authorid.scoring.posterior import log_softmax
 from authorid.training import TrainingOptions, load_corpus, train
 from authorid.training.ngram_fit import NgramOptions
 from authorid.training.residual import Evidence, leave_out

@@ -15,7 +15,7 @@ from authorid.bundle.manifest import NGRAMS
 from authorid.encoder.windows import Windower
 from authorid.errors import CorpusError, RunError, expect
 from authorid.evaluation.metrics import Metrics, evaluate_predictions
-from authorid.scoring.attribution import log_softmax
+from authorid.scoring.posterior import log_softmax
 from authorid.training.corpus import Corpus, load_corpus, load_test_corpus
 from authorid.training.encoder import checkpoint
 from authorid.training.encoder.backbone import load_backbone, load_tokenizer, resolve_base_model, weights_sha256

@@ -24,7 +24,7 @@ from authorid.export.quantize.calibration import (
     most_faithful,
 )
 from authorid.export.verify import Check, check_documents, check_invariance, check_logits, require_all
-from authorid.scoring.attribution import log_softmax
+from authorid.scoring.posterior import log_softmax
 
 
 @pytest.mark.train
