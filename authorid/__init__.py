@@ -5,7 +5,7 @@
 ...     print(attribution.path, attribution.author, attribution.probability)
 
 The names exported here are the public API; `authorid.errors` has the exceptions. All other modules are private unless
-the documentation says otherwise.
+the documentation describes them.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ class Attribution:
         sha256: Hexadecimal digest of the document's bytes; empty for texts in memory.
         error: Why the input failed; None for any other status.
         evidence: The probability of the most probable author in each window alone, in the order of the document.
-            Filled only when evidence was asked for.
+            Empty unless evidence was requested.
         known_author_score: How much the document looks as if one of the model's authors wrote it; None when the
             model has no n-grams. Low scores point to an unknown author.
 

@@ -70,7 +70,7 @@ class DocumentState:
         self.document = replace(self.document, text="")
 
     def expect(self, windows: int, authors: int) -> None:
-        """Make room for the logits of `windows` windows."""
+        """Allocate the logits of `windows` windows."""
         self.logits = np.empty((windows, authors), dtype=np.float32)
         self.scored = np.zeros(windows, dtype=bool)
 

@@ -72,7 +72,7 @@ class BatchScored:
 
 @dataclass(frozen=True, slots=True)
 class WindowFailed:
-    """The encoder failed on a window of document `number`; `reason` says how."""
+    """The encoder failed on a window of document `number`; `reason` describes the failure."""
 
     number: int
     reason: str

@@ -98,9 +98,9 @@ class Scorer:
                 known one. The lower it is, the more answers are ``unknown``. None keeps the bundle's thresholds.
 
         Raises:
-            BundleError: The bundle is missing or damaged, or lacks what the arguments ask for.
+            BundleError: The bundle is missing or damaged, or lacks what the arguments require.
             EngineError: The encoder's graph cannot be run.
-            MissingExtraError: The provider asked for is not installed.
+            MissingExtraError: The requested provider is not installed.
             ValueError: There is no such effort.
 
         """
@@ -249,7 +249,7 @@ class Scorer:
 
 
 def _decision(bundle: Bundle, max_false_attribution: float | None) -> Decision:
-    """The bundle's decision rule, made as strict as `max_false_attribution` asks for."""
+    """The bundle's decision rule, made as strict as `max_false_attribution` requires."""
     if max_false_attribution is None:
         return bundle.decision
     try:

@@ -109,13 +109,13 @@ def test_a_bundle_without_ngrams_refuses_effort_fast_and_thresholds_for_unknown_
         Scorer(bundle, max_false_attribution=0.05)
 
 
-def test_unknown_rows_keep_their_ranking(both, documents):
+def test_unknown_rows_keep_their_ranking(both):
     scorer = Scorer(both, max_false_attribution=0.0)
-    rows = list(scorer.score_texts(documents))
+    rows = list(scorer.score_texts(DOCUMENTS))
     assert {row.status for row in rows} == {"unknown"}
     assert all(len(row.ranking) == 3 for row in rows)
     lenient = Scorer(both, max_false_attribution=1.0)
-    assert {row.status for row in lenient.score_texts(documents)} == {"scored"}
+    assert {row.status for row in lenient.score_texts(DOCUMENTS)} == {"scored"}
 
 
 def test_short_texts_get_less_certain_answers(both):
