@@ -1,8 +1,11 @@
-"""Who wrote this? Batch authorship attribution for whole directories, on ordinary CPUs.
+"""Authorship attribution for large numbers of documents on ordinary CPUs.
 
 >>> from authorid import Scorer
 >>> for attribution in Scorer.load().score(["letters/"]):        # doctest: +SKIP
 ...     print(attribution.path, attribution.author, attribution.probability)
+
+The names exported here are the public API; `authorid.errors` has the exceptions. All other modules are private unless
+the documentation describes them.
 """
 
 from __future__ import annotations
@@ -15,23 +18,28 @@ if TYPE_CHECKING:
     from authorid.bundle.manifest import Bundle, load_bundle
     from authorid.encoder.engine_options import EngineOptions
     from authorid.errors import AuthoridError
-    from authorid.inputs.documents import ReadOptions
+    from authorid.inputs.documents import Document, DocumentRef, Failure, ReadOptions
+    from authorid.reporter import Reporter
     from authorid.scoring.attribution import Attribution
     from authorid.scoring.scorer import Scorer
     from authorid.scoring.stats import RunStats
 
 __version__ = "0.1.0"
 
-# onnxruntime 1.32 keeps a device id and reports to Microsoft, unless it finds this when it is imported.
+# onnxruntime 1.32 keeps a device id and reports to Microsoft unless this is set before it is imported.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
-# Imported on first use: `authorid --help` and `import authorid` stay fast.
-_HOMES = {
+# Imported on first use, so that `authorid --help` and `import authorid` stay fast.
+_MODULES = {
     "Attribution": "authorid.scoring.attribution",
     "AuthoridError": "authorid.errors",
     "Bundle": "authorid.bundle.manifest",
+    "Document": "authorid.inputs.documents",
+    "DocumentRef": "authorid.inputs.documents",
     "EngineOptions": "authorid.encoder.engine_options",
+    "Failure": "authorid.inputs.documents",
     "ReadOptions": "authorid.inputs.documents",
+    "Reporter": "authorid.reporter",
     "RunStats": "authorid.scoring.stats",
     "Scorer": "authorid.scoring.scorer",
     "load_bundle": "authorid.bundle.manifest",
@@ -41,8 +49,12 @@ __all__ = [
     "Attribution",
     "AuthoridError",
     "Bundle",
+    "Document",
+    "DocumentRef",
     "EngineOptions",
+    "Failure",
     "ReadOptions",
+    "Reporter",
     "RunStats",
     "Scorer",
     "__version__",
@@ -51,6 +63,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _MODULES:
+        return getattr(importlib.import_module(_MODULES[name]), name)
     raise AttributeError(f"module 'authorid' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,4 +1,4 @@
-"""What there is to know about the machine."""
+"""Facts about the machine: cores, processor, memory in use."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ __all__ = ["available_cores", "cpu_flags", "cpu_name", "peak_rss_mb"]
 
 
 def available_cores() -> int:
-    """Cores this process may use."""
+    """Number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def cpu_name() -> str:
-    """The processor's name, as the system gives it."""
+    """The processor's name as the operating system reports it."""
     return _cpuinfo("model name") or platform.processor() or platform.machine()
 
 
 def cpu_flags() -> frozenset[str]:
-    """What the processor can do, in Linux' words (``avx512_vnni``, ``amx_int8``); empty where that is not told."""
+    """Instruction sets by their Linux names (``avx512_vnni``, ``amx_int8``); empty where /proc/cpuinfo lists none."""
     return frozenset(_cpuinfo("flags").split())
 
 
 @functools.cache
 def _cpuinfo(name: str) -> str:
-    """The first core's line of that name in /proc/cpuinfo, or nothing."""
+    """The first value of the field `name` in /proc/cpuinfo, or an empty string."""
     try:
         with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
             for line in lines:
@@ -43,6 +43,6 @@ def _cpuinfo(name: str) -> str:
 
 
 def peak_rss_mb() -> float:
-    """The most memory this process has held, in MiB."""
+    """Peak resident memory of this process so far, in MiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / (1024 * 1024 if sys.platform == "darwin" else 1024), 1)

@@ -1,4 +1,4 @@
-"""What long work tells whoever started it: one protocol for the command line, notebooks and tests."""
+"""`Reporter`: how long-running functions send messages and progress to their caller."""
 
 from __future__ import annotations
 
@@ -8,16 +8,20 @@ __all__ = ["SILENT", "Reporter"]
 
 
 class Reporter(Protocol):
-    """Receives messages and progress. Methods may be called from any thread, and must not raise."""
+    """Receives the messages and the progress of a long-running function.
+
+    The command line implements it with a console; a notebook or a test can bring its own. Methods may be called from
+    any thread and must not raise.
+    """
 
     def info(self, message: str) -> None:
-        """Something worth knowing, such as which phase begins."""
+        """Receive a message that needs no action, such as the name of the phase that begins."""
 
     def warning(self, message: str) -> None:
-        """Something the user should act on; the work goes on."""
+        """Receive a problem that the user should know about; the work continues."""
 
     def progress(self, done: int, total: int | None = None, detail: str = "") -> None:
-        """`done` of `total` steps are finished (None: the total is not known); `detail` describes the current one."""
+        """Receive progress: `done` of `total` steps (None when unknown) are finished; `detail` describes the step."""
 
 
 class _Silent:
@@ -32,4 +36,4 @@ class _Silent:
 
 
 SILENT: Reporter = _Silent()
-"""A reporter that ignores everything: the default of library calls."""
+"""A reporter that ignores everything: the default of all functions that take one."""

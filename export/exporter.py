@@ -91,7 +91,9 @@ def export_run(
         },
     )
     files["README.md"] = model_card(bundle, files, source.record, graphs.checks, options.license_name)
-    return ExportReport(write_bundle(bundle, files, overwrite=options.force, check=load_ngram_model), tuple(graphs.checks))
+    return ExportReport(
+        write_bundle(bundle, files, overwrite=options.force, check=load_ngram_model), tuple(graphs.checks)
+    )
 
 
 @dataclass(frozen=True, slots=True)

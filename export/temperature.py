@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from authorid.scoring.attribution import log_softmax
+from authorid.scoring.posterior import log_softmax
 
 __all__ = ["fit_temperature"]
 

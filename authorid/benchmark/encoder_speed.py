@@ -20,7 +20,7 @@ from authorid.encoder.windows import load_windower
 from authorid.errors import AuthoridError
 from authorid.machine import available_cores
 from authorid.reporter import Reporter
-from authorid.scoring.latency import Percentiles
+from authorid.scoring.percentiles import Percentiles
 
 __all__ = ["EncoderBenchmark", "latency_histogram", "open_engines"]
 

@@ -1,9 +1,15 @@
-"""Which experts are asked about a document, and when they have said enough: the levels of effort."""
+"""The cascade: cheap answers first, expensive ones only where they are needed.
+
+The n-gram model scores every document. With effort ``auto`` the encoder sees only documents whose n-gram probability is
+below the decision's exit threshold, and it sees them in rounds: a few windows, then twice as many, until the answer is
+probable enough or no longer changes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
+from operator import itemgetter
 from typing import Literal
 
 import numpy as np
@@ -12,145 +18,141 @@ import numpy.typing as npt
 from authorid.bundle.decision import Decision
 from authorid.encoder.engine import Engine
 from authorid.encoder.windows import Window, Windower
-from authorid.inputs.documents import Document, Failure
+from authorid.inputs.documents import Failure
 from authorid.ngrams.model import NgramModel
-from authorid.scoring.attribution import Attribution, attribute, failed, known_author_score, posterior
+from authorid.scoring.attribution import Attribution, failed
+from authorid.scoring.document_state import DocumentState
+from authorid.scoring.posterior import known_author_score, log_softmax, posterior
 
-__all__ = ["NO_NUMBER", "Cascade", "Effort", "Pending"]
+__all__ = ["Cascade", "Effort", "Encoder"]
 
-NO_NUMBER = "the model failed on this document: its answer is not a number"
+_NOT_A_NUMBER = "the model failed on this document: its answer is not a number"
 
 _FIRST_ROUND = 2
-"""Windows that the encoder sees of a document before its posterior is looked at; later rounds double the number."""
+"""Windows in the first round of a document; each later round doubles the number of windows seen."""
 
-_SETTLED, _LEAD = 0.02, 0.1
-"""A posterior that a round moves by less than the first, the author being the same, is settled where that author leads
-by more than the second. Where two are nearly even, small steps can change the answer yet."""
+_SETTLED_CHANGE, _SETTLED_LEAD = 0.02, 0.1
+"""An answer has settled when a round keeps the author, changes its probability by less than the first number, and that
+author leads by more than the second. Where two authors are nearly even, small changes can still turn the answer."""
+
+_GOLDEN_RATIO = 0.6180339887498949
 
 Effort = Literal["fast", "full", "auto"]
-"""Which experts to ask: the n-grams; all; or the n-grams first, and the encoder only where they are not sure."""
+"""How much computation a document gets: ``fast`` is the n-gram model alone, ``full`` adds the encoder for every window
+of every document, ``auto`` adds it only for documents that the n-gram model leaves uncertain."""
 
 
-@dataclass(slots=True)
-class Pending:
-    """A document that experts are busy with: what they said, and the windows that the encoder has not seen.
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """The transformer of a bundle: texts -> windows -> logits."""
 
-    `logits` has a row for every window; `seen` says which of them are filled in, `missing` how many are on their way.
-    `last` are the probabilities after the round before.
-    """
-
-    number: int
-    document: Document
-    started: float
-    size: int = 0
-    ngrams: npt.NDArray[np.float64] | None = None
-    known_author_score: float | None = None
-    probabilities: npt.NDArray[np.float64] | None = None
-    waiting: list[Window] = field(default_factory=list)
-    logits: npt.NDArray[np.float32] | None = None
-    seen: npt.NDArray[np.bool_] | None = None
-    last: npt.NDArray[np.float64] | None = None
-    missing: int = 0
-    tokens: int = 0
-    error: str | None = None
-
-    @property
-    def windows(self) -> int:
-        """How many the document has, seen or not; 0 before the encoder is asked."""
-        return 0 if self.logits is None else len(self.logits)
-
-    @property
-    def evidence(self) -> npt.NDArray[np.float32] | None:
-        """Logits of the windows that the encoder has seen, in their order in the document."""
-        return None if self.logits is None or self.seen is None else self.logits[self.seen]
+    engine: Engine
+    windower: Windower
 
 
 @dataclass(frozen=True, slots=True)
 class Cascade:
-    """Who is asked about a document, and when they have said enough."""
+    """Decides which model sees a document, when its answer is final, and what the answer is."""
 
-    expert: NgramModel | None
-    engine: Engine | None
-    windower: Windower | None
+    ngram_model: NgramModel | None
+    encoder: Encoder | None
     decision: Decision
+    authors: tuple[str, ...]
     effort: Effort
 
-    def begin(self, documents: Sequence[tuple[int, Document, float]]) -> list[Pending]:
-        """Ask the n-gram expert about documents, each with its number in the run and the time when it was begun.
-
-        The probabilities are set where its answer is enough.
-        """
-        if self.expert is None:
-            return [Pending(number, replace(document, text=""), started) for number, document, started in documents]
-        reading = self.expert.read([document.text for _, document, _ in documents])
-        familiar = known_author_score(reading, self.decision).tolist()
-        sizes = [len(document.text.encode("utf-8", "replace")) for _, document, _ in documents]
-        # The text is done with; what waits for its logits should not hold it.
-        begun = [
-            Pending(number, replace(document, text=""), started, *its)
-            for (number, document, started), *its in zip(documents, sizes, reading.scores, familiar, strict=True)
-        ]
-        if self.engine is None or self.effort == "auto":
-            with np.errstate(over="ignore", invalid="ignore"):
-                probabilities = posterior(None, self.decision, reading.scores, sizes)
-            sure = probabilities.max(axis=-1) >= self.decision.exit_threshold
-            for pending, own, enough in zip(begun, probabilities, sure.tolist(), strict=True):
-                pending.last = own
-                if self.engine is None or enough:
-                    pending.probabilities = own
-        return begun
-
-    def posterior(self, pending: Pending) -> npt.NDArray[np.float64]:
-        """Probabilities [authors] by what was said so far; a bundle may carry weights that make them no numbers."""
+    def score_ngrams(self, states: Sequence[DocumentState]) -> None:
+        """Score documents with the n-gram model; sets `probabilities` where that decides. Does nothing without one."""
+        if self.ngram_model is None or not states:
+            return
+        ngrams = self.ngram_model.read([state.document.text for state in states])
+        known = known_author_score(ngrams, self.decision).tolist()
+        sizes = [len(state.document.text.encode("utf-8", "replace")) for state in states]
+        for state, scores, size, score in zip(states, ngrams.scores, sizes, known, strict=True):
+            state.ngram_scores, state.size, state.known_author_score = scores, size, score
+        if self.encoder is not None and self.effort != "auto":
+            return
         with np.errstate(over="ignore", invalid="ignore"):
-            return posterior(pending.evidence, self.decision, pending.ngrams, pending.size)
+            probabilities = posterior(None, self.decision, ngrams.scores, sizes)
+        exits = probabilities.max(axis=-1) >= self.decision.exit_threshold
+        for state, own, exit_early in zip(states, probabilities, exits.tolist(), strict=True):
+            state.previous = own
+            if self.encoder is None or exit_early:
+                state.probabilities = own
+                state.drop_text()
 
-    def answer(self, pending: Pending, authors: tuple[str, ...], evidence: bool) -> Attribution:
-        """The row of a document about which enough was said."""
-        document = pending.document
-        probabilities = self.posterior(pending) if pending.probabilities is None else pending.probabilities
+    def first_round(self, state: DocumentState, windows: list[Window]) -> list[Window]:
+        """Prepare `state` for the encoder; returns those of its `windows` that the encoder should see first."""
+        count = len(windows)
+        state.expect(count, len(self.authors))
+        if state.ngram_scores is not None and self.effort == "auto":
+            # Multiples of the golden ratio lie far apart, however many of them there are: so do the windows of a round.
+            order = np.argsort(np.arange(count) * _GOLDEN_RATIO % 1.0, kind="stable")
+            windows = [windows[i] for i in order]
+            count = _FIRST_ROUND
+        state.unseen = windows
+        return self._take(state, count)
+
+    def next_round(self, state: DocumentState) -> list[Window]:
+        """The windows of the next round: none when the answer is final, or when there are none left.
+
+        Sets `state.error` when the encoder's logits are not finite.
+        """
+        logits = state.scored_logits
+        if state.error is None and logits is not None and not np.isfinite(logits).all():
+            state.error = _NOT_A_NUMBER
+        if state.error is not None or logits is None or not state.unseen:
+            return []
+        previous, current = state.previous, self.posterior(state)
+        state.previous = current
+        second, best = np.argsort(current)[-2:]
+        if current[best] >= self.decision.exit_threshold:
+            return []
+        steady = (
+            previous is not None
+            and np.argmax(previous) == best
+            and abs(current[best] - previous[best]) < _SETTLED_CHANGE
+        )
+        if steady and current[best] - current[second] > _SETTLED_LEAD:
+            return []
+        return self._take(state, len(logits))
+
+    def posterior(self, state: DocumentState) -> npt.NDArray[np.float64]:
+        """Probabilities [authors] by the scores so far; not finite when the bundle's weights make them overflow."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return posterior(state.scored_logits, self.decision, state.ngram_scores, state.size)
+
+    def attribute(self, state: DocumentState, *, evidence: bool = False) -> Attribution:
+        """The row of a document whose answer is final; with `evidence`, including the probability in each window."""
+        document, logits = state.document, state.scored_logits
+        probabilities = self.posterior(state) if state.probabilities is None else state.probabilities
         if not np.isfinite(probabilities).all():
-            return failed(Failure(document.ref, NO_NUMBER))
-        return attribute(
-            document,
-            probabilities,
-            authors,
-            self.decision,
-            logits=pending.evidence,
-            tokens=pending.tokens,
-            known_author_score=pending.known_author_score,
-            evidence=evidence,
+            return failed(Failure(document.ref, _NOT_A_NUMBER))
+        # The sort is stable, so equally probable authors keep their order; for so few, Python is faster than numpy.
+        ranking = tuple(sorted(zip(self.authors, probabilities.tolist(), strict=True), key=itemgetter(1), reverse=True))
+        return Attribution(
+            ref=document.ref,
+            status="unknown" if self._is_unknown(ranking[0][1], state.known_author_score) else "scored",
+            ranking=ranking,
+            windows=0 if logits is None else len(logits),
+            tokens=state.tokens,
+            encoding=document.encoding,
+            sha256=document.sha256,
+            evidence=_window_evidence(logits, int(np.argmax(probabilities))) if evidence else (),
+            known_author_score=state.known_author_score,
         )
 
-    def ask(self, pending: Pending, windows: list[Window]) -> list[Window]:
-        """Prepare for the encoder's answer to `windows`; returns those that it should see first."""
-        authors = self.engine.authors if self.engine is not None else 0
-        pending.logits = np.empty((len(windows), authors), dtype=np.float32)
-        pending.seen = np.zeros(len(windows), dtype=bool)
-        count = len(windows)
-        if pending.ngrams is not None and self.effort == "auto":
-            # Far apart from one another, whatever their number: multiples of the golden ratio.
-            windows = [windows[i] for i in np.argsort(np.arange(count) * 0.6180339887498949 % 1.0, kind="stable")]
-            count = _FIRST_ROUND
-        pending.waiting = windows
-        return self._next(pending, count)
+    def _is_unknown(self, probability: float, known_author_score: float | None) -> bool:
+        if known_author_score is not None and known_author_score < self.decision.known_author_threshold:
+            return True
+        return probability < self.decision.unknown_threshold
 
-    def ask_more(self, pending: Pending) -> list[Window]:
-        """The windows of the next round: none when the posterior has settled, or there are none left."""
-        if not pending.waiting or pending.error is not None or pending.seen is None:
-            return []
-        before = pending.last
-        now = pending.last = self.posterior(pending)
-        second, best = np.argsort(now)[-2:]
-        if now[best] >= self.decision.exit_threshold:
-            return []
-        calm = before is not None and np.argmax(before) == best and abs(now[best] - before[best]) < _SETTLED
-        if calm and now[best] - now[second] > _LEAD:
-            return []
-        return self._next(pending, int(pending.seen.sum()))
-
-    def _next(self, pending: Pending, count: int) -> list[Window]:
-        windows, pending.waiting = pending.waiting[:count], pending.waiting[count:]
-        pending.missing = len(windows)
-        pending.tokens += sum(len(window.ids) for window in windows)
+    @staticmethod
+    def _take(state: DocumentState, count: int) -> list[Window]:
+        windows, state.unseen = state.unseen[:count], state.unseen[count:]
+        state.in_flight = len(windows)
+        state.tokens += sum(len(window.ids) for window in windows)
         return windows
+
+
+def _window_evidence(logits: npt.NDArray[np.floating] | None, author: int) -> tuple[float, ...]:
+    return () if logits is None else tuple(float(p) for p in np.exp(log_softmax(logits)[:, author]))

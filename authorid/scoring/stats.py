@@ -1,29 +1,73 @@
-"""What a run did and how long it took: counted while it goes on, reported at its end."""
+"""Run statistics: what a run did, and how long it took."""
 
 from __future__ import annotations
 
 import platform
 import threading
+import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
 from typing import Any
 
 from authorid.machine import cpu_name, peak_rss_mb
 from authorid.scoring.attribution import Attribution
-from authorid.scoring.latency import Percentiles, StageClock
+from authorid.scoring.percentiles import Percentiles
 
-__all__ = ["STAGES", "RunStats", "versions"]
+__all__ = ["STAGES", "RunStats", "StageClock", "versions"]
 
 STAGES = ("read", "tokenize", "infer", "write")
+"""Stages of a run; ``infer`` covers the n-gram model and the encoder."""
+
+
+class StageClock:
+    """Seconds spent in each stage of a run, summed over threads."""
+
+    def __init__(self, stages: tuple[str, ...]) -> None:
+        self._seconds = dict.fromkeys(stages, 0.0)
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time the enclosed block as part of stage `name`."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.add(name, time.perf_counter() - start)
+
+    def add(self, name: str, seconds: float) -> None:
+        """Add `seconds` to stage `name`."""
+        with self._lock:
+            self._seconds[name] += seconds
+
+    def seconds(self) -> dict[str, float]:
+        """Seconds of each stage, rounded to a microsecond."""
+        return {name: round(seconds, 6) for name, seconds in self._seconds.items()}
 
 
 class RunStats:
-    """Counters and clocks of one run. Threads of the run add to it; read it when the run is over.
+    """Counters and clocks of one run. The threads of the run add to it; read it when the run is over.
 
-    A document's latency is the time from opening its file until its answer is known, waiting in queues included;
-    a batch's is its time in the encoder. Stage seconds are summed over threads. Tokens count special tokens. Rows that
-    an earlier run had finished are counted, but they are no work of this one: rates and padding leave them out.
+    The latency of a document is the time from opening its file until its answer is known, including the time in
+    queues; that of a batch is its time in the encoder. The seconds of a stage are summed over threads. Tokens include
+    special tokens. Rows that a resumed run takes over from an earlier one are counted, but rates and the padding ratio
+    leave them out.
+
+    Attributes:
+        status: How many rows have each status.
+        authors: How many rows with the status ``scored`` each author has.
+        windows: Windows that the encoder has seen.
+        tokens: Tokens in those windows.
+        slots: Token slots in the encoder's batches, padding included.
+        recalled_documents: Rows taken over from an earlier run.
+        recalled_tokens: Tokens of those rows.
+        document_latency: Latencies of documents, in seconds.
+        batch_latency: Latencies of batches, in seconds.
+        stages: Seconds spent in each of `STAGES`.
+
     """
 
     def __init__(self) -> None:
@@ -41,7 +85,7 @@ class RunStats:
 
     @property
     def documents(self) -> int:
-        """Rows so far, whatever their status."""
+        """How many rows there are so far, whatever their status."""
         return self.status.total()
 
     def count(self, attribution: Attribution) -> None:
@@ -53,12 +97,12 @@ class RunStats:
             self.authors[attribution.author] += 1
 
     def recall(self, attribution: Attribution) -> None:
-        """Say that a row, which `count` adds too, is known from an earlier run."""
+        """Note that a row comes from an earlier run; `count` has to be called for it, too."""
         self.recalled_documents += 1
         self.recalled_tokens += attribution.tokens
 
     def latency(self, seconds: float) -> None:
-        """Add the latency of one document."""
+        """Add the latency of one document, in seconds."""
         self.document_latency.add(seconds)
 
     def batch(self, slots: int, seconds: float) -> None:
@@ -68,8 +112,14 @@ class RunStats:
             self.batch_latency.add(seconds)
         self.stages.add("infer", seconds)
 
-    def report(self, wall_seconds: float, about: dict[str, Any]) -> dict[str, Any]:
-        """The record that ``--stats`` writes; `about` says what ran (provider, precision, model, ...)."""
+    def report(self, wall_seconds: float, description: dict[str, Any]) -> dict[str, Any]:
+        """The JSON-ready statistics that ``--stats`` writes.
+
+        Args:
+            wall_seconds: How long the run took.
+            description: What scored, from `Scorer.describe`; its keys become part of the result.
+
+        """
         documents = self.documents - self.recalled_documents
         tokens = self.tokens - self.recalled_tokens
         return {
@@ -88,7 +138,7 @@ class RunStats:
                 "batch": self.batch_latency.summary_ms(),
             },
             "stage_seconds": self.stages.seconds(),
-            **about,
+            **description,
             "versions": versions(),
             "cpu": cpu_name(),
             "peak_rss_mb": peak_rss_mb(),
@@ -97,6 +147,6 @@ class RunStats:
 
 @cache
 def versions() -> dict[str, str]:
-    """Versions of Python and of what decides a score."""
+    """Versions of Python and of the packages that determine scores."""
     packages = ("authorid", "numpy", "onnxruntime", "tokenizers")
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}

@@ -20,7 +20,8 @@ from authorid.evaluation.metrics import auroc, evaluate_predictions
 from authorid.inputs.decoding import tidy
 from authorid.inputs.documents import ReadOptions
 from authorid.reporter import SILENT, Reporter
-from authorid.scoring.attribution import Attribution, posterior
+from authorid.scoring.attribution import Attribution
+from authorid.scoring.posterior import posterior
 from authorid.scoring.scorer import Effort, Scorer
 from authorid.training.corpus import Corpus, load_corpus
 from authorid.training.runs import Run

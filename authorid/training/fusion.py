@@ -17,7 +17,7 @@ from authorid.errors import require
 from authorid.inputs.decoding import tidy
 from authorid.ngrams.model import NgramModel
 from authorid.reporter import SILENT, Reporter
-from authorid.scoring.attribution import log_softmax, ngram_evidence
+from authorid.scoring.posterior import log_softmax, ngram_evidence
 from authorid.training.corpus import Corpus
 from authorid.training.ngram_fit import (
     DENSE_DOCUMENTS,

@@ -27,7 +27,7 @@ from authorid.bundle.decision import KnownAuthorRule
 from authorid.evaluation.metrics import auroc
 from authorid.machine import available_cores
 from authorid.ngrams.features import View
-from authorid.scoring.attribution import LEAST_SPREAD
+from authorid.scoring.posterior import LEAST_SPREAD
 from authorid.training.ngram_fit import (
     Counts,
     Labels,

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from authorid.errors import ExportError
 from authorid.machine import available_cores
-from authorid.scoring.attribution import log_softmax
+from authorid.scoring.posterior import log_softmax
 
 __all__ = ["BATCH_TOKENS", "GraphRunner", "Ids", "batched", "document_scores"]
 

@@ -346,14 +346,14 @@ def test_a_model_that_answers_with_no_number_is_a_row(bundle):
 
 def test_out_of_memory_while_cutting_a_document_is_its_row(bundle, monkeypatch):
     scorer = Scorer(bundle)
-    inner = scorer._windower.windows
+    inner = scorer._cascade.encoder.windower.windows
 
     def greedy(ids, document):
         if document == 1:
             raise MemoryError
         return inner(ids, document)
 
-    monkeypatch.setattr(scorer._windower, "windows", greedy)
+    monkeypatch.setattr(scorer._cascade.encoder.windower, "windows", greedy)
     rows = list(scorer.score_texts(["the engine", "the oar", "the market"]))
     assert [row.status for row in rows] == ["scored", "failed", "scored"]
     assert "out of memory" in rows[1].error
@@ -361,7 +361,7 @@ def test_out_of_memory_while_cutting_a_document_is_its_row(bundle, monkeypatch):
 
 def test_a_tokenizer_that_breaks_costs_only_its_document(bundle):
     scorer = Scorer(bundle)
-    inner = scorer._windower.token_ids
+    inner = scorer._cascade.encoder.windower.token_ids
 
     class Panic(BaseException):
         pass
@@ -371,7 +371,7 @@ def test_a_tokenizer_that_breaks_costs_only_its_document(bundle):
             raise Panic("byte index is not a char boundary")
         return inner(texts)
 
-    scorer._windower.token_ids = fragile
+    scorer._cascade.encoder.windower.token_ids = fragile
     rows = list(scorer.score_texts(["the engine", "the oar", "the market"]))
     assert [row.status for row in rows] == ["scored", "failed", "scored"]
     assert "the tokenizer failed on this document: byte index" in rows[1].error

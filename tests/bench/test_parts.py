@@ -75,7 +75,7 @@ def test_work_is_shared_and_errors_come_back(part):
 
 
 def test_decisions_are_those_of_the_runtime(part):
-    from authorid.scoring.attribution import posterior
+    from authorid.scoring.posterior import posterior
 
     logits = np.random.default_rng(0).normal(0, 3, (7, 5)).astype(np.float32)
     probabilities = posterior(logits, Decision())

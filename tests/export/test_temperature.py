@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from authorid.export import fit_temperature
-from authorid.scoring.attribution import log_softmax
+from authorid.scoring.posterior import log_softmax
 
 
 @pytest.mark.parametrize("true", [0.3, 1.0, 4.0])

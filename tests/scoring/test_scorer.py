@@ -1,3 +1,5 @@
+"""`Scorer` and the threads of a run: rows, order, statistics, errors, early ends."""
+
 from __future__ import annotations
 
 import gc
@@ -32,23 +34,23 @@ def corpus(tmp_path):
     return tmp_path
 
 
-def test_every_document_goes_to_its_author_in_walk_order(scorer, corpus):
+def test_documents_are_attributed_to_their_authors_in_discovery_order(scorer, corpus):
     rows = list(scorer.score([corpus]))
     assert [row.path for row in rows] == sorted(str(path) for path in corpus.rglob("*.txt"))
     assert all(row.status == "scored" and row.author == row.path.split("/")[-2] for row in rows)
 
 
-def test_a_row_adds_up(scorer, corpus):
+def test_the_fields_of_an_attribution_agree_with_one_another(scorer, corpus):
     (row,) = scorer.score([corpus / "Ada" / "07.txt"], evidence=True)
     assert next(author for author, _ in row.ranking) == "Ada"
     assert sum(probability for _, probability in row.ranking) == pytest.approx(1)
     assert row.margin == row.probability - row.runner_up_probability
     assert row.windows == len(row.evidence) > 1
-    assert row.tokens == row.windows * 16  # 285 of its own in windows of 16
+    assert row.tokens == row.windows * 16  # 285 tokens of text in windows of 16
     assert row.encoding == "utf-8"
 
 
-def test_every_input_has_a_row_whatever_it_is(scorer, tmp_path):
+def test_every_input_gets_a_row_even_if_it_cannot_be_read(scorer, tmp_path):
     good = tmp_path / "good.txt"
     good.write_text(prose("Ben", 30))
     (tmp_path / "empty.txt").touch()
@@ -86,7 +88,7 @@ def test_answers_do_not_depend_on_batches_or_threads(bundle, lengths, workers, b
         assert single.ranking == row.ranking
 
 
-def test_statistics_count_what_happened(scorer, corpus):
+def test_statistics_agree_with_the_rows(scorer, corpus):
     (corpus / "Ada" / "empty").touch()
     stats = RunStats()
     rows = list(scorer.score([corpus], stats=stats))
@@ -100,12 +102,12 @@ def test_statistics_count_what_happened(scorer, corpus):
     assert report["model_sha256"] == scorer.bundle.sha256("int8")
 
 
-def test_below_the_threshold_the_answer_is_unknown_and_keeps_its_candidates(tmp_path):
+def test_an_answer_below_the_threshold_is_unknown_and_keeps_its_ranking(tmp_path):
     scorer = Scorer(make_bundle(tmp_path / "strict", threshold=0.9))
-    sure, unsure = scorer.score_texts(["engine loom number engine", "the of and a"])
-    assert (sure.status, sure.author) == ("scored", "Ada")
-    assert unsure.status == "unknown"
-    assert len(unsure.ranking) == 3
+    certain, uncertain = scorer.score_texts(["engine loom number engine", "the of and a"])
+    assert (certain.status, certain.author) == ("scored", "Ada")
+    assert uncertain.status == "unknown"
+    assert len(uncertain.ranking) == 3
 
 
 def test_closing_the_iterator_stops_the_threads(scorer, corpus):
@@ -116,81 +118,81 @@ def test_closing_the_iterator_stops_the_threads(scorer, corpus):
     assert threading.active_count() == before
 
 
-def no_threads_are_left() -> bool:
+def no_threads_remain() -> bool:
     deadline = time.monotonic() + 20
-    while left := any(thread.name.startswith("authorid-") for thread in threading.enumerate()):
+    while remain := any(thread.name.startswith("authorid-") for thread in threading.enumerate()):
         if time.monotonic() > deadline:
             break
         time.sleep(0.01)
-    return not left
+    return not remain
 
 
-def test_a_run_that_is_left_while_its_paths_are_silent_leaves_no_thread(scorer, corpus, monkeypatch):
-    monkeypatch.setattr("authorid.scoring.scorer._FAREWELL", 0.1)
-    left = threading.Event()
+def test_closing_the_iterator_while_its_paths_block_leaves_no_thread(scorer, corpus, monkeypatch):
+    monkeypatch.setattr("authorid.scoring.scheduler._SHUTDOWN_TIMEOUT", 0.1)
+    closed = threading.Event()
 
-    def silent():
+    def blocking():
         yield corpus / "Ada"
-        left.wait(20)
+        closed.wait(20)
         yield corpus / "Ben"
 
-    rows = scorer.score(silent(), ReadOptions(timeout=5))
+    rows = scorer.score(blocking(), ReadOptions(timeout=5))
     next(rows)
     rows.close()
-    left.set()
-    assert no_threads_are_left()
+    closed.set()
+    assert no_threads_remain()
 
 
 @pytest.mark.parametrize(
-    "place",
+    "function",
     ["authorid.scoring.scorer.tidy", "authorid.encoder.batching.Batcher._due", "authorid.encoder.engine.Engine.run"],
 )
-def test_forgotten_rows_may_be_collected_in_any_thread_of_their_run(bundle, monkeypatch, place):
-    """In the feeder, in a worker that holds the lock of the pool, and in one that holds none."""
-    complaints = []
-    monkeypatch.setattr("sys.unraisablehook", lambda told: complaints.append(told.exc_value))
-    forgotten, collected = threading.Event(), threading.Event()
-    inner = pkgutil.resolve_name(place)
+def test_an_abandoned_iterator_may_be_collected_in_any_thread_of_its_run(bundle, monkeypatch, function):
+    """In the reader thread, in an inference worker that holds the batcher's lock, and in one that holds none."""
+    errors = []
+    monkeypatch.setattr("sys.unraisablehook", lambda unraisable: errors.append(unraisable.exc_value))
+    abandoned, collected = threading.Event(), threading.Event()
+    inner = pkgutil.resolve_name(function)
 
-    def untimely(*arguments):
-        if forgotten.is_set() and not collected.is_set():
+    def collecting(*arguments):
+        if abandoned.is_set() and not collected.is_set():
             collected.set()
             gc.collect()
         return inner(*arguments)
 
     scorer = Scorer(bundle, EngineOptions(workers=1))
-    monkeypatch.setattr(place, untimely)
+    monkeypatch.setattr(function, collecting)
     gc.disable()
     try:
         holder = {"rows": scorer.score_texts(prose("Ada", 50, seed) for seed in itertools.count())}
         holder["itself"] = holder
         next(holder["rows"])
         del holder
-        forgotten.set()
+        abandoned.set()
         assert collected.wait(20)
     finally:
         gc.enable()
-    assert no_threads_are_left()
-    assert not scorer._streams
-    assert complaints == []
+    assert no_threads_remain()
+    assert not scorer._active_runs
+    assert errors == []
 
 
-@pytest.mark.parametrize("name", ["authorid-feeder", "authorid-starter-0", "authorid-worker-0"])
-def test_a_thread_that_cannot_be_started_leaves_no_other(scorer, corpus, monkeypatch, name):
+@pytest.mark.parametrize("name", ["authorid-input", "authorid-text-0", "authorid-inference-0"])
+def test_if_one_thread_cannot_start_no_other_remains(scorer, corpus, monkeypatch, name):
     start = threading.Thread.start
 
-    def scarce(thread):
+    def start_all_but_one(thread):
         if thread.name == name:
             raise RuntimeError("can't start new thread")
         start(thread)
 
-    monkeypatch.setattr(threading.Thread, "start", scarce)
+    monkeypatch.setattr(threading.Thread, "start", start_all_but_one)
     with pytest.raises(RuntimeError, match="can't start new thread"):
         list(scorer.score([corpus] * 100))
-    assert no_threads_are_left()
+    assert no_threads_remain()
 
 
-def test_a_slow_reader_of_results_holds_the_run_back(scorer, corpus):
+def test_a_slow_consumer_of_rows_slows_the_run_down(scorer, corpus):
     stats = RunStats()
     rows = scorer.score([corpus] * 1000, stats=stats)
     next(rows)
@@ -201,7 +203,7 @@ def test_a_slow_reader_of_results_holds_the_run_back(scorer, corpus):
     rows.close()
 
 
-def test_an_error_in_a_thread_reaches_the_caller(scorer, corpus):
+def test_an_error_in_a_thread_is_raised_to_the_caller(scorer, corpus):
     def documents():
         yield str(corpus / "Ada")
         raise RuntimeError("the list broke")
@@ -210,9 +212,9 @@ def test_an_error_in_a_thread_reaches_the_caller(scorer, corpus):
         list(scorer.score(documents()))
 
 
-def test_a_batch_that_fails_is_retried_smaller_and_costs_only_the_culprit(bundle, monkeypatch):
+def test_a_batch_that_fails_is_halved_until_only_the_failing_document_fails(bundle, monkeypatch):
     scorer = Scorer(bundle, EngineOptions(workers=1))
-    river = scorer._windower.tokenizer.token_to_id("river")
+    river = scorer._cascade.encoder.windower.tokenizer.token_to_id("river")
     run = scorer.engine.run
 
     def fragile(ids):
@@ -226,7 +228,7 @@ def test_a_batch_that_fails_is_retried_smaller_and_costs_only_the_culprit(bundle
     assert "out of memory" in rows[1].error
 
 
-def test_graphs_without_a_promise_run_window_by_window(tmp_path):
+def test_graphs_of_other_exporters_run_one_window_at_a_time(tmp_path):
     scorer = Scorer(make_bundle(tmp_path / "foreign", emitted=False))
     sizes = []
     run = scorer.engine.run
@@ -246,7 +248,7 @@ def test_graphs_without_a_promise_run_window_by_window(tmp_path):
         ({"precision": "int4"}, "unknown precision 'int4'; choose one of: auto, "),
     ],
 )
-def test_engine_options_that_cannot_be_are_refused(wrong, message):
+def test_invalid_engine_options_are_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
         EngineOptions(**wrong)
 
@@ -257,21 +259,21 @@ def test_a_machine_of_more_cores_than_workers_may_be_gets_as_many_as_may_be(monk
     assert EngineOptions(workers=1).resolved().threads == 1024
 
 
-@pytest.mark.parametrize("one", ["letters/", b"letters/", Path("letters")])
-def test_a_single_path_or_text_is_refused_before_the_first_row(scorer, one):
+@pytest.mark.parametrize("single", ["letters/", b"letters/", Path("letters")])
+def test_a_single_path_or_text_instead_of_an_iterable_is_refused_at_once(scorer, single):
     with pytest.raises(TypeError, match=r"paths is a single path: write score\(\[.*letters"):
-        scorer.score(one)
+        scorer.score(single)
     with pytest.raises(TypeError, match=r"texts is a single text: write score_texts\(\[text\]\)"):
-        scorer.score_texts(one)
+        scorer.score_texts(single)
 
 
 @pytest.mark.parametrize("name", ["include", "exclude", "ignore", "skip"])
-def test_a_single_string_is_refused_where_several_are_meant(name):
+def test_a_single_string_instead_of_several_patterns_is_refused(name):
     with pytest.raises(TypeError, match=rf"{name} is a single string: write {name}=\('\*\.txt',\)"):
         ReadOptions(**{name: "*.txt"})
 
 
-def test_what_is_no_text_is_a_row_that_says_so(scorer):
+def test_an_item_that_is_not_a_string_gets_a_failed_row(scorer):
     rows = list(scorer.score_texts(["the engine", None, b"the oar", 3.5, "the market"]))
     assert [row.status for row in rows] == ["scored", "failed", "failed", "failed", "scored"]
     assert [row.error for row in rows[1:4]] == [
@@ -279,12 +281,12 @@ def test_what_is_no_text_is_a_row_that_says_so(scorer):
     ]
 
 
-def test_options_reach_the_reader(scorer, corpus):
+def test_read_options_select_the_files(scorer, corpus):
     rows = list(scorer.score([corpus], ReadOptions(include=("0[01].txt",), exclude=("Ben",))))
     assert [row.path[-10:] for row in rows] == ["Ada/00.txt", "Ada/01.txt", "Cyd/00.txt", "Cyd/01.txt"]
 
 
-def test_logits_are_pooled_as_the_design_says(scorer):
+def test_documents_with_equal_shares_of_two_authors_get_equal_probabilities(scorer):
     (row,) = scorer.score_texts(["engine river " * 40])
     probabilities = dict(row.ranking)
     assert probabilities["Ada"] == pytest.approx(probabilities["Ben"])

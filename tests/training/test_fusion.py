@@ -9,7 +9,7 @@ import pytest
 from checkpoints import AUTHORS, write_corpus
 
 pytest.importorskip("scipy")
-from authorid.scoring.attribution import posterior
+from authorid.scoring.posterior import posterior
 from authorid.training import fusion, load_corpus
 from authorid.training.fusion import EncoderScores, fit_fusion
 from authorid.training.ngram_fit import NgramOptions, count, fit

@@ -11,7 +11,7 @@ import pytest
 from authorid.bundle.decision import Decision, KnownAuthorRule
 from authorid.bundle.manifest import BundleCorruptError, load_bundle
 from authorid.ngrams.model import NgramScores
-from authorid.scoring.attribution import known_author_score
+from authorid.scoring.posterior import known_author_score
 from authorid.scoring.scorer import Scorer
 
 pytest.importorskip("scipy")

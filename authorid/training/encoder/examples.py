@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.encoder.windows import Windower, cut
-from authorid.scoring.attribution import log_softmax
+from authorid.scoring.posterior import log_softmax
 from authorid.training.recipes import TrainingOptions
 
 __all__ = [

@@ -8,7 +8,7 @@ from encoders import random_windows
 
 from authorid.errors import ExportError
 from authorid.export.graph.graph_runner import BATCH_TOKENS, GraphRunner, batched, document_scores
-from authorid.scoring.attribution import log_softmax
+from authorid.scoring.posterior import log_softmax
 
 
 def test_a_broken_graph_is_an_export_error():

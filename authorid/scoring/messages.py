@@ -1,0 +1,100 @@
+"""What the threads of a run send to the caller's thread: one small class for each kind of message."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from authorid.inputs.documents import Failure
+from authorid.scoring.attribution import Attribution
+from authorid.scoring.document_state import DocumentState
+
+__all__ = [
+    "BatchScored",
+    "DocumentStarted",
+    "Finished",
+    "InputsFinished",
+    "Message",
+    "StopRequested",
+    "ThreadEnded",
+    "ThreadFailed",
+    "WindowFailed",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """One input whose row can be written.
+
+    `number` is its position among the inputs of the run. `outcome` is the state of a document that needs no more
+    computation, a `Failure`, or the `Attribution` that an earlier run made of an unchanged input.
+    """
+
+    number: int
+    outcome: DocumentState | Failure | Attribution
+
+    @classmethod
+    def of(cls, state: DocumentState) -> Finished:
+        """The result of a document: `state` itself, or a `Failure` when it has an error."""
+        if state.error is not None:
+            return cls(state.number, Failure(state.document.ref, state.error))
+        return cls(state.number, state)
+
+
+@dataclass(frozen=True, slots=True)
+class InputsFinished:
+    """Some inputs are finished; those of one chunk travel in one message."""
+
+    results: Sequence[Finished]
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentStarted:
+    """The encoder will see a document; its first windows follow in the batcher."""
+
+    state: DocumentState
+
+
+@dataclass(frozen=True, slots=True)
+class BatchScored:
+    """The encoder's `logits` float32 [windows, authors] of one batch.
+
+    `owners` has a pair for each window: the number of its document, and its position in the document.
+    """
+
+    owners: Sequence[tuple[int, int]]
+    logits: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class WindowFailed:
+    """The encoder failed on a window of document `number`; `reason` describes the failure."""
+
+    number: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadEnded:
+    """A thread of the run has finished its work."""
+
+    thread: threading.Thread
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadFailed:
+    """A thread of the run raised `error`, which ends the run."""
+
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequested:
+    """The run is to end early."""
+
+
+Message = InputsFinished | DocumentStarted | BatchScored | WindowFailed | ThreadEnded | ThreadFailed | StopRequested

@@ -1,0 +1,86 @@
+"""Training and exporting n-gram runs, with and without an encoder beside them."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+from fusion_bundle import DOCUMENTS, make_fusion_bundle, write_corpus
+from recording import RecordingReporter
+from tiny import AUTHORS, prose
+
+from authorid.bundle.manifest import load_bundle
+from authorid.errors import OutputError
+from authorid.scoring.scorer import Scorer
+
+pytest.importorskip("scipy")
+from authorid import training
+from authorid.training.corpus import load_corpus
+from authorid.training.fusion import fit_fusion
+from authorid.training.ngram_fit import NgramOptions
+from authorid.training.ngram_run import export_ngrams, train_ngrams
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    """A bundle with an n-gram model and an encoder for the three authors."""
+    return make_fusion_bundle(tmp_path_factory.mktemp("both"))
+
+
+def answers(rows):
+    return [(row.path, row.status, row.ranking, row.known_author_score) for row in rows]
+
+
+def test_a_small_corpus_gives_a_warning(tmp_path):
+    reporter = RecordingReporter()
+    train_ngrams(write_corpus(tmp_path / "corpus"), tmp_path / "run", NgramOptions(bits=14), reporter=reporter)
+    assert any(message.startswith("fewer than 10 documents") for message in reporter.warnings)
+
+
+def test_the_model_card_describes_the_ngrams_once_also_after_a_second_export(tmp_path, both):
+    again = export_ngrams(both.path.parent / "run", tmp_path / "again", encoder=both.path, weight=0.25)
+    card = (again.path / "README.md").read_text("utf-8")
+    assert card.count("## N-grams beside the encoder") == 1
+    assert "have the weight 0.25" in card and "have the weight 0.5" not in card
+    assert again.decision.encoder_weight == 0.25
+    assert export_ngrams(again.path, tmp_path / "other", weight=0.75).decision.encoder_weight == 0.75
+
+
+def test_a_weight_without_an_encoder_is_refused(tmp_path, both):
+    with pytest.raises(OutputError, match="encoder"):
+        export_ngrams(both.path.parent / "run", tmp_path / "bundle", weight=0.5)
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_run_without_an_encoder_is_a_bundle(tmp_path):
+    bundle = train_ngrams(write_corpus(tmp_path / "corpus"), tmp_path / "run", NgramOptions(bits=14))
+    assert load_bundle(tmp_path / "run").graphs == {}
+    rows = list(Scorer(bundle).score_texts(DOCUMENTS))
+    assert [row.author for row in rows[3:]] == [AUTHORS[i % 3] for i in range(3, 30)]
+    assert all(row.windows == 0 for row in rows)
+    again = train_ngrams(write_corpus(tmp_path / "c2"), tmp_path / "run", NgramOptions(bits=14), force=True)
+    assert answers(Scorer(again).score_texts(DOCUMENTS)) == answers(rows)
+
+
+@pytest.mark.parametrize(
+    "train", [train_ngrams, partial(training.train, options=training.TrainingOptions(base_model="none"))]
+)
+def test_an_output_directory_that_cannot_be_written_is_refused_before_the_corpus_is_read(tmp_path, train):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot write there"):
+        train(tmp_path / "no corpus", tmp_path / "file" / "run")
+
+
+def test_a_corpus_without_numbers_in_its_file_names_is_split_by_subject(tmp_path):
+    root = write_corpus(tmp_path / "corpus", documents=6)
+    for path in list(root.rglob("*.txt")):
+        path.rename(path.with_name("abcdef"[int(path.stem)] + ".txt"))
+    fitted = fit_fusion(load_corpus(root), NgramOptions(bits=14))
+    assert fitted.report["split"] == "by subject"
+
+
+@pytest.mark.parametrize("documents", [1, 2])
+def test_the_smallest_corpora_give_warnings_and_a_working_model(tmp_path, documents):
+    fitted = fit_fusion(load_corpus(write_corpus(tmp_path / "corpus", documents=documents)), NgramOptions(bits=14))
+    assert fitted.warnings
+    assert int(fitted.ngrams.scores(prose("Cyd", 90, seed=9)).argmax()) == 2
