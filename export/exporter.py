@@ -32,6 +32,7 @@ from authorid.export.verify import (
     check_logits,
     require_all,
 )
+from authorid.ngrams.model import load_ngram_model
 
 if TYPE_CHECKING:
     from authorid.training.corpus import Corpus, CorpusDocument
@@ -187,7 +188,9 @@ def export_run(
         },
     )
     files["README.md"] = model_card(bundle, files, run.record, made.checks, options.license_name)
-    return ExportReport(write_bundle(bundle, files, overwrite=options.force), tuple(made.checks))
+    return ExportReport(
+        write_bundle(bundle, files, overwrite=options.force, verify=load_ngram_model), tuple(made.checks)
+    )
 
 
 @dataclass(slots=True)

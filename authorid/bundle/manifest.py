@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,7 +22,6 @@ from authorid.bundle.decision import Decision
 from authorid.bundle.onnx_scan import check_graph
 from authorid.encoder.windows import Windower
 from authorid.errors import BundleCorruptError, BundleLacksError, BundleNotFoundError, OutputError, reason
-from authorid.ngrams.model import NgramModel
 
 __all__ = [
     "FORMAT",
@@ -127,24 +126,6 @@ class Bundle:
     def sha256(self, precision: Precision, provider: Provider = "cpu") -> str:
         """Digest of that graph; it covers weights in another file, because the graph has their digest inside."""
         return self.files[self.graphs[graph_key(precision, provider)]]
-
-    def expert(self) -> NgramModel | None:
-        """The n-gram expert, when there is one; raises `BundleCorruptError`."""
-        if self.ngrams is None:
-            return None
-        expert = NgramModel.load(self.path / self.ngrams)
-        if len(expert.bias) != len(self.authors):
-            raise BundleCorruptError(
-                f"{self.path / self.ngrams}: made for {len(expert.bias)} authors, not for {len(self.authors)}"
-            )
-        familiar, views = self.decision.known_author_rule, len(expert.reader.views)
-        if familiar is not None and (
-            len(familiar.mean) != len(self.authors)
-            or len(familiar.view_weights) != views
-            or max(familiar.plain_views) >= views
-        ):
-            raise BundleCorruptError(f"{self.path / MANIFEST}: the known-author rule is not that of {self.ngrams}")
-        return expert
 
     def windower(self) -> Windower:
         """The tokenizer and window cutter that this model was trained with."""
@@ -319,12 +300,18 @@ def _own_names(root: Path) -> set[str]:
 
 
 def write_bundle(
-    bundle: Bundle, files: Mapping[str, bytes | str | Path], *, overwrite: bool = False, kind: str = MANIFEST
+    bundle: Bundle,
+    files: Mapping[str, bytes | str | Path],
+    *,
+    overwrite: bool = False,
+    kind: str = MANIFEST,
+    verify: Callable[[Bundle], object] = lambda bundle: None,
 ) -> Bundle:
     """Write `bundle` with the contents of `files` (bytes, text, or a path to copy) at ``bundle.path``.
 
     The directory appears whole or not at all, and what it replaces (see `check_target`) is gone only then. Digests are
-    computed here; ``bundle.files`` is ignored. Returns the bundle as `load_bundle` reads it back. Raises `OutputError`.
+    computed here; ``bundle.files`` is ignored. `verify` gets the complete bundle before it takes its place, and raises
+    when it must not. Returns the bundle as `load_bundle` reads it back. Raises `OutputError`.
     """
     target = check_target(bundle.path, overwrite=overwrite, kind=kind)
     with _refusing(bundle.path):
@@ -346,7 +333,7 @@ def write_bundle(
                 "files": digests,
             }
             _write(staging / MANIFEST, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-            load_bundle(staging).expert()
+            verify(load_bundle(staging))
             _put_in_place(staging, target)
         except BaseException:
             shutil.rmtree(staging, ignore_errors=True)

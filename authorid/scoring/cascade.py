@@ -82,7 +82,7 @@ class Cascade:
         """
         if self.expert is None:
             return [Pending(number, replace(document, text=""), started) for number, document, started in documents]
-        reading = self.expert.read([document.text for _, document, _ in documents])
+        reading = self.expert.score_texts([document.text for _, document, _ in documents])
         familiar = known_author_score(reading, self.decision).tolist()
         sizes = [len(document.text.encode("utf-8", "replace")) for _, document, _ in documents]
         # The text is done with; what waits for its logits should not hold it.

@@ -45,7 +45,8 @@ from authorid.errors import BundleLacksError, first_line
 from authorid.inputs.documents import DiscoveredFile, Document, DocumentRef, Failure, ReadOptions, read, tidy, walk
 from authorid.inputs.timeouts import Patience
 from authorid.machine import available_cores
-from authorid.ngrams import kernels as native
+from authorid.ngrams import kernels
+from authorid.ngrams.model import load_ngram_model
 from authorid.scoring.attribution import Attribution, failed
 from authorid.scoring.cascade import NO_NUMBER, Cascade, Effort, Pending
 from authorid.scoring.stats import RunStats
@@ -102,7 +103,7 @@ class Scorer:
                 self.decision = bundle.decision.with_false_attribution(max_false_attribution)
             except ValueError as error:
                 raise BundleLacksError(f"{bundle.path}: {error}; there is no threshold to choose") from None
-        self._expert = bundle.expert()
+        self._expert = load_ngram_model(bundle)
         if effort == "fast" and self._expert is None:
             raise BundleLacksError(f"{bundle.path}: no n-gram expert in this bundle; use --effort full")
         if self._expert is not None and effort == "auto" and not bundle.decision.encoder_weight:
@@ -143,7 +144,7 @@ class Scorer:
         about: dict[str, Any] = {
             "effort": self.effort,
             "unknown_below": [self.decision.unknown_threshold, self.decision.known_author_threshold],
-            "ngrams": None if self._expert is None else "numpy" if native.module is None else "compiled",
+            "ngrams": None if self._expert is None else kernels.backend(),
             "model": self.bundle.name,
         }
         engine = self.engine

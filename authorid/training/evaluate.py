@@ -102,7 +102,7 @@ def _fused_answers(run: Run, texts: Sequence[str]) -> Iterator[npt.NDArray[np.fl
     for text, logits in zip(texts, run.predict_logits(texts), strict=True):
         plain = tidy(text)
         size = len(plain.encode("utf-8", "replace"))
-        yield posterior(logits, decision, expert.scores(plain), size) if len(logits) else None
+        yield posterior(logits, decision, expert.score_text(plain), size) if len(logits) else None
 
 
 def examine(

@@ -22,16 +22,16 @@ from authorid.scoring.attribution import log_softmax, ngram_evidence
 from authorid.training.corpus import Corpus
 from authorid.training.ngram_fit import (
     DENSE_DOCUMENTS,
-    Counts,
     Labels,
     NgramOptions,
     Similarities,
+    TermCounts,
     count,
     count_more,
     fit,
     inverse_frequencies,
     similarities,
-    weigh,
+    tfidf,
 )
 from authorid.training.open_set import Compared, look_for_strangers
 from authorid.training.shift import shifted_split
@@ -96,7 +96,7 @@ class _Fit:
     """
 
     training: Labels
-    counts: Counts
+    counts: TermCounts
     idf: npt.NDArray[np.float32]
     matrix: Any
     products: Similarities
@@ -106,7 +106,7 @@ class _Fit:
     def on(cls, training: Labels, texts: list[str], labels: Labels, options: NgramOptions) -> _Fit:
         counts = count(texts, labels, options, training)
         idf = inverse_frequencies(counts, training)
-        matrix = weigh(counts, idf)
+        matrix = tfidf(counts, idf)
         return cls(training, counts, idf, matrix, similarities(matrix, labels), options.ridge)
 
     def scores(self, documents: Labels) -> Scores:
@@ -116,7 +116,7 @@ class _Fit:
     def scores_of(self, texts: list[str]) -> Scores:
         """Those of other `texts`, [texts, authors]."""
         dual, _ = self.products.solve(self.training, self.ridge)
-        near = weigh(count_more(self.counts, texts), self.idf)
+        near = tfidf(count_more(self.counts, texts), self.idf)
         return np.asarray(near @ (self.matrix[self.training].T @ dual) + dual.sum(axis=0))
 
 
@@ -135,14 +135,14 @@ def learn(
     authors = len(corpus.authors)
     counts = count(texts, labels, options)
     idf = inverse_frequencies(counts, np.arange(len(labels)))
-    told(f"{counts.matrix.shape[1]:,} n-grams in {len(counts.reader.views)} views of {len(labels)} documents")
+    told(f"{counts.matrix.shape[1]:,} n-grams in {len(counts.extractor.views)} views of {len(labels)} documents")
     chosen = _sample(labels, DENSE_DOCUMENTS)
-    matrix = weigh(counts, idf)
+    matrix = tfidf(counts, idf)
     products = similarities(matrix[chosen], labels[chosen])
     everybody = len(chosen) == len(labels)
     expert = fit(counts, labels, authors, options, (idf, products) if everybody else None)
     paths = [corpus.documents[index].path for index in chosen]
-    training, held, how = shifted_split(paths, products.labels, products.near, HELD_OUT)
+    training, held, how = shifted_split(paths, products.labels, products.submatrix, HELD_OUT)
     warnings = []
     few = np.bincount(labels, minlength=authors)
     if np.min(few) < 10:
@@ -294,7 +294,7 @@ def stack(ngrams: Scores, encoder: Scores, sizes: Labels, truth: Labels, decisio
 
 def _coolest(evidence: Scores, truth: Labels) -> tuple[float, float]:
     """The least loss that a temperature between 0.4 and 4 can give, and that temperature, to within a thousandth."""
-    optimize = require("scipy.optimize", "train")
+    optimize = require("scipy.optimize", "fit")
 
     def loss(log_heat: float) -> float:  # has one minimum
         return _loss(evidence / np.exp(log_heat), truth)

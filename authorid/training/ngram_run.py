@@ -10,6 +10,7 @@ from typing import Any
 
 from authorid.bundle.manifest import NGRAMS, Bundle, WindowSpec, check_target, check_writable, load_bundle, write_bundle
 from authorid.errors import CorpusError, OutputError, RunError
+from authorid.ngrams.model import load_ngram_model
 from authorid.training.corpus import Corpus, load_corpus, load_test_corpus
 from authorid.training.fusion import UNMEASURED, Experts, learn
 from authorid.training.ngram_fit import NgramOptions
@@ -89,7 +90,7 @@ def train_ngrams(
     if not (out / "run.json").exists():  # what is there is an unfinished training at most, and `force` was said
         clear_place(out, force=force)
         (out / "checkpoint").rmdir()
-    return write_bundle(bundle, files, overwrite=True, kind="run.json")
+    return write_bundle(bundle, files, overwrite=True, kind="run.json", verify=load_ngram_model)
 
 
 def corpus_record(corpus: Corpus) -> dict[str, Any]:
@@ -105,7 +106,7 @@ def corpus_record(corpus: Corpus) -> dict[str, Any]:
 def describe(experts: Experts) -> dict[str, Any]:
     """What a record says about the n-gram expert and what was learnt with it."""
     return {
-        "views": [view.name for view in experts.expert.reader.views],
+        "views": [view.name for view in experts.expert.extractor.views],
         "ngrams": len(experts.expert.buckets),
         "shifted_split": experts.report,
     }
@@ -208,4 +209,4 @@ def export_ngrams(
     if encoder is not None:
         readme = base.path / "README.md"
         files["README.md"] = _with_section(readme.read_text("utf-8") if "README.md" in files else "", beside(merged))
-    return write_bundle(merged, files, overwrite=force)
+    return write_bundle(merged, files, overwrite=force, verify=load_ngram_model)

@@ -25,14 +25,14 @@ from authorid.machine import available_cores
 from authorid.ngrams.features import View
 from authorid.scoring.attribution import LEAST_SPREAD
 from authorid.training.ngram_fit import (
-    Counts,
     Labels,
     NgramOptions,
     Similarities,
+    TermCounts,
     count,
     inverse_frequencies,
     similarities,
-    weigh,
+    tfidf,
 )
 from authorid.training.shift import blocks
 
@@ -111,11 +111,11 @@ class Compared:
         paths: Sequence[str],
         products: Similarities,
         matrix: Any,
-        counts: Counts,
+        counts: TermCounts,
         ridge: float,
     ) -> Compared:
         """From the `counts` and the tf-idf `matrix` of documents."""
-        views = counts.reader.views
+        views = counts.extractor.views
         sizes = np.diff(counts.bounds)
         plain = np.isin(np.arange(len(views)), _plain_views(views)).repeat(sizes)
         shared = matrix[:, np.flatnonzero(counts.shared)]
@@ -129,7 +129,7 @@ class Compared:
     ) -> Compared:
         """Count the n-grams of `texts` as far as the documents `training` know them."""
         counts = count(texts, labels, options, training)
-        matrix = weigh(counts, inverse_frequencies(counts, training))
+        matrix = tfidf(counts, inverse_frequencies(counts, training))
         return cls.of(paths, similarities(matrix, labels), matrix, counts, options.ridge)
 
     def traits(self, training: Labels, others: Labels) -> _Traits:
@@ -147,7 +147,7 @@ class Compared:
         names = [self.paths[index] for index in training]
         own = np.full(len(training), np.nan)
         worth = np.ones(len(training))
-        in_time = blocks(names, labels, lambda some: self.products.near(training[some]), BLOCKS)
+        in_time = blocks(names, labels, lambda some: self.products.submatrix(training[some]), BLOCKS)
         worth[in_time[-1]] = LATEST
         for block in in_time:
             rest = np.delete(training, block)

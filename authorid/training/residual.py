@@ -24,7 +24,7 @@ from authorid.training.ngram_fit import (
     inverse_frequencies,
     similarities,
     solve_large,
-    weigh,
+    tfidf,
 )
 from authorid.training.shift import blocks
 
@@ -63,7 +63,7 @@ def leave_out(
     labels = np.array([document.label for document in corpus.documents], dtype=np.int64)
     inside, outside = np.asarray(training, dtype=np.int64), np.asarray(validation, dtype=np.int64)
     counts = count(texts, labels, options, inside)
-    fitted = _Fits(weigh(counts, inverse_frequencies(counts, inside)), labels, authors, options.ridge)
+    fitted = _Fits(tfidf(counts, inverse_frequencies(counts, inside)), labels, authors, options.ridge)
     scores = np.zeros((len(texts), authors))
     paths = [corpus.documents[index].path for index in inside]
     for block in blocks(paths, labels[inside], lambda documents: fitted.near(inside[documents]), BLOCKS):
@@ -90,7 +90,7 @@ class _Fits:
     def near(self, documents: Labels) -> Scores:
         """Inner products of some documents."""
         if self._products is not None:
-            return self._products.near(documents)
+            return self._products.submatrix(documents)
         rows = self._matrix[documents]
         return np.asarray((rows @ rows.T).toarray())
 

@@ -12,7 +12,7 @@ from authorid.errors import CorpusError
 from authorid.inputs.decoding import tidy
 from authorid.training.corpus import Corpus
 from authorid.training.encoder.keras_setup import import_keras
-from authorid.training.ngram_fit import NgramOptions, count, inverse_frequencies, weigh
+from authorid.training.ngram_fit import NgramOptions, count, inverse_frequencies, tfidf
 from authorid.training.recipes import TrainingOptions
 from authorid.training.shift import numbered, shifted_split
 
@@ -36,7 +36,7 @@ def _split_by_subject(corpus: Corpus, paths: list[str], share: float) -> tuple[l
     """Hold out the documents at one end of each author's main change of subject."""
     labels = np.array([document.label for document in corpus.documents], dtype=np.int64)
     counts = count([tidy(document.text) for document in corpus.documents], labels, NgramOptions())
-    matrix = weigh(counts, inverse_frequencies(counts, np.arange(len(labels))))
+    matrix = tfidf(counts, inverse_frequencies(counts, np.arange(len(labels))))
 
     def near(documents: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         rows = matrix[documents]

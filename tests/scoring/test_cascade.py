@@ -100,14 +100,14 @@ def test_a_run_that_could_not_be_written_is_refused_before_anything_is_read(tmp_
 def test_out_of_memory_in_the_ngrams_costs_one_document(both, documents, effort, monkeypatch):
     scorer = Scorer(both, effort=effort)
     expected = list(scorer.score_texts(documents))
-    read = NgramModel.read
+    read = NgramModel.score_texts
 
     def greedy(self, texts):
         if documents[4] in texts:
             raise MemoryError("no room")
         return read(self, texts)
 
-    monkeypatch.setattr(NgramModel, "read", greedy)
+    monkeypatch.setattr(NgramModel, "score_texts", greedy)
     rows = list(scorer.score_texts(documents))
     assert rows[4].error == "the n-grams failed on this document: no room"
     assert bits(rows[:4] + rows[5:]) == bits(expected[:4] + expected[5:])
@@ -342,7 +342,7 @@ def test_names_without_numbers_are_split_by_subject(tmp_path):
 def test_the_tiniest_corpora_warn_and_work(tmp_path, documents):
     experts = learn(load_corpus(write_corpus(tmp_path / "corpus", documents=documents)), NgramOptions(bits=14))
     assert experts.warnings
-    assert int(experts.expert.scores(prose("Cyd", 90, seed=9)).argmax()) == 2
+    assert int(experts.expert.score_text(prose("Cyd", 90, seed=9)).argmax()) == 2
 
 
 @pytest.mark.parametrize("effort", ["fast", "auto", "full"])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from checkpoints import AUTHORS, write_corpus
 
-pytest.importorskip("sklearn")
+pytest.importorskip("scipy")
 from authorid.scoring.attribution import posterior
 from authorid.training import fusion as experts
 from authorid.training import load_corpus
@@ -52,7 +52,7 @@ def test_answers_are_calibrated_on_documents_of_which_nothing_was_counted(tmp_pa
         """Scores by an expert that has never seen the others."""
         own = [texts[index] for index in training]
         expert = fit(count(own, labels[training], options), labels[training], len(AUTHORS), options)
-        return expert.read([texts[index] for index in others]).scores
+        return expert.score_texts([texts[index] for index in others]).scores
 
     heard = {}
 
@@ -91,14 +91,14 @@ def test_short_texts_get_no_surer_answers_than_they_deserve(tmp_path):
     found = learn(load_corpus(root), NgramOptions(bits=14))
     for length in (5, 10, 20, 40):
         answers = [
-            (place, posterior(None, found.decision, found.expert.scores(piece), len(piece)))
+            (place, posterior(None, found.decision, found.expert.score_text(piece), len(piece)))
             for place, author in enumerate(AUTHORS)
             for number in range(20, 60)
             for piece in [text(author, number)[200 : 200 + length]]
         ]
         right = np.mean([row.argmax() == place for place, row in answers])
         assert np.mean([row.max() for _, row in answers]) < right + 0.1, length
-    assert found.expert.scores(text("Ben", 20)).argmax() == 1
+    assert found.expert.score_text(text("Ben", 20)).argmax() == 1
 
 
 def test_texts_are_cut_to_bytes_at_places_that_stay_the_same(tmp_path, monkeypatch):

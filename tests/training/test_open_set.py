@@ -131,7 +131,7 @@ def test_scoring_and_training_mean_the_same(corpus, bundle):
     np.testing.assert_allclose(deviation, rule.deviation, atol=1e-6)
     learnt = whole.traits(everything, everything).score(rule)
     decision = Decision("fusion", known_author_rule=rule)
-    np.testing.assert_allclose(known_author_score(expert.read(texts), decision), learnt, atol=1e-3)
+    np.testing.assert_allclose(known_author_score(expert.score_texts(texts), decision), learnt, atol=1e-3)
 
 
 def test_nothing_is_learnt_from_strangers(corpus, monkeypatch):
