@@ -225,7 +225,7 @@ static int get_parts(Arrays *arrays, PyObject *object, Accumulation *call, Py_ss
     call->views = view->shape[1];
     call->authors = view->shape[3];
     call->parts = view->buf;
-    if (call->views > 0 && view->shape[2] == 2 && authors > 0 && authors == call->authors && length > 0 &&
+    if (call->views > 0 && view->shape[2] == 2 && authors > 1 && authors == call->authors && length > 0 &&
         (length - 1) % call->views == 0 && (length - 1) / call->views == call->texts)
         return 0;
     PyErr_SetString(PyExc_ValueError, "parts must be [texts, views, 2, authors]");

@@ -314,13 +314,8 @@ def _check_accumulate(weights: Any, shared: Any, vectors: CsrMatrix, parts: Any,
     _check_array("vectors.indptr", vectors.indptr, np.int64)
     _check_array("parts", parts, np.float64, ndim=4, writable=True)
     texts, views, kinds, authors = parts.shape
-    if (
-        views < 1
-        or kinds != 2
-        or authors < 1
-        or weights.shape[1] != authors
-        or len(vectors.indptr) != texts * views + 1
-    ):
+    fits = views > 0 and kinds == 2 and authors > 1 and authors == weights.shape[1]
+    if not fits or len(vectors.indptr) != texts * views + 1:
         raise ValueError("parts must be [texts, views, 2, authors]")
     if block < 1:
         raise ValueError("block must be at least 1")

@@ -73,9 +73,9 @@ class Kernels(Protocol):
         """Add to `parts` the weights of the features in `vectors`, times their values.
 
         `parts` is float64 [texts, views, 2, authors]. The first of the two parts is for features whose `shared` uint8
-        [features] is 0, the second for the others. `weights` [features, authors] are int8 or float32, the data of
-        `vectors` float32. Sums of float32 have at most `block` entries of a text, which also bounds the memory that a
-        long text needs.
+        [features] is 0, the second for the others. `weights` [features, authors] are int8 or float32, for at least two
+        authors; the data of `vectors` float32. Sums of float32 have at most `block` entries of a text, which also bounds
+        the memory that a long text needs.
         """
 
 

@@ -60,14 +60,11 @@ def vector(model: NgramModel, text: str) -> CsrMatrix:
 def buckets(extractor: FeatureExtractor, text: str) -> list[Counter[int]]:
     """For each view, how often each bucket occurs."""
     (counts,) = Vectorizer.all_buckets(extractor).count([text])
-    return [
-        Counter(
-            dict(
-                zip((counts.indices[start:stop] - (view << extractor.bits)).tolist(), counts.data[start:stop].tolist())
-            )
-        )
-        for view, (start, stop) in enumerate(pairwise(counts.indptr.tolist()))
-    ]
+    found = []
+    for view, (start, stop) in enumerate(pairwise(counts.indptr.tolist())):
+        own = counts.indices[start:stop] - (view << extractor.bits)
+        found.append(Counter(dict(zip(own.tolist(), counts.data[start:stop].tolist(), strict=True))))
+    return found
 
 
 def test_agrees_with_scikit_learn_where_nothing_collides():

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-sparse = pytest.importorskip("scipy.sparse")
 from authorid.training import ngram_fit
 from authorid.training.ngram_fit import NgramOptions, count, fit, solve_large
+
+sparse = pytest.importorskip("scipy.sparse")
 
 
 def exact(matrix: np.ndarray, labels: np.ndarray, authors: int, ridge: float) -> tuple[np.ndarray, np.ndarray]:
