@@ -11,7 +11,7 @@
 
 /* ---- tfidf ---- */
 
-/* What `tfidf` reads and writes: `rows` are those of `indptr`, `scratch` has room for the longest of them. */
+/* What `tfidf` reads and writes: `rows` are those of `indptr`, `scratch` is as long as the longest of them. */
 typedef struct {
     const int32_t *indices;
     const int64_t *data, *indptr;
@@ -129,8 +129,8 @@ done:
 DEFINE_ADD_ROWS(add_int8_rows, int8_t)
 DEFINE_ADD_ROWS(add_float_rows, float)
 
-/* What `accumulate_scores` reads and writes. A partial sum has at most `room` entries; `sorted_indices` and
- * `sorted_values` have room for as many that are not shared, and behind them for as many that are.
+/* What `accumulate_scores` reads and writes. A partial sum has at most `capacity` entries; `sorted_indices` and
+ * `sorted_values` hold those that are not shared, and from position `capacity` on those that are.
  */
 typedef struct {
     const int8_t *int8_weights; /* either these */
@@ -140,7 +140,7 @@ typedef struct {
     const float *values;
     const int64_t *indptr;
     double *parts;
-    Py_ssize_t features, entries, texts, views, authors, block, room;
+    Py_ssize_t features, entries, texts, views, authors, block, capacity;
     int32_t *sorted_indices;
     float *sorted_values, *sums;
 } Accumulation;
@@ -151,8 +151,8 @@ static Py_ssize_t separate_shared(const Accumulation *call, int64_t start, Py_ss
     const uint8_t *const shared = call->shared;
     const int32_t *const indices = call->indices + start;
     const float *const values = call->values + start;
-    int32_t *const front = call->sorted_indices, *const behind = front + call->room;
-    float *const first = call->sorted_values, *const second = first + call->room;
+    int32_t *const front = call->sorted_indices, *const behind = front + call->capacity;
+    float *const first = call->sorted_values, *const second = first + call->capacity;
     Py_ssize_t done = 0;
     for (Py_ssize_t i = 0; i < count; i++) {
         /* Written to both, without a branch on which one is right: processors cannot predict it. */
@@ -172,8 +172,8 @@ static void accumulate_part(const Accumulation *call, int64_t start, int64_t sto
 {
     const Py_ssize_t count = (Py_ssize_t)(stop - start), shared = separate_shared(call, start, count);
     for (int which = 0; which < 2; which++, part += call->authors) {
-        const int32_t *indices = call->sorted_indices + (which ? call->room : 0);
-        const float *values = call->sorted_values + (which ? call->room : 0);
+        const int32_t *indices = call->sorted_indices + (which ? call->capacity : 0);
+        const float *values = call->sorted_values + (which ? call->capacity : 0);
         const Py_ssize_t own = which ? shared : count - shared;
         memset(call->sums, 0, (size_t)call->authors * sizeof(float));
         if (call->int8_weights)
@@ -232,13 +232,13 @@ static int get_parts(Arrays *arrays, PyObject *object, Accumulation *call, Py_ss
     return -1;
 }
 
-/* Sets the room that a partial sum needs, and allocates memory for it. */
+/* Sets the capacity for a partial sum, and allocates memory for it. */
 static int allocate_accumulation(Accumulation *call, Py_ssize_t longest)
 {
-    call->room = longest < call->block ? longest : call->block;
+    call->capacity = longest < call->block ? longest : call->block;
     call->sums = malloc((size_t)call->authors * sizeof(float));
-    call->sorted_indices = malloc((2 * (size_t)call->room + 1) * sizeof(int32_t));
-    call->sorted_values = malloc((2 * (size_t)call->room + 1) * sizeof(float));
+    call->sorted_indices = malloc((2 * (size_t)call->capacity + 1) * sizeof(int32_t));
+    call->sorted_values = malloc((2 * (size_t)call->capacity + 1) * sizeof(float));
     if (call->sums && call->sorted_indices && call->sorted_values) return 0;
     PyErr_NoMemory();
     return -1;

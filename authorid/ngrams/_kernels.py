@@ -36,11 +36,11 @@ def count_ngrams(
     counts: CsrMatrix,
 ) -> int:
     """See `authorid.ngrams.kernels.Kernels.count_ngrams`."""
-    rows, views = _check_count(texts, words, grams, bits, bounds, counts)
+    text_count, views = _check_count(texts, words, grams, bits, bounds, counts)
     features, extent = int(bounds[-1]), (1 << bits) + 63 >> 6
     # One key for each feature of each text, so that a single sort puts all of them in order.
-    kind = np.dtype(np.int32 if rows * features <= _INT32_MAX else np.int64)
-    shifts = (np.arange(rows) * features).astype(kind)
+    kind = np.dtype(np.int32 if text_count * features <= _INT32_MAX else np.int64)
+    shifts = (np.arange(text_count) * features).astype(kind)
     found = [np.zeros(0, dtype=kind)]
     joined = join_texts(texts, words.spaces)
     if len(joined.bytes):
@@ -281,11 +281,11 @@ def _check_count(
     if end >= _INT32_MAX:
         raise ValueError("too many features")
     _check_indptr("bounds", bounds, end)
-    rows, views = len(texts.offsets) - 1, len(bounds) - 1
+    text_count, views = len(texts.offsets) - 1, len(bounds) - 1
     _check_array("counts.indices", counts.indices, np.int32, writable=True)
     _check_array("counts.data", counts.data, np.int64, len(counts.indices), writable=True)
-    _check_array("counts.indptr", counts.indptr, np.int64, rows * views + 1, writable=True)
-    return rows, views
+    _check_array("counts.indptr", counts.indptr, np.int64, text_count * views + 1, writable=True)
+    return text_count, views
 
 
 def _check_tfidf(counts: CsrMatrix, idf: Any, logs: Any, weights: Any, once: Any, values: Any) -> None:

@@ -74,8 +74,8 @@ class Kernels(Protocol):
 
         `parts` is float64 [texts, views, 2, authors]. The first of the two parts is for features whose `shared` uint8
         [features] is 0, the second for the others. `weights` [features, authors] are int8 or float32, for at least two
-        authors; the data of `vectors` float32. Sums of float32 have at most `block` entries of a text, which also bounds
-        the memory that a long text needs.
+        authors; the data of `vectors` float32. Sums of float32 have at most `block` entries of a text; this also
+        bounds the memory that a long text needs.
         """
 
 

@@ -49,16 +49,16 @@ class Vectorizer:
         """Counts int64 of the features in `texts`, in their order; one matrix for each group of texts."""
         most = max(1, min(_GROUP, np.iinfo(np.int32).max // max(1, int(self._bounds[-1]))))
         group: list[str] = []
-        room = _PIECE
+        remaining = _PIECE
         for text in texts:
-            if group and (len(group) == most or len(text) > room):
+            if group and (len(group) == most or len(text) > remaining):
                 yield self._count_group(group)
-                group, room = [], _PIECE
+                group, remaining = [], _PIECE
             if len(text) > _PIECE:
                 yield self._count_pieces(text)
             else:
                 group.append(text)
-                room -= len(text)
+                remaining -= len(text)
         if group:
             yield self._count_group(group)
 
@@ -74,10 +74,10 @@ class Vectorizer:
     def _count_group(self, texts: list[str]) -> CsrMatrix:
         encoded = encode_texts(texts)
         # A text has at most as many entries as n-grams, and as features. Memory that stays unused is never touched.
-        room = min(len(encoded.data) * len(self._grams), len(texts) * int(self._bounds[-1]))
+        capacity = min(len(encoded.data) * len(self._grams), len(texts) * int(self._bounds[-1]))
         counts = CsrMatrix(
-            np.empty(room, dtype=np.int32),
-            np.empty(room, dtype=np.int64),
+            np.empty(capacity, dtype=np.int32),
+            np.empty(capacity, dtype=np.int64),
             np.empty(len(texts) * (len(self._bounds) - 1) + 1, dtype=np.int64),
         )
         extractor = self._extractor

@@ -33,7 +33,7 @@ COMMON_WORDS = 3000
 
 SHARED = 0.25
 """An n-gram is shared when at least this share of the authors use it. Others mostly belong to a topic
-(docs/accuracy.md)."""
+(see the accuracy notebook in docs/research)."""
 
 TOLERANCE = 1e-3
 """Conjugate gradients stop at this residual, relative to the targets."""
@@ -46,7 +46,7 @@ VIEWS = (
     View("words", "word", (1, 2, 3), weight=0.6**0.5, once=True, shared=True),
     View("shapes", "word", (6,), keep=0, mask="one", weight=0.2**0.5, once=True, shared=True),
 )
-"""Chosen on the shifted splits of Reuters C50; none of them depends on the language (docs/accuracy.md)."""
+"""Chosen on the shifted splits of Reuters C50; none of them depends on the language (see the accuracy notebook in docs/research)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
