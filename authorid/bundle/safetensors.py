@@ -1,11 +1,13 @@
-"""The safetensors format, read and written with numpy alone: eight bytes of length, a JSON header, the arrays.
+"""Reads and writes the safetensors format with numpy alone: eight bytes of length, a JSON header, the arrays.
 
-https://github.com/huggingface/safetensors#format. Nothing in it is code; whatever does not add up is refused.
+https://github.com/huggingface/safetensors#format. Nothing in a file is code. A file that breaks a rule of the format is
+refused.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,16 +38,18 @@ Tensors = dict[str, npt.NDArray[Any]]
 
 
 def read_tensors(file: bytes | memoryview) -> tuple[Tensors, dict[str, str]]:
-    """Arrays by name, views of the `file`, and the metadata; raises `ValueError` when it is not safetensors."""
+    """Arrays by name, and the metadata; raises `ValueError` when `file` is not safetensors.
+
+    Arrays are read-only, and views of the `file`. The format does not oblige other tools to pad the header, so an array
+    may lie at an address that is no multiple of its item size; such an array is copied to one that is.
+    """
     data = memoryview(file)
     if len(data) < 8:
         raise ValueError("shorter than its own header")
     length = int.from_bytes(data[:8], "little")
     if length > min(_LONGEST_HEADER, len(data) - 8):
         raise ValueError("shorter than its own header")
-    header = json.loads(bytes(data[8 : 8 + length]).decode("utf-8"))
-    if not isinstance(header, dict):
-        raise ValueError("the header is not an object")
+    header = _parse_header(bytes(data[8 : 8 + length]))
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise ValueError("the metadata is not an object of strings")
@@ -54,19 +58,39 @@ def read_tensors(file: bytes | memoryview) -> tuple[Tensors, dict[str, str]]:
     expected = 0
     spans = [(name, *_span(name, item)) for name, item in header.items()]
     for name, dtype, shape, start, stop in sorted(spans, key=lambda span: span[3:]):
-        count = 1
-        for side in shape:
-            count *= side
-        if start != expected or stop - start != count * dtype.itemsize or stop > len(body):
+        if start != expected or stop - start != math.prod(shape) * dtype.itemsize or stop > len(body):
             raise ValueError(f"tensor {name!r} does not lie where the header says")
-        tensors[name] = np.frombuffer(body[start:stop], dtype=dtype).reshape(shape)
+        tensors[name] = _aligned(np.frombuffer(body[start:stop], dtype=dtype)).reshape(shape)
         expected = stop
     if expected != len(body):
         raise ValueError("there are bytes that belong to no tensor")
     return tensors, metadata
 
 
+def _parse_header(text: bytes) -> dict[str, Any]:
+    if not text.startswith(b"{"):
+        raise ValueError("the header is not an object")
+    header = json.loads(text.decode("utf-8"), object_pairs_hook=_without_duplicates)
+    assert isinstance(header, dict)
+    return header
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("the header has a name twice")
+    return found
+
+
+def _aligned(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if not array.flags.aligned:
+        array = array.copy()
+    array.flags.writeable = False
+    return array
+
+
 def _span(name: str, item: Any) -> tuple[np.dtype[Any], tuple[int, ...], int, int]:
+    """Data type, shape, and where the bytes of a tensor begin and end."""
     try:
         dtype = np.dtype(_DTYPES[item["dtype"]])
         start, stop = item["data_offsets"]
@@ -74,12 +98,12 @@ def _span(name: str, item: Any) -> tuple[np.dtype[Any], tuple[int, ...], int, in
     except (KeyError, TypeError, ValueError):
         raise ValueError(f"tensor {name!r} is described in a way this release does not know") from None
     if not all(isinstance(number, int) and not isinstance(number, bool) and number >= 0 for number in numbers):
-        raise ValueError(f"tensor {name!r} has a shape or place that is no number")
+        raise ValueError(f"tensor {name!r} has a shape or offset that is not a number")
     return dtype, tuple(numbers[:-2]), start, stop
 
 
 def write_tensors(tensors: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str]) -> bytes:
-    """The bytes of a safetensors file; widest types first, so that every array is aligned."""
+    """The bytes of a safetensors file. The header is padded, the widest types come first: every array is aligned."""
     header: dict[str, Any] = {"__metadata__": dict(metadata)}
     parts: list[bytes] = []
     offset = 0

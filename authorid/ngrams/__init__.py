@@ -1,1 +1,1 @@
-"""The n-gram model: features of a text, their vectorizer, the linear model."""
+"""The n-gram model: features of texts, their tf-idf vectors, and a linear layer that scores authors."""

@@ -1,639 +1,301 @@
-/* The inner loops of the n-gram expert, as `authorid/ngrams/features.py` and `authorid/ngrams/vectorizer.py` have them in numpy: the same to the
- * bit, at several times the speed, and other threads run meanwhile.
+/* The kernels in C: the same functions as in `_kernels.py`, with the same answers to the bit. They are several times as
+ * fast, and other Python threads run meanwhile. `authorid.ngrams.kernels.Kernels` documents them.
  *
- *     count    texts -> rows of the expert, and how often each occurs
- *     weigh    how often rows occur -> their tf-idf
- *     add_up   rows -> sums of their weights
- *
- * Only the stable ABI of Python is used. Arrays come as C-contiguous buffers; whatever is in them, nothing outside of
- * them is read or written. Nobody may change them meanwhile, and what is written to must not be read from too.
+ * A change here needs the same change in `_kernels.py`. Only the stable ABI of Python is used. Arguments are arrays
+ * (contiguous buffers) and tuples of arrays. Whatever the arrays hold, nothing outside of them is read or written: order
+ * and range are checked before any arithmetic on their contents. Other threads must not change them during a call, and
+ * an array that is written must not overlap another one.
  */
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-#include <math.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
+#include "_kernels_arrays.h"
+#include "_kernels_count.h"
 
-#if defined(__GNUC__) && defined(__x86_64__) && defined(__GLIBC__)
-#define WIDEST __attribute__((target_clones("avx2", "default"))) /* chosen when the module is loaded */
-#else
-#define WIDEST
-#endif
+/* ---- tfidf ---- */
 
-#if defined(__GNUC__)
-#define SOON(address) __builtin_prefetch(address)
-#define LOWEST(word) __builtin_ctzll(word)
-#define ONES(word) __builtin_popcountll(word)
-#else
-#define SOON(address) ((void)0)
-static int ONES(uint64_t word)
-{
-    int count = 0;
-    for (; word; word &= word - 1) count++;
-    return count;
-}
-#define LOWEST(word) ONES(((word) & (0 - (word))) - 1)
-#endif
-
-/* ---- arrays ---- */
-
-/* The arrays of a call, held until `let_go`. */
+/* What `tfidf` reads and writes: `rows` are those of `indptr`, `scratch` is as long as the longest of them. */
 typedef struct {
-    Py_buffer *views;
-    Py_ssize_t taken, room;
-} Arrays;
+    const int32_t *indices;
+    const int64_t *data, *indptr;
+    const float *idf;
+    const double *logs, *weights;
+    const uint8_t *once;
+    Py_ssize_t entries, rows, features, levels, views;
+    double *scratch;
+    float *values;
+} TfIdf;
 
-static int hold(Arrays *arrays, Py_ssize_t room)
+/* Both the root and the sum, which adds one entry after the other, are the same on every machine. */
+static void compute_tfidf(const TfIdf *call)
 {
-    arrays->views = calloc((size_t)room, sizeof(Py_buffer));
-    arrays->taken = 0;
-    arrays->room = room;
-    if (arrays->views) return 0;
+    for (Py_ssize_t row = 0; row < call->rows; row++) {
+        const int64_t start = call->indptr[row], count = call->indptr[row + 1] - start;
+        const int32_t *indices = call->indices + start;
+        const int64_t *data = call->data + start;
+        const int once = call->once[row % call->views];
+        double sum = 0;
+        for (int64_t i = 0; i < count; i++) {
+            call->scratch[i] = (once ? 1.0 : call->logs[data[i]]) * (double)call->idf[indices[i]];
+            sum += call->scratch[i] * call->scratch[i];
+        }
+        const double norm = sqrt(sum), factor = call->weights[row % call->views] / (norm > 0 ? norm : 1.0);
+        for (int64_t i = 0; i < count; i++) call->values[start + i] = (float)(call->scratch[i] * factor);
+    }
+}
+
+/* Returns the length of the longest row, or -1 and an exception. */
+static Py_ssize_t check_tfidf(const TfIdf *call)
+{
+    const Py_ssize_t longest = check_indptr("counts.indptr", call->indptr, call->rows + 1, call->entries);
+    if (longest < 0) return -1;
+    if (call->views < 1 || call->rows % call->views) {
+        PyErr_SetString(PyExc_ValueError, "the rows of indptr are not those of whole texts");
+        return -1;
+    }
+    if (check_indices("counts.indices", call->indices, call->entries, call->features) < 0) return -1;
+    int valid = 1;
+    for (Py_ssize_t i = 0; valid && i < call->entries; i++) valid = call->data[i] >= 0 && call->data[i] < call->levels;
+    if (valid) return longest;
+    PyErr_Format(PyExc_ValueError, "counts.data must be at least 0 and less than %zd", call->levels);
+    return -1;
+}
+
+PyDoc_STRVAR(tfidf_doc, "tfidf($module, counts, idf, logs, weights, once, values, /)\n--\n\n"
+                        "See authorid.ngrams.kernels.Kernels.");
+
+static PyObject *tfidf(PyObject *module, PyObject *arguments)
+{
+    PyObject *idf, *logs, *weights, *once, *values, *result = NULL;
+    CsrObjects matrix;
+    Arrays arrays;
+    TfIdf call = {.entries = -1, .rows = -1, .features = -1, .levels = -1, .views = -1};
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "(OOO)OOOOO", &matrix.indices, &matrix.data, &matrix.indptr, &idf, &logs, &weights,
+                          &once, &values) ||
+        init_arrays(&arrays, 8) < 0)
+        return NULL;
+    if (get_array(&arrays, "counts.indices", matrix.indices, &INT32, READ, &call.entries, &call.indices) < 0 ||
+        get_array(&arrays, "counts.data", matrix.data, &INT64, READ, &call.entries, &call.data) < 0 ||
+        get_array(&arrays, "counts.indptr", matrix.indptr, &INT64, READ, &call.rows, &call.indptr) < 0 ||
+        get_array(&arrays, "idf", idf, &FLOAT32, READ, &call.features, &call.idf) < 0 ||
+        get_array(&arrays, "logs", logs, &FLOAT64, READ, &call.levels, &call.logs) < 0 ||
+        get_array(&arrays, "weights", weights, &FLOAT64, READ, &call.views, &call.weights) < 0 ||
+        get_array(&arrays, "once", once, &UINT8, READ, &call.views, &call.once) < 0 ||
+        get_array(&arrays, "values", values, &FLOAT32, WRITE, &call.entries, &call.values) < 0)
+        goto done;
+    call.rows--; /* indptr has one element more */
+    const Py_ssize_t longest = check_tfidf(&call);
+    if (longest < 0) goto done;
+    call.scratch = malloc(((size_t)longest + 1) * sizeof(double));
+    if (!call.scratch) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    compute_tfidf(&call);
+    Py_END_ALLOW_THREADS
+    result = Py_None;
+    Py_INCREF(result);
+done:
+    release_arrays(&arrays);
+    free(call.scratch);
+    return result;
+}
+
+/* ---- accumulate_scores ---- */
+
+#define ROWS_AHEAD 24 /* far enough ahead for memory to answer in time, near enough for the cache to keep the row */
+
+/* sums[j] += values[i] * weights[indices[i], j], one i after the other, so that sums are the same on every machine. */
+#define DEFINE_ADD_ROWS(name, type)                                                                                    \
+    VECTORIZED                                                                                                         \
+    static void name(const type *weights, const int32_t *indices, const float *values, Py_ssize_t count,               \
+                     Py_ssize_t authors, float *sums)                                                                  \
+    {                                                                                                                  \
+        for (Py_ssize_t i = 0; i + 1 < count; i += 2) {                                                                \
+            const type *one = weights + indices[i] * authors, *other = weights + indices[i + 1] * authors;             \
+            const float first = values[i], second = values[i + 1];                                                     \
+            for (Py_ssize_t k = i + ROWS_AHEAD; k < i + ROWS_AHEAD + 2 && k < count; k++) {                            \
+                PREFETCH(weights + indices[k] * authors);                                                              \
+                PREFETCH(weights + (indices[k] + (Py_ssize_t)1) * authors - 1);                                        \
+            }                                                                                                          \
+            for (Py_ssize_t j = 0; j < authors; j++)                                                                   \
+                sums[j] = (sums[j] + first * (float)one[j]) + second * (float)other[j];                                \
+        }                                                                                                              \
+        if (count % 2) {                                                                                               \
+            const type *last = weights + indices[count - 1] * authors;                                                 \
+            for (Py_ssize_t j = 0; j < authors; j++) sums[j] += values[count - 1] * (float)last[j];                    \
+        }                                                                                                              \
+    }
+
+DEFINE_ADD_ROWS(add_int8_rows, int8_t)
+DEFINE_ADD_ROWS(add_float_rows, float)
+
+/* What `accumulate_scores` reads and writes. A partial sum has at most `capacity` entries; `sorted_indices` and
+ * `sorted_values` hold those that are not shared, and from position `capacity` on those that are.
+ */
+typedef struct {
+    const int8_t *int8_weights; /* either these */
+    const float *float_weights; /* or these */
+    const uint8_t *shared;
+    const int32_t *indices;
+    const float *values;
+    const int64_t *indptr;
+    double *parts;
+    Py_ssize_t features, entries, texts, views, authors, block, capacity;
+    int32_t *sorted_indices;
+    float *sorted_values, *sums;
+} Accumulation;
+
+/* Copy `count` entries, the shared ones behind the others, both in their order; returns how many are shared. */
+static Py_ssize_t separate_shared(const Accumulation *call, int64_t start, Py_ssize_t count)
+{
+    const uint8_t *const shared = call->shared;
+    const int32_t *const indices = call->indices + start;
+    const float *const values = call->values + start;
+    int32_t *const front = call->sorted_indices, *const behind = front + call->capacity;
+    float *const first = call->sorted_values, *const second = first + call->capacity;
+    Py_ssize_t done = 0;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        /* Written to both, without a branch on which one is right: processors cannot predict it. */
+        const int32_t index = indices[i];
+        const float value = values[i];
+        front[i - done] = index;
+        first[i - done] = value;
+        behind[done] = index;
+        second[done] = value;
+        done += shared[index] != 0;
+    }
+    return done;
+}
+
+/* Add the entries from `start` to `stop` to `part` [2, authors]. */
+static void accumulate_part(const Accumulation *call, int64_t start, int64_t stop, double *part)
+{
+    const Py_ssize_t count = (Py_ssize_t)(stop - start), shared = separate_shared(call, start, count);
+    for (int which = 0; which < 2; which++, part += call->authors) {
+        const int32_t *indices = call->sorted_indices + (which ? call->capacity : 0);
+        const float *values = call->sorted_values + (which ? call->capacity : 0);
+        const Py_ssize_t own = which ? shared : count - shared;
+        memset(call->sums, 0, (size_t)call->authors * sizeof(float));
+        if (call->int8_weights)
+            add_int8_rows(call->int8_weights, indices, values, own, call->authors, call->sums);
+        else
+            add_float_rows(call->float_weights, indices, values, own, call->authors, call->sums);
+        for (Py_ssize_t j = 0; j < call->authors; j++) part[j] += (double)call->sums[j];
+    }
+}
+
+/* A sum of floats ends at the end of every `block` entries of a text. */
+static void accumulate_texts(const Accumulation *call)
+{
+    const Py_ssize_t views = call->views;
+    for (Py_ssize_t text = 0; text < call->texts; text++) {
+        const int64_t *own = call->indptr + text * views;
+        for (int64_t first = own[0], last; first < own[views]; first = last) {
+            last = own[views] - first > call->block ? first + call->block : own[views];
+            for (Py_ssize_t view = 0; view < views; view++) {
+                const int64_t start = own[view] > first ? own[view] : first;
+                const int64_t stop = own[view + 1] < last ? own[view + 1] : last;
+                if (start < stop)
+                    accumulate_part(call, start, stop, call->parts + (text * views + view) * 2 * call->authors);
+            }
+        }
+    }
+}
+
+static int get_weights(Arrays *arrays, PyObject *object, Accumulation *call, Py_ssize_t *authors)
+{
+    Py_buffer probe;
+    if (PyObject_GetBuffer(object, &probe, PyBUF_FULL_RO) < 0) return -1;
+    const int floats = probe.itemsize != 1;
+    PyBuffer_Release(&probe);
+    const Py_buffer *view = get_buffer(arrays, "weights", object, floats ? &FLOAT32 : &INT8, 2, READ);
+    if (!view) return -1;
+    call->features = view->shape[0];
+    *authors = view->shape[1];
+    call->float_weights = floats ? view->buf : NULL;
+    call->int8_weights = floats ? NULL : view->buf;
+    return 0;
+}
+
+static int get_parts(Arrays *arrays, PyObject *object, Accumulation *call, Py_ssize_t authors, Py_ssize_t length)
+{
+    const Py_buffer *view = get_buffer(arrays, "parts", object, &FLOAT64, 4, WRITE);
+    if (!view) return -1;
+    call->texts = view->shape[0];
+    call->views = view->shape[1];
+    call->authors = view->shape[3];
+    call->parts = view->buf;
+    if (call->views > 0 && view->shape[2] == 2 && authors > 1 && authors == call->authors && length > 0 &&
+        (length - 1) % call->views == 0 && (length - 1) / call->views == call->texts)
+        return 0;
+    PyErr_SetString(PyExc_ValueError, "parts must be [texts, views, 2, authors]");
+    return -1;
+}
+
+/* Sets the capacity for a partial sum, and allocates memory for it. */
+static int allocate_accumulation(Accumulation *call, Py_ssize_t longest)
+{
+    call->capacity = longest < call->block ? longest : call->block;
+    call->sums = malloc((size_t)call->authors * sizeof(float));
+    call->sorted_indices = malloc((2 * (size_t)call->capacity + 1) * sizeof(int32_t));
+    call->sorted_values = malloc((2 * (size_t)call->capacity + 1) * sizeof(float));
+    if (call->sums && call->sorted_indices && call->sorted_values) return 0;
     PyErr_NoMemory();
     return -1;
 }
 
-static void let_go(Arrays *arrays)
+PyDoc_STRVAR(accumulate_scores_doc, "accumulate_scores($module, weights, shared, vectors, parts, block, /)\n--\n\n"
+                                    "See authorid.ngrams.kernels.Kernels.");
+
+static PyObject *accumulate_scores(PyObject *module, PyObject *arguments)
 {
-    while (arrays->taken) PyBuffer_Release(&arrays->views[--arrays->taken]);
-    free(arrays->views);
-}
-
-/* Point `to` at the things of `size` bytes in an array; `*items` is how many there must be, or is told where it is -1. */
-static int take(Arrays *arrays, PyObject *object, int writable, Py_ssize_t size, Py_ssize_t *items, const void *to)
-{
-    Py_buffer *view = &arrays->views[arrays->taken];
-    if (arrays->taken == arrays->room) {
-        PyErr_SetString(PyExc_SystemError, "more arrays than were counted");
-        return -1;
-    }
-    if (PyObject_GetBuffer(object, view, writable ? PyBUF_CONTIG : PyBUF_CONTIG_RO) < 0) return -1;
-    arrays->taken++;
-    if (view->itemsize != size || (uintptr_t)view->buf % (size_t)size || (*items >= 0 && view->len != *items * size)) {
-        PyErr_SetString(PyExc_ValueError, "an array of the wrong kind or size");
-        return -1;
-    }
-    *items = view->len / size;
-    memcpy((void *)to, &view->buf, sizeof(void *));
-    return 0;
-}
-
-/* ---- texts ---- */
-
-#define GOLDEN UINT64_C(0x9E3779B97F4A7C15)
-#define CAPITAL UINT64_C(0x9FB21C651E98DF25)
-#define OF_SIZE UINT64_C(0xA24BAED4963EE407)
-#define OF_VIEW UINT64_C(0xD6E8FEB86659FD93)
-#define PROBES 64
-
-/* What is known of bytes, [256] each, and of words: the rank of those that are common, by their hashes. */
-typedef struct {
-    const uint8_t *classes, *shapes, *spaces;
-    const int32_t *table;
-    const uint64_t *hashes;
-    Py_ssize_t slots, common;
-    int shift;
-} Language;
-
-/* A text taken apart: its bytes, and its words by where they start. Of those words and marks that are not white space,
- * `seen` of them: what stands for one as it is and where it is masked, and its rank.
- */
-typedef struct {
-    uint8_t *bytes, *masked;
-    int32_t *starts, *ranks, *seen_ranks;
-    uint64_t *plain, *shapes, *units;
-    Py_ssize_t length, words, seen;
-} Text;
-
-/* One size of n-gram in one view. Bit `bucket & 63` of `marks[bucket >> 6]` says whether the bucket has a row, and `ranks`
- * how many rows of the view are those of buckets below `bucket & ~63`; the first row of the view is `base`.
- */
-typedef struct {
-    int words, keep, one, size;
-    uint64_t salt;
-    const uint64_t *marks;
-    const uint32_t *ranks;
-    Py_ssize_t places, base;
-} Part;
-
-static int32_t rank_of(const Language *language, uint64_t hash)
-{
-    uint64_t slot = hash >> language->shift;
-    for (int probe = 0; probe < PROBES; probe++, slot++) {
-        const int32_t rank = language->table[slot & (uint64_t)(language->slots - 1)];
-        if (rank < 0 || rank >= language->common) break;
-        if (language->hashes[rank] == hash) return rank;
-    }
-    return (int32_t)language->common;
-}
-
-/* Make one space of several characters of white space, and find the words. */
-static void take_apart(const uint8_t *data, Py_ssize_t length, const Language *language, Text *text)
-{
-    text->length = 0;
-    for (Py_ssize_t i = 0, again = 0; i < length; i++) {
-        const int space = language->spaces[data[i]];
-        if (space && again)
-            text->bytes[text->length - 1] = ' ';
-        else
-            text->bytes[text->length++] = data[i];
-        again = space;
-    }
-    text->words = text->seen = 0;
-    for (Py_ssize_t i = 0; i < text->length;) {
-        const uint8_t start = text->bytes[i], kind = language->classes[start];
-        uint64_t hash = 0, power = GOLDEN;
-        text->starts[text->words] = (int32_t)i;
-        do {
-            const uint8_t byte = text->bytes[i++];
-            hash += ((uint64_t)(byte >= 'A' && byte <= 'Z' ? byte + 32 : byte) + 1) * power;
-            power *= GOLDEN;
-        } while (kind && i < text->length && language->classes[text->bytes[i]] == kind);
-        const int32_t rank = text->ranks[text->words++] = kind ? rank_of(language, hash) : -1;
-        text->plain[text->seen] = hash + (start >= 'A' && start <= 'Z' ? CAPITAL : 0);
-        text->shapes[text->seen] = language->shapes[start];
-        text->seen_ranks[text->seen] = rank;
-        text->seen += !language->spaces[start];
-    }
-    text->starts[text->words] = (int32_t)text->length;
-}
-
-/* Fill in `masked` with what a view sees that keeps common words only; returns its length. */
-static Py_ssize_t mask_words(const Text *text, const Language *language, const Part *part)
-{
-    uint8_t *to = text->masked;
-    for (Py_ssize_t word = 0; word < text->words; word++) {
-        Py_ssize_t i = text->starts[word], end = text->starts[word + 1];
-        if (text->ranks[word] < part->keep)
-            for (; i < end; i++) *to++ = text->bytes[i];
-        else
-            for (end = part->one ? i + 1 : end; i < end; i++) *to++ = language->shapes[text->bytes[i]];
-    }
-    return to - text->masked;
-}
-
-static uint64_t bucket_of(uint64_t key, uint64_t salt, int bits)
-{
-    key = (key ^ salt) * GOLDEN;
-    key = (key ^ key >> 32) * GOLDEN;
-    return key >> (64 - bits);
-}
-
-/* Both fill in `to` with the bucket of every n-gram of the text, and return how many there are: no more than bytes. */
-
-static Py_ssize_t byte_grams(const Text *text, const Language *language, const Part *part, int bits, uint64_t *to)
-{
-    const uint8_t *bytes = part->keep < 0 ? text->bytes : text->masked;
-    const Py_ssize_t length = part->keep < 0 ? text->length : mask_words(text, language, part);
-    const uint64_t whole = part->size == 8 ? ~UINT64_C(0) : (UINT64_C(1) << 8 * part->size) - 1;
-    uint64_t key = 0;
-    for (Py_ssize_t i = 0; i < length; i++) {
-        key = (key << 8 | bytes[i]) & whole;
-        if (i + 1 >= part->size) *to++ = bucket_of(key ^ (uint64_t)part->size * OF_SIZE, part->salt, bits);
-    }
-    return length < part->size ? 0 : length - part->size + 1;
-}
-
-static Py_ssize_t word_grams(const Text *text, const Part *part, int bits, uint64_t *to)
-{
-    const uint64_t *units = text->plain;
-    Py_ssize_t count = 0;
-    if (part->keep >= 0) {
-        for (Py_ssize_t k = 0; k < text->seen; k++) {
-            /* Without a branch on how common a word is, which nobody could predict. */
-            const uint64_t masked = -(uint64_t)(text->seen_ranks[k] >= part->keep);
-            text->units[k] = (text->shapes[k] & masked) | (text->plain[k] & ~masked);
-        }
-        units = text->units;
-    }
-    for (; count + part->size <= text->seen; count++) {
-        uint64_t key = units[count] + (uint64_t)part->size;
-        for (int place = 1; place < part->size; place++) key = key * GOLDEN + units[count + place];
-        to[count] = bucket_of(key, part->salt, bits);
-    }
-    return count;
-}
-
-/* ---- count ---- */
-
-#define SOONER 16 /* n-grams: far enough for memory to answer in time */
-
-/* Rows of `count` buckets, one after the other where they have one; returns how many have. `rows` may be the buckets. */
-WIDEST
-static Py_ssize_t look_up(const Part *part, const uint64_t *buckets, Py_ssize_t count, uint64_t *rows)
-{
-    Py_ssize_t done = 0;
-    for (Py_ssize_t k = 0; k < count; k++) {
-        const uint64_t bucket = buckets[k], word = bucket >> 6, mark = UINT64_C(1) << (bucket & 63);
-        if (k + SOONER < count) {
-            SOON(part->marks + (buckets[k + SOONER] >> 6));
-            SOON(part->ranks + (buckets[k + SOONER] >> 6));
-        }
-        if (word >= (uint64_t)part->places) continue;
-        /* Without a branch on whether there is one, which nobody could predict. */
-        rows[done] = (uint64_t)part->base + part->ranks[word] + (uint64_t)ONES(part->marks[word] & (mark - 1));
-        done += (part->marks[word] & mark) != 0;
-    }
-    return done;
-}
-
-/* Where the rows of a text go: each once, in ascending order. */
-typedef struct {
-    int32_t *counters;
-    uint64_t *occurs;
-    Py_ssize_t rows, views;
-    const int64_t *bounds;
-    int32_t *found;
-    int64_t *counts, *edges;
-    Py_ssize_t done, room;
-} Tally;
-
-static int empty(Tally *tally)
-{
-    Py_ssize_t view = 0;
-    *tally->edges++ = tally->done;
-    for (Py_ssize_t word = 0; word <= tally->rows >> 6; word++) {
-        for (uint64_t left = tally->occurs[word]; left; left &= left - 1) {
-            const Py_ssize_t row = (word << 6) + LOWEST(left);
-            for (; view + 1 < tally->views && row >= tally->bounds[view + 1]; view++) *tally->edges++ = tally->done;
-            if (tally->done == tally->room) return -1;
-            tally->found[tally->done] = (int32_t)row;
-            tally->counts[tally->done++] = tally->counters[row];
-            tally->counters[row] = 0;
-        }
-        tally->occurs[word] = 0;
-    }
-    for (; view + 1 < tally->views; view++) *tally->edges++ = tally->done;
-    return 0;
-}
-
-static int count_all(const uint8_t *data, const int64_t *ends, Py_ssize_t texts, const Language *language, Text *text,
-                     const Part *parts, Py_ssize_t many, int bits, uint64_t *buckets, Tally *tally)
-{
-    for (Py_ssize_t t = 0; t < texts; t++) {
-        take_apart(data + ends[t], (Py_ssize_t)(ends[t + 1] - ends[t]), language, text);
-        for (const Part *part = parts; part < parts + many; part++) {
-            Py_ssize_t count = part->words ? word_grams(text, part, bits, buckets)
-                                           : byte_grams(text, language, part, bits, buckets);
-            count = look_up(part, buckets, count, buckets);
-            for (Py_ssize_t k = 0; k < count; k++) {
-                const uint64_t row = buckets[k];
-                if (row >= (uint64_t)tally->rows) continue;
-                tally->counters[row]++;
-                tally->occurs[row >> 6] |= UINT64_C(1) << (row & 63);
-            }
-        }
-        if (empty(tally) < 0) return -1;
-    }
-    *tally->edges = tally->done;
-    return 0;
-}
-
-static int take_part(Arrays *arrays, PyObject *tuple, Part *part)
-{
-    PyObject *marks, *ranks;
-    unsigned long long number;
-    if (!PyArg_ParseTuple(tuple, "KpipiOOn", &number, &part->words, &part->keep, &part->one, &part->size, &marks, &ranks,
-                          &part->base))
-        return -1;
-    if (part->size < 1 || part->size > (part->words ? 16 : 8)) {
-        PyErr_SetString(PyExc_ValueError, "no n-grams of that size");
-        return -1;
-    }
-    part->salt = (number + 1) * OF_VIEW;
-    part->places = -1;
-    if (take(arrays, marks, 0, 8, &part->places, &part->marks) < 0) return -1;
-    return take(arrays, ranks, 0, 4, &part->places, &part->ranks);
-}
-
-static int take_language(Arrays *arrays, PyObject *tuple, Language *language)
-{
-    PyObject *classes, *shapes, *spaces, *table, *hashes;
-    Py_ssize_t bytes = 256, known = -1;
-    language->slots = -1;
-    if (!PyArg_ParseTuple(tuple, "OOOOOi", &classes, &shapes, &spaces, &table, &hashes, &language->shift) ||
-        take(arrays, classes, 0, 1, &bytes, &language->classes) < 0 ||
-        take(arrays, shapes, 0, 1, &bytes, &language->shapes) < 0 ||
-        take(arrays, spaces, 0, 1, &bytes, &language->spaces) < 0 ||
-        take(arrays, table, 0, 4, &language->slots, &language->table) < 0 ||
-        take(arrays, hashes, 0, 8, &known, &language->hashes) < 0)
-        return -1;
-    language->common = known - 1; /* the last hash is nobody's */
-    if (language->slots > 0 && !(language->slots & (language->slots - 1)) && known > 0 && known < INT32_MAX &&
-        language->shift >= 0 && language->shift < 64)
-        return 0;
-    PyErr_SetString(PyExc_ValueError, "no table of common words");
-    return -1;
-}
-
-PyDoc_STRVAR(count_doc, "count(data, ends, language, parts, bits, bounds, rows, counts, edges) -> int\n\n"
-                        "See authorid.ngrams.vectorizer.Vectorizer.count.");
-
-static PyObject *count(PyObject *module, PyObject *arguments)
-{
-    PyObject *given[7], *list, *result = NULL;
+    PyObject *weights, *shared, *parts, *result = NULL;
+    CsrObjects matrix;
     Arrays arrays;
-    Language language;
-    Tally tally = {0};
-    const uint8_t *data;
-    const int64_t *ends;
-    Py_ssize_t bytes = -1, texts = -1, views = -1, room = -1, places, longest = 0;
-    int bits;
+    Accumulation call = {.entries = -1};
+    Py_ssize_t authors, length = -1, longest;
     (void)module;
-    if (!PyArg_ParseTuple(arguments, "OOOO!iOOOO", &given[0], &given[1], &given[2], &PyList_Type, &list, &bits, &given[3],
-                          &given[4], &given[5], &given[6]))
+    if (!PyArg_ParseTuple(arguments, "OO(OOO)On", &weights, &shared, &matrix.indices, &matrix.data, &matrix.indptr, &parts,
+                          &call.block) ||
+        init_arrays(&arrays, 6) < 0)
         return NULL;
-    const Py_ssize_t many = PyList_Size(list);
-    if (hold(&arrays, 11 + 2 * many) < 0) return NULL;
-    Part *parts = calloc(many ? (size_t)many : 1, sizeof(Part));
-    Text text = {0};
-    uint64_t *buckets = NULL;
-    if (!parts) {
-        PyErr_NoMemory();
+    if (get_weights(&arrays, weights, &call, &authors) < 0 ||
+        get_array(&arrays, "shared", shared, &UINT8, READ, &call.features, &call.shared) < 0 ||
+        get_array(&arrays, "vectors.indices", matrix.indices, &INT32, READ, &call.entries, &call.indices) < 0 ||
+        get_array(&arrays, "vectors.data", matrix.data, &FLOAT32, READ, &call.entries, &call.values) < 0 ||
+        get_array(&arrays, "vectors.indptr", matrix.indptr, &INT64, READ, &length, &call.indptr) < 0 ||
+        get_parts(&arrays, parts, &call, authors, length) < 0)
+        goto done;
+    if (call.block < 1) {
+        PyErr_SetString(PyExc_ValueError, "block must be at least 1");
         goto done;
     }
-    for (Py_ssize_t i = 0; i < many; i++)
-        if (take_part(&arrays, PyList_GetItem(list, i), &parts[i]) < 0) goto done;
-    if (take(&arrays, given[0], 0, 1, &bytes, &data) < 0 || take(&arrays, given[1], 0, 8, &texts, &ends) < 0 ||
-        take_language(&arrays, given[2], &language) < 0 || take(&arrays, given[3], 0, 8, &views, &tally.bounds) < 0 ||
-        take(&arrays, given[4], 1, 4, &room, &tally.found) < 0 || take(&arrays, given[5], 1, 8, &room, &tally.counts) < 0)
+    longest = check_indptr("vectors.indptr", call.indptr, length, call.entries);
+    if (longest < 0 || check_indices("vectors.indices", call.indices, call.entries, call.features) < 0 ||
+        allocate_accumulation(&call, longest) < 0)
         goto done;
-    views--;
-    texts--;
-    places = views * texts + 1;
-    if (take(&arrays, given[6], 1, 8, &places, &tally.edges) < 0) goto done;
-    int fits = views > 0 && texts >= 0 && bits > 0 && bits < 64 && bytes < INT32_MAX && tally.bounds[views] >= 0 &&
-               tally.bounds[views] < INT32_MAX && ends[0] == 0;
-    for (Py_ssize_t t = 0; fits && t < texts; t++) {
-        fits = ends[t] <= ends[t + 1] && ends[t + 1] <= bytes;
-        if (ends[t + 1] - ends[t] > longest) longest = (Py_ssize_t)(ends[t + 1] - ends[t]);
-    }
-    if (!fits) {
-        PyErr_SetString(PyExc_ValueError, "arrays that do not fit together");
-        goto done;
-    }
-    tally.rows = (Py_ssize_t)tally.bounds[views];
-    tally.views = views;
-    tally.room = room;
-    tally.counters = calloc((size_t)tally.rows + 1, sizeof(int32_t));
-    tally.occurs = calloc(((size_t)tally.rows >> 6) + 1, sizeof(uint64_t));
-    text.bytes = malloc((size_t)longest + 1);
-    text.masked = malloc((size_t)longest + 1);
-    text.starts = malloc(((size_t)longest + 1) * sizeof(int32_t));
-    text.ranks = malloc(((size_t)longest + 1) * sizeof(int32_t));
-    text.seen_ranks = malloc(((size_t)longest + 1) * sizeof(int32_t));
-    text.plain = malloc(((size_t)longest + 1) * sizeof(uint64_t));
-    text.shapes = malloc(((size_t)longest + 1) * sizeof(uint64_t));
-    text.units = malloc(((size_t)longest + 1) * sizeof(uint64_t));
-    buckets = malloc(((size_t)longest + 1) * sizeof(uint64_t));
-    if (!tally.counters || !tally.occurs || !text.bytes || !text.masked || !text.starts || !text.ranks ||
-        !text.seen_ranks || !text.plain || !text.shapes || !text.units || !buckets) {
-        PyErr_NoMemory();
-        goto done;
-    }
-    int complete;
     Py_BEGIN_ALLOW_THREADS
-    complete = count_all(data, ends, texts, &language, &text, parts, many, bits, buckets, &tally);
-    Py_END_ALLOW_THREADS
-    if (complete < 0)
-        PyErr_SetString(PyExc_ValueError, "no room for so many rows");
-    else
-        result = PyLong_FromSsize_t(tally.done);
-done:
-    let_go(&arrays);
-    free(parts);
-    free(tally.counters);
-    free(tally.occurs);
-    free(text.bytes);
-    free(text.masked);
-    free(text.starts);
-    free(text.ranks);
-    free(text.seen_ranks);
-    free(text.plain);
-    free(text.shapes);
-    free(text.units);
-    free(buckets);
-    return result;
-}
-
-/* ---- weigh ---- */
-
-/* tf-idf of length `weights[view]` in each view of each text. The root of a sum is the same wherever it is taken, and so
- * is the sum: one after the other.
- */
-static void weigh_all(const int32_t *rows, const int64_t *counts, const int64_t *edges, Py_ssize_t stretches,
-                      const float *idf, const double *logs, const double *weights, const uint8_t *once,
-                      Py_ssize_t views, double *room, float *values)
-{
-    for (Py_ssize_t stretch = 0; stretch < stretches; stretch++) {
-        const int64_t start = edges[stretch], many = edges[stretch + 1] - start;
-        const int occurs = once[stretch % views];
-        double sum = 0;
-        for (int64_t i = 0; i < many; i++) {
-            room[i] = (occurs ? 1.0 : logs[counts[start + i]]) * (double)idf[rows[start + i]];
-            sum += room[i] * room[i];
-        }
-        const double length = sqrt(sum), factor = weights[stretch % views] / (length > 0 ? length : 1.0);
-        for (int64_t i = 0; i < many; i++) values[start + i] = (float)(room[i] * factor);
-    }
-}
-
-PyDoc_STRVAR(weigh_doc, "weigh(rows, counts, edges, idf, logs, weights, once, values)\n\nSee authorid.ngrams.vectorizer.weigh.");
-
-static PyObject *weigh(PyObject *module, PyObject *arguments)
-{
-    PyObject *given[8], *result = NULL;
-    Arrays arrays;
-    const int32_t *rows;
-    const int64_t *counts, *edges;
-    const float *idf;
-    const double *logs, *weights;
-    const uint8_t *once;
-    float *values;
-    double *room = NULL;
-    Py_ssize_t many = -1, places = -1, known = -1, most = -1, views = -1, longest = 0;
-    (void)module;
-    if (!PyArg_ParseTuple(arguments, "OOOOOOOO", &given[0], &given[1], &given[2], &given[3], &given[4], &given[5],
-                          &given[6], &given[7]) ||
-        hold(&arrays, 8) < 0)
-        return NULL;
-    if (take(&arrays, given[0], 0, 4, &many, &rows) < 0 || take(&arrays, given[1], 0, 8, &many, &counts) < 0 ||
-        take(&arrays, given[2], 0, 8, &places, &edges) < 0 || take(&arrays, given[3], 0, 4, &known, &idf) < 0 ||
-        take(&arrays, given[4], 0, 8, &most, &logs) < 0 || take(&arrays, given[5], 0, 8, &views, &weights) < 0 ||
-        take(&arrays, given[6], 0, 1, &views, &once) < 0 || take(&arrays, given[7], 1, 4, &many, &values) < 0)
-        goto done;
-    int fits = views > 0 && places > 0 && edges[0] == 0 && edges[places - 1] == many;
-    for (Py_ssize_t i = 1; fits && i < places; i++) {
-        fits = edges[i] >= edges[i - 1];
-        if (edges[i] - edges[i - 1] > longest) longest = (Py_ssize_t)(edges[i] - edges[i - 1]);
-    }
-    for (Py_ssize_t i = 0; fits && i < many; i++)
-        fits = rows[i] >= 0 && rows[i] < known && counts[i] >= 0 && counts[i] < most;
-    if (!fits) {
-        PyErr_SetString(PyExc_ValueError, "arrays that do not fit together");
-        goto done;
-    }
-    room = malloc(((size_t)longest + 1) * sizeof(double));
-    if (!room) {
-        PyErr_NoMemory();
-        goto done;
-    }
-    Py_BEGIN_ALLOW_THREADS
-    weigh_all(rows, counts, edges, places - 1, idf, logs, weights, once, views, room, values);
+    accumulate_texts(&call);
     Py_END_ALLOW_THREADS
     result = Py_None;
     Py_INCREF(result);
 done:
-    let_go(&arrays);
-    free(room);
-    return result;
-}
-
-/* ---- add_up ---- */
-
-#define AHEAD 24 /* rows: far enough for memory to answer in time, near enough for the cache to keep it */
-
-/* sums[j] += values[i] * weights[rows[i], j], one i after the other, so that answers do not depend on the machine. */
-WIDEST
-static void add_rows(const int8_t *weights, const int32_t *rows, const float *values, Py_ssize_t count,
-                     Py_ssize_t authors, float *sums)
-{
-    for (Py_ssize_t i = 0; i + 1 < count; i += 2) {
-        const int8_t *one = weights + rows[i] * authors, *other = weights + rows[i + 1] * authors;
-        const float first = values[i], second = values[i + 1];
-        for (Py_ssize_t k = i + AHEAD; k < i + AHEAD + 2 && k < count; k++) {
-            SOON(weights + rows[k] * authors);
-            SOON(weights + (rows[k] + (Py_ssize_t)1) * authors - 1);
-        }
-        for (Py_ssize_t j = 0; j < authors; j++) sums[j] = (sums[j] + first * (float)one[j]) + second * (float)other[j];
-    }
-    if (count % 2) {
-        const int8_t *last = weights + rows[count - 1] * authors;
-        for (Py_ssize_t j = 0; j < authors; j++) sums[j] += values[count - 1] * (float)last[j];
-    }
-}
-
-/* Rows and their values: as many as one sum may have that are not shared, and behind them as many that are. */
-typedef struct {
-    int32_t *rows;
-    float *values;
-} Sorted;
-
-/* Put the shared ones of `count` rows behind `room`, the others in front, in their order; returns how many are shared. */
-static Py_ssize_t sort_out(const uint8_t *shared, const int32_t *rows, const float *values, Py_ssize_t count,
-                           Py_ssize_t room, const Sorted *to)
-{
-    int32_t *const front = to->rows, *const behind = to->rows + room;
-    float *const first = to->values, *const second = to->values + room;
-    Py_ssize_t done = 0;
-    for (Py_ssize_t i = 0; i < count; i++) {
-        /* Into both places, without a branch on which is right, which nobody could predict. */
-        const int32_t row = rows[i];
-        const float value = values[i];
-        front[i - done] = row;
-        first[i - done] = value;
-        behind[done] = row;
-        second[done] = value;
-        done += shared[row] != 0;
-    }
-    return done;
-}
-
-/* `edges` [texts * views + 1] and `parts` [texts, views, 2, authors]; a sum of floats ends at the end of every `block`. */
-static void add_all(const int8_t *weights, const uint8_t *shared, const int32_t *rows, const float *values,
-                    const int64_t *edges, Py_ssize_t texts, Py_ssize_t views, Py_ssize_t authors, Py_ssize_t block,
-                    Py_ssize_t room, const Sorted *sorted, float *sums, double *parts)
-{
-    for (Py_ssize_t text = 0; text < texts; text++) {
-        const int64_t *own = edges + text * views;
-        for (int64_t first = own[0], last; first < own[views]; first = last) {
-            last = own[views] - first > block ? first + block : own[views];
-            for (Py_ssize_t view = 0; view < views; view++) {
-                const int64_t start = own[view] > first ? own[view] : first;
-                const int64_t stop = own[view + 1] < last ? own[view + 1] : last;
-                double *part = parts + (text * views + view) * 2 * authors;
-                if (start >= stop) continue;
-                const Py_ssize_t all = (Py_ssize_t)(stop - start);
-                const Py_ssize_t many = sort_out(shared, rows + start, values + start, all, room, sorted);
-                for (int which = 0; which < 2; which++, part += authors) {
-                    const Py_ssize_t place = which ? room : 0, count = which ? many : all - many;
-                    memset(sums, 0, (size_t)authors * sizeof(float));
-                    add_rows(weights, sorted->rows + place, sorted->values + place, count, authors, sums);
-                    for (Py_ssize_t j = 0; j < authors; j++) part[j] += (double)sums[j];
-                }
-            }
-        }
-    }
-}
-
-PyDoc_STRVAR(add_up_doc, "add_up(weights, shared, rows, values, edges, parts, views, authors, block)\n\n"
-                         "See authorid.ngrams.vectorizer.add_up.");
-
-static PyObject *add_up(PyObject *module, PyObject *arguments)
-{
-    PyObject *given[6], *result = NULL;
-    Arrays arrays;
-    const int8_t *weights;
-    const uint8_t *shared;
-    const int32_t *rows;
-    const float *values;
-    const int64_t *edges;
-    double *parts;
-    float *sums = NULL;
-    Sorted sorted = {0};
-    Py_ssize_t known = -1, told = -1, count = -1, places = -1, numbers = -1, longest = 0, views, authors, block;
-    (void)module;
-    if (!PyArg_ParseTuple(arguments, "OOOOOOnnn", &given[0], &given[1], &given[2], &given[3], &given[4], &given[5],
-                          &views, &authors, &block) ||
-        hold(&arrays, 6) < 0)
-        return NULL;
-    if (take(&arrays, given[0], 0, 1, &known, &weights) < 0 || take(&arrays, given[1], 0, 1, &told, &shared) < 0 ||
-        take(&arrays, given[2], 0, 4, &count, &rows) < 0 || take(&arrays, given[3], 0, 4, &count, &values) < 0 ||
-        take(&arrays, given[4], 0, 8, &places, &edges) < 0 || take(&arrays, given[5], 1, 8, &numbers, &parts) < 0)
-        goto done;
-    const Py_ssize_t stretches = places - 1;
-    int fits = views > 0 && block > 0 && stretches >= 0 && stretches % views == 0 && authors > 0 &&
-               numbers % authors == 0 && numbers / authors == 2 * stretches;
-    for (Py_ssize_t i = 0; fits && i < places; i++) {
-        fits = edges[i] >= (i ? edges[i - 1] : 0) && edges[i] <= count;
-        if (i && edges[i] - edges[i - 1] > longest) longest = (Py_ssize_t)(edges[i] - edges[i - 1]);
-    }
-    for (Py_ssize_t i = 0; fits && i < count; i++) fits = rows[i] >= 0 && rows[i] < known / authors && rows[i] < told;
-    if (!fits) {
-        PyErr_SetString(PyExc_ValueError, "arrays that do not fit together");
-        goto done;
-    }
-    const Py_ssize_t room = longest < block ? longest : block;
-    sums = malloc((size_t)authors * sizeof(float));
-    sorted.rows = malloc((2 * (size_t)room + 1) * sizeof(int32_t));
-    sorted.values = malloc((2 * (size_t)room + 1) * sizeof(float));
-    if (!sums || !sorted.rows || !sorted.values) {
-        PyErr_NoMemory();
-        goto done;
-    }
-    Py_BEGIN_ALLOW_THREADS
-    add_all(weights, shared, rows, values, edges, stretches / views, views, authors, block, room, &sorted, sums, parts);
-    Py_END_ALLOW_THREADS
-    result = Py_None;
-    Py_INCREF(result);
-done:
-    let_go(&arrays);
-    free(sums);
-    free(sorted.rows);
-    free(sorted.values);
+    release_arrays(&arrays);
+    free(call.sums);
+    free(call.sorted_indices);
+    free(call.sorted_values);
     return result;
 }
 
 static PyMethodDef methods[] = {
-    {"count", count, METH_VARARGS, count_doc},
-    {"weigh", weigh, METH_VARARGS, weigh_doc},
-    {"add_up", add_up, METH_VARARGS, add_up_doc},
+    {"count_ngrams", count_ngrams, METH_VARARGS, count_ngrams_doc},
+    {"tfidf", tfidf, METH_VARARGS, tfidf_doc},
+    {"accumulate_scores", accumulate_scores, METH_VARARGS, accumulate_scores_doc},
     {NULL, NULL, 0, NULL},
 };
 
 static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, "_kernels_c", "Inner loops of the n-gram expert.", 0, methods, NULL, NULL, NULL, NULL,
+    PyModuleDef_HEAD_INIT, "_kernels_c", "The kernels of the n-gram model in C.", 0, methods, NULL, NULL, NULL, NULL,
 };
 
 PyMODINIT_FUNC PyInit__kernels_c(void)

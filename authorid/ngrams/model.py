@@ -1,22 +1,24 @@
-"""The n-gram expert: habits of spelling, punctuation and function words, at thousands of documents a second.
+"""The n-gram model: spelling, punctuation and function words, at thousands of documents a second.
 
-Every `View` of a text counts n-grams (`authorid.ngrams.features`); tf-idf (sublinear, length 1 within a view) and one linear
-layer make a score for each author. All of it is numpy on whole arrays, or compiled (`authorid.ngrams.kernels`).
+Each `View` of a text counts n-grams (`authorid.ngrams.features`); their tf-idf (sublinear, scaled to a fixed length in
+each view) and one linear layer give a score for each author.
 
 ::
 
-    texts -> buckets of their n-grams -> rows -> tf-idf -> scores [authors]
+    texts -> counts of features -> tf-idf -> scores [authors]
 
-Short texts are looked at together (`authorid.ngrams.vectorizer`). No sum crosses from one text to the next, so answers do not depend
-on who is a neighbour.
+Texts are processed in groups (`authorid.ngrams.vectorizer`). No sum has terms of two texts, so the scores of a text do
+not depend on the other texts.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +28,28 @@ import numpy.typing as npt
 from authorid.bundle.manifest import MANIFEST, Bundle
 from authorid.bundle.safetensors import read_tensors, write_tensors
 from authorid.errors import BundleCorruptError
+from authorid.ngrams import kernels
+from authorid.ngrams.arrays import CsrMatrix
 from authorid.ngrams.features import FeatureExtractor, View
-from authorid.ngrams.vectorizer import Rows, Vectorizer, add_up, weigh
+from authorid.ngrams.vectorizer import Vectorizer
 
 __all__ = ["NgramModel", "NgramScores", "load_ngram_model"]
 
 FORMAT = 2
 
+_BLOCK = 1 << 16
+"""The most features of a text in one sum of float32. A long text needs no more memory than a short one."""
+
+_LOGS = np.concatenate(([0.0], 1.0 + np.log(np.arange(1, 4096))))
+"""The term frequency of a feature that occurs so often."""
+
 
 @dataclass(frozen=True, slots=True)
 class NgramScores:
-    """What the expert finds in some texts.
+    """Scores of some texts.
 
-    `scores` float64 [texts, authors]; `parts` float64 [texts, views, 2, authors], what each view adds to them: first by
-    n-grams that few authors use, then by those that many do.
+    `scores` float64 [texts, authors]. `parts` float64 [texts, views, 2, authors] are what each view adds to them: first
+    from n-grams that few authors use, then from those that many use.
     """
 
     scores: npt.NDArray[np.float64]
@@ -48,16 +58,17 @@ class NgramScores:
 
 @dataclass(frozen=True)
 class NgramModel:
-    """A trained expert. Make one with `authorid.training.ngram_fit.fit`, or `NgramModel.load`.
+    """A trained n-gram model. Make one with `authorid.training.ngram_fit.fit`, `NgramModel.load` or `load_ngram_model`.
 
-    The rows of all views follow one another, in order of their buckets: `bounds` [views + 1] says where those of a
-    view begin, `buckets` uint32 [rows] which bucket a row stands for, `idf` float32 [rows] what an n-gram is worth,
-    `shared` uint8 [rows] whether many authors use it (1) or few (0), which says more of a subject than of manner.
-    `weights` [rows, authors] (int8, float16 or float32) times `scale` float32 [rows] are the linear layer, `bias`
-    float32 [authors] its constant.
+    A feature is the n-grams of one bucket in one view. Features are in the order of the views, and of buckets within a
+    view: `bounds` [views + 1] says where those of each view begin, `buckets` uint32 [features] which bucket a feature
+    has. `idf` float32 [features] are inverse document frequencies; `shared` uint8 [features] is 1 where many authors
+    use the n-gram, and 0 where few do, which depends more on topic than on style. The linear layer has `weights`
+    [features, authors] (int8, float16 or float32), to be multiplied by `scale` float32 [features], and the intercept
+    `bias` float32 [authors].
     """
 
-    reader: FeatureExtractor
+    extractor: FeatureExtractor
     bounds: tuple[int, ...]
     buckets: npt.NDArray[np.uint32]
     idf: npt.NDArray[np.float32]
@@ -67,17 +78,17 @@ class NgramModel:
     bias: npt.NDArray[np.float32]
 
     def __post_init__(self) -> None:
-        """Check that the parts fit together; raises `ValueError`."""
-        rows, authors = len(self.buckets), len(self.bias)
-        views, size = len(self.reader.views), 1 << self.reader.bits
+        """Check that the arrays fit together; raises `ValueError`."""
+        features, authors = len(self.buckets), len(self.bias)
+        views, size = len(self.extractor.views), 1 << self.extractor.bits
         shapes = (self.idf.shape, self.shared.shape, self.scale.shape, self.weights.shape)
-        if shapes != ((rows,), (rows,), (rows,), (rows, authors)) or authors < 2:
-            raise ValueError(f"{rows} rows and {authors} authors do not fit arrays of {shapes}")
-        if len(self.bounds) != views + 1 or self.bounds[0] != 0 or self.bounds[-1] != rows:
-            raise ValueError("the rows are not shared out among the views")
-        for start, stop in zip(self.bounds[:-1], self.bounds[1:], strict=True):
+        if shapes != ((features,), (features,), (features,), (features, authors)) or authors < 2:
+            raise ValueError(f"{features} features and {authors} authors do not fit arrays of {shapes}")
+        if len(self.bounds) != views + 1 or self.bounds[0] != 0 or self.bounds[-1] != features:
+            raise ValueError("the bounds do not divide the features among the views")
+        for start, stop in pairwise(self.bounds):
             own = self.buckets[start:stop]
-            if not 0 <= start <= stop <= rows or (len(own) and (own[-1] >= size or (own[1:] <= own[:-1]).any())):
+            if not 0 <= start <= stop <= features or (len(own) and (own[-1] >= size or (own[1:] <= own[:-1]).any())):
                 raise ValueError("the buckets of a view are out of order or range")
         if not all(np.isfinite(part).all() for part in (self.idf, self.scale, self.bias)):
             raise ValueError("numbers that are not finite")
@@ -85,42 +96,65 @@ class NgramModel:
             raise ValueError("n-grams that are neither shared nor not")
 
     @cached_property
-    def _index(self) -> Vectorizer:
-        return Vectorizer(self.reader, self.buckets, self.bounds)
+    def _vectorizer(self) -> Vectorizer:
+        return Vectorizer(self.extractor, self.buckets, self.bounds)
 
-    def features(self, text: str) -> tuple[Rows, npt.NDArray[np.float32]]:
-        """Rows that occur in `text`, ascending, and their values float32: tf-idf of length `weight` in each view."""
-        counts = next(self._index.counts([text]))
-        return counts.rows, weigh(counts, self.idf, self.reader.views)
+    @cached_property
+    def _view_weights(self) -> npt.NDArray[np.float64]:
+        return np.array([view.weight for view in self.extractor.views], dtype=np.float64)
 
-    def scores(self, text: str) -> npt.NDArray[np.float64]:
-        """Score of each author, float64 [authors]; the same to the bit wherever and with whatever it is computed."""
-        scores: npt.NDArray[np.float64] = self.read([text]).scores[0]
-        return scores
+    @cached_property
+    def _once(self) -> npt.NDArray[np.uint8]:
+        return np.array([view.once for view in self.extractor.views], dtype=np.uint8)
 
-    def read(self, texts: Sequence[str]) -> NgramScores:
-        """Scores, and what they are made of; the same to the bit wherever and with whatever they are computed."""
-        views = len(self.reader.views)
+    @cached_property
+    def _kernel_weights(self) -> npt.NDArray[Any]:
+        """The weights in a type that the kernels have; float16 becomes float32 exactly."""
+        kind = np.int8 if self.weights.dtype == np.int8 else np.float32
+        return np.ascontiguousarray(self.weights, dtype=kind)
+
+    def vectorize(self, texts: Iterable[str]) -> Iterator[CsrMatrix]:
+        """tf-idf float32 of the features in `texts`, in their order; one matrix for each group of texts.
+
+        The values of a view of a text have the length ``View.weight``, or are all 0.
+        """
+        for counts in self._vectorizer.count(texts):
+            values = np.empty(len(counts.indices), dtype=np.float32)
+            data, logs = _within_table(counts.data)
+            kernels.active.tfidf(
+                CsrMatrix(counts.indices, data, counts.indptr), self.idf, logs, self._view_weights, self._once, values
+            )
+            yield CsrMatrix(counts.indices, values, counts.indptr)
+
+    def score_texts(self, texts: Sequence[str]) -> NgramScores:
+        """Scores of `texts`, and their parts; the same to the bit on every machine and whatever the other texts are."""
+        views = len(self.extractor.views)
         parts = np.zeros((len(texts), views, 2, len(self.bias)))
         done = 0
-        for counts in self._index.counts(texts):
-            own = parts[done : done + (len(counts.edges) - 1) // views]
-            values = weigh(counts, self.idf, self.reader.views)
-            values *= self.scale.take(counts.rows)
-            add_up(self.weights, self.shared, counts, values, own)
-            done += len(own)
+        for vectors in self.vectorize(texts):
+            count = (len(vectors.indptr) - 1) // views
+            values = vectors.data
+            values *= self.scale.take(vectors.indices)
+            own = parts[done : done + count]
+            kernels.active.accumulate_scores(self._kernel_weights, self.shared, vectors, own, _BLOCK)
+            done += count
         return NgramScores(self.bias + parts.sum(axis=(1, 2)), parts)
 
+    def score_text(self, text: str) -> npt.NDArray[np.float64]:
+        """Scores float64 [authors] of one text, as in `score_texts`."""
+        scores: npt.NDArray[np.float64] = self.score_texts([text]).scores[0]
+        return scores
+
     def to_bytes(self) -> bytes:
-        """The expert as a safetensors file; `from_bytes` reads it back."""
+        """The model as a safetensors file; `from_bytes` reads it back."""
         metadata = {
             "format": str(FORMAT),
-            "bits": str(self.reader.bits),
+            "bits": str(self.extractor.bits),
             "bounds": json.dumps(self.bounds),
-            "views": json.dumps([asdict(view) for view in self.reader.views]),
+            "views": json.dumps([asdict(view) for view in self.extractor.views]),
         }
         tensors: dict[str, npt.NDArray[Any]] = {
-            "common": self.reader.common,
+            "common": self.extractor.common,
             "buckets": self.buckets,
             "idf": self.idf,
             "shared": self.shared,
@@ -139,47 +173,60 @@ class NgramModel:
         wanted = {name: np.dtype(kind) for name, kind in _KINDS.items()}
         for name, kind in wanted.items():
             if name not in tensors or tensors[name].dtype != kind or tensors[name].ndim != 1:
-                raise ValueError(f"tensor {name!r} is missing or of the wrong kind")
+                raise ValueError(f"tensor {name!r} is missing or has the wrong type")
         if "weights" not in tensors or tensors["weights"].dtype not in (np.int8, np.float16, np.float32):
-            raise ValueError("tensor 'weights' is missing or of the wrong kind")
+            raise ValueError("tensor 'weights' is missing or has the wrong type")
         try:
             views = [View.from_json(record) for record in json.loads(metadata["views"])]
             bounds = tuple(int(bound) for bound in json.loads(metadata["bounds"]))
-            reader = FeatureExtractor(views, tensors["common"], int(metadata["bits"]))
+            extractor = FeatureExtractor(views, tensors["common"], int(metadata["bits"]))
         except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"the metadata does not describe an n-gram expert ({error!r})") from None
-        return cls(reader, bounds, **{name: tensors[name] for name in (*_KINDS, "weights") if name != "common"})
+            raise ValueError(f"the metadata does not describe an n-gram model ({error!r})") from None
+        return cls(extractor, bounds, **{name: tensors[name] for name in (*_KINDS, "weights") if name != "common"})
 
     @classmethod
     def load(cls, path: Path) -> NgramModel:
         """Read the file at `path`; raises `BundleCorruptError`."""
         try:
-            # An array of numpy's, not bytes of Python's: it lies in large pages, where rows are found faster.
+            # numpy allocates large arrays in large pages, where features are found faster than in an object of bytes.
             data = np.fromfile(path, dtype=np.uint8)
             data.setflags(write=False)
             return cls.from_bytes(data.data)
         except (OSError, ValueError, OverflowError, RecursionError) as error:
-            raise BundleCorruptError(f"{path}: not a readable n-gram expert ({error})") from None
+            raise BundleCorruptError(f"{path}: not a readable n-gram model ({error})") from None
 
 
 _KINDS = {"common": "<u8", "buckets": "<u4", "idf": "<f4", "shared": "u1", "scale": "<f4", "bias": "<f4"}
 
 
 def load_ngram_model(bundle: Bundle) -> NgramModel | None:
-    """The n-gram model of `bundle`, or None when it has none.
+    """The n-gram model of `bundle`, None when it has none.
 
-    Raises `BundleCorruptError` when the file is not an n-gram model, or does not fit the authors or the known-author
-    rule of the bundle.
+    Raises `BundleCorruptError` when its file cannot be read, or when the model does not fit the authors or the
+    known-author rule of the bundle.
     """
     if bundle.ngrams is None:
         return None
     path = bundle.path / bundle.ngrams
     model = NgramModel.load(path)
-    if len(model.bias) != len(bundle.authors):
-        raise BundleCorruptError(f"{path}: made for {len(model.bias)} authors, not for {len(bundle.authors)}")
-    rule, views = bundle.decision.known_author_rule, len(model.reader.views)
+    authors, views = len(bundle.authors), len(model.extractor.views)
+    if len(model.bias) != authors:
+        raise BundleCorruptError(f"{path}: made for {len(model.bias)} authors, not for {authors}")
+    rule = bundle.decision.known_author_rule
     if rule is not None and (
-        len(rule.mean) != len(bundle.authors) or len(rule.view_weights) != views or max(rule.plain_views) >= views
+        len(rule.mean) != authors or len(rule.view_weights) != views or max(rule.plain_views) >= views
     ):
-        raise BundleCorruptError(f"{bundle.path / MANIFEST}: the known-author rule does not fit {bundle.ngrams}")
+        raise BundleCorruptError(f"{bundle.path / MANIFEST}: the known-author rule is not that of {bundle.ngrams}")
     return model
+
+
+def _within_table(counts: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """The `counts` as indices of a table of term frequencies, and the table; higher counts are added to it."""
+    high = np.flatnonzero(counts >= len(_LOGS))
+    if not len(high):
+        return counts, _LOGS
+    # One by one: the last bit of an array's logarithm may depend on the position in the array.
+    added = [1.0 + math.log(count) for count in counts[high].tolist()]
+    indices = counts.copy()
+    indices[high] = np.arange(len(_LOGS), len(_LOGS) + len(high))
+    return indices, np.concatenate((_LOGS, added))

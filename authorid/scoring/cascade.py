@@ -64,7 +64,7 @@ class Cascade:
         """Score documents with the n-gram model; sets `probabilities` where that decides. Does nothing without one."""
         if self.ngram_model is None or not states:
             return
-        ngrams = self.ngram_model.read([state.document.text for state in states])
+        ngrams = self.ngram_model.score_texts([state.document.text for state in states])
         known = known_author_score(ngrams, self.decision).tolist()
         sizes = [len(state.document.text.encode("utf-8", "replace")) for state in states]
         for state, scores, size, score in zip(states, ngrams.scores, sizes, known, strict=True):

@@ -129,7 +129,7 @@ class Scorer:
         common: dict[str, Any] = {
             "effort": self.effort,
             "unknown_below": [self.decision.unknown_threshold, self.decision.known_author_threshold],
-            "ngrams": None if ngrams is None else "numpy" if kernels.module is None else "compiled",
+            "ngrams": None if ngrams is None else kernels.backend(),
             "model": self.bundle.name,
         }
         engine = self.engine

@@ -95,7 +95,7 @@ def _run_answers(run: Run, texts: Sequence[str]) -> Iterator[Probabilities | Non
         else:
             ngrams, decision = fusion
             plain = tidy(text)
-            yield posterior(logits, decision, ngrams.scores(plain), len(plain.encode("utf-8", "replace")))
+            yield posterior(logits, decision, ngrams.score_text(plain), len(plain.encode("utf-8", "replace")))
 
 
 def _evaluate_bundle(model: Path, corpus: Path, options: EvaluationOptions, reporter: Reporter) -> EvaluationReport:

@@ -21,16 +21,16 @@ from authorid.scoring.posterior import log_softmax, ngram_evidence
 from authorid.training.corpus import Corpus
 from authorid.training.ngram_fit import (
     DENSE_DOCUMENTS,
-    Counts,
     Labels,
     NgramOptions,
     Similarities,
+    TermCounts,
     count,
     count_more,
     fit,
     inverse_frequencies,
     similarities,
-    weigh,
+    tfidf,
 )
 from authorid.training.open_set import OpenSetCorpus, OpenSetFit, fit_open_set
 from authorid.training.splits import shifted_split
@@ -101,7 +101,7 @@ class _SplitFit:
     """
 
     training: Labels
-    counts: Counts
+    counts: TermCounts
     idf: npt.NDArray[np.float32]
     matrix: Any
     products: Similarities
@@ -111,7 +111,7 @@ class _SplitFit:
     def on(cls, training: Labels, texts: list[str], labels: Labels, options: NgramOptions) -> _SplitFit:
         counts = count(texts, labels, options, training)
         idf = inverse_frequencies(counts, training)
-        matrix = weigh(counts, idf)
+        matrix = tfidf(counts, idf)
         return cls(training, counts, idf, matrix, similarities(matrix, labels), options.ridge)
 
     def scores(self, documents: Labels) -> Scores:
@@ -121,7 +121,7 @@ class _SplitFit:
     def scores_of(self, texts: list[str]) -> Scores:
         """Return the scores [texts, authors] of other `texts`."""
         dual, _ = self.products.solve(self.training, self.ridge)
-        features = weigh(count_more(self.counts, texts), self.idf)
+        features = tfidf(count_more(self.counts, texts), self.idf)
         return np.asarray(features @ (self.matrix[self.training].T @ dual) + dual.sum(axis=0))
 
 
@@ -187,14 +187,16 @@ def _fit_ngrams(
     """Fit the n-gram model on all documents; returns it with the documents for the decision rule."""
     counts = count(texts, labels, options)
     idf = inverse_frequencies(counts, np.arange(len(labels)))
-    reporter.info(f"{counts.matrix.shape[1]:,} n-grams in {len(counts.reader.views)} views of {len(labels)} documents")
+    reporter.info(
+        f"{counts.matrix.shape[1]:,} n-grams in {len(counts.extractor.views)} views of {len(labels)} documents"
+    )
     chosen = _spread(labels, DENSE_DOCUMENTS)
-    matrix = weigh(counts, idf)
+    matrix = tfidf(counts, idf)
     products = similarities(matrix[chosen], labels[chosen])
     complete = len(chosen) == len(labels)
     ngrams = fit(counts, labels, len(corpus.authors), options, (idf, products) if complete else None)
     paths = [corpus.documents[index].path for index in chosen]
-    training, held, how = shifted_split(paths, products.labels, products.near, HELD_OUT)
+    training, held, how = shifted_split(paths, products.labels, products.submatrix, HELD_OUT)
     documents = OpenSetCorpus.of(paths, products, matrix[chosen], counts, options.ridge)
     return ngrams, _Sample([texts[index] for index in chosen], documents, training, held, how, complete)
 

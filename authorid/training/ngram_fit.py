@@ -1,15 +1,15 @@
-"""Fit the n-gram expert: regularised least squares on one-against-the-rest targets, in closed form.
+"""Fit the n-gram model: ridge regression of one-against-the-rest targets, in closed form.
 
-With far fewer documents than n-grams, everything happens among the documents: one matrix of their similarities
-[n, n] gives the model of any subset of them, so shifted splits and authors left out cost seconds. Corpora with more
-than `DENSE_DOCUMENTS` documents are solved by conjugate gradients instead.
+There are far fewer documents than n-grams, so everything is computed among the documents: one matrix of their inner
+products [documents, documents] gives the model of any subset of them. Splits and left-out authors then cost seconds.
+Corpora of more than `DENSE_DOCUMENTS` documents are fitted by conjugate gradients instead.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,18 +19,24 @@ from authorid.errors import require
 from authorid.ngrams.features import FeatureExtractor, View
 from authorid.ngrams.model import NgramModel
 from authorid.ngrams.vectorizer import Vectorizer
+from authorid.ngrams.words import word_hashes
 
 Labels = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
-__all__ = ["DENSE_DOCUMENTS", "VIEWS", "Counts", "NgramOptions", "Similarities", "count", "fit"]
+__all__ = ["DENSE_DOCUMENTS", "VIEWS", "NgramOptions", "Similarities", "TermCounts", "count", "fit"]
 
 DENSE_DOCUMENTS = 8000
-"""Up to so many documents, similarities are kept as a matrix."""
+"""The most documents whose inner products are kept as a dense matrix."""
 
 COMMON_WORDS = 3000
 
 SHARED = 0.25
-"""What so many of the authors use, at least, is shared; what fewer use is mostly of a subject (docs/accuracy.md)."""
+"""An n-gram is shared when at least this share of the authors use it. Others mostly belong to a topic
+(see the accuracy notebook in docs/research)."""
+
+TOLERANCE = 1e-3
+"""Conjugate gradients stop at this residual, relative to the targets."""
 
 VIEWS = (
     View("bytes", "byte", (4,), once=True),
@@ -40,15 +46,16 @@ VIEWS = (
     View("words", "word", (1, 2, 3), weight=0.6**0.5, once=True, shared=True),
     View("shapes", "word", (6,), keep=0, mask="one", weight=0.2**0.5, once=True, shared=True),
 )
-"""What the shifted splits of Reuters C50 support; nothing in it is about one language (docs/accuracy.md)."""
+"""Chosen on the shifted splits of Reuters C50; none of them depends on the language (see the accuracy notebook in docs/research)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NgramOptions:
-    """How to fit: `views`, buckets as `bits` (8 to 24), `ridge` (strength of the regularisation), size in `megabytes`.
+    """How to fit: the `views`, ``2 ** bits`` buckets in each (8 to 24 bits), `ridge` (strength of the regularization).
 
-    N-grams that fewer than `min_documents` training documents have are left out, more of them where the expert would be
-    larger than `megabytes`. `weights` says how the linear layer is stored.
+    N-grams in fewer than `min_documents` training documents are left out, and the rarest of the others when the model
+    would be larger than `megabytes`. `weights` is the type in which the linear layer is stored: int8, float16 or
+    float32.
     """
 
     views: tuple[View, ...] = VIEWS
@@ -59,96 +66,95 @@ class NgramOptions:
     weights: str = "int8"
 
     def __post_init__(self) -> None:
-        """Check the range of what memory depends on; raises `ValueError`."""
+        """Check the number of buckets, which memory depends on; raises `ValueError`."""
         if not 8 <= self.bits <= 24:
             raise ValueError(f"between 8 and 24 bits of buckets, got {self.bits}")
 
-    def least(self, documents: int) -> int:
-        """Of so many documents, how many must have an n-gram: fewer than `min_documents` where there are very few."""
+    def required_documents(self, documents: int) -> int:
+        """How many of `documents` must have an n-gram: `min_documents`, or fewer when there are very few documents."""
         return min(self.min_documents, max(1, documents // 4))
 
 
 @dataclass(frozen=True)
-class Counts:
-    """Documents as counts of rows: sparse [documents, rows].
+class TermCounts:
+    """How often each feature occurs in documents: `matrix`, sparse [documents, features].
 
-    `buckets` [rows] are those of the rows, `bounds` [views + 1] where each view's begin; `shared` bool [rows] says
-    which of them many authors use.
+    `buckets` uint32 [features] are their buckets, `bounds` [views + 1] where the features of each view begin; `shared`
+    bool [features] says which of them many authors use.
     """
 
-    reader: FeatureExtractor
+    extractor: FeatureExtractor
     bounds: tuple[int, ...]
     buckets: npt.NDArray[np.uint32]
     shared: npt.NDArray[np.bool_]
     matrix: Any
 
 
-def count(texts: Sequence[str], labels: Labels, options: NgramOptions, training: Labels | None = None) -> Counts:
+def count(texts: Sequence[str], labels: Labels, options: NgramOptions, training: Labels | None = None) -> TermCounts:
     """Count the n-grams of all `texts`, whose authors are `labels` [texts].
 
-    Rows are those that enough of the `training` ones (default: all) have, and where a view asks for it, enough authors.
+    Features are the n-grams that enough of the `training` texts (default: all) have, and enough authors where a view
+    requires that.
     """
     chosen = np.arange(len(texts)) if training is None else training
-    reader = FeatureExtractor(options.views, _common_words([texts[index] for index in chosen]), options.bits)
-    matrix = _matrix(reader, texts)
+    extractor = FeatureExtractor(options.views, _common_words([texts[index] for index in chosen]), options.bits)
+    matrix = _count_buckets(extractor, texts)
     documents = np.bincount(matrix[chosen].indices, minlength=matrix.shape[1])
-    rows = np.flatnonzero(documents >= options.least(len(chosen)))
-    matrix, documents = matrix[:, rows].tocsr(), documents[rows]
+    columns = np.flatnonzero(documents >= options.required_documents(len(chosen)))
+    matrix, documents = matrix[:, columns].tocsr(), documents[columns]
     known, own = np.unique(labels[chosen], return_inverse=True)
     shared = _shared(matrix[chosen], own, len(known))
-    only = np.array([view.shared for view in options.views])[rows >> options.bits]
-    kept = np.flatnonzero(shared | ~only)
+    only_shared = np.array([view.shared for view in options.views])[columns >> options.bits]
+    kept = np.flatnonzero(shared | ~only_shared)
     most = max(1000, int(options.megabytes * 1e6 / (len(known) * np.dtype(options.weights).itemsize + 13)))
-    if len(kept) > most:  # the most widespread
+    if len(kept) > most:  # those in the most documents
         kept = np.sort(kept[np.argsort(-documents[kept], kind="stable")[:most]])
-    rows = rows[kept]
-    bounds = np.searchsorted(rows, np.arange(len(options.views) + 1) << options.bits)
-    buckets = (rows & (1 << options.bits) - 1).astype(np.uint32)
-    return Counts(reader, tuple(int(b) for b in bounds), buckets, shared[kept], matrix[:, kept].tocsr())
+    columns = columns[kept]
+    bounds = np.searchsorted(columns, np.arange(len(options.views) + 1) << options.bits)
+    buckets = (columns & (1 << options.bits) - 1).astype(np.uint32)
+    return TermCounts(extractor, tuple(int(b) for b in bounds), buckets, shared[kept], matrix[:, kept].tocsr())
 
 
-def count_more(counts: Counts, texts: Sequence[str]) -> Counts:
-    """Count the rows of `counts` in other texts."""
-    rows = np.concatenate(
+def count_more(counts: TermCounts, texts: Sequence[str]) -> TermCounts:
+    """Count the features of `counts` in other texts."""
+    columns = np.concatenate(
         [
-            counts.buckets[start:stop].astype(np.int64) + (number << counts.reader.bits)
-            for number, (start, stop) in enumerate(zip(counts.bounds[:-1], counts.bounds[1:], strict=True))
+            counts.buckets[start:stop].astype(np.int64) + (number << counts.extractor.bits)
+            for number, (start, stop) in enumerate(pairwise(counts.bounds))
         ]
     )
-    matrix = _matrix(counts.reader, texts)
-    return replace(counts, matrix=matrix[:, rows].tocsr())
+    matrix = _count_buckets(counts.extractor, texts)
+    return replace(counts, matrix=matrix[:, columns].tocsr())
 
 
-def _matrix(reader: FeatureExtractor, texts: Sequence[str]) -> Any:
-    """Counts of all buckets of all views, sparse [texts, views * buckets]."""
-    sparse = require("scipy.sparse", "train")
-    found = list(Vectorizer.of_all(reader).counts(texts))
-    # Where each text begins: the places where its first view does, and the end of the last text.
-    views = len(reader.views)
-    begin = np.cumsum([0, *(len(counts.rows) for counts in found)])
-    starts = [start + counts.edges[:-1:views] for start, counts in zip(begin[:-1], found, strict=True)]
+def _count_buckets(extractor: FeatureExtractor, texts: Sequence[str]) -> Any:
+    """Counts of all buckets of all views, sparse float32 [texts, views * buckets]."""
+    sparse = require("scipy.sparse", "fit")
+    found = list(Vectorizer.all_buckets(extractor).count(texts))
+    # A text begins where its first view does.
+    views = len(extractor.views)
+    begin = np.cumsum([0, *(len(counts.indices) for counts in found)])
+    starts = [start + counts.indptr[:-1:views] for start, counts in zip(begin[:-1], found, strict=True)]
     return sparse.csr_matrix(
         (
-            np.concatenate([counts.counts for counts in found], dtype=np.float32, casting="unsafe"),
-            np.concatenate([counts.rows for counts in found], dtype=np.int32),
+            np.concatenate([counts.data for counts in found], dtype=np.float32, casting="unsafe"),
+            np.concatenate([counts.indices for counts in found], dtype=np.int32),
             np.concatenate([*starts, begin[-1:]]),
         ),
-        shape=(len(texts), views << reader.bits),
+        shape=(len(texts), views << extractor.bits),
     )
 
 
 def _common_words(texts: Sequence[str]) -> npt.NDArray[np.uint64]:
-    """Hashes of the commonest words, the commonest first."""
-    words, counts = np.unique(
-        np.concatenate([FeatureExtractor.word_hashes(text) for text in texts]), return_counts=True
-    )
+    """Hashes of the most common words, most common first."""
+    words, counts = np.unique(np.concatenate([word_hashes(text) for text in texts]), return_counts=True)
     return np.asarray(words[np.lexsort((words, -counts))[:COMMON_WORDS]])
 
 
-def inverse_frequencies(counts: Counts, training: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    """Worth of each row, by how few of the documents `training` have it; 0 where none has.
+def inverse_frequencies(counts: TermCounts, training: Labels) -> npt.NDArray[np.float32]:
+    """Inverse document frequency [features] among the documents `training`; 0 for features that none of them has.
 
-    The root of the usual inverse frequency: what is rare is mostly of one subject, and subjects change.
+    It is the root of the usual one: rare n-grams mostly belong to one topic, and topics change.
     """
     documents = np.bincount(counts.matrix[training].indices, minlength=counts.matrix.shape[1])
     idf = np.sqrt(np.log((1 + len(training)) / (1 + documents)) + 1)
@@ -156,20 +162,20 @@ def inverse_frequencies(counts: Counts, training: npt.NDArray[np.int64]) -> npt.
 
 
 def _shared(matrix: Any, labels: Labels, authors: int) -> npt.NDArray[np.bool_]:
-    """Whether many authors share each row [rows], by the counts in their documents [documents, rows]."""
-    sparse = require("scipy.sparse", "train")
+    """Whether many authors use each feature [features], by the counts in their documents [documents, features]."""
+    sparse = require("scipy.sparse", "fit")
     writes = sparse.csr_matrix((np.ones(len(labels), dtype=np.float32), (labels, np.arange(len(labels)))))
     users = np.bincount((writes @ matrix).indices, minlength=matrix.shape[1])
     return np.asarray(users >= SHARED * authors)
 
 
-def weigh(counts: Counts, idf: npt.NDArray[np.float32]) -> Any:
-    """tf-idf of all documents, sparse [documents, rows], as `NgramModel.features` computes it."""
-    sparse = require("scipy.sparse", "train")
+def tfidf(counts: TermCounts, idf: npt.NDArray[np.float32]) -> Any:
+    """tf-idf of all documents, sparse float64 [documents, features], as `NgramModel.vectorize` computes it."""
+    sparse = require("scipy.sparse", "fit")
     matrix = counts.matrix.astype(np.float64)
     matrix.data = 1 + np.log(matrix.data)
     blocks = []
-    for view, start, stop in zip(counts.reader.views, counts.bounds[:-1], counts.bounds[1:], strict=True):
+    for view, (start, stop) in zip(counts.extractor.views, pairwise(counts.bounds), strict=True):
         block = matrix[:, start:stop]
         if view.once:
             block.data[:] = 1.0
@@ -181,30 +187,28 @@ def weigh(counts: Counts, idf: npt.NDArray[np.float32]) -> Any:
 
 @dataclass(frozen=True)
 class Similarities:
-    """Inner products [n, n] of documents, and their labels [n]: enough to fit and score any subset."""
+    """Inner products `matrix` [n, n] of documents, and their `labels` [n]: enough to fit and score any subset."""
 
-    matrix: npt.NDArray[np.float64]
-    labels: npt.NDArray[np.int64]
+    matrix: Floats
+    labels: Labels
 
-    def near(self, documents: Labels) -> npt.NDArray[np.float64]:
-        """The inner products of some documents."""
+    def submatrix(self, documents: Labels) -> Floats:
+        """The inner products of some documents with each other."""
         return self.matrix[np.ix_(documents, documents)]
 
-    def solve(self, training: npt.NDArray[np.int64], ridge: float) -> tuple[npt.NDArray[np.float64], Labels]:
-        """Fit on the documents `training`: coefficients [training, known authors], and the labels of those."""
+    def solve(self, training: Labels, ridge: float) -> tuple[Floats, Labels]:
+        """Fit on the documents `training`: dual coefficients [training, known authors], and the labels of those."""
         known, own = np.unique(self.labels[training], return_inverse=True)
-        return _dual(self.matrix[np.ix_(training, training)], own, len(known), ridge), known
+        return _solve_dual(self.submatrix(training), own, len(known), ridge), known
 
-    def scores(
-        self, training: npt.NDArray[np.int64], others: npt.NDArray[np.int64], ridge: float
-    ) -> tuple[npt.NDArray[np.float64], Labels]:
+    def scores(self, training: Labels, others: Labels, ridge: float) -> tuple[Floats, Labels]:
         """Fit on the documents `training`: scores [others, known authors], and the labels of those."""
         dual, known = self.solve(training, ridge)
         return (self.matrix[np.ix_(others, training)] + 1.0) @ dual, known
 
 
 def similarities(matrix: Any, labels: Labels) -> Similarities:
-    """All inner products of the rows of a sparse `matrix`; the common columns by a dense product, which is faster."""
+    """Inner products of the rows of a sparse `matrix`; those of common columns by a dense product, which is faster."""
     documents = np.bincount(matrix.indices, minlength=matrix.shape[1])
     common = documents > max(20, len(labels) // 20)
     single = matrix.astype(np.float32)
@@ -214,25 +218,27 @@ def similarities(matrix: Any, labels: Labels) -> Similarities:
     return Similarities(products, labels)
 
 
-def _targets(labels: Labels, authors: int) -> npt.NDArray[np.float64]:
+def _targets(labels: Labels, authors: int) -> Floats:
     targets = np.full((len(labels), authors), -1.0)
     targets[np.arange(len(labels)), labels] = 1.0
     return targets
 
 
-def _dual(
-    products: npt.NDArray[np.float64], labels: npt.NDArray[np.int64], authors: int, ridge: float
-) -> npt.NDArray[np.float64]:
-    """Coefficients [documents, authors]; the constant is one more feature, and every author counts alike."""
-    linalg = require("scipy.linalg", "train")
-    shares = np.bincount(labels, minlength=authors) * authors / len(labels)
+def _author_shares(labels: Labels, authors: int) -> Floats:
+    """Documents of each author [authors], relative to the mean. Their inverse gives every author the same weight."""
+    return np.bincount(labels, minlength=authors) * authors / len(labels)
+
+
+def _solve_dual(products: Floats, labels: Labels, authors: int, ridge: float) -> Floats:
+    """Dual coefficients [documents, authors]; the intercept is one more feature, and has the value 1."""
+    linalg = require("scipy.linalg", "fit")
     system = products + 1.0
-    system[np.diag_indices_from(system)] += ridge * shares[labels]
+    system[np.diag_indices_from(system)] += ridge * _author_shares(labels, authors)[labels]
     return np.asarray(linalg.solve(system, _targets(labels, authors), assume_a="pos"))
 
 
 def fit(
-    counts: Counts,
+    counts: TermCounts,
     labels: Labels,
     authors: int,
     options: NgramOptions,
@@ -244,43 +250,61 @@ def fit(
     """
     everything = np.arange(len(labels))
     idf = inverse_frequencies(counts, everything) if known is None else known[0]
-    matrix = weigh(counts, idf)
+    matrix = tfidf(counts, idf)
     if len(labels) <= DENSE_DOCUMENTS:
         products = similarities(matrix, labels) if known is None else known[1]
-        dual = _dual(products.matrix, labels, authors, options.ridge)
+        dual = _solve_dual(products.matrix, labels, authors, options.ridge)
         weights, bias = matrix.T @ dual, dual.sum(axis=0)
     else:
         weights, bias = solve_large(matrix, labels, authors, options.ridge)
-    return _expert(counts, idf, weights, bias, options)
+    return _quantized(counts, idf, weights, bias, options)
 
 
-def solve_large(
-    matrix: Any, labels: Labels, authors: int, ridge: float
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Weights [rows, authors] and bias [authors] from the tf-idf `matrix` [documents, rows] of very many documents."""
-    linear = require("sklearn.linear_model", "train")
-    shares = np.bincount(labels, minlength=authors) * authors / len(labels)
-    model = linear.Ridge(alpha=ridge, solver="sparse_cg", tol=1e-3)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        model.fit(matrix, _targets(labels, authors), sample_weight=1 / shares[labels])
-    return model.coef_.T, model.intercept_
+def solve_large(matrix: Any, labels: Labels, authors: int, ridge: float) -> tuple[Floats, Floats]:
+    """Weights [features, authors] and bias [authors] from the tf-idf `matrix` [documents, features] of many documents.
+
+    Ridge regression by conjugate gradients, on whichever system is smaller: that of the documents or of the features.
+    Columns are centred without making the sparse matrix dense. The intercept is not regularized.
+    """
+    linalg = require("scipy.sparse.linalg", "fit")
+    documents, features = matrix.shape
+    roots = 1 / np.sqrt(_author_shares(labels, authors)[labels])
+    targets = _targets(labels, authors)
+    scaled = require("scipy.sparse", "fit").diags_array(roots).dot(matrix).tocsr()
+    mean = (scaled.T @ roots) / (roots @ roots)
+    offset = (roots**2 @ targets) / (roots @ roots)
+    centred = roots[:, None] * (targets - offset)
+
+    def forward(weights: Floats) -> Floats:
+        return np.asarray(scaled @ weights - roots * (mean @ weights))
+
+    def backward(dual: Floats) -> Floats:
+        return np.asarray(scaled.T @ dual - mean * (roots @ dual))
+
+    def solve(multiply: Callable[[Floats], Floats], size: int, wanted: Floats) -> Floats:
+        system = linalg.LinearOperator((size, size), matvec=lambda x: multiply(x) + ridge * x, dtype=np.float64)
+        return np.asarray(linalg.cg(system, wanted, rtol=TOLERANCE)[0])
+
+    weights = np.empty((features, authors))
+    for author in range(authors):
+        if features > documents:
+            weights[:, author] = backward(solve(lambda x: forward(backward(x)), documents, centred[:, author]))
+        else:
+            weights[:, author] = solve(lambda x: backward(forward(x)), features, backward(centred[:, author]))
+    return weights, offset - mean @ weights
 
 
-def _expert(
-    counts: Counts,
-    idf: npt.NDArray[np.float32],
-    weights: npt.NDArray[np.float64],
-    bias: npt.NDArray[np.float64],
-    options: NgramOptions,
+def _quantized(
+    counts: TermCounts, idf: npt.NDArray[np.float32], weights: Floats, bias: Floats, options: NgramOptions
 ) -> NgramModel:
+    """The model with its weights in the type that `options` asks for; int8 has one scale for each feature."""
     kind = np.dtype(options.weights)
     scale = np.ones(len(weights), dtype=np.float32)
     if kind == np.int8:
         scale = (np.abs(weights).max(axis=1) / 127).astype(np.float32)
         weights = np.round(weights / np.where(scale > 0, scale, 1)[:, None])
     return NgramModel(
-        counts.reader,
+        counts.extractor,
         counts.bounds,
         counts.buckets,
         idf,

@@ -127,7 +127,7 @@ def _describe_corpus(corpus: Corpus) -> dict[str, Any]:
 def describe_ngrams(fitted: FusionFit) -> dict[str, Any]:
     """Return what a record contains about the n-gram model and the results of its fit."""
     return {
-        "views": [view.name for view in fitted.ngrams.reader.views],
+        "views": [view.name for view in fitted.ngrams.extractor.views],
         "ngrams": len(fitted.ngrams.buckets),
         "shifted_split": fitted.report,
     }

@@ -29,14 +29,14 @@ from authorid.machine import available_cores
 from authorid.ngrams.features import View
 from authorid.scoring.posterior import LEAST_SPREAD
 from authorid.training.ngram_fit import (
-    Counts,
     Labels,
     NgramOptions,
     Similarities,
+    TermCounts,
     count,
     inverse_frequencies,
     similarities,
-    weigh,
+    tfidf,
 )
 from authorid.training.splits import author_blocks
 
@@ -116,10 +116,10 @@ class OpenSetCorpus:
 
     @classmethod
     def of(
-        cls, paths: Sequence[str], products: Similarities, matrix: Any, counts: Counts, ridge: float
+        cls, paths: Sequence[str], products: Similarities, matrix: Any, counts: TermCounts, ridge: float
     ) -> OpenSetCorpus:
         """Prepare documents from their `counts` and their tf-idf `matrix`."""
-        views = counts.reader.views
+        views = counts.extractor.views
         sizes = np.diff(counts.bounds)
         plain = np.isin(np.arange(len(views)), _plain_views(views)).repeat(sizes)
         shared = matrix[:, np.flatnonzero(counts.shared)]
@@ -133,7 +133,7 @@ class OpenSetCorpus:
     ) -> OpenSetCorpus:
         """Prepare `texts`; vocabulary and frequencies come from the documents `training` alone."""
         counts = count(texts, labels, options, training)
-        matrix = weigh(counts, inverse_frequencies(counts, training))
+        matrix = tfidf(counts, inverse_frequencies(counts, training))
         return cls.of(paths, similarities(matrix, labels), matrix, counts, options.ridge)
 
     def features(self, training: Labels, others: Labels) -> _RuleFeatures:
@@ -154,7 +154,7 @@ class OpenSetCorpus:
         names = [self.paths[index] for index in training]
         own = np.full(len(training), np.nan)
         weights = np.ones(len(training))
-        blocks = author_blocks(names, labels, lambda some: self.products.near(training[some]), BLOCKS)
+        blocks = author_blocks(names, labels, lambda some: self.products.submatrix(training[some]), BLOCKS)
         weights[blocks[-1]] = LATEST
         for block in blocks:
             rest = np.delete(training, block)

@@ -19,7 +19,7 @@ from authorid.errors import CorpusError
 from authorid.inputs.decoding import tidy
 from authorid.training.corpus import Corpus
 from authorid.training.encoder.keras_setup import import_keras
-from authorid.training.ngram_fit import NgramOptions, count, inverse_frequencies, weigh
+from authorid.training.ngram_fit import NgramOptions, count, inverse_frequencies, tfidf
 from authorid.training.recipes import TrainingOptions
 
 __all__ = ["author_blocks", "author_orders", "last_split", "numbered", "random_split", "shifted_split", "split"]
@@ -147,7 +147,7 @@ def _split_by_subject(corpus: Corpus, share: float) -> tuple[list[int], list[int
     paths = [document.path for document in corpus.documents]
     labels = np.array([document.label for document in corpus.documents], dtype=np.int64)
     counts = count([tidy(document.text) for document in corpus.documents], labels, NgramOptions())
-    matrix = weigh(counts, inverse_frequencies(counts, np.arange(len(labels))))
+    matrix = tfidf(counts, inverse_frequencies(counts, np.arange(len(labels))))
 
     def products(documents: Labels) -> npt.NDArray[np.float64]:
         chosen = matrix[documents]

@@ -1,33 +1,38 @@
-"""The n-gram expert: what it counts, that it counts right, and that nothing broken is read."""
+"""The n-gram model: which n-grams it counts, its scores and its file format."""
 
 from __future__ import annotations
 
-import sys
 import tracemalloc
+from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from reference_ngrams import bucket_counts
 
 from authorid.bundle.safetensors import read_tensors, write_tensors
-from authorid.ngrams import kernels as native
-from authorid.ngrams.features import FeatureExtractor, View, _CommonWords, _powers
+from authorid.ngrams import _kernels, kernels
+from authorid.ngrams.arrays import CsrMatrix
+from authorid.ngrams.features import FeatureExtractor, View
 from authorid.ngrams.model import NgramModel
+from authorid.ngrams.vectorizer import Vectorizer
+from authorid.ngrams.words import word_hashes
 
 pytest.importorskip("scipy")
-from authorid.training.ngram_fit import NgramOptions, _matrix, count, fit
+from authorid.training.ngram_fit import NgramOptions, _count_buckets, count, fit
 
 
 @pytest.fixture(scope="module", autouse=True, params=["compiled", "numpy"])
-def loops(request):
-    """Everything here holds for the compiled loops and for those in numpy."""
-    if request.param == "compiled" and native.module is None:
+def backend(request):
+    """Every test here runs with both backends."""
+    chosen = _kernels if request.param == "numpy" else kernels.compiled
+    if chosen is None:
         pytest.skip("this package was built without a C compiler")
     with pytest.MonkeyPatch.context() as patch:
-        if request.param == "numpy":
-            patch.setattr(native, "module", None)
+        patch.setattr(kernels, "active", chosen)
         yield
 
 
@@ -42,9 +47,24 @@ def texts(count: int = 30) -> list[str]:
 LABELS = np.arange(30) % 3
 
 
-def expert(**changes) -> NgramModel:
+def fitted(**changes) -> NgramModel:
     options = NgramOptions(**{"bits": 16, **changes})
     return fit(count(texts(), LABELS, options), LABELS, 3, options)
+
+
+def vector(model: NgramModel, text: str) -> CsrMatrix:
+    (found,) = model.vectorize([text])
+    return found
+
+
+def buckets(extractor: FeatureExtractor, text: str) -> list[Counter[int]]:
+    """For each view, how often each bucket occurs."""
+    (counts,) = Vectorizer.all_buckets(extractor).count([text])
+    found = []
+    for view, (start, stop) in enumerate(pairwise(counts.indptr.tolist())):
+        own = counts.indices[start:stop] - (view << extractor.bits)
+        found.append(Counter(dict(zip(own.tolist(), counts.data[start:stop].tolist(), strict=True))))
+    return found
 
 
 def test_agrees_with_scikit_learn_where_nothing_collides():
@@ -57,61 +77,60 @@ def test_agrees_with_scikit_learn_where_nothing_collides():
     vectorizer.idf_ = np.sqrt(vectorizer.idf_)
     matrix = vectorizer.transform(own).toarray()
     assert ours.weights.shape[0] == matrix.shape[1]
-    _, values = ours.features(texts()[3])
+    values = vector(ours, texts()[3]).data
     np.testing.assert_allclose(np.sort(values), np.sort(matrix[3][matrix[3] > 0]), atol=1e-6)
     model = linear.Ridge(alpha=0.3, fit_intercept=False)
     model.fit(np.hstack([matrix, np.ones((30, 1))]), np.where(np.eye(3)[LABELS] > 0, 1, -1))
     expected = model.predict(np.hstack([matrix, np.ones((30, 1))]))
-    np.testing.assert_allclose([ours.scores(item) for item in texts()], expected, atol=1e-4)
+    np.testing.assert_allclose([ours.score_text(item) for item in texts()], expected, atol=1e-4)
 
 
-def test_int8_weights_cost_little():
-    exact, small = expert(weights="float32"), expert()
+def test_int8_weights_change_scores_little():
+    exact, small = fitted(weights="float32"), fitted()
     for item in texts():
-        np.testing.assert_allclose(small.scores(item), exact.scores(item), atol=0.02)
+        np.testing.assert_allclose(small.score_text(item), exact.score_text(item), atol=0.02)
 
 
 def test_a_long_text_is_counted_piece_by_piece(monkeypatch):
-    words = expert(views=(View("w", "word", (1,)),))
+    words = fitted(views=(View("w", "word", (1,)),))
     text = " ".join(texts())
-    whole = words.features(text)
+    whole = vector(words, text)
     monkeypatch.setattr("authorid.ngrams.vectorizer._PIECE", 100)
-    pieces = words.features(text)
-    assert np.array_equal(whole[0], pieces[0])
-    assert np.array_equal(whole[1], pieces[1])
-    everything = expert()
-    near = everything.scores(text)
+    in_pieces = vector(words, text)
+    assert all(map(np.array_equal, whole, in_pieces))
+    all_views = fitted()
+    close = all_views.score_text(text)
     monkeypatch.undo()
-    np.testing.assert_allclose(near, everything.scores(text), atol=0.1)
-    assert np.isfinite(everything.scores("x" * 1_000_000)).all()
+    np.testing.assert_allclose(close, all_views.score_text(text), atol=0.1)
+    assert np.isfinite(all_views.score_text("x" * 1_000_000)).all()
 
 
 def test_memory_does_not_grow_with_the_text():
-    words = expert()
-    words.scores("warm up")
+    model = fitted()
+    model.score_text("warm up")
     peaks = []
     for text in ["the river and the boat " * (20_000 * size) for size in (1, 8)]:
         tracemalloc.start()
-        words.scores(text)
+        model.score_text(text)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.5 * peaks[0]
 
 
-def test_masking_leaves_the_common_words():
-    common = FeatureExtractor.word_hashes("the of")
+def test_masking_keeps_only_common_words():
+    common = word_hashes("the of")
     masked = FeatureExtractor([View("m", "byte", (4,), keep=2)], common, 16)
-    assert sorted(masked.buckets("the river OF 1996")[0]) == sorted(masked.buckets("the xxxxx OF 2024")[0])
-    assert sorted(masked.buckets("the river")[0]) != sorted(masked.buckets("a river")[0])
-    assert sorted(masked.buckets("the river")[0]) != sorted(masked.buckets("the River")[0])
+    assert buckets(masked, "the river OF 1996") == buckets(masked, "the xxxxx OF 2024")
+    assert buckets(masked, "the river") != buckets(masked, "a river")
+    assert buckets(masked, "the river") != buckets(masked, "the River")
     short = FeatureExtractor([View("s", "word", (2,), keep=2, mask="one")], common, 16)
-    assert sorted(short.buckets("the river of")[0]) == sorted(short.buckets("the brook of")[0])
-    assert sorted(short.buckets("the river of")[0]) != sorted(short.buckets("the river,of")[0])
+    assert buckets(short, "the river of") == buckets(short, "the brook of")
+    assert buckets(short, "the river of") != buckets(short, "the river,of")
 
 
 @pytest.mark.parametrize("text", ["", "x", "\n", "é", "\ud800", "\0\0\0\0\0", " " * 50, "日" * 5])
 def test_every_text_has_finite_scores(text):
-    assert np.isfinite(expert().scores(text)).all()
+    assert np.isfinite(fitted().score_text(text)).all()
 
 
 EVERY_KIND = (
@@ -121,115 +140,99 @@ EVERY_KIND = (
     View("w", "word", (1, 3)),
     View("masked", "word", (2,), keep=3, mask="one", once=True),
 )
-OF_EVERY_KIND = expert(views=EVERY_KIND, min_documents=1)
+OF_EVERY_KIND = fitted(views=EVERY_KIND, min_documents=1)
 
 pieces = st.sampled_from([*WORDS, " ", "  ", "\n\n", "", "x" * 300, "\ud800", "E\u0301"])
 many_texts = st.lists(st.lists(pieces, max_size=12).map(" ".join), max_size=40)
 
 
 @given(many_texts, st.sampled_from([60, 1 << 18]))
-def test_a_text_is_read_the_same_in_any_company(company, piece):
+def test_scores_do_not_depend_on_the_other_texts(many, piece):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("authorid.ngrams.vectorizer._PIECE", piece)
-        together = OF_EVERY_KIND.read(company)
-        assert together.scores.shape == (len(company), 3)
-        for text, *row in zip(company, together.scores, together.parts, strict=True):
-            alone = OF_EVERY_KIND.read([text])
+        together = OF_EVERY_KIND.score_texts(many)
+        assert together.scores.shape == (len(many), 3)
+        for text, *row in zip(many, together.scores, together.parts, strict=True):
+            alone = OF_EVERY_KIND.score_texts([text])
             assert all(map(np.array_equal, row, (alone.scores[0], alone.parts[0])))
 
 
-@pytest.mark.parametrize("company", [["boat"] * 300, ["The river of 1996 " * 20000, "the boat", "Größe"]])
-def test_one_view_alone_reads_any_number_of_texts(company):
-    one = expert(views=EVERY_KIND[:1])
-    together = one.read(company).scores
-    assert all(np.array_equal(row, one.scores(text)) for text, row in zip(company, together, strict=True))
+@pytest.mark.parametrize("many", [["boat"] * 300, ["The river of 1996 " * 20000, "the boat", "Größe"]])
+def test_a_model_with_one_view_scores_any_number_of_texts(many):
+    one = fitted(views=EVERY_KIND[:1])
+    together = one.score_texts(many).scores
+    assert all(np.array_equal(row, one.score_text(text)) for text, row in zip(many, together, strict=True))
 
 
 @pytest.mark.parametrize(
     "wrong", [{"sizes": (3, 3)}, {"sizes": ()}, {"keep": 1.5}, {"keep": 1 << 31}, {"keep": -1}, {"weight": np.inf}]
 )
-def test_a_view_that_makes_no_sense_is_refused(wrong):
+def test_an_invalid_view_is_refused(wrong):
     with pytest.raises(ValueError, match="view v"):
         View(**{"name": "v", "unit": "byte", "sizes": (3,), **wrong})
 
 
-@given(many_texts)
-def test_ngrams_stay_within_their_text(company):
-    reader = OF_EVERY_KIND.reader
-    for number, view in enumerate(reader.grams(company)):
-        for kind, grams in enumerate(view):
-            assert grams.edges[0] == 0 and grams.edges[-1] == len(grams.buckets)
-            for text, start, stop in zip(company, grams.edges[:-1], grams.edges[1:], strict=True):
-                (alone,) = reader.grams([text])[number][kind : kind + 1]
-                assert np.array_equal(grams.buckets[start:stop], alone.buckets)
-
-
-def test_another_thread_may_want_fewer_powers_at_any_moment(monkeypatch):
-    few = (np.ones(10, dtype=np.uint64), np.ones(10, dtype=np.uint64))
-    monkeypatch.setattr("authorid.ngrams.features._known_powers", few)
-
-    def meanwhile(frame, event, _):
-        """Before every line, put in what that thread would have."""
-        if frame.f_code is _powers.__code__:
-            frame.f_globals["_known_powers"] = few
-            return meanwhile
-        return None
-
-    sys.settrace(meanwhile)
-    try:
-        powers, inverse = _powers(5000)
-    finally:
-        sys.settrace(None)
-    assert len(powers) == 5000 <= len(inverse)
-    assert (powers[1:] * inverse[1:5000] == powers[0]).all()
-
-
-def test_scores_do_not_depend_on_history():
-    one, other = expert(), expert()
+def test_scores_do_not_depend_on_earlier_texts():
+    one, other = fitted(), fitted()
     for item in texts():
-        one.scores(item)
-    assert (one.scores(texts()[5]) == other.scores(texts()[5])).all()
+        one.score_text(item)
+    assert (one.score_text(texts()[5]) == other.score_text(texts()[5])).all()
 
 
-def test_what_many_authors_share():
-    """Of ten authors one has a word of its own, two share one, and three another."""
-    company = [f"own{'abcdefghij'[author]} " + "two " * (author < 2) + "three " * (author < 3) for author in range(10)]
+def test_features_are_shared_when_a_quarter_of_the_authors_use_them():
+    """Of ten authors, each has one word of their own, two share a word, and three another."""
+    many = [f"own{'abcdefghij'[author]} " + "two " * (author < 2) + "three " * (author < 3) for author in range(10)]
     words = NgramOptions(views=(View("w", "word", (1,)),), bits=20, min_documents=1)
 
     def shared(options: NgramOptions, documents: int) -> dict[str, bool]:
-        """Of the words that are looked at, whether they are shared."""
-        counts = count(company, np.arange(10), options, np.arange(documents))
-        buckets = dict(zip(names, counts.reader.buckets(" ".join(names))[0].tolist(), strict=True))
+        """Of the words that are features, whether they are shared."""
+        counts = count(many, np.arange(10), options, np.arange(documents))
+        own = {name: next(iter(buckets(counts.extractor, name)[0])) for name in names}
         known = dict(zip(counts.buckets.tolist(), counts.shared.tolist(), strict=True))
-        return {name: known[bucket] for name, bucket in buckets.items() if bucket in known}
+        return {name: known[bucket] for name, bucket in own.items() if bucket in known}
 
     names = ("owna", "two", "three", "ownj")
     assert shared(words, 10) == {"owna": False, "two": False, "three": True, "ownj": False}
-    # What is in other documents than those of the training does not count.
+    # Documents that are not for training make no difference.
     assert shared(words, 4) == {"owna": True, "two": True, "three": True}
-    # A view may look at nothing else.
+    # A view may have only shared features.
     only = replace(words, views=(View("w", "word", (1,), shared=True),))
     assert shared(only, 10) == {"three": True}
     assert shared(only, 4) == shared(words, 4)
 
 
-def test_parts_are_what_the_features_say():
+def test_parts_are_sums_of_values_times_weights():
     own = [f"{text} {'abcdefghij'[number % 10] * 9}" for number, text in enumerate(texts())]
     options = NgramOptions(bits=16, weights="float32")
     ours = fit(count(own, np.arange(30) % 10, options), np.arange(30) % 10, 10, options)
-    rows, values = ours.features(text := own[7])
-    assert 0 < ours.shared[rows].sum() < len(rows)
+    indices, values, _ = vector(ours, text := own[7])
+    assert 0 < ours.shared[indices].sum() < len(indices)
     for part in (0, 1):
-        those = ours.shared[rows] == part
-        found = ours.read([text]).parts[0, :, part].sum(axis=0)
-        np.testing.assert_allclose(found, values[those] @ ours.weights[rows[those]], atol=1e-5)
+        chosen = ours.shared[indices] == part
+        found = ours.score_texts([text]).parts[0, :, part].sum(axis=0)
+        np.testing.assert_allclose(found, values[chosen] @ ours.weights[indices[chosen]], atol=1e-5)
 
 
-def test_a_file_gives_back_what_was_written():
-    before = expert()
+@pytest.mark.parametrize("weights", ["int8", "float16", "float32"])
+def test_a_written_model_reads_back_with_the_same_scores(weights):
+    before = fitted(weights=weights)
     after = NgramModel.from_bytes(before.to_bytes())
-    assert after.reader.views == before.reader.views
-    assert (after.scores(texts()[0]) == before.scores(texts()[0])).all()
+    assert after.extractor.views == before.extractor.views
+    assert after.weights.dtype == np.dtype(weights)
+    assert (after.score_text(texts()[0]) == before.score_text(texts()[0])).all()
+
+
+@pytest.mark.parametrize("removed", [1, 2, 3])
+def test_a_file_with_an_unpadded_header_gives_the_same_scores(removed):
+    """Other tools write headers of any length, and the arrays behind them are then not aligned."""
+    model = fitted()
+    data = model.to_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = data[8 : 8 + length].rstrip(b" ")
+    header += b" " * ((-removed - len(header)) % 8)
+    unpadded = NgramModel.from_bytes(len(header).to_bytes(8, "little") + header + data[8 + length :])
+    expected, found = model.score_texts(texts()), unpadded.score_texts(texts())
+    assert found.parts.tobytes() == expected.parts.tobytes()
 
 
 def test_the_size_is_bounded():
@@ -238,31 +241,34 @@ def test_the_size_is_bounded():
 
 
 @pytest.mark.parametrize("bits", [7, 25])
-def test_tables_that_no_memory_holds_are_not_asked_for(bits):
+def test_too_many_buckets_are_refused(bits):
     with pytest.raises(ValueError, match="between 8 and 24"):
         NgramOptions(bits=bits)
 
 
 @pytest.mark.parametrize("views", [EVERY_KIND, EVERY_KIND[:1]])
-def test_training_counts_what_scoring_counts(views):
-    """Every n-gram of every text, as often as it occurs."""
-    many = [*texts(), "", "x", "Größe " * 50]
-    reader = FeatureExtractor(views, FeatureExtractor.word_hashes("the of river"), 12)
-    found = _matrix(reader, many)
+def test_buckets_are_those_of_the_reference(views):
+    """All n-grams of each view occur as often as in a reference implementation."""
+    many = [*texts(), "", "x", "Größe " * 50, " \t\n tab", "\ud800 \0"]
+    extractor = FeatureExtractor(views, word_hashes("the of river"), 12)
+    found = _count_buckets(extractor, many)
     assert found.shape == (len(many), len(views) << 12)
     for text, row in zip(many, found.toarray(), strict=True):
-        own = [np.bincount(buckets, minlength=1 << 12) for buckets in reader.buckets(text)]
-        assert np.array_equal(row, np.concatenate(own))
+        assert {int(bucket): int(row[bucket]) for bucket in np.flatnonzero(row)} == {
+            (number << 12) + bucket: times
+            for number, view in enumerate(views)
+            for bucket, times in bucket_counts(text, number, view, extractor.common.tolist(), 12).items()
+        }
 
 
 @pytest.mark.parametrize("cut", [0, 7, 8, 100, -1])
 def test_a_cut_file_is_refused(cut):
     with pytest.raises(ValueError):
-        NgramModel.from_bytes(expert().to_bytes()[:cut])
+        NgramModel.from_bytes(fitted().to_bytes()[:cut])
 
 
-def test_damaged_parts_are_refused():
-    tensors, metadata = read_tensors(expert().to_bytes())
+def test_damaged_tensors_and_metadata_are_refused():
+    tensors, metadata = read_tensors(fitted().to_bytes())
     for name, worse in {
         "bias": tensors["bias"] * np.nan,
         "idf": tensors["idf"][:-1],
@@ -279,7 +285,7 @@ def test_damaged_parts_are_refused():
 
 def test_the_format_is_safetensors():
     numpy_format = pytest.importorskip("safetensors.numpy")
-    ours = expert().to_bytes()
+    ours = fitted().to_bytes()
     theirs = numpy_format.load(ours)
     tensors, metadata = read_tensors(ours)
     assert set(theirs) == set(tensors)
@@ -288,36 +294,9 @@ def test_the_format_is_safetensors():
     assert all((again[name] == tensors[name]).all() for name in tensors)
 
 
-def test_four_grams_are_the_same_however_they_are_read():
-    one, two = (
-        FeatureExtractor([View("a", "byte", (4,))], np.zeros(0, np.uint64), 30),
-        FeatureExtractor([View("a", "byte", (4, 5))], np.zeros(0, np.uint64), 30),
-    )
-    for item in ["abc", "abcd", *texts(3)]:
-        four = one.buckets(item)[0]
-        assert (four == two.buckets(item)[0][: len(four)]).all()
-
-
-def test_common_words_are_found_by_their_hash_whatever_shares_its_slot():
-    rng = np.random.default_rng(0)
-    common = rng.integers(0, 1 << 64, 3000, dtype=np.uint64)
-    common[:20] = np.uint64(0xABCDEF << 40) + np.arange(20, dtype=np.uint64)  # one slot for all of these
-    found = _CommonWords(common)
-    others = np.concatenate([rng.integers(0, 1 << 64, 3000, dtype=np.uint64), common[:20] + np.uint64(100), [0]])
-    sought = np.concatenate([common, others.astype(np.uint64)])
-    expected = {int(hash): rank for rank, hash in enumerate(common)}
-    assert found.ranks(sought).tolist() == [expected.get(int(hash), 3000) for hash in sought]
-    assert _CommonWords(common[:0]).ranks(common[:5]).tolist() == [0] * 5
-    with pytest.raises(ValueError, match="twice"):
-        _CommonWords(common[[0, 1, 0]])
-    with pytest.raises(ValueError, match="not spread"):
-        _CommonWords(np.arange(1000, dtype=np.uint64))
-
-
-def test_once_is_as_good_as_often():
-    """In a view with `once`, saying something twice says no more."""
-    words = expert(views=(View("w", "word", (1,), once=True),))
-    often = expert(views=(View("w", "word", (1,)),))
+def test_a_view_with_once_ignores_how_often_an_ngram_occurs():
+    once = fitted(views=(View("w", "word", (1,), once=True),))
+    often = fitted(views=(View("w", "word", (1,)),))
     twice, single = "the river the boat the", "boat the river"
-    assert np.array_equal(words.features(twice)[1], words.features(single)[1])
-    assert not np.array_equal(often.features(twice)[1], often.features(single)[1])
+    assert np.array_equal(vector(once, twice).data, vector(once, single).data)
+    assert not np.array_equal(vector(often, twice).data, vector(often, single).data)

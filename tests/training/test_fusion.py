@@ -51,7 +51,7 @@ def test_probabilities_are_calibrated_on_documents_that_the_fit_has_not_counted(
         """Scores by a model that has never seen the others."""
         own = [texts[index] for index in training]
         model = fit(count(own, labels[training], options), labels[training], len(AUTHORS), options)
-        return model.read([texts[index] for index in others]).scores
+        return model.score_texts([texts[index] for index in others]).scores
 
     received = {}
 
@@ -91,14 +91,14 @@ def test_short_texts_get_no_more_confident_answers_than_they_deserve(tmp_path):
     found = fit_fusion(load_corpus(root), NgramOptions(bits=14))
     for length in (5, 10, 20, 40):
         answers = [
-            (label, posterior(None, found.decision, found.ngrams.scores(piece), len(piece)))
+            (label, posterior(None, found.decision, found.ngrams.score_text(piece), len(piece)))
             for label, author in enumerate(AUTHORS)
             for number in range(20, 60)
             for piece in [text(author, number)[200 : 200 + length]]
         ]
         right = np.mean([row.argmax() == label for label, row in answers])
         assert np.mean([row.max() for _, row in answers]) < right + 0.1, length
-    assert found.ngrams.scores(text("Ben", 20)).argmax() == 1
+    assert found.ngrams.score_text(text("Ben", 20)).argmax() == 1
 
 
 def test_texts_are_cut_to_bytes_at_reproducible_positions(tmp_path, monkeypatch):

@@ -83,4 +83,4 @@ def test_a_corpus_without_numbers_in_its_file_names_is_split_by_subject(tmp_path
 def test_the_smallest_corpora_give_warnings_and_a_working_model(tmp_path, documents):
     fitted = fit_fusion(load_corpus(write_corpus(tmp_path / "corpus", documents=documents)), NgramOptions(bits=14))
     assert fitted.warnings
-    assert int(fitted.ngrams.scores(prose("Cyd", 90, seed=9)).argmax()) == 2
+    assert int(fitted.ngrams.score_text(prose("Cyd", 90, seed=9)).argmax()) == 2
