@@ -21,7 +21,7 @@ from typing import Any, Literal
 from authorid.bundle.decision import Decision
 from authorid.bundle.onnx_scan import check_graph
 from authorid.encoder.windows import Windower
-from authorid.errors import BundleCorruptError, BundleLacksError, BundleNotFoundError, OutputError, reason
+from authorid.errors import BundleCorruptError, BundleLacksError, BundleNotFoundError, OutputError, os_error_reason
 from authorid.ngrams.model import NgramModel
 
 __all__ = [
@@ -392,4 +392,4 @@ def _refusing(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(f"{os.fspath(path)}: cannot write there: {reason(error)}") from None
+        raise OutputError(f"{os.fspath(path)}: cannot write there: {os_error_reason(error)}") from None

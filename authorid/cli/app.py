@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from authorid.cli.console import Screen
     from authorid.cli.interrupts import Interrupts
     from authorid.outputs import Destination
-    from authorid.outputs.resume import Earlier
+    from authorid.outputs.resume import EarlierRun
     from authorid.scoring.attribution import Attribution
     from authorid.scoring.cascade import Effort
     from authorid.scoring.stats import RunStats
@@ -77,10 +77,10 @@ def main() -> None:
     except OSError as error:
         # Whatever has no message of its own: a directory without rights, a current directory that is gone.
         from authorid.cli.console import Screen
-        from authorid.errors import reason
+        from authorid.errors import os_error_reason
 
         place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
-        Screen().complain(f"error: {place}{reason(error)}")
+        Screen().complain(f"error: {place}{os_error_reason(error)}")
         sys.exit(EXIT_FATAL)
 
 
@@ -229,11 +229,12 @@ def score(
     from authorid.cli.console import Screen
     from authorid.cli.interrupts import Interrupts
     from authorid.encoder.engine import EngineOptions
-    from authorid.inputs.documents import ReadOptions, digest
-    from authorid.inputs.timeouts import Patience
-    from authorid.outputs import format_for, reserve, run_settings
+    from authorid.inputs.documents import ReadOptions
+    from authorid.inputs.reading import file_sha256
+    from authorid.inputs.timeouts import Timeout
+    from authorid.outputs import format_for, reserve, run_fingerprint
     from authorid.scoring.scorer import Scorer
-    from authorid.scoring.stats import RunStats
+    from authorid.scoring.stats import RunStats, versions
 
     screen = Screen(quiet=quiet)
     _check_encoding(encoding)
@@ -244,8 +245,8 @@ def score(
         raise _wrong("the statistics would replace the results: name another file", "--stats")
     if stats is not None:
         _check_writable(stats)
-    with reserve(out, resume=resume, force=force) as place, Patience(timeout) as patience:
-        if place.complete:
+    with reserve(out, resume=resume, force=force) as destination, Timeout(timeout) as limit:
+        if destination.complete:
             screen.say(f"{out} is there and nothing was interrupted: nothing to resume (--force scores again)")
             return
         options = ReadOptions(
@@ -257,7 +258,7 @@ def score(
             encoding=encoding,
             max_bytes=max_bytes,
             timeout=timeout,
-            skip=place.files | {str(Path(path).absolute()) for path in (out, stats) if path not in (None, "-")},
+            skip=destination.files | {str(Path(path).absolute()) for path in (out, stats) if path not in (None, "-")},
         )
         scorer = Scorer.load(
             model,
@@ -268,15 +269,26 @@ def score(
         for notice in scorer.notices:
             screen.complain(f"warning: {notice}")
         kind = format_for(out or "", form)
-        settings = run_settings(scorer, paths, options, form=kind, top=top, evidence=evidence)
+        fingerprint = run_fingerprint(
+            paths,
+            options,
+            bundle=scorer.bundle.path,
+            scorer=scorer.describe(),
+            versions=versions(),
+            output={"format": kind, "top": top, "evidence": evidence},
+        )
         gc.freeze()  # what was loaded is no garbage, and need not be looked through again and again
         run = RunStats()
         shown: list[Attribution] = []
         started = time.perf_counter()
         with (
             Interrupts(scorer.stop) as interrupts,
-            place.open(
-                kind, top=top, settings=settings, digest=lambda found: digest(found, options, patience)
+            destination.open(
+                kind,
+                top=top,
+                fingerprint=fingerprint,
+                authors=scorer.bundle.authors,
+                file_digest=lambda file: file_sha256(file, options, limit),
             ) as output,
             screen.progress("Scoring") as advance,
             closing(
@@ -286,7 +298,7 @@ def score(
 
             def take(attribution: Attribution) -> None:
                 with run.stages.stage("write"):
-                    output.write(attribution)
+                    output.write(attribution.to_record())
                 if len(shown) < rows:
                     shown.append(attribution)
                 advance(1)
@@ -301,7 +313,7 @@ def score(
     if earlier is not None:
         _tell_resumed(screen, earlier, complete=trouble is None)
     if trouble is not None:
-        screen.complain(f"error: {trouble}; {output.saved}{_how_to_resume(place)}")
+        screen.complain(f"error: {trouble}; {output.saved}{_how_to_resume(destination)}")
         raise click.exceptions.Exit(interrupts.exit_code or EXIT_FATAL)
     about = scorer.describe()
     if earlier is not None:
@@ -355,7 +367,7 @@ def _tell_finished(screen: Screen, run: RunStats, shown: list[Attribution], repo
 def _named(paths: Iterable[str], interrupts: Interrupts) -> Iterator[str]:
     """The paths on the command line, and where one of them is ``-``, those listed on standard input."""
     from authorid.errors import AuthoridError
-    from authorid.inputs.documents import listed_paths
+    from authorid.inputs.path_lists import listed_paths
 
     # A signal that came before there was a run to stop.
     if interrupts.exit_code is not None:
@@ -379,7 +391,7 @@ def _lines(ignore_file: Path | None) -> tuple[str, ...]:
     return tuple(os.fsdecode(line) for line in lines)
 
 
-def _tell_resumed(screen: Screen, earlier: Earlier, *, complete: bool) -> None:
+def _tell_resumed(screen: Screen, earlier: EarlierRun, *, complete: bool) -> None:
     """What became of the rows of the run that was interrupted."""
     message = f"resumed: {earlier.kept} rows kept"
     if earlier.changed:
@@ -392,8 +404,8 @@ def _tell_resumed(screen: Screen, earlier: Earlier, *, complete: bool) -> None:
     screen.say(message if complete else f"{message} so far")
 
 
-def _how_to_resume(place: Destination) -> str:
-    if place.target is None:
+def _how_to_resume(destination: Destination) -> str:
+    if destination.target is None:
         return ""
     arguments = sys.argv[1:]
     end = arguments.index("--") if "--" in arguments else len(arguments)
@@ -790,19 +802,19 @@ def bench(
 
 
 def _make_directory(path: Path) -> None:
-    from authorid.errors import OutputError, reason
+    from authorid.errors import OutputError, os_error_reason
 
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{path}: cannot write there: {reason(error)}") from None
+        raise OutputError(f"{path}: cannot write there: {os_error_reason(error)}") from None
 
 
 def _check_writable(path: Path) -> None:
     """Raises `OutputError` where a file cannot be written, before there is anything to write; leaves no trace."""
     from tempfile import TemporaryFile
 
-    from authorid.errors import OutputError, reason
+    from authorid.errors import OutputError, os_error_reason
 
     try:
         if path.is_dir():
@@ -813,16 +825,16 @@ def _check_writable(path: Path) -> None:
         if not os.access(path, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
-        raise OutputError(f"{path}: cannot write there: {reason(error)}") from None
+        raise OutputError(f"{path}: cannot write there: {os_error_reason(error)}") from None
 
 
 def _write_json(path: Path, record: dict[str, Any]) -> None:
-    from authorid.errors import OutputError, reason
+    from authorid.errors import OutputError, os_error_reason
 
     try:
         path.write_text(json.dumps(record, indent=2) + "\n", "utf-8")
     except OSError as error:
-        raise OutputError(f"{path}: cannot write there: {reason(error)}") from None
+        raise OutputError(f"{path}: cannot write there: {os_error_reason(error)}") from None
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from authorid.bundle.decision import Decision
 from authorid.inputs.documents import Document, DocumentRef, Failure
 from authorid.ngrams.model import NgramScores
+from authorid.outputs.records import Record
 
 __all__ = [
     "Attribution",
@@ -80,6 +81,37 @@ class Attribution:
     def margin(self) -> float | None:
         """Difference between the two highest probabilities."""
         return self.ranking[0][1] - self.ranking[1][1] if self.ranking else None
+
+    def to_record(self) -> Record:
+        """The same answer as a `Record`, which outputs write."""
+        return Record(
+            self.ref,
+            self.status,
+            self.ranking,
+            self.windows,
+            self.tokens,
+            self.encoding,
+            self.sha256,
+            self.error,
+            self.evidence,
+            self.known_author_score,
+        )
+
+    @classmethod
+    def from_record(cls, record: Record) -> Attribution:
+        """The answer that was kept as `record`."""
+        return cls(
+            record.ref,
+            record.status,
+            record.ranking,
+            record.windows,
+            record.tokens,
+            record.encoding,
+            record.sha256,
+            record.error,
+            record.evidence,
+            record.known_author_score,
+        )
 
 
 def log_softmax(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:

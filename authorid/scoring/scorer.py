@@ -42,10 +42,14 @@ from authorid.encoder.batching import Batch, Batcher
 from authorid.encoder.engine import Engine, EngineOptions
 from authorid.encoder.providers import require_provider
 from authorid.errors import BundleLacksError, first_line
-from authorid.inputs.documents import DiscoveredFile, Document, DocumentRef, Failure, ReadOptions, read, tidy, walk
-from authorid.inputs.timeouts import Patience
+from authorid.inputs.decoding import tidy
+from authorid.inputs.discovery import DiscoveredFile, walk
+from authorid.inputs.documents import Document, DocumentRef, Failure, ReadOptions
+from authorid.inputs.reading import read_file
+from authorid.inputs.timeouts import Timeout
 from authorid.machine import available_cores
 from authorid.ngrams import kernels as native
+from authorid.outputs.records import Record
 from authorid.scoring.attribution import Attribution, failed
 from authorid.scoring.cascade import NO_NUMBER, Cascade, Effort, Pending
 from authorid.scoring.stats import RunStats
@@ -72,8 +76,8 @@ _FAREWELL = 2.0
 _STOP: Final = object()
 """The message that asks a stream to end early."""
 
-Recall = Callable[[DiscoveredFile], Attribution | None]
-"""Gives the row of an input that was scored before and has not changed since, or None."""
+Recall = Callable[[DiscoveredFile], Record | None]
+"""Gives the record of a file that was scored before and has not changed since, or None."""
 
 
 class Scorer:
@@ -260,10 +264,13 @@ _Read = tuple[int, _Item, float]
 
 
 def _items(paths: Iterable[str | os.PathLike[str]], options: ReadOptions, recall: Recall) -> _Items:
-    with Patience(options.timeout) as patience:
-        for found in walk(paths, options, patience):
-            known = recall(found)
-            yield read(found, options, patience) if known is None else known
+    with Timeout(options.timeout) as timeout:
+        for file in walk(paths, options, timeout):
+            known = recall(file)
+            if known is None:
+                yield from read_file(file, options, timeout)
+            else:
+                yield Attribution.from_record(known)
 
 
 def _document(index: int, text: object) -> Document | Failure:

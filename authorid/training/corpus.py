@@ -16,8 +16,7 @@ from typing import Literal
 import numpy as np
 
 from authorid.errors import CorpusError
-from authorid.inputs.decoding import tidy
-from authorid.inputs.documents import UndecodableError, decode
+from authorid.inputs.decoding import UndecodableError, decode, tidy
 
 __all__ = ["Corpus", "CorpusDocument", "SplitHow", "load_corpus", "load_test_corpus", "natural"]
 
