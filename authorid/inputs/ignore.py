@@ -76,7 +76,7 @@ _TOKEN = re.compile(
     r"(?P<above>^(?:\*{2,}/)+)|(?P<between>/(?:\*{2,}/)+)|(?P<below>/\*{2,}$)|(?P<slash>\\?/)"
     r"|(?P<star>\*+)|(?P<any>\?)"
     r"|\[(?P<not>[!^]?)(?P<set>(?>\[:[^\]]*:\]|\]|\\.|[^\]\\])(?>\[:[^\]]*:\]|\\.|[^\]\\])*+)\]"
-    r"|\\(?P<escaped>.)|(?P<open>\[)|(?P<literal>.)",
+    r"|\\(?P<escaped>.)|(?P<open>\[)|(?P<literal>[^*?\[\\/]+|.)",
     re.DOTALL,
 )
 
@@ -118,7 +118,7 @@ def _regex(glob: str) -> str:
             case "star":
                 segments[-1].append("")
             case _:
-                segments[-1][-1] += _one_character(token)
+                segments[-1][-1] += _characters(token)
     return result + _block(segments, "/.+" if below else r"\Z", any_depth=any_depth)
 
 
@@ -137,7 +137,7 @@ def _segment(parts: list[str]) -> str:
     return f"(?>{first}(?![^/]))"
 
 
-def _one_character(token: re.Match[str]) -> str:
+def _characters(token: re.Match[str]) -> str:
     match token.lastgroup:
         case "any":
             return "[^/]"
