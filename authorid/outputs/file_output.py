@@ -125,7 +125,7 @@ def resume_earlier_run(out: str, files: RunFiles, header: JournalHeader, file_di
     before = read_header(files.journal)
     changes = differences({} if before is None else before.fingerprint, header.fingerprint)
     if before is not None and not changes and before.authors != header.authors:
-        changes = ["authors were others"]
+        changes = ["the authors of the model differ"]
     if changes:
         raise OutputError(
             f"{out}: cannot resume, this is not the run that was interrupted: {'; '.join(changes)}. "

@@ -57,12 +57,13 @@ class RecordCodec:
         numbers = _layout(len(names), len(others), self._index_type).pack(
             *probabilities, *others, *self._indexes(names)
         )
+        packed = b2a_base64(numbers, newline=False).decode()
         ref, encoding, sha256, error = record.ref, record.encoding, record.sha256, record.error
         return (
             f"[{root},{quote(below)},{quote(ref.source)},{'null' if ref.member is None else quote(ref.member)},"
             f'"{record.status}",{record.windows},{record.tokens},{"null" if encoding is None else quote(encoding)},'
             f"{'null' if sha256 is None else quote(sha256)},{'null' if error is None else quote(error)},"
-            f'{len(names)},{len(evidence)},{0 if score is None else 1},"{b2a_base64(numbers, newline=False).decode()}"]\n'
+            f'{len(names)},{len(evidence)},{len(others) - len(evidence)},"{packed}"]\n'
         ).encode()
 
     def _indexes(self, names: Sequence[str]) -> Sequence[int]:

@@ -1,4 +1,4 @@
-"""A bundle from a stranger cannot run code or read other files, and scoring never touches the network."""
+"""An untrusted bundle cannot run code or read other files, and scoring never uses the network."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def test_a_graph_that_points_outside_its_bundle_is_refused(tmp_path, location, w
         make_bundle(tmp_path / "b", graph=outside(location, **where))
 
 
-def test_a_location_that_is_no_text_is_refused(tmp_path):
-    """It would be read as another name than the one that onnxruntime opens."""
+def test_a_location_that_is_not_text_is_refused(tmp_path):
+    """It would be decoded to another name than the one that onnxruntime opens."""
     decoy = outside("config.jsonX").replace(b"config.jsonX", b"config.json\xff")
     assert decoy != outside("config.jsonX")
     with pytest.raises(BundleCorruptError, match="damaged"):
@@ -82,8 +82,8 @@ def varint(number):
     return digits + bytes([number])
 
 
-def test_a_tag_that_is_another_field_for_protobuf_is_refused(tmp_path):
-    """protobuf drops what a tag has beyond 32 bits; onnxruntime then reads the file that the tensor names."""
+def test_a_tag_that_protobuf_reads_as_another_field_is_refused(tmp_path):
+    """protobuf ignores the bits of a tag above 32; onnxruntime would then read the file that the tensor names."""
     tensor = TensorProto(name="stolen", data_type=TensorProto.UINT8, dims=[1])
     tensor.data_location = TensorProto.EXTERNAL
     tensor.external_data.add(key="location", value="secret")
@@ -106,7 +106,7 @@ def test_any_bytes_are_a_graph_or_refused(tmp_path_factory, data):
         assert all(isinstance(name, str) for name in external_files(path))
 
 
-def test_a_graph_within_graphs_without_end_is_refused(tmp_path):
+def test_a_deeply_nested_graph_is_refused(tmp_path):
     def message(field, body):
         size, length = len(body), b""
         while size >= 0x80:
@@ -138,7 +138,7 @@ def test_files_that_can_carry_code_are_refused(tmp_path, name):
         load_bundle(bundle.path)
 
 
-def test_pickles_left_lying_in_a_bundle_are_never_opened(tmp_path):
+def test_unlisted_pickles_in_a_bundle_are_never_opened(tmp_path):
     bundle = make_bundle(tmp_path / "b")
     for name in ("tokenizer.pkl", "model.onnx.pkl", "__init__.py"):
         (bundle.path / name).write_bytes(pickle.dumps(Bomb()))
@@ -158,23 +158,23 @@ NUMBERS = [float("nan"), float("inf"), -1, 0, 1e-320, 10**30, 10**400, True]
 HOSTILE = [*NUMBERS, None, "", "x", "n" * 300, [], {}, "../../etc/passwd", "\ud800"]
 
 
-def everywhere(record, place=()):
-    """The place of every value in a JSON record, as a path of keys."""
-    yield place
+def key_paths(record, keys=()):
+    """The path of keys to every value in a JSON record."""
+    yield keys
     for key in record if isinstance(record, dict) else range(len(record)) if isinstance(record, list) else ():
-        yield from everywhere(record[key], (*place, key))
+        yield from key_paths(record[key], (*keys, key))
 
 
 @pytest.mark.parametrize("name", ["authorid.json", "config.json"])
-def test_a_record_with_a_hostile_value_anywhere_is_refused_or_does_no_harm(tmp_path, name):
+def test_a_hostile_value_anywhere_in_the_json_is_refused_or_harmless(tmp_path, name):
     root = make_bundle(tmp_path / "b").path
     manifest, record = (json.loads((root / file).read_text()) for file in ("authorid.json", name))
-    for place in everywhere(record):
+    for keys in key_paths(record):
         for value in HOSTILE:
             changed = holder = {"": json.loads(json.dumps(record))}
-            for key in ("", *place)[:-1]:
+            for key in ("", *keys)[:-1]:
                 holder = holder[key]
-            holder[("", *place)[-1]] = value
+            holder[("", *keys)[-1]] = value
             text = json.dumps(changed[""])
             (root / name).write_text(text)
             if name != "authorid.json":
@@ -184,14 +184,14 @@ def test_a_record_with_a_hostile_value_anywhere_is_refused_or_does_no_harm(tmp_p
                 scorer = Scorer.load(root)
                 json.dumps(scorer.describe(), allow_nan=False)
                 for row in scorer.score_texts(["the river and the boat"]):
-                    assert row.status == "failed" or 0 <= row.probability <= 1, (place, value)
+                    assert row.status == "failed" or 0 <= row.probability <= 1, (keys, value)
 
 
 @pytest.mark.parametrize("name", ["authorid.json", "config.json", "tokenizer.json"])
 @pytest.mark.parametrize(
     "text", ["[" * 200_000, '{"a":' * 200_000, "", "null", "\xff", '{"format":' + "1" * 5000 + "}"]
 )
-def test_json_that_is_deep_or_none_is_refused(tmp_path, name, text):
+def test_malformed_or_deeply_nested_json_is_refused(tmp_path, name, text):
     root = make_bundle(tmp_path / "b").path
     data = text.encode("latin-1")
     (root / name).write_bytes(data)
@@ -216,19 +216,19 @@ def test_a_tokenizer_that_makes_its_library_panic_is_refused(tmp_path):
         Scorer.load(root)
 
 
-@pytest.mark.parametrize("place", range(0, 1000, 50))
+@pytest.mark.parametrize("position", range(0, 1000, 50))
 @pytest.mark.parametrize("name", ["model_int8.onnx", "tokenizer.json", "config.json"])
-def test_one_changed_byte_is_found(bundle, tmp_path, name, place):
+def test_one_changed_byte_is_found(bundle, tmp_path, name, position):
     copy = tmp_path / "copy"
     shutil.copytree(bundle.path, copy)
     content = bytearray((copy / name).read_bytes())
-    content[place % len(content)] ^= 1
+    content[position % len(content)] ^= 1
     (copy / name).write_bytes(content)
     with pytest.raises(AuthoridError, match="SHA-256"):
         load_bundle(copy)
 
 
-def test_an_ort_file_in_a_graphs_place_is_refused(tmp_path):
+def test_an_ort_file_instead_of_a_graph_is_refused(tmp_path):
     bundle = make_bundle(tmp_path / "b")
     text = (bundle.path / "authorid.json").read_text().replace("model_int8.onnx", "model_int8.ort")
     (bundle.path / "model_int8.onnx").rename(bundle.path / "model_int8.ort")
@@ -262,15 +262,15 @@ def test_scoring_works_with_sockets_forbidden(bundle, tmp_path):
 
 
 @pytest.mark.parametrize("first", ["", "import onnxruntime"])
-def test_onnxruntime_keeps_no_device_id_and_reports_nothing(bundle, tmp_path, first):
-    """Its telemetry is native code, which no audit hook sees; it begins with files in the user's cache directory."""
+def test_onnxruntime_stores_no_device_id_and_reports_nothing(bundle, tmp_path, first):
+    """Its telemetry is native code, which no audit hook sees. It begins with files in the user's cache directory."""
     (tmp_path / "a.txt").write_text(prose("Ada", 40))
     home = {**environment(tmp_path), "HOME": str(tmp_path / "home")}
     home.pop("ORT_DISABLE_TELEMETRY", None)
     see = "import authorid, os; assert os.environ['ORT_DISABLE_TELEMETRY'] == '1'\n" + first
     done = run("score", tmp_path / "a.txt", "--model", bundle.path, "--out", "-", prelude=see, env=home)
     assert done.returncode == 0, done.stderr
-    left = [path.name for place in ("cache", "home") for path in (tmp_path / place).glob("*")]
+    left = [path.name for directory in ("cache", "home") for path in (tmp_path / directory).glob("*")]
     assert not [name for name in left if name != "authorid"]
 
 

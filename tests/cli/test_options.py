@@ -19,7 +19,7 @@ from authorid.cli.app import app
 from authorid.cli.console import Screen
 from authorid.encoder import tuning
 from authorid.encoder.engine import EngineOptions
-from authorid.outputs import run_settings
+from authorid.outputs import run_fingerprint
 from authorid.scoring.scorer import Scorer
 from authorid.training import evaluate as measure
 from authorid.training import ngram_run
@@ -177,13 +177,13 @@ def score(monkeypatch):
             found.update(evidence=others["evidence"], paths=list(paths), **dataclasses.asdict(options))
             return run(scorer, [], options)
 
-        def settings(*arguments, top, **others):
-            found.update(top=top)
-            return run_settings(*arguments, top=top, **others)
+        def fingerprint(*arguments, output, **others):
+            found.update(top=output["top"])
+            return run_fingerprint(*arguments, output=output, **others)
 
         monkeypatch.setattr(Scorer, "load", loading)
         monkeypatch.setattr(Scorer, "score", running)
-        monkeypatch.setattr(results, "run_settings", settings)
+        monkeypatch.setattr(results, "run_fingerprint", fingerprint)
         done = call("score", "letters", "--out", "rows.jsonl", "--force", *arguments)
         assert done.exit_code == 0, done.output
         assert (found["model"], found["paths"]) == (None, ["letters"])

@@ -185,7 +185,7 @@ def test_an_ignore_file_may_begin_with_a_mark(score, corpus, tmp_path):
     assert [line.split(",")[0][-6:] for line in out.splitlines()[1:]] == ["10.txt", "11.txt"]
 
 
-def test_resume_refuses_other_settings_and_says_which(score, corpus, tmp_path):
+def test_resume_refuses_other_options_and_names_them(score, corpus, tmp_path):
     (corpus / "05.txt").write_bytes(b"\0\0")
     score(corpus, "--out", tmp_path / "out.csv", "--fail-fast")
     code, _, err = score(corpus, "--out", tmp_path / "out.csv", "--resume", "--max-bytes", "9999")
@@ -218,7 +218,7 @@ def test_resume_refuses_another_model(score, corpus, tmp_path):
     assert "model was" in err
 
 
-def test_changed_and_vanished_documents_are_rescored_and_reported(score, corpus, tmp_path):
+def test_changed_documents_are_scored_again_and_vanished_ones_reported(score, corpus, tmp_path):
     (corpus / "10.txt").write_bytes(b"\0\0")
     score(corpus, "--out", tmp_path / "out.csv", "--fail-fast")
     (corpus / "02.txt").write_text(prose("Ben", 40))
@@ -233,6 +233,17 @@ def test_changed_and_vanished_documents_are_rescored_and_reported(score, corpus,
     assert json.loads((tmp_path / "stats.json").read_text())["resumed"] == {"kept": 8, "changed": 1, "vanished": 1}
     score(corpus, "--out", tmp_path / "fresh.csv")
     assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "fresh.csv").read_bytes()
+
+
+@pytest.mark.parametrize("options", [["--format", "csv"], ["--format", "jsonl", "--evidence", "--top", "3"]])
+def test_a_resumed_run_gives_the_same_bytes_with_all_ranks_and_evidence(score, corpus, tmp_path, options):
+    (corpus / "10.txt").write_bytes(b"\0\0")
+    assert score(corpus, "--out", tmp_path / "out", "--fail-fast", *options)[0] == 1
+    (corpus / "10.txt").write_text(prose("Ada", 40))
+    code, _, err = score(corpus, "--out", tmp_path / "out", "--resume", *options)
+    assert (code, "resumed: 10 rows kept" in err) == (0, True)
+    assert score(corpus, "--out", tmp_path / "fresh", *options)[0] == 0
+    assert (tmp_path / "out").read_bytes() == (tmp_path / "fresh").read_bytes()
 
 
 def test_rates_of_a_resumed_run_are_of_what_it_did(score, corpus, tmp_path):
@@ -270,7 +281,7 @@ def test_a_finished_run_has_nothing_to_resume(score, corpus, tmp_path):
     assert (tmp_path / "out.csv").stat().st_mtime_ns == before
 
 
-def test_the_runs_own_output_is_no_document(score, corpus, tmp_path, monkeypatch):
+def test_the_output_of_the_run_is_not_a_document(score, corpus, tmp_path, monkeypatch):
     monkeypatch.chdir(corpus)
     out = "results.csv"
     assert score(".", "--hidden", "--out", out, "--stats", "stats.json")[0] == 0
@@ -516,16 +527,16 @@ def test_statistics_do_not_replace_the_results(score, corpus, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize(
-    ("place", "why"),
+    ("file", "why"),
     [
         ("none/stats.json", "no such file or directory"),
         ("docs", "is a directory"),
         ("docs/00.txt/stats.json", "not a directory"),
     ],
 )
-def test_statistics_that_cannot_be_written_are_known_before_the_run(score, corpus, tmp_path, place, why):
-    code, _, err = score(corpus, "--out", tmp_path / "out.csv", "--stats", tmp_path / place)
-    assert (code, err) == (1, f"error: {tmp_path / place}: cannot write there: {why}\n")
+def test_statistics_that_cannot_be_written_are_known_before_the_run(score, corpus, tmp_path, file, why):
+    code, _, err = score(corpus, "--out", tmp_path / "out.csv", "--stats", tmp_path / file)
+    assert (code, err) == (1, f"error: {tmp_path / file}: cannot write there: {why}\n")
     assert [path.name for path in tmp_path.iterdir() if path.name != "cache"] == ["docs"]
 
 

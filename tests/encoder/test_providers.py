@@ -24,7 +24,8 @@ from authorid.encoder.tuning import tune
 from authorid.errors import BundleLacksError, EngineError, MissingExtraError
 from authorid.inputs.documents import ReadOptions
 from authorid.machine import available_cores, cpu_flags, cpu_name
-from authorid.outputs import run_settings
+from authorid.outputs import run_fingerprint
+from authorid.scoring.stats import versions
 
 OPENVINO = EngineOptions(provider="openvino")
 
@@ -279,7 +280,10 @@ def test_a_note_of_a_provider_that_is_gone_is_passed_over(both, missing):
 def test_results_of_another_provider_are_no_continuation(both, plugin, no_amx):
     def settings(provider):
         scorer = Scorer(both, EngineOptions(provider=provider))
-        return run_settings(scorer, ["letters"], ReadOptions(), form="csv", top=5, evidence=False)
+        about = scorer.describe()
+        return run_fingerprint(
+            ["letters"], ReadOptions(), bundle=both.path, scorer=about, versions=versions(), output={}
+        )
 
     one, other = settings("cpu"), settings("openvino")
     assert one | {"provider": "openvino"} == other
