@@ -44,7 +44,7 @@ __all__ = [
     "SelfTestError",
     "expect",
     "first_line",
-    "reason",
+    "os_error_reason",
     "require",
 ]
 
@@ -111,9 +111,14 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def reason(error: OSError) -> str:
-    """What the system says went wrong, for the middle of a message."""
-    return (error.strerror or str(error)).lower()
+def os_error_reason(error: OSError | ValueError) -> str:
+    """What the system reports about a failed operation, without the path, for use inside a message.
+
+    File operations also raise `ValueError`, for example for a path that contains a NUL.
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror[0].lower() + error.strerror[1:]
+    return str(error)
 
 
 def expect(modules: Iterable[str], extra: str) -> None:

@@ -1,9 +1,9 @@
-"""A run of the results room that is killed at its n-th seam, again and again: see attacks/test_crashes.py.
+"""Kill runs before and after every operation on files, and resume them: see attacks/test_crashes.py.
 
-``python seams.py DIRECTORY FORMAT`` writes rows to ``DIRECTORY/out.FORMAT`` in child processes that die before or
-after every write, fsync, rename and removal, resumes each, and exits 1 when one of them comes out different. A second
-argument ``power`` also takes away what was not yet on the disk, ``twice`` kills the resuming run as well, and ``force``
-kills runs that are to replace a file.
+``python seams.py DIRECTORY FORMAT`` writes records to ``DIRECTORY/out.FORMAT`` in child processes that die before or
+after every write, fsync, rename and removal (a seam). It resumes each and exits with 1 if a result differs. With
+``power`` as second argument, data that was not synced is lost too; with ``twice``, the resuming run is killed as well;
+with ``force``, the runs replace an existing file.
 """
 
 from __future__ import annotations
@@ -15,39 +15,45 @@ import signal
 import sys
 from pathlib import Path
 
-from authorid.inputs.documents import DiscoveredFile, DocumentRef
+from authorid.inputs.discovery import DiscoveredFile
+from authorid.inputs.documents import DocumentRef
 from authorid.outputs import atomic, reserve
 from authorid.outputs import journal as journals
-from authorid.scoring.attribution import Attribution
+from authorid.outputs.records import Record
 
 ROWS = 5
 SEAMS = ("create", "write_all", "sync", "publish", "remove", "sync_directory")
 
 
-def row(number: int, version: int) -> Attribution:
-    """The row of one document; its digest changes with its `version`."""
+def record(number: int, version: int) -> Record:
+    """The record of one document; its digest changes with its `version`."""
     probability = 0.5 + number / 100 + version / 1000
-    ranking = (("Ada", probability), ("Ben", 1 - probability))
-    return Attribution(DocumentRef(f"d/{number}"), "scored", ranking, 1, 9, "utf-8", f"{version:064}")
+    ranking = (("Ada", probability), ("Ben", 0.9 - probability), ("Cyd", 0.1))
+    evidence = (probability / 3, 1 / 3)
+    return Record(DocumentRef(f"d/{number}"), "scored", ranking, 1, 9, "utf-8", f"{version:064}", None, evidence, 1 / 7)
 
 
 def attempt(out: Path, versions: list[int], *, resume: bool, force: bool = False) -> None:
-    """Write a row for every document, as a run does."""
+    """Write a record for every document, as a run does."""
     digests = {f"d/{number}": f"{version:064}" for number, version in enumerate(versions)}
     with (
-        reserve(str(out), resume=resume, force=force) as place,
-        place.open(
-            out.suffix[1:], top=2, settings={"of": "this run"}, digest=lambda found: digests[found.path]
+        reserve(str(out), resume=resume, force=force) as destination,
+        destination.open(
+            out.suffix[1:],
+            top=3,
+            fingerprint={"of": "this run"},
+            authors=("Ada", "Ben", "Cyd"),
+            file_digest=lambda file: digests[file.path],
         ) as output,
     ):
         for number, version in enumerate(versions):
             known = output.recall(DiscoveredFile(f"d/{number}", None, 0, str(number)))
-            output.write(known or row(number, version))
+            output.write(known or record(number, version))
         output.finish()
 
 
 def killed(out: Path, versions: list[int], seam: int, log: Path, *, resume: bool, force: bool = False) -> bool:
-    """Run `attempt` in a child that dies at its `seam`-th seam. False when it came to its end before."""
+    """Run `attempt` in a child that dies at its `seam`-th seam. False if the child ended before that."""
     child = os.fork()
     if child == 0:
         journals._GROUP, journals._SYNC_SECONDS, journals._SYNC_SHARE = 1, 0.0, 1e9
@@ -59,7 +65,7 @@ def killed(out: Path, versions: list[int], seam: int, log: Path, *, resume: bool
                 log.write_text(json.dumps(synced))
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        def deadly(name: str) -> None:
+        def kill_around(name: str) -> None:
             work = getattr(atomic, name)
 
             def call(*arguments: object) -> object:
@@ -74,7 +80,7 @@ def killed(out: Path, versions: list[int], seam: int, log: Path, *, resume: bool
             setattr(atomic, name, call)
 
         for name in SEAMS:
-            deadly(name)
+            kill_around(name)
         attempt(out, versions, resume=resume, force=force)
         os._exit(0)
     _, status = os.waitpid(child, 0)
@@ -82,13 +88,13 @@ def killed(out: Path, versions: list[int], seam: int, log: Path, *, resume: bool
 
 
 def is_complete(out: Path) -> bool:
-    """Whether a run that is asked to resume finds nothing to do."""
-    with reserve(str(out), resume=True) as place:
-        return place.complete
+    """Whether a run with --resume finds nothing to do."""
+    with reserve(str(out), resume=True) as destination:
+        return destination.complete
 
 
 def cut_power(directory: Path, log: Path, seam: int) -> None:
-    """Take from every file a part of what had not been synced."""
+    """Remove from every file a part of the data that had not been synced."""
     synced = {int(inode): size for inode, size in json.loads(log.read_text()).items()}
     for path in directory.iterdir():
         status = path.stat()
@@ -98,7 +104,7 @@ def cut_power(directory: Path, log: Path, seam: int) -> None:
 
 
 def main(directory: Path, form: str, how: str) -> int:
-    """The number of seams that were survived is printed."""
+    """Print the number of seams at which a run was killed and resumed with the same result."""
     first, later = [0] * ROWS, [0, 1, 0, 1, 0]
     out, log = directory / f"out.{form}", directory / "log"
     attempt(out, first, resume=False)
@@ -117,16 +123,16 @@ def main(directory: Path, form: str, how: str) -> int:
             cut_power(directory, log, seam)
         if how == "twice":
             for second in range(seam % 9, 400, 9):
-                # Documents 1 and 3 changed since; and this run is killed too.
+                # Documents 1 and 3 have changed since; this run is killed too.
                 if not killed(out, later, second, log, resume=True):
                     break
                 survived += 1
             attempt(out, later, resume=True)
             good = out.read_bytes() == expected_later
         elif how == "force":
-            # Before its first seam, a run has done nothing that could be known afterwards.
+            # Before its first seam, a run has left no trace.
             if seam and is_complete(out) and out.read_bytes() != expected_later:
-                print(f"seam {seam}: the old file is taken for the new one")  # noqa: T201
+                print(f"seam {seam}: the old file is mistaken for the new one")  # noqa: T201
                 return 1
             attempt(out, later, resume=True)
             good = out.read_bytes() == expected_later

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from authorid.bundle.manifest import MANIFEST, Bundle, load_bundle, manifest_record
-from authorid.errors import OutputError, reason
+from authorid.errors import OutputError, os_error_reason
 
 __all__ = ["check_target", "check_writable", "write_bundle"]
 
@@ -141,4 +141,4 @@ def _os_errors_as_output_errors(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(f"{os.fspath(path)}: cannot write there: {reason(error)}") from None
+        raise OutputError(f"{os.fspath(path)}: cannot write there: {os_error_reason(error)}") from None

@@ -36,7 +36,7 @@ def main() -> None:
 
 def _run(arguments: Sequence[str]) -> int:
     """Run one command and return the exit code; an error has then been shown."""
-    from authorid.errors import AuthoridError, reason
+    from authorid.errors import AuthoridError, os_error_reason
 
     try:
         # `app.main` would turn a Ctrl-C into exit code 1 and print "Aborted!".
@@ -61,7 +61,7 @@ def _run(arguments: Sequence[str]) -> int:
     except OSError as error:
         # An error of the system that has no message of its own, such as a current directory that was removed.
         file = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
-        return _fatal(f"{file}{reason(error)}")
+        return _fatal(f"{file}{os_error_reason(error)}")
 
 
 def _fatal(message: str) -> int:

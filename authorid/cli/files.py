@@ -13,19 +13,19 @@ __all__ = ["check_writable", "make_directory", "write_json"]
 
 def make_directory(path: Path) -> None:
     """Make the directory `path`, with its parents, if it does not exist; raises `OutputError`."""
-    from authorid.errors import OutputError, reason
+    from authorid.errors import OutputError, os_error_reason
 
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{path}: cannot write there: {reason(error)}") from None
+        raise OutputError(f"{path}: cannot write there: {os_error_reason(error)}") from None
 
 
 def check_writable(path: Path) -> None:
     """Raise `OutputError` when the file `path` cannot be written; leaves nothing behind."""
     from tempfile import TemporaryFile
 
-    from authorid.errors import OutputError, reason
+    from authorid.errors import OutputError, os_error_reason
 
     try:
         if path.is_dir():
@@ -36,14 +36,14 @@ def check_writable(path: Path) -> None:
         if not os.access(path, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
-        raise OutputError(f"{path}: cannot write there: {reason(error)}") from None
+        raise OutputError(f"{path}: cannot write there: {os_error_reason(error)}") from None
 
 
 def write_json(path: Path, record: dict[str, Any]) -> None:
     """Write `record` as indented JSON; raises `OutputError`."""
-    from authorid.errors import OutputError, reason
+    from authorid.errors import OutputError, os_error_reason
 
     try:
         path.write_text(json.dumps(record, indent=2) + "\n", "utf-8")
     except OSError as error:
-        raise OutputError(f"{path}: cannot write there: {reason(error)}") from None
+        raise OutputError(f"{path}: cannot write there: {os_error_reason(error)}") from None

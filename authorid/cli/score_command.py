@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from authorid.encoder.engine_options import EngineOptions
     from authorid.inputs.documents import ReadOptions
     from authorid.outputs import Destination, Output
-    from authorid.outputs.resume import Earlier
+    from authorid.outputs.resume import EarlierRun
     from authorid.reporter import Reporter
     from authorid.scoring.attribution import Attribution
     from authorid.scoring.cascade import Effort
@@ -205,20 +205,32 @@ def _write_rows(
 ) -> Output:
     """Score the documents below `paths` and write their rows; `run` then holds what came of it."""
     from authorid.cli.interrupts import Interrupts
-    from authorid.inputs.documents import digest
-    from authorid.inputs.timeouts import Patience
-    from authorid.outputs import format_for, run_settings
+    from authorid.inputs.reading import file_sha256
+    from authorid.inputs.timeouts import Timeout
+    from authorid.outputs import format_for, run_fingerprint
+    from authorid.scoring.stats import versions
 
     results = run.results
     form = format_for(results.out or "", results.form)
-    settings = run_settings(scorer, paths, documents, form=form, top=results.top, evidence=results.evidence)
+    fingerprint = run_fingerprint(
+        paths,
+        documents,
+        bundle=scorer.bundle.path,
+        scorer=scorer.describe(),
+        versions=versions(),
+        output={"format": form, "top": results.top, "evidence": results.evidence},
+    )
     gc.freeze()  # what is loaded by now is needed to the end: no collection has to look through it
     started = time.perf_counter()
     with (
-        Patience(documents.timeout) as timeout,
+        Timeout(documents.timeout) as timeout,
         Interrupts(scorer.stop) as interrupts,
         destination.open(
-            form, top=results.top, settings=settings, digest=lambda file: digest(file, documents, timeout)
+            form,
+            top=results.top,
+            fingerprint=fingerprint,
+            authors=scorer.bundle.authors,
+            file_digest=lambda file: file_sha256(file, documents, timeout),
         ) as output,
         terminal.progress("Scoring") as reporter,
         closing(
@@ -248,7 +260,7 @@ def _write_all(run: _ScoringRun, attributions: Iterable[Attribution], output: Ou
     try:
         for done, attribution in enumerate(attributions, start=1):
             with run.stats.stages.stage("write"):
-                output.write(attribution)
+                output.write(attribution.to_record())
             if done <= run.shown:
                 run.rows.append(attribution)
             reporter.progress(done)
@@ -289,7 +301,7 @@ def _finish(run: _ScoringRun, scorer: Scorer, output: Output, terminal: Terminal
 def _input_paths(paths: Iterable[str], interrupts: Interrupts) -> Iterator[str]:
     """The paths on the command line, with those listed on standard input where one of them is ``-``."""
     from authorid.errors import AuthoridError
-    from authorid.inputs.documents import listed_paths
+    from authorid.inputs.path_lists import listed_paths
 
     # A signal may come before there is a run that it could stop.
     if interrupts.exit_code is not None:
@@ -303,7 +315,7 @@ def _input_paths(paths: Iterable[str], interrupts: Interrupts) -> Iterator[str]:
             yield path
 
 
-def _show_resumed(terminal: Terminal, earlier: Earlier, *, complete: bool) -> None:
+def _show_resumed(terminal: Terminal, earlier: EarlierRun, *, complete: bool) -> None:
     """Show what became of the rows of the interrupted run."""
     message = f"resumed: {earlier.kept} rows kept"
     if earlier.changed:

@@ -1,4 +1,11 @@
-"""Rules in the manner of ``.gitignore``: which paths below a directory to pass over."""
+"""Rules in the style of ``.gitignore``: which paths below a directory to leave out.
+
+Rules come from files that may be hostile, and a match that takes exponential time cannot be interrupted. So every
+``*`` and ``**`` except the last one in its part of a pattern becomes an atomic group that takes the shortest match and
+never gives it back. That is enough: a longer match would only leave less of the path for the rest of the pattern. The
+time for one match is at most proportional to the length of the path times the length of the pattern, once for each
+directory in the path.
+"""
 
 from __future__ import annotations
 
@@ -11,34 +18,44 @@ __all__ = ["IgnoreRules"]
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
+    """One line of an ignore file. `pattern` matches a whole path, or a whole name if `only_name` is set."""
+
     pattern: re.Pattern[str]
-    keep: bool
+    only_name: bool
     only_directories: bool
+    keep: bool
 
 
 class IgnoreRules:
-    """The lines of an ignore file.
+    """The lines of an ignore file, with the meaning that git gives them.
 
-    As git has it: blank lines and ``#`` comments mean nothing; the last rule that matches decides, and ``!`` makes
-    it keep; a slash at the end matches directories only; a slash at the beginning or in the middle ties a rule to
-    the top, otherwise it matches at any depth; ``*``, ``?`` and ``[..]``, which may hold classes such as
-    ``[:digit:]``, stop at slashes, ``**`` does not. What lies below an ignored directory is never looked at, so no
-    later rule can keep it.
+    Blank lines and ``#`` comments are skipped. The last rule that matches decides; ``!`` makes it keep the path. A
+    slash at the end restricts a rule to directories. A slash at the beginning or in the middle anchors a rule at the
+    top; other rules match at any depth. ``*``, ``?`` and ``[..]``, which may contain classes such as ``[:digit:]``, do
+    not match slashes; ``**`` does. What lies below an ignored directory is never looked at, so that no later rule can
+    keep it.
     """
 
     def __init__(self, lines: Iterable[str]) -> None:
         self._rules = [rule for line in lines if (rule := _parse(line)) is not None]
 
     def ignores(self, relative: str, *, directory: bool) -> bool:
-        """Whether to pass over `relative`, a path below the directory that is walked."""
+        """Whether to leave out `relative`, a path below the directory that is walked."""
+        name = relative.rpartition("/")[2]
         for rule in reversed(self._rules):
-            if (directory or not rule.only_directories) and rule.pattern.fullmatch(relative):
+            if (directory or not rule.only_directories) and rule.pattern.fullmatch(
+                name if rule.only_name else relative
+            ):
                 return not rule.keep
         return False
 
 
 def _parse(line: str) -> _Rule | None:
-    line = re.sub(r"(?<!\\) +$", "", line.rstrip("\n"))
+    line = line.rstrip("\n")
+    bare = line.rstrip(" ")
+    if bare.endswith("\\") and bare != line:
+        bare += " "  # an escaped space belongs to the name
+    line = bare
     if not line or line.startswith("#"):
         return None
     keep = line.startswith("!")
@@ -48,18 +65,18 @@ def _parse(line: str) -> _Rule | None:
     line = line.removesuffix("/")
     if not line:
         return None
-    anchored = "/" in line
     try:
-        pattern = re.compile(("" if anchored else "(?:.*/)?") + _regex(line.removeprefix("/")), re.DOTALL)
+        pattern = re.compile(_regex(line.removeprefix("/")), re.DOTALL)
     except re.error:
         return None  # such as [[:none:]], or [a without an end: it matches nothing
-    return _Rule(pattern, keep, only_directories)
+    return _Rule(pattern, "/" not in line, only_directories, keep)
 
 
 _TOKEN = re.compile(
-    r"(?P<above>^\*\*/)|(?P<between>/\*\*(?=/))|(?P<below>/\*\*$)|(?P<star>\*+)|(?P<any>\?)"
+    r"(?P<above>^(?:\*{2,}/)+)|(?P<between>/(?:\*{2,}/)+)|(?P<below>/\*{2,}$)|(?P<slash>\\?/)"
+    r"|(?P<star>\*+)|(?P<any>\?)"
     r"|\[(?P<not>[!^]?)(?P<set>(?>\[:[^\]]*:\]|\]|\\.|[^\]\\])(?>\[:[^\]]*:\]|\\.|[^\]\\])*+)\]"
-    r"|\\(?P<escaped>.)|(?P<open>\[)|(?P<literal>.)",
+    r"|\\(?P<escaped>.)|(?P<open>\[)|(?P<literal>[^*?\[\\/]+|.)",
     re.DOTALL,
 )
 
@@ -83,27 +100,54 @@ _CLASSES = {
 
 
 def _regex(glob: str) -> str:
-    parts = []
+    """The regular expression for a whole path. Raises `re.error` if the glob is malformed and so matches nothing."""
+    result = ""
+    segments = [[""]]  # of each segment between slashes, the parts between its stars
+    any_depth = below = False
     for token in _TOKEN.finditer(glob):
         match token.lastgroup:
             case "above":
-                parts.append("(?:.*/)?")
+                any_depth = True
             case "between":
-                parts.append("(?:/.*)?")
+                result += _block(segments, "/", any_depth=any_depth)
+                segments, any_depth = [[""]], True
             case "below":
-                parts.append("/.+")
+                below = True
+            case "slash":
+                segments.append([""])
             case "star":
-                parts.append("[^/]*")
-            case "any":
-                parts.append("[^/]")
-            case "set":
-                members = "".join(_member(member) for member in _MEMBER.finditer(token["set"]))
-                parts.append(f"(?!/)[{'^' if token['not'] else ''}{members}]")
-            case "open":
-                raise re.error("a set without an end")
-            case kind:
-                parts.append(re.escape(token[kind or "literal"]))
-    return "".join(parts)
+                segments[-1].append("")
+            case _:
+                segments[-1][-1] += _characters(token)
+    return result + _block(segments, "/.+" if below else r"\Z", any_depth=any_depth)
+
+
+def _block(segments: list[list[str]], end: str, *, any_depth: bool) -> str:
+    """Consecutive segments and their `end`; with `any_depth`, below any number of directories."""
+    block = "/".join(map(_segment, segments)) + end
+    return f"(?>(?:[^/]*+/)*?{block})" if any_depth else block
+
+
+def _segment(parts: list[str]) -> str:
+    """One segment: its `parts`, with any characters between them, up to the next slash or the end."""
+    first, *rest = parts
+    if rest:
+        *middle, last = rest
+        first += "".join(f"(?>[^/]*?{part})" for part in middle) + f"[^/]*{last}"
+    return f"(?>{first}(?![^/]))"
+
+
+def _characters(token: re.Match[str]) -> str:
+    match token.lastgroup:
+        case "any":
+            return "[^/]"
+        case "set":
+            members = "".join(_member(member) for member in _MEMBER.finditer(token["set"]))
+            return f"(?!/)[{'^' if token['not'] else ''}{members}]"
+        case "open":
+            raise re.error("a set without an end")
+        case kind:
+            return re.escape(token[kind or "literal"])
 
 
 def _member(member: re.Match[str]) -> str:

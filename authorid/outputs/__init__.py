@@ -1,13 +1,14 @@
-"""Results on disk: one encoder a format, and the journal that makes a run resumable.
+"""Results: records, one writer for each format, and the journal that makes a run resumable.
 
-`reserve` claims the place, `Destination.open` takes the rows; the finished file appears in one step, so that a reader never
-sees half of it, and what a crash leaves behind can be resumed.
+`reserve` claims a destination, and `Destination.open` takes the records. The finished file appears in one step, so that
+nobody sees half of it; what a crash leaves behind can be resumed.
 """
 
 from __future__ import annotations
 
 from authorid.outputs.destination import Destination, Output, open_writer, reserve
-from authorid.outputs.fingerprint import run_settings
+from authorid.outputs.fingerprint import run_fingerprint
 from authorid.outputs.formats import FORMATS, format_for
+from authorid.outputs.records import Record
 
-__all__ = ["FORMATS", "Destination", "Output", "format_for", "open_writer", "reserve", "run_settings"]
+__all__ = ["FORMATS", "Destination", "Output", "Record", "format_for", "open_writer", "reserve", "run_fingerprint"]

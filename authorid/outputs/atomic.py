@@ -1,6 +1,6 @@
-"""Files that survive: every write, fsync and rename that a run's results depend on goes through here.
+"""Durable files: every write, fsync and rename that the results of a run depend on is made here.
 
-One place, so that tests can pull the plug at each of these seams.
+They are in one module so that tests can interrupt a run at each of them.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ __all__ = ["create", "publish", "remove", "sync", "sync_directory", "write_all"]
 
 
 def create(path: Path, mode: int = 0o666) -> int:
-    """Open a new, empty file for writing; an older one at `path`, or a link, is removed and never followed.
+    """Open a new, empty file for writing. An older file or symbolic link at `path` is removed, never followed.
 
-    `mode` says who may read and write it, less what the umask takes away; its owner always may.
+    `mode` is the mode of the file; the umask applies, and its owner can always read and write it.
     """
     path.unlink(missing_ok=True)
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode & 0o666 | 0o600)
 
 
 def write_all(descriptor: int, data: bytes) -> None:
-    """Write all of `data`; a disk that runs full may take a part of it before it says so."""
+    """Write all of `data`: when a disk becomes full, one call may write only a part of it."""
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
 
 
 def sync(descriptor: int) -> None:
-    """Wait until what was written is on the disk."""
+    """Wait until everything that was written is on the disk."""
     os.fsync(descriptor)
 
 
 def publish(temporary: Path, target: Path) -> None:
-    """Give a synced file its name, replacing what had it, and make the change of name last."""
+    """Rename a synced file to `target`, replacing what is there, and make the rename durable."""
     temporary.replace(target)
     sync_directory(target.parent)
 
@@ -45,12 +45,12 @@ def remove(path: Path) -> None:
 
 
 def sync_directory(path: Path) -> None:
-    """Make the names in the directory `path` last, where the file system can do that."""
+    """Make changes of names in the directory `path` durable, if the file system supports that."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # some network file systems have no such thing
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # some network file systems do not support it
             raise
     finally:
         os.close(descriptor)

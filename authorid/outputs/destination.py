@@ -1,10 +1,7 @@
-"""Where rows go: a file that appears whole or not at all and survives crashes, or a stream.
+"""Where the results of a run go: what is there already, and whether the run may write there.
 
-Beside ``results.csv`` a run keeps ``results.csv.journal`` (every finished row; see `authorid.outputs.journal`),
-``results.csv.partial`` (the file to be) and ``results.csv.lock``. A run that resumes writes a new journal,
-``results.csv.journal.next``, and puts it in the old one's place once it has passed the old one's last row; so at any
-moment the two together hold every row that was ever finished. A run that is to replace a file leaves an empty journal
-as soon as it is asked for: what is there then is not what was wanted, however early the run ends.
+A run that is to replace a file leaves an empty journal as soon as it has reserved its destination. From then on the
+file counts as unfinished, however early the run ends.
 """
 
 from __future__ import annotations
@@ -14,51 +11,52 @@ import os
 import re
 import stat
 import sys
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from authorid.errors import OutputError, reason
-from authorid.inputs.documents import DiscoveredFile
+from authorid.errors import OutputError
+from authorid.inputs.discovery import DiscoveredFile
 from authorid.outputs import atomic
-from authorid.outputs.formats import FORMATS, Format
-from authorid.outputs.journal import Journal, announce, entries, header, is_begun
-from authorid.outputs.lock import exclusive
-from authorid.outputs.resume import Earlier, differences, merge
-from authorid.scoring.attribution import Attribution
+from authorid.outputs.file_output import FileOutput, closing_quietly, file_without_journal, resume_earlier_run
+from authorid.outputs.formats import FORMATS
+from authorid.outputs.journal import FORMAT, JournalHeader, create_empty, is_begun, read_header
+from authorid.outputs.lock import exclusive_lock
+from authorid.outputs.records import Record
+from authorid.outputs.resume import EarlierRun, FileDigest
+from authorid.outputs.run_files import RunFiles
+from authorid.outputs.stream_output import StreamOutput
+from authorid.outputs.write_errors import raising_output_errors
 
-__all__ = ["Destination", "Digest", "Output", "open_writer", "reserve"]
-
-Digest = Callable[[DiscoveredFile], str | None]
-"""Gives the SHA-256 of an input as it is now, or None."""
+__all__ = ["Destination", "Output", "open_writer", "reserve"]
 
 
 class Output(Protocol):
-    """Takes the rows of one run, in walk order."""
+    """Takes the records of one run, in walk order."""
 
-    earlier: Earlier | None
-    """What an interrupted run already knew, when this one resumes it."""
+    earlier: EarlierRun | None
+    """What the interrupted run knew, if this run resumes it."""
 
-    def recall(self, found: DiscoveredFile) -> Attribution | None:
-        """The row of an input that is known already. To be asked for every input, before its row is written."""
+    def recall(self, file: DiscoveredFile) -> Record | None:
+        """The record of a file that is known already. Call this for every file, before its record is written."""
 
-    def write(self, row: Attribution) -> None:
-        """Take one row. Raises `OutputError` when it cannot be kept."""
+    def write(self, record: Record) -> None:
+        """Write one record. Raises `OutputError` if that fails."""
 
     def finish(self) -> None:
-        """All rows are written: publish them. Raises `OutputError`. Without it, what was written stays resumable."""
+        """Publish the results after the last record. Raises `OutputError`. Without this, the run can be resumed."""
 
     @property
     def saved(self) -> str:
-        """What has become of the rows of a run that was cut short, in words. To be asked when the output is closed."""
+        """What has become of the records of an incomplete run, in words. Read this after the output is closed."""
 
 
 class Destination:
-    """Where the results of a run go, reserved for it. Made by `reserve`.
+    """Where the results of a run go, reserved for it. `reserve` makes it.
 
-    `complete` says that there is nothing to resume: the file is there, and no journal.
+    `target` is the file to write, with symbolic links resolved; None for a stream. `complete` means that there is
+    nothing to resume: the file exists and has no journal.
     """
 
     def __init__(self, out: str | None) -> None:
@@ -68,7 +66,7 @@ class Destination:
         self.resuming = self.complete = False
         if out is None or out == "-":
             return
-        # Links are followed once and for all: the file must be renamed in the directory where it really is.
+        # Links are resolved once: the file has to be renamed in the directory in which it really is.
         target = Path(os.path.realpath(out))
         mode = Path(out).stat().st_mode if Path(out).exists() else stat.S_IFREG
         if stat.S_ISDIR(mode):
@@ -76,118 +74,106 @@ class Destination:
         if stat.S_ISREG(mode) and _descriptor(out) is None:
             self.target = target
 
-    def beside(self, suffix: str) -> Path:
-        """A file that the run keeps beside its target."""
-        if self.target is None:
-            raise ValueError("a stream has nothing beside it")
-        return self.target.with_name(self.target.name + suffix)
-
     @property
-    def mode(self) -> int:
-        """The mode of the file that is replaced: whom it is hidden from, its rows are to be hidden from meanwhile."""
-        if self.target is None or not self.target.exists():
-            return 0o666
-        return stat.S_IMODE(self.target.stat().st_mode)
+    def run_files(self) -> RunFiles | None:
+        """The files of the run; None for a stream."""
+        return None if self.target is None else RunFiles(self.target)
 
     @property
     def files(self) -> frozenset[str]:
         """Every file that the run writes here: none of them is a document."""
-        if self.target is None:
-            return frozenset()
-        suffixes = ("", ".journal", ".journal.next", ".journal.merged", ".partial", ".lock")
-        return frozenset(str(self.beside(suffix)) for suffix in suffixes)
+        return frozenset() if self.run_files is None else self.run_files.all
 
     @contextmanager
-    def open(self, form: str, *, top: int, settings: dict[str, Any], digest: Digest) -> Iterator[Output]:
-        """Take rows in the format `form`. Raises `OutputError`, also when the `settings` are not those to resume."""
-        written = FORMATS[form]
-        if self.target is not None:
-            with _refusing(self.out):
-                output = _File(self, written, top, settings, digest)
+    def open(
+        self, form: str, *, top: int, fingerprint: dict[str, Any], authors: Sequence[str], file_digest: FileDigest
+    ) -> Iterator[Output]:
+        """Take records and write them in the format `form`; each row ranks `top` authors where the format has room.
+
+        `authors` are the names that records may contain. `fingerprint` (see `run_fingerprint`) must be equal to that
+        of the run to resume, and `file_digest` tells whether a file has changed since. Raises `OutputError` if the
+        destination cannot be written, or if the run to resume was another one.
+        """
+        writer = FORMATS[form](top)
+        if self.run_files is not None:
+            header = JournalHeader(FORMAT, fingerprint, tuple(authors))
+            with raising_output_errors(self.out):
+                earlier = resume_earlier_run(self.out, self.run_files, header, file_digest) if self.resuming else None
+                output = FileOutput(self.out, self.run_files, writer, header, earlier)
             with contextlib.closing(output):
                 yield output
         elif self.out == "-":
             if sys.stdout is None:
                 raise OutputError("standard output: cannot write there: it is closed")
-            yield _Stream(self.out, sys.stdout.buffer, written, top)
+            yield StreamOutput(self.out, sys.stdout.buffer, writer)
         else:
-            yield _Stream(self.out, self.stream, written, top)
+            yield StreamOutput(self.out, self.stream, writer)
 
 
 @contextmanager
 def reserve(out: str | None, *, resume: bool = False, force: bool = False) -> Iterator[Destination]:
-    """Claim the place `out`: a file, ``-`` for standard output, None for nowhere.
+    """Reserve the destination `out`: a file, ``-`` for standard output, or None for nowhere.
 
-    Raises `OutputError` when another run is writing there, or when something is there already and neither `resume`
-    nor `force` says what to do about it.
+    Raises `OutputError` if another run is writing there, or if results or an interrupted run exist there and neither
+    `resume` nor `force` is set.
     """
-    with _refusing(out or ""):
-        place = Destination(out)
-    if place.target is None and resume:
-        raise OutputError("there is nothing to resume without a file: name the one to go on with as --out FILE")
-    with _held(place):
-        if place.target is not None:
-            with _refusing(place.out):
-                journal = place.beside(".journal")
-                _check(place, journal, resume=resume, force=force)
-                place.resuming = resume and is_begun(journal)
-                place.complete = resume and not force and not journal.exists() and place.target.exists()
-                if place.complete:
-                    atomic.remove(place.beside(".journal.next"))
-                    atomic.remove(place.beside(".journal.merged"))
-                elif place.target.exists() and not journal.exists():
-                    announce(journal)
-        yield place
+    with raising_output_errors(out or ""):
+        destination = Destination(out)
+    if destination.target is None and resume:
+        raise OutputError("there is nothing to resume without a file: name the file to continue as --out FILE")
+    with _hold(destination):
+        files = destination.run_files
+        if files is not None:
+            with raising_output_errors(destination.out):
+                _check(destination.out, files, resume=resume, force=force)
+                destination.resuming = resume and is_begun(files.journal)
+                there = files.target.exists()
+                destination.complete = resume and not force and not files.journal.exists() and there
+                if destination.complete:
+                    atomic.remove(files.next_journal)
+                    atomic.remove(files.merged_journal)
+                elif there and not files.journal.exists():
+                    create_empty(files.journal)
+        yield destination
 
 
 @contextmanager
-def open_writer(out: str, form: str, *, top: int = 5) -> Iterator[Callable[[Attribution], None]]:
-    """Write rows that are at hand to `out`, replacing what is there, without a journal: for use from Python.
+def open_writer(out: str, form: str, *, top: int = 5) -> Iterator[Callable[[Record], None]]:
+    """Write records to `out` and replace what is there, without a journal. For use from Python.
 
-    The file appears only when the block ends without an error. Raises `OutputError`, also when a run is writing there.
+    The file appears only if the block ends without an error. Raises `OutputError`, also if a run is writing there.
     """
-    with _refusing(out):
-        place = Destination(out)
-    with _held(place):
-        if place.target is None:
-            with place.open(form, top=top, settings={}, digest=lambda _: None) as output:
+    with raising_output_errors(out):
+        destination = Destination(out)
+    with _hold(destination):
+        if destination.run_files is not None:
+            with file_without_journal(out, destination.run_files, FORMATS[form](top)) as write:
+                yield write
+        else:
+            with destination.open(form, top=top, fingerprint={}, authors=(), file_digest=lambda _: None) as output:
                 yield output.write
-            return
-        written = FORMATS[form]
-        partial = place.beside(".partial")
-        with _refusing(out):
-            stream = os.fdopen(atomic.create(partial, place.mode), "wb")
-
-        def put(row: Attribution) -> None:
-            try:
-                stream.write(written.row(row, top))
-            except OSError as error:
-                raise _refusal(out, error, "") from error
-
-        try:
-            with _closing(stream):
-                with _refusing(out):
-                    stream.write(written.header())
-                yield put
-                with _refusing(out):
-                    _publish(stream, partial, place.target)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                atomic.remove(partial)
-            raise
+                output.finish()
 
 
-def _check(place: Destination, journal: Path, *, resume: bool, force: bool) -> None:
-    if is_begun(journal) and header(journal) is None and not (force and not resume):
-        raise OutputError(f"{journal}: not a journal that this release can read; move it away, or pass --force")
+def _check(out: str, files: RunFiles, *, resume: bool, force: bool) -> None:
+    """Raise `OutputError` unless the user allowed what the run would do to existing files."""
+    if is_begun(files.journal) and not (force and not resume):
+        header = read_header(files.journal)
+        if header is None:
+            raise OutputError(f"{files.journal}: not a journal of authorid; move it away, or pass --force")
+        if header.format != FORMAT:
+            raise OutputError(
+                f"{files.journal}: has journal format {header.format}, and this release reads format {FORMAT} only; "
+                "finish that run with the release that began it, move the journal away, or pass --force to start over"
+            )
     if resume or force:
         return
-    if journal.exists():
+    if files.journal.exists():
         raise OutputError(
-            f"{journal}: a run was interrupted here; pass --resume to go on with it, or --force to start over"
+            f"{files.journal}: a run was interrupted here; pass --resume to continue it, or --force to start over"
         )
-    if place.target is not None and place.target.exists():
-        raise OutputError(f"{place.out}: already exists; pass --force to replace it, or another name to --out")
+    if files.target.exists():
+        raise OutputError(f"{out}: already exists; pass --force to replace it, or another name to --out")
 
 
 _STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
@@ -195,197 +181,25 @@ _DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/([0-9]{1,9})")
 
 
 def _descriptor(out: str) -> int | None:
-    """The open descriptor that `out` names, if it names one: a stream, also when the shell has sent it into a file."""
+    """The open descriptor that `out` names, if any. It is a stream even if the shell has redirected it to a file."""
     match = _DESCRIPTOR.fullmatch(out)
     return _STANDARD.get(out) if match is None else int(match[1])
 
 
 @contextmanager
-def _held(place: Destination) -> Iterator[None]:
-    """Lock the file of `place`, or open its stream."""
-    if place.target is not None:
-        with exclusive(place.beside(".lock"), place.out):
+def _hold(destination: Destination) -> Iterator[None]:
+    """Lock the file of the destination, or open its stream."""
+    if destination.run_files is not None:
+        with exclusive_lock(destination.run_files.lock, destination.out):
             yield
-    elif place.out in ("", "-"):
+    elif destination.out in ("", "-"):
         yield
     else:
-        # Here and not later: a FIFO waits for its reader, and here Ctrl-C still ends that at once.
-        with _refusing(place.out):
-            # A descriptor is not opened anew: rows go where those who share it are, behind what is there.
-            own = _descriptor(place.out)
-            opened = os.open(place.out, os.O_WRONLY | os.O_CLOEXEC) if own is None else os.dup(own)
-            place.stream = os.fdopen(opened, "wb")
-        with _closing(place.stream):
+        # Opened here and not later: opening a FIFO waits for its reader, and here Ctrl-C still ends that at once.
+        with raising_output_errors(destination.out):
+            # A descriptor is duplicated, not opened again: rows then follow what those who share it have written.
+            own = _descriptor(destination.out)
+            opened = os.open(destination.out, os.O_WRONLY | os.O_CLOEXEC) if own is None else os.dup(own)
+            destination.stream = os.fdopen(opened, "wb")
+        with closing_quietly(destination.stream):
             yield
-
-
-@contextmanager
-def _closing(stream: BinaryIO) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):  # what it could not take was an error before
-            stream.close()
-
-
-def _publish(stream: BinaryIO, partial: Path, target: Path) -> None:
-    """Put the file that was written through `stream` in the place of `target`. Raises `OSError`."""
-    stream.flush()
-    with contextlib.suppress(OSError):  # whom the old file was hidden from, the new one is too
-        os.fchmod(stream.fileno(), stat.S_IMODE(target.stat().st_mode))
-    atomic.sync(stream.fileno())
-    atomic.publish(partial, target)
-
-
-@contextmanager
-def _refusing(out: str, saved: Callable[[], str] = str) -> Iterator[None]:
-    """Make the disk's errors those that users are promised; `saved` says what is safe."""
-    try:
-        yield
-    except BrokenPipeError:
-        raise  # whoever read has gone: no error of ours
-    except OSError as error:
-        raise _refusal(out, error, saved()) from error
-
-
-def _refusal(out: str, error: OSError, saved: str) -> OutputError:
-    return OutputError(f"{out}: cannot write there: {reason(error)}{saved}")
-
-
-class _Stream:
-    """Rows to whoever reads them, at once. There is nothing to resume."""
-
-    def __init__(self, out: str, stream: BinaryIO | None, written: Format, top: int) -> None:
-        self.earlier: Earlier | None = None
-        self._out = "standard output" if out == "-" else out
-        self._stream = stream
-        self._row = written.row
-        self._top = top
-        self._rows = 0
-        self._put(written.header())
-
-    def recall(self, found: DiscoveredFile) -> Attribution | None:
-        return None
-
-    def write(self, row: Attribution) -> None:
-        self._put(self._row(row, self._top))
-        self._rows += 1
-
-    def finish(self) -> None:
-        """Nothing is left to do: every row was passed on at once."""
-
-    @property
-    def saved(self) -> str:
-        return f"{self._rows} rows were written"
-
-    def _put(self, data: bytes) -> None:
-        if self._stream is not None:
-            with _refusing(self._out):
-                self._stream.write(data)
-                self._stream.flush()
-
-
-class _File:
-    """Rows to a journal, and to the file that is published at the end."""
-
-    def __init__(self, place: Destination, written: Format, top: int, settings: dict[str, Any], digest: Digest) -> None:
-        if place.target is None:
-            raise ValueError("not a file")
-        self.earlier: Earlier | None = None
-        self._place = place
-        self._target = place.target
-        self._partial = place.beside(".partial")
-        self._path = place.beside(".journal")
-        self._next = place.beside(".journal.next")
-        self._merged = place.beside(".journal.merged")
-        # Inputs that the walk has met and whose rows are still to come, their lines where they are known, and whether
-        # it had passed the old journal.
-        self._met: deque[tuple[int, str, bytes | None, bool]] = deque()
-        self._top = top
-        self._row = written.row
-        if place.resuming:
-            self._continue(settings)
-            self.earlier = Earlier(entries(self._path), written.parse, digest)
-        self._journal = Journal(self._next, settings, place.mode)
-        self._promoted = self._finished = False
-        self._failure: OSError | None = None
-        try:
-            if not place.resuming:
-                self._promote()
-            self._stream = os.fdopen(atomic.create(self._partial, place.mode), "wb")
-        except BaseException:
-            self._journal.close()
-            raise
-        self._stream.write(written.header())
-
-    def _continue(self, settings: dict[str, Any]) -> None:
-        changes = differences(header(self._path) or {}, settings)
-        if changes:
-            raise OutputError(
-                f"{self._place.out}: cannot resume, this is not the run that was interrupted: {'; '.join(changes)}. "
-                "Call it as before, or pass --force without --resume to start over."
-            )
-        # The last run was resumed itself and stopped before it had passed the old journal's end.
-        if header(self._next) == settings:
-            merge(self._next, self._path, self._merged)
-            atomic.publish(self._merged, self._path)
-
-    def recall(self, found: DiscoveredFile) -> Attribution | None:
-        known = None if self.earlier is None else self.earlier.recall(found)
-        passed = self.earlier is None or self.earlier.exhausted
-        self._met.append((found.root, found.below, None if known is None else known.line, passed))
-        return None if known is None else known.row
-
-    def write(self, row: Attribution) -> None:
-        root, below, line, passed = self._met.popleft()
-        line = line or self._row(row, self._top)
-        try:
-            self._journal.append(root, below, line)
-            if passed and not self._promoted:
-                self._promote()
-            self._stream.write(line)
-        except OSError as error:
-            raise _refusal(self._place.out, error, self._advice()) from error
-
-    def _promote(self) -> None:
-        """The new journal holds all that the old one did, and takes its place."""
-        self._journal.sync()
-        atomic.publish(self._next, self._path)
-        self._promoted = True
-
-    def finish(self) -> None:
-        with _refusing(self._place.out, self._advice):
-            if self.earlier is not None:
-                self.earlier.finish()
-            self._journal.flush()
-            _publish(self._stream, self._partial, self._target)
-            # A power cut may bring the journals back; then the run is resumed to the same end, or forced.
-            for journal in (self._path, self._next, self._merged):
-                atomic.remove(journal)
-            self._finished = True
-
-    def close(self) -> None:
-        """Leave things so that the run can be resumed, unless it is finished."""
-        if not self._finished:
-            try:
-                self._journal.sync()
-            except OSError as error:
-                self._failure = error
-        with contextlib.suppress(OSError):
-            self._journal.close()
-        with contextlib.suppress(OSError):
-            self._stream.close()
-        with contextlib.suppress(OSError):
-            atomic.remove(self._partial)
-
-    @property
-    def saved(self) -> str:
-        rows = f"{self._journal.rows} rows"
-        if not self._promoted:
-            rows += " of this run and all of the one before"
-        lost = "" if self._failure is None else f"; what came after could not be written: {reason(self._failure)}"
-        return f"{rows} are safe{lost}"
-
-    def _advice(self) -> str:
-        where = self._path.name if self._promoted else f"{self._next.name} and {self._path.name}"
-        return f". {self.saved} in {where}: make room or mend what is wrong, then run the same command with --resume"

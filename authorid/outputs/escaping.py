@@ -1,7 +1,7 @@
-"""Text from strangers, made safe to show.
+"""Untrusted text, made safe to display.
 
-File names and author names may hold anything: line breaks, terminal escapes, right-to-left overrides, bytes that
-are no text at all, a formula for a spreadsheet. What is written for people goes through here.
+File names and author names may contain anything: line breaks, terminal escapes, right-to-left overrides, bytes that
+are not text, formulas for a spreadsheet. Everything that people will look at passes through this module.
 """
 
 from __future__ import annotations
@@ -9,28 +9,28 @@ from __future__ import annotations
 import re
 import unicodedata
 
-__all__ = ["cell", "exact", "visible"]
+__all__ = ["cell", "visible"]
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠", "'")  # noqa: RUF001
-"""What a spreadsheet takes for the start of a formula, full width too; and the apostrophe, so that those put in front
-can be told from those that were there."""
+"""What a spreadsheet takes for the start of a formula, in full width too. Also the apostrophe, so that an apostrophe
+that `cell` adds can be distinguished from one that was there."""
 
 _NEXT_CELL = re.compile(r';(?=[\s"]*[=+\-@＝＋－＠])')  # noqa: RUF001
-"""Where the decimal mark is a comma, spreadsheets cut CSV files at semicolons, whatever is quoted. Quotes that come
-next then open and close a text, and are gone."""
+"""In locales with a decimal comma, spreadsheets split CSV files at semicolons, even inside quotes. Quotes that follow
+the semicolon then only delimit a text, and disappear."""
 
 _PLAIN = re.compile(r"[0-9A-Za-z/._][ -:<-\[\]-~]*")
-"""What has nothing of all this, as most names and paths: ASCII, no semicolon, no backslash, a harmless start."""
+"""A text that needs no escape, as most names and paths: ASCII, no semicolon, no backslash, a harmless start."""
 
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-"""Unicode categories that steer a terminal or cannot be seen: controls, bidi marks, surrogates, separators."""
+"""Unicode categories that control a terminal or are invisible: controls, bidi marks, surrogates, separators."""
 
 
 def visible(text: str) -> str:
-    r"""`text` on one line, with everything that cannot be seen written as a backslash escape.
+    r"""`text` on one line, with every invisible character written as a backslash escape.
 
     Undecodable bytes of a file name (surrogate escapes) become ``\xNN``, controls and format characters ``\xNN``,
-    ``\uNNNN`` or ``\UNNNNNNNN``, a backslash ``\\``; so different names stay different.
+    ``\uNNNN`` or ``\UNNNNNNNN``, and a backslash ``\\``. So different names stay different.
     """
     if text.isascii() and text.isprintable() and "\\" not in text:
         return text
@@ -46,34 +46,19 @@ def _escape(character: str) -> str:
     if unicodedata.category(character) not in _HIDDEN:
         return character
     if code <= 0xFF:
-        # A control is written like a byte, but a byte that is no text can only be 80..ff: no clash with C0; C1
-        # controls take the \u form to stay apart from them.
+        # A C0 control takes the form of a byte, since undecodable bytes are 80..ff and cannot clash with it. A C1
+        # control could, and takes the \u form.
         return f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}"
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
 def cell(text: str) -> str:
-    r"""`visible` text for a spreadsheet: what would be run as a formula gets an apostrophe in front.
+    r"""`visible` text for a spreadsheet: a text that would run as a formula gets an apostrophe in front.
 
-    White space before it hides nothing: some programs drop that. So does text that begins with an apostrophe. A
-    semicolon before what would be a formula is written ``\x3b``; white space and quotes between them hide nothing.
+    White space before the formula makes no difference, because some programs drop it. A text that begins with an
+    apostrophe gets one too. A semicolon before a formula becomes ``\x3b``, also with white space and quotes between.
     """
     if _PLAIN.fullmatch(text):
         return text
     shown = _NEXT_CELL.sub(r"\\x3b", visible(text))
     return f"'{shown}" if shown.lstrip().startswith(_FORMULA) else shown
-
-
-_ESCAPED = re.compile(r"\\(?:\\|x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8}))")
-
-
-def exact(shown: str) -> str:
-    """The text that `cell` shows so."""
-    return _ESCAPED.sub(_character, shown.removeprefix("'"))
-
-
-def _character(escaped: re.Match[str]) -> str:
-    byte, *longer = escaped.groups()
-    if byte is not None:
-        return chr(int(byte, 16)) if byte < "80" else chr(int(byte, 16) + 0xDC00)
-    return next((chr(int(code, 16)) for code in longer if code is not None), "\\")

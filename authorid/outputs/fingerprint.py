@@ -1,50 +1,55 @@
-"""What decides the bytes of a results file: a run may only go on where all of it is as it was."""
+"""The fingerprint of a run: everything that decides the bytes of its results. A run is resumed only if it is equal."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from authorid.bundle.manifest import MANIFEST
-from authorid.inputs.discovery import canonical
+from authorid.inputs.discovery import canonical_path
 from authorid.inputs.documents import ReadOptions
-from authorid.scoring.stats import versions
 
-if TYPE_CHECKING:
-    from authorid.scoring.scorer import Scorer
+__all__ = ["run_fingerprint"]
 
-__all__ = ["run_settings"]
+_WITHOUT_EFFECT = {"skip", "timeout"}
+"""Reading options that change no row, or only rows that failed, which a resumed run tries again anyway."""
 
-_HARMLESS = {"skip", "timeout"}
-"""Reading options that change no row, or only rows that failed, and those are tried again anyway."""
+_SCORER_FIELDS = ("precision", "effort", "unknown_below", "provider")
+"""What decides a score, besides the model. Threads and batch sizes do not."""
 
 
-def run_settings(
-    scorer: Scorer, paths: Sequence[str], options: ReadOptions, *, form: str, top: int, evidence: bool
+def run_fingerprint(
+    paths: Sequence[str],
+    options: ReadOptions,
+    *,
+    bundle: Path,
+    scorer: Mapping[str, Any],
+    versions: Mapping[str, str],
+    output: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The settings of a run as JSON has them. Threads and batch sizes are none: they change no answer."""
-    about = scorer.describe()
-    own = {canonical(path) for path in options.skip}
-    settings = {
-        "paths": [path for path in paths if path == "-" or canonical(path) not in own],
-        **{name: value for name, value in asdict(options).items() if name not in _HARMLESS},
-        # Names are read and put in order by it.
+    """The fingerprint of a run, made of values that JSON can represent.
+
+    `bundle` is the directory of the model, `scorer` is what `Scorer.describe` returns, `versions` are those of the
+    packages that decide a score, and `output` holds the options that decide how a row looks (``format``, ``top``,
+    ``evidence``).
+    """
+    skipped = {canonical_path(path) for path in options.skip}
+    fingerprint = {
+        "paths": [path for path in paths if path == "-" or canonical_path(path) not in skipped],
+        **{name: value for name, value in asdict(options).items() if name not in _WITHOUT_EFFECT},
+        # It decides how names are read and sorted.
         "filesystem_encoding": sys.getfilesystemencoding(),
-        "format": form,
-        "top": top,
-        "evidence": evidence,
-        # The manifest has the digests of all the other files.
-        "model": hashlib.sha256((scorer.bundle.path / MANIFEST).read_bytes()).hexdigest(),
-        "precision": about["precision"],
-        "effort": about["effort"],
-        "unknown_below": about["unknown_below"],
-        "provider": about["provider"],
-        "versions": {**versions(), "charset-normalizer": version("charset-normalizer")},
+        **output,
+        # The manifest holds the digests of all other files of the bundle.
+        "model": hashlib.sha256((bundle / MANIFEST).read_bytes()).hexdigest(),
+        **{name: scorer[name] for name in _SCORER_FIELDS},
+        "versions": {**versions, "charset-normalizer": version("charset-normalizer")},
     }
-    plain: dict[str, Any] = json.loads(json.dumps(settings))
+    plain: dict[str, Any] = json.loads(json.dumps(fingerprint))
     return plain

@@ -1,13 +1,13 @@
-"""The journal: every finished row, as soon as it is known, in a file that a crash can only cut short.
+"""The journal: every finished record, as soon as it is known, in a file that a crash can only cut short.
 
-A journal is lines that begin with their CRC32. The first says, as JSON, what the run was asked for; each of the others
-has the place of one input in the walk and its row as it stands in the results, which goes into them again to the letter
-when the run is resumed. Rows come in walk order, so a journal is always a prefix of the run. Whatever a crash or a full
-disk did to the end of the file, reading stops at the first line that is not whole. An empty journal says only that a
-run was asked for, and has still to begin.
+A journal is lines that begin with their CRC32. The first line is the header, as JSON: the version of the journal's
+format, the authors of the model, and the fingerprint of the run. Every other line is one `Entry`: a complete record,
+from which a resumed run encodes the row again in any format. Records come in walk order, so a journal is always a
+prefix of the run. Whatever a crash or a full disk did to the end of the file, reading stops at the first line that is
+not intact. An empty journal only means that a run was requested and has not begun.
 
-A row's line was made for the results anyway, so what the journal costs is a checksum. And the thread that takes rows
-comes by with its caches cold, so it only puts them down: lines are made, and handed to the system, for a group of rows.
+The thread that takes the rows should not have to wait, so `append` only keeps the record. Lines are encoded and given
+to the system for a group of records at a time.
 """
 
 from __future__ import annotations
@@ -17,66 +17,44 @@ import os
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from authorid.inputs.documents import DiscoveredFile
 from authorid.outputs import atomic
+from authorid.outputs.record_codec import Entry, RecordCodec
+from authorid.outputs.records import Record
 
-__all__ = ["FORMAT", "Entry", "Journal", "announce", "entries", "header", "is_begun"]
+__all__ = ["FORMAT", "Journal", "JournalHeader", "create_empty", "is_begun", "read_entries", "read_header"]
 
-FORMAT = 3
+FORMAT = 4
+"""The version of the format. It changes whenever this release could not read an older journal, or the reverse."""
 
 _FLUSH_SECONDS = 0.05
-"""Rows that come faster than this leave the process in groups: a kill costs at most the rows of this time."""
+"""Records that come faster than this leave the process in groups. A kill loses at most the records of this time."""
 
 _GROUP = 128
-"""Rows that may wait for one another, at most."""
+"""The maximum number of records that wait for each other."""
 
 _SYNC_SECONDS = 1.0
-"""A power cut costs at most the rows of about this time; they are scored again."""
+"""A power cut loses at most the records of about this time; they are scored again."""
 
 _SYNC_SHARE = 0.02
-"""On slow disks, how much of the run may go into waiting for them."""
+"""On slow disks, the share of the run time that may be spent on syncing."""
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One row of a journal: the place of its input in the walk (see `DiscoveredFile.place`), and its `line` in the results."""
+class JournalHeader:
+    """The first line of a journal. If `format` is not `FORMAT`, the rest is unknown and stays empty."""
 
-    root: int
-    below: str
-    line: bytes
-
-    @property
-    def place(self) -> tuple[int, tuple[bytes, ...]]:
-        """Sorts entries in walk order."""
-        return DiscoveredFile("", None, self.root, self.below).place
-
-    @classmethod
-    def read(cls, payload: bytes) -> Entry:
-        """The entry that `_payload` wrote; raises `ValueError`."""
-        root, _, rest = payload.decode("utf-8").partition(" ")
-        below, end = _DECODER.raw_decode(rest) if rest.startswith('"') else ("", 0)
-        if rest[end : end + 1] != " ":
-            raise ValueError("no entry")
-        os.fsencode(below)  # a name that there can be, or a ValueError
-        return cls(int(root), below, rest[end + 1 :].encode())
+    format: int
+    fingerprint: dict[str, Any]
+    authors: tuple[str, ...] = ()
 
 
-_DECODER = json.JSONDecoder()
-
-
-def _payload(root: int, below: str, line: bytes) -> bytes:
-    # A name may hold anything, line breaks too; a row of results is one line.
-    return b"%d %b %b" % (root, encode_basestring_ascii(below).encode("ascii"), line)
-
-
-def _line(payload: bytes) -> bytes:
-    """A line of the journal, with a `payload` that is a line itself."""
+def _checked(payload: bytes) -> bytes:
+    """A line of the journal, made of a `payload` that ends with a line break."""
     return b"%08x %b" % (zlib.crc32(payload), payload)
 
 
@@ -88,95 +66,108 @@ def _payloads(stream: BinaryIO) -> Iterator[bytes]:
         yield payload
 
 
-def announce(path: Path) -> None:
-    """Put an empty journal at `path`, for a run that has still to begin. Raises `OSError`."""
+def create_empty(path: Path) -> None:
+    """Create an empty journal at `path`, for a run that has not begun yet. Raises `OSError`."""
     os.close(atomic.create(path))
     atomic.sync_directory(path.parent)
 
 
 def is_begun(path: Path) -> bool:
-    """Whether there is a journal at `path` with more in it than `announce` puts there."""
+    """Whether there is a journal at `path` that is not empty."""
     return path.exists() and path.stat().st_size > 0
 
 
-def header(path: Path) -> dict[str, Any] | None:
-    """The settings of the run that wrote the journal at `path`; None when there is no (whole) journal there."""
+def read_header(path: Path) -> JournalHeader | None:
+    """The header of the journal at `path`; None if there is no journal, or if its first line is not intact."""
     try:
         with path.open("rb") as stream:
-            payload = next(_payloads(stream), b"")
-        record = json.loads(payload)
-    except (FileNotFoundError, ValueError):
+            return _parse_header(next(_payloads(stream), b""))
+    except FileNotFoundError:
         return None
-    if not isinstance(record, dict) or record.get("journal") != FORMAT:
-        return None
-    settings: dict[str, Any] = record["settings"]
-    return settings
 
 
-def entries(path: Path) -> Iterator[Entry]:
-    """The whole rows of the journal at `path`, in walk order."""
+def _parse_header(payload: bytes) -> JournalHeader | None:
+    try:
+        fields = json.loads(payload)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(fields, dict) or type(fields.get("journal")) is not int:
+        return None
+    if fields["journal"] != FORMAT:
+        return JournalHeader(fields["journal"], {})
+    return JournalHeader(FORMAT, fields["fingerprint"], tuple(fields["authors"]))
+
+
+def read_entries(path: Path) -> Iterator[Entry]:
+    """Yield the intact entries of the journal at `path`, in walk order."""
     with path.open("rb") as stream:
         payloads = _payloads(stream)
-        next(payloads, None)
+        header = _parse_header(next(payloads, b""))
+        if header is None or header.format != FORMAT:
+            return
+        codec = RecordCodec(header.authors)
         for payload in payloads:
             try:
-                entry = Entry.read(payload)
+                entry = codec.decode(payload)
             except ValueError:
-                return  # whole, but no row: what follows is not to be believed either
+                return  # the checksum is right, but this is not an entry: what follows cannot be trusted either
             yield entry
 
 
 class Journal:
-    """A journal that is being written. Raises `OSError` when the disk does not take it.
+    """A journal that is being written. Every method raises `OSError` if the disk fails.
 
-    A row has left the process a moment after `append` (a kill loses no more) and is on the disk about a second later
-    (a power cut loses no more), whether or not others follow. What is lost is scored again. `rows` counts those that
-    have left the process; once the disk has failed to take them, those that are on it. `mode` is the file's (see
-    `atomic.create`).
+    A record leaves the process a moment after `append`, so that a kill loses nothing older, and is on the disk about a
+    second later, so that a power cut loses nothing older, whether or not more records follow. What is lost is scored
+    again. `rows` counts the records that have left the process; after a failure of the disk, those that are on it.
+    Records name only the `authors`. `mode` is the file's mode (see `atomic.create`).
     """
 
-    def __init__(self, path: Path, settings: dict[str, Any], mode: int = 0o666) -> None:
+    def __init__(self, path: Path, fingerprint: dict[str, Any], authors: Sequence[str] = (), mode: int = 0o666) -> None:
         self.path = path
         self.rows = 0
-        self._waiting: list[tuple[int, str, bytes]] = []
+        self._codec = RecordCodec(authors)
+        self._waiting: list[tuple[int, str, Record]] = []
         self._failure: OSError | None = None
         self._synced, self._synced_rows = True, 0
         self._sync_at = 0.0
-        # Whoever holds it may use the file. Syncing is done under it too: a disk that falls behind holds up the run,
-        # rather than letting rows pile up.
-        self._turn = threading.RLock()
+        # Protects the file. Syncing happens under this lock too: a disk that is too slow then holds up the run, instead
+        # of letting records accumulate in memory.
+        self._lock = threading.RLock()
         self._closing = threading.Event()
-        self._lulls = threading.Thread(target=self._keep_time, name="authorid-journal", daemon=True)
+        self._timer = threading.Thread(target=self._flush_regularly, name="authorid-journal", daemon=True)
         self._descriptor = atomic.create(path, mode)
         try:
-            self._write(_line(f"{json.dumps({'journal': FORMAT, 'settings': settings})}\n".encode("ascii")))
+            header = {"journal": FORMAT, "authors": list(authors), "fingerprint": fingerprint}
+            self._write(_checked(f"{json.dumps(header)}\n".encode("ascii")))
             self.sync()
-            self._lulls.start()
+            self._timer.start()
         except BaseException:
             os.close(self._descriptor)
             raise
 
-    def append(self, root: int, below: str, line: bytes) -> None:
-        """Add the place of an input in the walk, and the `line` of its row."""
-        self._waiting.append((root, below, line))
+    def append(self, root: int, below: str, record: Record) -> None:
+        """Add the record of the file `below` the root with the index `root`."""
+        self._waiting.append((root, below, record))
         if len(self._waiting) >= _GROUP or self._failure is not None:
-            self._on_time()
+            self._flush_or_sync()
 
     def flush(self) -> None:
-        """Hand everything so far to the system: from now on, it survives this process."""
-        with self._turn:
+        """Give all records so far to the system: from now on, they survive this process."""
+        with self._lock:
             if self._failure is not None:
                 raise self._failure
-            # Rows may be added meanwhile: those are for the next time.
+            # Records may be added meanwhile; they are left for the next flush.
             if count := len(self._waiting):
-                data = b"".join([_line(_payload(*kept)) for kept in self._waiting[:count]])
+                encode = self._codec.encode
+                data = b"".join([_checked(encode(*waiting)) for waiting in self._waiting[:count]])
                 del self._waiting[:count]
                 self._write(data)
                 self.rows += count
 
     def sync(self) -> None:
-        """Put everything so far on the disk: from now on, it survives the machine."""
-        with self._turn:
+        """Put all records so far on the disk: from now on, they survive a power cut."""
+        with self._lock:
             self.flush()
             if self._synced:
                 return
@@ -184,7 +175,7 @@ class Journal:
             try:
                 atomic.sync(self._descriptor)
             except OSError as error:
-                # The system may have dropped what it had taken, and would not say so twice.
+                # The system may have dropped data that it had accepted, and reports that only once.
                 self._failure, self.rows = error, self._synced_rows
                 raise
             self._synced, self._synced_rows = True, self.rows
@@ -194,26 +185,26 @@ class Journal:
     def close(self) -> None:
         """Close the file."""
         self._closing.set()
-        self._lulls.join()
+        self._timer.join()
         os.close(self._descriptor)
 
     def _write(self, data: bytes) -> None:
         self._synced = False
         atomic.write_all(self._descriptor, data)
 
-    def _on_time(self) -> None:
+    def _flush_or_sync(self) -> None:
         if time.monotonic() >= self._sync_at:
             self.sync()
         else:
             self.flush()
 
-    def _keep_time(self) -> None:
-        """Run by a thread, so that rows need not wait for the next one, which may be long in coming."""
+    def _flush_regularly(self) -> None:
+        """Run by a thread, so that a record need not wait for the next one, which may take long to arrive."""
         while not self._closing.wait(_FLUSH_SECONDS):
-            with self._turn:
+            with self._lock:
                 try:
-                    self._on_time()
+                    self._flush_or_sync()
                 except OSError as error:
-                    # For the caller, as soon as it comes by. Nothing may follow what is perhaps half a line.
+                    # Raised to the caller at its next call. Nothing may follow, since the last line may be incomplete.
                     self._failure = error
                     return

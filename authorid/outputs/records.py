@@ -1,4 +1,4 @@
-"""The canonical row of a results file: complete, exact, and independent of every format."""
+"""The canonical row of a results file: complete, exact, and independent of any format."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ Status = Literal["scored", "unknown", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Everything that any format, the report or a resumed run may want to know of one document.
+    """Everything that a format, the report or a resumed run may need to know about one document.
 
-    `ranking` holds every author with its probability, likeliest first; it is empty when `status` is ``failed``, and then
-    `error` says why. `windows` and `tokens` count what the encoder read, special tokens included. `evidence` holds the
-    winner's probability in each window alone, where it was asked for. `known_author_score` says how much the text looks
-    as if one of the known authors wrote it (0 to 1); None without an n-gram model.
+    `ranking` holds every author with its probability (float64), the likeliest first. It is empty if `status` is
+    ``failed``; `error` then gives the reason. `windows` and `tokens` count what the encoder read, special tokens
+    included. `encoding` and `sha256` describe the file. `evidence` holds the probability of the likeliest author in
+    each window, if that was requested. `known_author_score` is how much the text looks as if one of the known authors
+    wrote it (0 to 1); None without an n-gram model.
     """
 
     ref: DocumentRef

@@ -1,139 +1,117 @@
-"""What an interrupted run already knew, handed out as the walk comes by."""
+"""What an interrupted run already knew, looked up while the walk of the resumed run goes on."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
-from authorid.inputs.documents import DiscoveredFile
-from authorid.outputs.journal import Entry, Journal, entries, header
-from authorid.scoring.attribution import Attribution
+from authorid.inputs.discovery import DiscoveredFile, OrderKey
+from authorid.outputs.journal import FORMAT, Journal, read_entries, read_header
+from authorid.outputs.record_codec import Entry
+from authorid.outputs.records import Record
 
-__all__ = ["Earlier", "Known", "differences", "merge"]
+__all__ = ["EarlierRun", "FileDigest", "differences", "merge_journals"]
 
-_NAMED = 5
+FileDigest = Callable[[DiscoveredFile], str | None]
+"""Gives the SHA-256 of a file as it is now, or None if it cannot be read."""
 
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A row that an interrupted run had finished, as it was read back, and its `line` in the results."""
-
-    row: Attribution
-    line: bytes
+_EXAMPLES = 5
 
 
-class Earlier:
-    """Merges the entries of a journal with a fresh walk, both in walk order, holding one row at a time.
+class EarlierRun:
+    """Merges the entries of a journal with a new walk, both in walk order, and holds one entry at a time.
 
-    `parse` reads their lines. A row is kept when its input is still there and `digest` gives the same SHA-256; failed
-    inputs are always tried again. `kept`, `changed` and `vanished` count, `names` holds the first few that changed or
+    A record is kept if its file is still there and `file_digest` gives the same SHA-256. Documents that failed are
+    always tried again. `kept`, `changed` and `vanished` are counts; `names` holds the first few files that changed or
     vanished.
     """
 
-    def __init__(
-        self,
-        entries: Iterator[Entry],
-        parse: Callable[[bytes], Attribution],
-        digest: Callable[[DiscoveredFile], str | None],
-    ) -> None:
+    def __init__(self, entries: Iterator[Entry], file_digest: FileDigest) -> None:
         self.kept = self.changed = self.vanished = 0
         self.names: list[str] = []
-        self._rows = _read_back(entries, parse)
-        self._digest = digest
-        self._next = next(self._rows, None)
+        self._entries = entries
+        self._file_digest = file_digest
+        self._next = next(entries, None)
 
     @property
     def exhausted(self) -> bool:
-        """Whether the walk has passed the last row."""
+        """Whether the walk has passed the last entry."""
         return self._next is None
 
-    def recall(self, found: DiscoveredFile) -> Known | None:
-        """What is known of `found`, when it still holds. To be asked for every input, in walk order."""
-        place = found.place
-        while self._next is not None and self._next[0] < place:
-            self._miss()
-        if self._next is None or self._next[0] != place or self._next[1].row.path != found.path:
+    def recall(self, file: DiscoveredFile) -> Record | None:
+        """The record of `file`, if there is one that still holds. Call this for every file, in walk order."""
+        key = file.order_key
+        while self._next is not None and self._next.order_key < key:
+            self._skip()
+        if self._next is None or self._next.order_key != key or self._next.record.ref.source != file.path:
             return None
-        _, known = self._next
-        self._next = next(self._rows, None)
-        if known.row.status == "failed":
+        record = self._next.record
+        self._next = next(self._entries, None)
+        if record.status == "failed":
             return None
-        if self._digest(found) == known.row.sha256:
+        if self._file_digest(file) == record.sha256:
             self.kept += 1
-            return known
+            return record
         self.changed += 1
-        self._name(f"{found.path} (changed)")
+        self._add_example(f"{file.path} (changed)")
         return None
 
     def finish(self) -> None:
-        """Say that the walk is over: rows that are left have lost their inputs."""
+        """End the walk: the files of all entries that are left have vanished."""
         while self._next is not None:
-            self._miss()
+            self._skip()
 
-    def _miss(self) -> None:
+    def _skip(self) -> None:
         if self._next is not None:
             self.vanished += 1
-            self._name(f"{self._next[1].row.path} (vanished)")
-        self._next = next(self._rows, None)
+            self._add_example(f"{self._next.record.ref} (vanished)")
+        self._next = next(self._entries, None)
 
-    def _name(self, name: str) -> None:
-        if len(self.names) < _NAMED:
+    def _add_example(self, name: str) -> None:
+        if len(self.names) < _EXAMPLES:
             self.names.append(name)
 
 
-_Place = tuple[int, tuple[bytes, ...]]
-
-
-def _read_back(entries: Iterator[Entry], parse: Callable[[bytes], Attribution]) -> Iterator[tuple[_Place, Known]]:
-    for entry in entries:
-        try:
-            row = parse(entry.line)
-        except (ValueError, TypeError, KeyError):
-            return  # whole, but no row: what follows is not to be believed either
-        yield entry.place, Known(row, entry.line)
-
-
-def differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """What differs between the settings of two runs, one line each."""
+def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What differs between the fingerprints of two runs, one line for each difference."""
     lines = []
-    for name in sorted(then.keys() | now.keys()):
-        if name == "paths" and then.get(name) != now.get(name):
-            lines.append(_different_paths(then.get(name) or [], now.get(name) or []))
-        elif isinstance(then.get(name), dict) and isinstance(now.get(name), dict):
-            lines += [f"{name} {line}" for line in differences(then[name], now[name])]
-        elif then.get(name) != now.get(name):
-            lines.append(f"{name} was {_brief(then.get(name))}, now {_brief(now.get(name))}")
+    for name in sorted(before.keys() | now.keys()):
+        if name == "paths" and before.get(name) != now.get(name):
+            lines.append(_different_paths(before.get(name) or [], now.get(name) or []))
+        elif isinstance(before.get(name), dict) and isinstance(now.get(name), dict):
+            lines += [f"{name} {line}" for line in differences(before[name], now[name])]
+        elif before.get(name) != now.get(name):
+            lines.append(f"{name} was {_shorten(before.get(name))}, now {_shorten(now.get(name))}")
     return lines
 
 
-def _different_paths(then: list[str], now: list[str]) -> str:
-    if len(then) != len(now):
-        return f"paths were {len(then)}, now {len(now)}"
-    place = next(i for i, (a, b) in enumerate(zip(then, now, strict=True)) if a != b)
-    return f"path {place + 1} was {then[place]!r}, now {now[place]!r}"
+def _different_paths(before: list[str], now: list[str]) -> str:
+    if len(before) != len(now):
+        return f"paths were {len(before)}, now {len(now)}"
+    index = next(i for i, (a, b) in enumerate(zip(before, now, strict=True)) if a != b)
+    return f"path {index + 1} was {before[index]!r}, now {now[index]!r}"
 
 
-def _brief(value: Any) -> str:
+def _shorten(value: Any) -> str:
     shown = repr(value)
     return shown if len(shown) <= 80 else f"{shown[:77]}..."
 
 
-def merge(newer: Path, older: Path, target: Path) -> None:
-    """Write to `target` the rows of journal `newer`, and then those of `older` that lie beyond them in the walk."""
-    settings = header(older)
-    if settings is None:
-        raise ValueError(f"{older} is no journal")
-    merged = Journal(target, settings, older.stat().st_mode)
+def merge_journals(newer: Path, older: Path, target: Path) -> None:
+    """Write to `target` the entries of journal `newer`, then those of `older` that come after them in walk order."""
+    header = read_header(older)
+    if header is None or header.format != FORMAT:
+        raise ValueError(f"{older} is not a journal of this format")
+    merged = Journal(target, header.fingerprint, header.authors, older.stat().st_mode)
     try:
-        last: _Place = (-1, ())
-        for entry in entries(newer):
-            merged.append(entry.root, entry.below, entry.line)
-            last = entry.place
-        for entry in dropwhile(lambda entry: entry.place <= last, entries(older)):
-            merged.append(entry.root, entry.below, entry.line)
+        last: OrderKey = (-1, ())
+        for entry in read_entries(newer):
+            merged.append(entry.root, entry.below, entry.record)
+            last = entry.order_key
+        for entry in dropwhile(lambda entry: entry.order_key <= last, read_entries(older)):
+            merged.append(entry.root, entry.below, entry.record)
         merged.sync()
     finally:
         merged.close()

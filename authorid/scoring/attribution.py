@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from authorid.inputs.documents import DocumentRef, Failure
+from authorid.outputs.records import Record
 
 __all__ = ["Attribution", "Status", "failed"]
 
@@ -75,6 +76,37 @@ class Attribution:
     def margin(self) -> float | None:
         """Difference between the two highest probabilities; None when the input failed."""
         return self.ranking[0][1] - self.ranking[1][1] if self.ranking else None
+
+    def to_record(self) -> Record:
+        """The same answer as a `Record`, which outputs write."""
+        return Record(
+            self.ref,
+            self.status,
+            self.ranking,
+            self.windows,
+            self.tokens,
+            self.encoding,
+            self.sha256,
+            self.error,
+            self.evidence,
+            self.known_author_score,
+        )
+
+    @classmethod
+    def from_record(cls, record: Record) -> Attribution:
+        """The answer that was kept as `record`."""
+        return cls(
+            record.ref,
+            record.status,
+            record.ranking,
+            record.windows,
+            record.tokens,
+            record.encoding,
+            record.sha256,
+            record.error,
+            record.evidence,
+            record.known_author_score,
+        )
 
 
 def failed(failure: Failure) -> Attribution:

@@ -15,11 +15,15 @@ from authorid.encoder.engine_options import EngineOptions
 from authorid.encoder.providers import require_provider
 from authorid.encoder.windows import load_windower
 from authorid.errors import BundleLacksError
-from authorid.inputs.documents import DiscoveredFile, Document, DocumentRef, Failure, ReadOptions, read, tidy, walk
-from authorid.inputs.timeouts import Patience
+from authorid.inputs.decoding import tidy
+from authorid.inputs.discovery import DiscoveredFile, walk
+from authorid.inputs.documents import Document, DocumentRef, Failure, ReadOptions
+from authorid.inputs.reading import read_file
+from authorid.inputs.timeouts import Timeout
 from authorid.machine import available_cores
 from authorid.ngrams import kernels
 from authorid.ngrams.model import load_ngram_model
+from authorid.outputs.records import Record
 from authorid.scoring.attribution import Attribution, failed
 from authorid.scoring.cascade import Cascade, Effort, Encoder
 from authorid.scoring.document_state import DocumentState
@@ -32,8 +36,8 @@ __all__ = ["Effort", "Recall", "Scorer"]
 _MAX_TEXT_WORKERS = 2
 """Threads for n-gram scores and tokens: with more of them, each would wait for Python's lock."""
 
-Recall = Callable[[DiscoveredFile], Attribution | None]
-"""Returns the row of an input that an earlier run scored and that has not changed since, or None."""
+Recall = Callable[[DiscoveredFile], Record | None]
+"""Returns the record of an input that an earlier run scored and that has not changed since, or None."""
 
 
 class Scorer:
@@ -264,10 +268,13 @@ def _decision(bundle: Bundle, max_false_attribution: float | None) -> Decision:
 
 
 def _read_files(paths: Iterable[str | os.PathLike[str]], options: ReadOptions, recall: Recall | None) -> Inputs:
-    with Patience(options.timeout) as patience:
-        for found in walk(paths, options, patience):
-            known = recall(found) if recall is not None else None
-            yield read(found, options, patience) if known is None else known
+    with Timeout(options.timeout) as timeout:
+        for file in walk(paths, options, timeout):
+            known = recall(file) if recall is not None else None
+            if known is None:
+                yield from read_file(file, options, timeout)
+            else:
+                yield Attribution.from_record(known)
 
 
 def _text_document(index: int, text: object) -> Document | Failure:

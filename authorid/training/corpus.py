@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from authorid.errors import CorpusError
-from authorid.inputs.decoding import tidy
-from authorid.inputs.documents import UndecodableError, decode
+from authorid.inputs.decoding import UndecodableError, decode, tidy
 
 __all__ = ["Corpus", "CorpusDocument", "load_corpus", "load_test_corpus"]
 

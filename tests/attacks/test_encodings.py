@@ -1,4 +1,4 @@
-"""The same text in any encoding has the same author, declared or detected; so has it with any line ending."""
+"""The same text has the same author in any encoding, declared or detected, and with any line ending."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ENCODINGS = (
 )
 TEXT = "\n".join(f"{line} é á ü ö" for line in prose("Ben", 300, seed=3).split(" . "))
 
-ELSEWHERE = {
+OTHER_LANGUAGES = {
     "russian": ("Вчера вечером мы пошли к реке, чтобы посмотреть на лодки. ", ("cp1251", "koi8-r", "iso8859-5")),
     "polish": (
         "Zażółć gęślą jaźń. Wczoraj wieczorem poszliśmy nad rzekę, żeby zobaczyć łódki i pięć żab. Świeży chleb. ",
@@ -48,7 +48,7 @@ def expected(scorer, tmp_path_factory):
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_a_declared_encoding_gives_the_same_answer_to_the_bit(scorer, expected, tmp_path, encoding):
+def test_a_declared_encoding_gives_exactly_the_same_answer(scorer, expected, tmp_path, encoding):
     (tmp_path / "text").write_bytes(TEXT.encode(encoding))
     assert answer(scorer, tmp_path / "text", encoding=encoding).ranking == expected.ranking
 
@@ -62,11 +62,11 @@ def test_a_detected_encoding_gives_the_same_author_and_is_recorded(scorer, expec
     assert row.encoding
 
 
-@pytest.mark.parametrize(("language", "encoding"), [(name, e) for name, (_, es) in ELSEWHERE.items() for e in es])
-def test_detection_reads_other_languages_letter_by_letter(language, encoding):
+@pytest.mark.parametrize(("language", "encoding"), [(name, e) for name, (_, es) in OTHER_LANGUAGES.items() for e in es])
+def test_detection_decodes_texts_in_other_languages_correctly(language, encoding):
     from authorid.inputs.decoding import decode
 
-    text = ELSEWHERE[language][0] * 5
+    text = OTHER_LANGUAGES[language][0] * 5
     assert decode(text.encode(encoding))[0] == text
 
 

@@ -1,4 +1,4 @@
-"""The machine fails: disks fill, descriptors run out, threads break, servers stop answering."""
+"""Failures of the machine: full disks, no descriptors left, broken threads, servers that stop answering."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from command import PLAIN, command, environment, run
 from tiny import AUTHORS, prose
 
 from authorid import EngineOptions, Scorer
-from authorid.inputs import documents
-from authorid.inputs.documents import DiscoveredFile, ReadOptions, read
+from authorid.inputs import reading
+from authorid.inputs.discovery import DiscoveredFile
+from authorid.inputs.documents import ReadOptions
+from authorid.inputs.reading import read_file
 from authorid.outputs import atomic
 from authorid.outputs import journal as journals
 
@@ -60,18 +62,18 @@ def after(calls, error):
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS])
-@pytest.mark.parametrize("seam", ["create", "write_all", "sync", "publish"])
+@pytest.mark.parametrize("operation", ["create", "write_all", "sync", "publish"])
 @pytest.mark.parametrize("calls", [0, 1, 3])
-def test_a_disk_that_fails_is_a_clear_error_and_the_run_can_be_resumed(
-    score, corpus, whole, tmp_path, monkeypatch, seam, calls, error
+def test_a_disk_failure_is_a_clear_error_and_the_run_can_be_resumed(
+    score, corpus, whole, tmp_path, monkeypatch, operation, calls, error
 ):
     monkeypatch.setattr(journals, "_GROUP", 1)
     monkeypatch.setattr(journals, "_SYNC_SECONDS", 0.0)
     monkeypatch.setattr(journals, "_SYNC_SHARE", 1e9)
     with monkeypatch.context() as patch:
-        patch.setattr(atomic, seam, after(calls, error)(getattr(atomic, seam)))
+        patch.setattr(atomic, operation, after(calls, error)(getattr(atomic, operation)))
         code, _, message = score(corpus, "--out", tmp_path / "out.csv", "-q")
-    if (seam, calls) in (("create", 3), ("publish", 3)):
+    if (operation, calls) in (("create", 3), ("publish", 3)):
         assert code == 0  # the run has no third file to make
         return
     assert code == 1
@@ -82,7 +84,7 @@ def test_a_disk_that_fails_is_a_clear_error_and_the_run_can_be_resumed(
     assert (tmp_path / "out.csv").read_bytes() == whole
 
 
-def test_a_disk_that_takes_half_a_line_loses_only_that_line(tmp_path, score, corpus, whole, monkeypatch):
+def test_a_disk_that_accepts_half_a_line_loses_only_that_line(tmp_path, score, corpus, whole, monkeypatch):
     written = 0
 
     def short(descriptor, data):
@@ -105,7 +107,7 @@ def test_a_disk_that_takes_half_a_line_loses_only_that_line(tmp_path, score, cor
     assert (tmp_path / "out.csv").read_bytes() == whole
 
 
-def test_rows_that_the_disk_did_not_take_at_the_last_are_not_called_safe(tmp_path, score, corpus, whole, monkeypatch):
+def test_rows_that_were_not_written_are_not_reported_as_safe(tmp_path, score, corpus, whole, monkeypatch):
     document = (corpus / "09.txt").read_bytes()
     (corpus / "09.txt").write_bytes(b"\0\0")
     monkeypatch.setattr(journals, "_FLUSH_SECONDS", 3600.0)
@@ -130,7 +132,7 @@ def can_mount():
 
 
 @pytest.mark.skipif(not can_mount(), reason="no right to mount a small file system")
-def test_a_real_disk_that_is_really_full(bundle, corpus, tmp_path, whole):
+def test_a_file_system_that_is_really_full(bundle, corpus, tmp_path, whole):
     disk = tmp_path / "disk"
     disk.mkdir()
     arguments = f"score {corpus} --model {bundle.path} --out {disk}/out.csv -q"
@@ -150,7 +152,7 @@ def test_a_real_disk_that_is_really_full(bundle, corpus, tmp_path, whole):
     assert done.stdout == whole
 
 
-def test_standard_output_that_is_full(bundle, corpus, tmp_path):
+def test_a_full_standard_output_is_a_clear_error(bundle, corpus, tmp_path):
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
             command("score", corpus, "--model", bundle.path, "--out", "-", "-q"),
@@ -163,7 +165,7 @@ def test_standard_output_that_is_full(bundle, corpus, tmp_path):
     assert done.stderr == b"error: standard output: cannot write there: no space left on device\n"
 
 
-def test_an_output_directory_that_becomes_unwritable(score, corpus, tmp_path, whole, monkeypatch):
+def test_an_output_directory_that_becomes_unwritable_is_a_clear_error(score, corpus, tmp_path, whole, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(atomic, "publish", after(1, errno.EACCES)(atomic.publish))
         code, _, message = score(corpus, "--out", tmp_path / "out.csv", "-q")
@@ -177,13 +179,14 @@ def test_an_output_directory_that_becomes_unwritable(score, corpus, tmp_path, wh
 
 
 @pytest.mark.parametrize("error", [errno.EIO, errno.ESTALE, errno.EACCES, errno.ENOMEM])
-def test_a_read_that_fails_is_a_row(tmp_path, monkeypatch, error):
+def test_a_failed_read_is_a_failed_row(tmp_path, monkeypatch, error):
     (tmp_path / "a").write_text("the river")
     monkeypatch.setattr(os, "read", after(0, error)(os.read))
-    assert read(DiscoveredFile(str(tmp_path / "a"))).reason.lower() == os.strerror(error).lower()
+    (failure,) = read_file(DiscoveredFile(str(tmp_path / "a")))
+    assert failure.reason.lower() == os.strerror(error).lower()
 
 
-def test_descriptors_that_run_out_for_a_moment_cost_nothing(tmp_path, monkeypatch):
+def test_a_short_lack_of_descriptors_does_no_harm(tmp_path, monkeypatch):
     (tmp_path / "a").write_text("the river")
     opened, calls = os.open, []
 
@@ -194,21 +197,22 @@ def test_descriptors_that_run_out_for_a_moment_cost_nothing(tmp_path, monkeypatc
         return opened(*arguments)
 
     monkeypatch.setattr(os, "open", scarce)
-    assert read(DiscoveredFile(str(tmp_path / "a"))).encoding == "utf-8"
+    (document,) = read_file(DiscoveredFile(str(tmp_path / "a")))
+    assert document.encoding == "utf-8"
 
 
-def test_descriptors_that_run_out_for_good_are_rows(bundle, tmp_path):
+def test_a_permanent_lack_of_descriptors_gives_failed_rows(bundle, tmp_path):
     (tmp_path / "docs").mkdir()
     for number in range(3):
         (tmp_path / "docs" / str(number)).write_text("the river")
     greedy = (
-        "import resource, os, authorid.inputs.documents as d; inner = d._open\n"
-        "def hoard(found):\n"
+        "import resource, os, authorid.inputs.reading as d; inner = d._open\n"
+        "def hoard(file):\n"
         "    resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40)); held = []\n"
         "    try:\n"
         "        while True: held.append(os.dup(2))\n"
         "    except OSError: pass\n"
-        "    try: return inner(found)\n"
+        "    try: return inner(file)\n"
         "    finally: [os.close(x) for x in held]\n"
         "d._open = hoard"
     )
@@ -219,33 +223,33 @@ def test_descriptors_that_run_out_for_good_are_rows(bundle, tmp_path):
     assert done.stdout.count("too many open files") == 3
 
 
-def test_rights_that_are_taken_away_in_mid_run(bundle, corpus, monkeypatch):
-    opened = documents._open
+def test_permissions_removed_during_a_run_give_failed_rows(bundle, corpus, monkeypatch):
+    opened = reading._open
     count = 0
 
-    def open_until(found):
+    def open_until(file):
         nonlocal count
         count += 1
         if count > 10:
             raise PermissionError(errno.EACCES, "Permission denied")
-        return opened(found)
+        return opened(file)
 
-    monkeypatch.setattr(documents, "_open", open_until)
+    monkeypatch.setattr(reading, "_open", open_until)
     rows = list(Scorer(bundle).score([corpus]))
     assert [row.status for row in rows] == ["scored"] * 10 + ["failed"] * 20
     assert rows[-1].error == "permission denied"
 
 
-def test_a_server_that_stops_answering_costs_its_documents_and_no_more(bundle, corpus, monkeypatch):
+def test_a_server_that_stops_answering_fails_only_its_own_documents(bundle, corpus, monkeypatch):
     asleep = threading.Event()
-    inner = documents._read_bytes
+    inner = reading._read_bytes
 
-    def sleepy(found, most):
-        if found.path.endswith("5.txt"):
+    def sleepy(file, max_bytes):
+        if file.path.endswith("5.txt"):
             asleep.wait(60)
-        return inner(found, most)
+        return inner(file, max_bytes)
 
-    monkeypatch.setattr(documents, "_read_bytes", sleepy)
+    monkeypatch.setattr(reading, "_read_bytes", sleepy)
     started = time.monotonic()
     rows = list(Scorer(bundle).score([corpus], ReadOptions(timeout=0.3)))
     assert time.monotonic() - started < 20
@@ -254,8 +258,8 @@ def test_a_server_that_stops_answering_costs_its_documents_and_no_more(bundle, c
     asleep.set()
 
 
-def test_a_hanging_read_does_not_hold_up_the_end_of_an_interrupted_run(bundle, corpus, tmp_path):
-    hang = "import time, authorid.inputs.documents as d; d._read_bytes = lambda *_: time.sleep(600)"
+def test_a_hanging_read_does_not_delay_the_end_of_an_interrupted_run(bundle, corpus, tmp_path):
+    hang = "import time, authorid.inputs.reading as d; d._read_bytes = lambda *_: time.sleep(600)"
     process = subprocess.Popen(
         command("score", corpus, "--model", bundle.path, "--out", tmp_path / "out.csv", prelude=hang),
         stderr=subprocess.PIPE,
@@ -273,9 +277,9 @@ def test_a_hanging_read_does_not_hold_up_the_end_of_an_interrupted_run(bundle, c
 # Threads and models ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("place", ["authorid.scoring.scorer.read", "authorid.encoder.batching.Batcher.get"])
-def test_a_threads_error_is_a_clear_message_and_the_run_can_be_resumed(
-    score, corpus, whole, tmp_path, monkeypatch, place
+@pytest.mark.parametrize("function", ["authorid.scoring.scorer.read_file", "authorid.encoder.batching.Batcher.get"])
+def test_an_error_in_a_thread_is_a_clear_message_and_the_run_can_be_resumed(
+    score, corpus, whole, tmp_path, monkeypatch, function
 ):
     calls = 0
 
@@ -285,7 +289,7 @@ def test_a_threads_error_is_a_clear_message_and_the_run_can_be_resumed(
         raise RuntimeError("a bug\nwith details")
 
     with monkeypatch.context() as patch:
-        patch.setattr(place, broken)
+        patch.setattr(function, broken)
         code, _, message = score(corpus, "--out", tmp_path / "out.csv", "-q")
     assert code == 1
     assert "error: the run broke off: RuntimeError: a bug; 0 rows are safe. To go on: authorid score" in message
@@ -295,7 +299,7 @@ def test_a_threads_error_is_a_clear_message_and_the_run_can_be_resumed(
     assert (tmp_path / "out.csv").read_bytes() == whole
 
 
-def test_out_of_memory_in_a_batch_is_retried_smaller_and_then_singly(bundle):
+def test_out_of_memory_in_a_batch_is_retried_with_smaller_batches(bundle):
     scorer = Scorer(bundle, EngineOptions(workers=1))
     inner, sizes = scorer.engine.run, []
 
@@ -312,7 +316,7 @@ def test_out_of_memory_in_a_batch_is_retried_smaller_and_then_singly(bundle):
     assert max(sizes) > 1
 
 
-def test_out_of_memory_while_a_batch_is_put_together_is_retried_smaller(bundle, monkeypatch):
+def test_out_of_memory_while_building_a_batch_is_retried_with_smaller_batches(bundle, monkeypatch):
     scorer = Scorer(bundle, EngineOptions(workers=1))
     stack = np.stack
 
@@ -326,7 +330,7 @@ def test_out_of_memory_while_a_batch_is_put_together_is_retried_smaller(bundle, 
     assert all(row.status == "scored" for row in rows)
 
 
-def test_out_of_memory_on_one_document_is_its_row(bundle, score, corpus, tmp_path, monkeypatch):
+def test_out_of_memory_on_one_document_is_its_failed_row(bundle, score, corpus, tmp_path, monkeypatch):
     def never(self, ids):
         raise MemoryError("bad allocation")
 
@@ -337,14 +341,14 @@ def test_out_of_memory_on_one_document_is_its_row(bundle, score, corpus, tmp_pat
     assert "30 of 30 documents failed" in message
 
 
-def test_a_model_that_answers_with_no_number_is_a_row(bundle):
+def test_a_model_that_returns_nan_gives_a_failed_row(bundle):
     scorer = Scorer(bundle)
     scorer.engine.run = lambda ids: np.full((len(ids), 3), np.nan, dtype=np.float32)
     (row,) = scorer.score_texts(["the river"])
     assert (row.status, row.error) == ("failed", "the model failed on this document: its answer is not a number")
 
 
-def test_out_of_memory_while_cutting_a_document_is_its_row(bundle, monkeypatch):
+def test_out_of_memory_while_splitting_a_document_is_its_failed_row(bundle, monkeypatch):
     scorer = Scorer(bundle)
     inner = scorer._cascade.encoder.windower.windows
 
@@ -359,7 +363,7 @@ def test_out_of_memory_while_cutting_a_document_is_its_row(bundle, monkeypatch):
     assert "out of memory" in rows[1].error
 
 
-def test_a_tokenizer_that_breaks_costs_only_its_document(bundle):
+def test_a_tokenizer_that_panics_fails_only_its_document(bundle):
     scorer = Scorer(bundle)
     inner = scorer._cascade.encoder.windower.token_ids
 
@@ -377,7 +381,7 @@ def test_a_tokenizer_that_breaks_costs_only_its_document(bundle):
     assert "the tokenizer failed on this document: byte index" in rows[1].error
 
 
-def test_a_corrupt_model_is_a_clear_error_and_leaves_nothing_behind(bundle, score, corpus, tmp_path):
+def test_a_corrupt_model_is_a_clear_error_and_leaves_no_files(bundle, score, corpus, tmp_path):
     broken = tmp_path / "broken"
     shutil.copytree(bundle.path, broken)
     with (broken / "model_int8.onnx").open("r+b") as stream:

@@ -1,4 +1,4 @@
-"""What a directory may hold: every entry gets its row, nothing hangs, nothing is read that is no document."""
+"""Hostile directories: every entry gets a row, nothing hangs, and only regular files are read."""
 
 # Paths that no Path object would make.
 # ruff: noqa: PTH102, PTH110, PTH114, PTH123, PTH211
@@ -17,14 +17,22 @@ import pytest
 from command import environment, run
 from tiny import prose
 
-from authorid.inputs import discovery as walking
-from authorid.inputs.documents import DiscoveredFile, ReadOptions, digest, read, read_documents, walk
+from authorid.inputs import discovery
+from authorid.inputs.discovery import DiscoveredFile, walk
+from authorid.inputs.documents import ReadOptions
+from authorid.inputs.reading import file_sha256, read_documents, read_file
 
 AS_ROOT = os.geteuid() == 0
 
 
+def read(file, options=ReadOptions()):
+    """The only item that reading a text file gives."""
+    (item,) = read_file(file, options)
+    return item
+
+
 def problems(root, **options):
-    return {found.below: found.problem for found in walk([root], ReadOptions(**options))}
+    return {file.below: file.problem for file in walk([root], ReadOptions(**options))}
 
 
 def reasons(root, **options):
@@ -33,7 +41,7 @@ def reasons(root, **options):
 
 
 def make_hostile(root):
-    """One of everything below `root`; returns how many inputs that is, and how many of them are good."""
+    """Make one of everything below `root`; returns the number of inputs."""
     for number in range(20):
         (root / f"good-{number:02}.txt").write_text(prose("Ada", 30, number))
     (root / "empty").touch()
@@ -67,7 +75,7 @@ def make_hostile(root):
 
 
 @pytest.mark.parametrize("follow", [False, True])
-def test_no_input_of_a_hostile_directory_goes_without_a_row(bundle, tmp_path, follow):
+def test_every_input_of_a_hostile_directory_gets_a_row(bundle, tmp_path, follow):
     root = tmp_path / "docs"
     root.mkdir()
     inputs = make_hostile(root)
@@ -95,7 +103,7 @@ def test_fifos_sockets_and_devices_are_never_opened(tmp_path, monkeypatch):
     server.close()
     if AS_ROOT:
         os.mknod(tmp_path / "device", stat.S_IFCHR | 0o600, os.makedev(1, 5))
-    monkeypatch.setattr("authorid.inputs.documents._open", lambda found: pytest.fail(f"opened {found}"))
+    monkeypatch.setattr("authorid.inputs.reading._open", lambda file: pytest.fail(f"opened {file}"))
     found = reasons(tmp_path)
     assert found.pop("device", "not a regular file (a character device)") == "not a regular file (a character device)"
     assert found == {"fifo": "not a regular file (a FIFO)", "socket": "not a regular file (a socket)"}
@@ -103,7 +111,7 @@ def test_fifos_sockets_and_devices_are_never_opened(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("swap", ["fifo", "link", "directory", "nothing"])
-def test_a_file_that_becomes_something_else_after_it_was_found(tmp_path, swap):
+def test_a_file_replaced_after_it_was_found_is_a_failure(tmp_path, swap):
     path = tmp_path / "a"
     path.write_text("the river")
     (found,) = walk([tmp_path])
@@ -121,16 +129,16 @@ def test_a_file_that_becomes_something_else_after_it_was_found(tmp_path, swap):
     assert expected[swap] in reason
 
 
-def test_links_are_rows_and_not_followed_unless_asked(tmp_path):
+def test_symbolic_links_are_failures_unless_they_are_followed(tmp_path):
     (tmp_path / "docs").mkdir()
     (tmp_path / "elsewhere").write_text("the river")
     (tmp_path / "docs" / "link").symlink_to("../elsewhere")
     assert "not followed" in problems(tmp_path / "docs")["link"]
     assert problems(tmp_path / "docs", follow_symlinks=True) == {"link": None}
-    assert [found.problem for found in walk([tmp_path / "docs" / "link"])] == [None]
+    assert [file.problem for file in walk([tmp_path / "docs" / "link"])] == [None]
 
 
-def test_loops_of_links_end(tmp_path):
+def test_loops_of_symbolic_links_end(tmp_path):
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / "a" / "b" / "up").symlink_to("../..")
     (tmp_path / "self").symlink_to("self")
@@ -139,7 +147,7 @@ def test_loops_of_links_end(tmp_path):
     assert "too many levels of symbolic links" in found["self"]
 
 
-def test_links_that_branch_do_not_multiply(tmp_path):
+def test_branching_symbolic_links_do_not_multiply(tmp_path):
     for level in range(40):
         here = tmp_path / f"{level:02}"
         here.mkdir()
@@ -163,7 +171,7 @@ def deep(tmp_path):
     subprocess.run(["rm", "-rf", root], check=True)
 
 
-def test_trees_deeper_than_the_stack_are_walked(deep, monkeypatch):
+def test_trees_deeper_than_the_python_stack_are_walked(deep, monkeypatch):
     monkeypatch.chdir(deep)
     for _ in range(1500):
         os.mkdir("d")
@@ -181,7 +189,7 @@ def dig(levels, name):
 
 
 @pytest.mark.parametrize("name", ["d", "d" * 200])
-def test_trees_deeper_than_a_path_may_be_long_are_walked_and_read(deep, monkeypatch, name):
+def test_paths_longer_than_a_system_call_accepts_are_read(deep, monkeypatch, name):
     monkeypatch.chdir(deep)
     dig(5000 // len(name), name)
     with open("file", "w") as stream:
@@ -190,11 +198,11 @@ def test_trees_deeper_than_a_path_may_be_long_are_walked_and_read(deep, monkeypa
     file, link = walk([deep], ReadOptions(follow_symlinks=True))
     assert len(file.path) > 4096
     assert read(file).text == read(link).text == "the river"
-    assert digest(file) == read(file).sha256
-    assert [found.path for found in walk([file.path])] == [file.path]
+    assert file_sha256(file) == read(file).sha256
+    assert [file.path for file in walk([file.path])] == [file.path]
 
 
-def test_trees_deeper_than_anyone_needs_are_rows(deep, monkeypatch):
+def test_extremely_deep_trees_are_failures(deep, monkeypatch):
     monkeypatch.chdir(deep)
     dig(80, "d" * 200)
     (found,) = walk([deep])
@@ -202,17 +210,17 @@ def test_trees_deeper_than_anyone_needs_are_rows(deep, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("entries", "block"), [(10_000, 500), pytest.param(200_000, walking._BLOCK, marks=pytest.mark.slow)]
+    ("entries", "block"), [(10_000, 500), pytest.param(200_000, discovery._BLOCK, marks=pytest.mark.slow)]
 )
-def test_huge_directories_stream_without_being_held(tmp_path, entries, block, monkeypatch):
-    monkeypatch.setattr(walking, "_BLOCK", block)
+def test_huge_directories_are_walked_in_bounded_memory(tmp_path, entries, block, monkeypatch):
+    monkeypatch.setattr(discovery, "_BLOCK", block)
     for number in range(entries):
         os.close(os.open(tmp_path / f"{number * 7919 % entries:06}.txt", os.O_CREAT))
     tracemalloc.start()
     count, last = 0, ""
-    for found in walk([tmp_path]):
-        assert found.below > last
-        count, last = count + 1, found.below
+    for file in walk([tmp_path]):
+        assert file.below > last
+        count, last = count + 1, file.below
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert count == entries
@@ -220,7 +228,7 @@ def test_huge_directories_stream_without_being_held(tmp_path, entries, block, mo
 
 
 @pytest.mark.skipif(AS_ROOT, reason="root may read everything")
-def test_what_may_not_be_read_is_a_row(tmp_path):
+def test_denied_access_is_a_failure(tmp_path):
     (tmp_path / "file").write_text("x")
     (tmp_path / "dir").mkdir()
     (tmp_path / "file").chmod(0)
@@ -231,7 +239,7 @@ def test_what_may_not_be_read_is_a_row(tmp_path):
         (tmp_path / "dir").chmod(0o700)
 
 
-def test_what_may_not_be_read_is_a_row_whoever_runs_this(tmp_path, monkeypatch):
+def test_denied_access_is_a_failure_also_for_root(tmp_path, monkeypatch):
     (tmp_path / "dir").mkdir()
     (tmp_path / "file").write_text("x")
     scandir, opened = os.scandir, os.open
@@ -246,34 +254,34 @@ def test_what_may_not_be_read_is_a_row_whoever_runs_this(tmp_path, monkeypatch):
     assert reasons(tmp_path) == {"file": "permission denied", "dir": "directory not readable: permission denied"}
 
 
-def test_too_big_a_file_fails_unread(tmp_path, monkeypatch):
+def test_too_large_a_file_fails_without_being_read(tmp_path, monkeypatch):
     with (tmp_path / "huge").open("wb") as stream:
         stream.truncate(1 << 43)
     monkeypatch.setattr(os, "read", lambda *_: pytest.fail("was read"))
     assert "larger than" in reasons(tmp_path)["huge"]
 
 
-def test_files_that_lie_about_their_size_are_bounded_too(tmp_path, monkeypatch):
+def test_files_with_a_wrong_size_are_limited_too(tmp_path, monkeypatch):
     path = tmp_path / "grows"
     path.write_bytes(b"a")
     monkeypatch.setattr(os, "read", lambda _, size: b"a" * size)
     assert "larger than 5000000 bytes" in read(DiscoveredFile(str(path)), ReadOptions(max_bytes=5_000_000)).reason
 
 
-def test_a_huge_bound_takes_no_memory(tmp_path):
+def test_a_huge_size_limit_takes_no_memory(tmp_path):
     (tmp_path / "a").write_text("the river")
     assert reasons(tmp_path, max_bytes=1 << 60) == {"a": None}
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="needs /proc")
 @pytest.mark.parametrize("path", ["/proc/kmsg", "/proc/self/mem", "/proc/self/status", "/proc/kcore"])
-def test_files_of_the_kernel_do_not_hang(path):
+def test_files_in_proc_do_not_hang(path):
     started = time.monotonic()
     list(read_documents([path], ReadOptions(max_bytes=100_000)))
     assert time.monotonic() - started < 2
 
 
-def test_paths_that_cannot_be_are_rows():
+def test_impossible_paths_are_failures():
     found = list(walk(["", "\0", "a" * 5000, "/none/at/all"]))
     assert [item.problem for item in found[:1] + found[2:]] == [
         "no such file or directory",
@@ -284,7 +292,7 @@ def test_paths_that_cannot_be_are_rows():
 
 
 @pytest.mark.parametrize("name", ["mark", "word", "noise", "latin", "spaces", "zeros", "lines"])
-def test_no_single_file_takes_for_ever(tmp_path, name):
+def test_no_content_makes_reading_slow(tmp_path, name):
     size = 2 << 20
     content = {
         "mark": "\u0300\u0316".encode() * (size // 4),

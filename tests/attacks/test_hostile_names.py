@@ -1,4 +1,4 @@
-"""File names, author names and messages that try to break what is written and shown."""
+"""File names, author names and messages that try to break the results or the terminal."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def directory(tmp_path):
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
-def test_names_come_through_whole_and_harmless(bundle, directory, tmp_path, form):
+def test_hostile_names_appear_complete_and_harmless(bundle, directory, tmp_path, form):
     out = tmp_path / f"out.{form}"
     done = run(*("score", directory, "--model", bundle.path, "--out", out, "--rows", 99), env=environment(tmp_path))
     assert done.returncode == 0, done.stderr
@@ -78,7 +78,7 @@ def test_names_come_through_whole_and_harmless(bundle, directory, tmp_path, form
         assert len({row["path"] for row in rows}) == len(NAMES)
 
 
-def test_a_formula_as_a_whole_path_is_neutralised(bundle, directory, tmp_path):
+def test_a_path_that_is_a_formula_is_neutralized(bundle, directory, tmp_path):
     names = [name for name in NAMES if name[:1] in b"=+@\t" or name == b"-1"]
     done = run(
         *("score", "-", "--model", bundle.path, "--out", "-"),
@@ -92,11 +92,11 @@ def test_a_formula_as_a_whole_path_is_neutralised(bundle, directory, tmp_path):
 
 @pytest.mark.parametrize("space", [" ", "   ", "\u00a0", "\u3000", "\u2003"])
 @pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\uff1d", "'"])
-def test_a_formula_behind_white_space_is_neutralised(space, sign):
+def test_a_formula_after_white_space_is_neutralized(space, sign):
     assert cell(f"{space}{sign}1") == f"'{space}{sign}1"
 
 
-def test_a_name_forges_no_line_of_a_message(bundle, tmp_path):
+def test_a_name_cannot_forge_a_line_of_a_message(bundle, tmp_path):
     docs = tmp_path / "docs"
     docs.mkdir()
     (docs / "a\nerror: all is lost\nb").write_bytes(b"\0\0")
@@ -109,7 +109,7 @@ def test_a_name_forges_no_line_of_a_message(bundle, tmp_path):
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(max_size=60))
-def test_nothing_steers_the_screen(capfd, text):
+def test_no_text_controls_the_terminal(capfd, text):
     terminal = Terminal()
     terminal.info(text)
     terminal.table("t", [("c", False)], [(text,)])

@@ -1,4 +1,4 @@
-"""What the journal costs. To be measured on a quiet machine: pytest tests/attacks/test_overhead.py -m slow -s."""
+"""What the journal costs. Measure on a quiet machine: pytest tests/attacks/test_overhead.py -m slow -s."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ from authorid.outputs import open_writer, reserve
 ROUNDS = 20
 TURNS = 16
 DOCUMENTS = 250
-"""Of one turn; a round, of 4,000, takes more than two seconds on each side."""
+"""Documents of one turn. A round has 4,000, which take more than two seconds on each side."""
 
-MOST = 0.03
-TELLING = 0.0075
-"""Standard error up to which a figure says something."""
+MAX_COST = 0.03
+MAX_ERROR = 0.0075
+"""The largest standard error with which a figure is meaningful."""
 
 
 @pytest.fixture(scope="module")
 def scorer():
-    return Scorer.load(default_bundle(), effort="fast")  # the less else there is to do, the worse
+    return Scorer.load(default_bundle(), effort="fast")  # the fastest scorer, so that the journal has the largest share
 
 
 def with_journal(scorer, corpus, out):
-    with reserve(str(out), force=True) as place, place.open("csv", top=5, settings={}, digest=lambda _: None) as output:
+    options = {"top": 5, "fingerprint": {}, "authors": scorer.bundle.authors, "file_digest": lambda _: None}
+    with reserve(str(out), force=True) as destination, destination.open("csv", **options) as output:
         for turn in range(TURNS):
             for row in scorer.score([corpus / str(turn)], recall=output.recall):
-                output.write(row)
-            output._journal.flush()  # what this turn left must not be done while the other side is timed
+                output.write(row.to_record())
+            output._journal.flush()  # otherwise it would happen while the other side is timed
             yield
         output.finish()
     yield
@@ -42,7 +43,7 @@ def without_journal(scorer, corpus, out):
     with open_writer(str(out), "csv") as write:
         for turn in range(TURNS):
             for row in scorer.score([corpus / str(turn)]):
-                write(row)
+                write(row.to_record())
             yield
     yield
 
@@ -51,9 +52,9 @@ CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 def a_round(scorer, corpus, directory):
-    """Both sides score everything, taking turns of a few hundred documents: what else the machine does meets both.
+    """Both sides score everything, in turns of a few hundred documents, so that other load on the machine affects both.
 
-    Gives what each turn took, with the journal and without: [turn] {clock: (seconds, seconds)}.
+    Returns the time of each turn, with the journal and without: [turn] {clock: (seconds, seconds)}.
     """
     runs = (with_journal(scorer, corpus, directory / "with.csv"), without_journal(scorer, corpus, directory / "no.csv"))
     turns = []
@@ -77,7 +78,7 @@ def median_and_error(costs):
 
 
 @pytest.mark.slow
-def test_the_journal_costs_three_percent_at_most(scorer, tmp_path):
+def test_the_journal_costs_at_most_three_percent(scorer, tmp_path):
     corpus = tmp_path / "docs"
     for number in range(TURNS * DOCUMENTS):
         path = corpus / str(number // DOCUMENTS) / f"{number:04}.txt"
@@ -86,17 +87,17 @@ def test_the_journal_costs_three_percent_at_most(scorer, tmp_path):
     a_round(scorer, corpus, tmp_path)  # warms up
     rounds = [a_round(scorer, corpus, tmp_path) for _ in range(ROUNDS)]
     assert (tmp_path / "with.csv").read_bytes() == (tmp_path / "no.csv").read_bytes()
-    # The median turn says what a row costs, whatever else went on; what comes once a run or once a second (opening,
-    # syncing, publishing) shows in the total, which has all the noise in it too.
-    telling = {}
+    # The median turn shows what a row costs, independent of other load. What happens once a run or once a second
+    # (opening, syncing, publishing) shows only in the total, which has all the noise in it too.
+    meaningful = {}
     for clock in CLOCKS:
         pairs = [turn[clock] for turns in rounds for turn in turns]
         scored = [turn[clock] for turns in rounds for turn in turns[:TURNS]]
         median, error = median_and_error([journal / plain - 1 for journal, plain in scored])
         total = sum(journal for journal, _ in pairs) / sum(plain for _, plain in pairs) - 1
         print(f"journal, {clock}: {median:+.2%} +- {error:.2%} of a turn, {total:+.2%} of the total")  # noqa: T201
-        if error <= TELLING:
-            telling[clock] = median
-    if not telling:
-        pytest.skip("the machine is too busy to tell")
-    assert max(telling.values()) <= MOST, telling
+        if error <= MAX_ERROR:
+            meaningful[clock] = median
+    if not meaningful:
+        pytest.skip("the machine is too busy for a meaningful figure")
+    assert max(meaningful.values()) <= MAX_COST, meaningful

@@ -38,11 +38,11 @@ def test_memory_and_descriptors_are_flat(bundle, tmp_path, documents):
     memory: list[float] = []
     most = 0
     with (
-        reserve(str(tmp_path / "out.csv")) as place,
-        place.open("csv", top=2, settings={}, digest=lambda _: None) as output,
+        reserve(str(tmp_path / "out.csv")) as destination,
+        destination.open("csv", top=2, fingerprint={}, authors=bundle.authors, file_digest=lambda _: None) as output,
     ):
         for number, row in enumerate(scorer.score([tmp_path / "docs"], recall=output.recall)):
-            output.write(row)
+            output.write(row.to_record())
             assert row.status == "scored"
             if number % (documents // 20) == 0:
                 gc.collect()
@@ -51,14 +51,14 @@ def test_memory_and_descriptors_are_flat(bundle, tmp_path, documents):
         output.finish()
     with (tmp_path / "out.csv").open("rb") as stream:
         assert sum(1 for _ in stream) == documents + 1
-    # The first half fills pools and caches; after that nothing may grow with the number of documents.
+    # The first half fills pools and caches. After that, nothing may grow with the number of documents.
     assert max(memory[10:]) - max(memory[5:10]) < 8
     assert most <= descriptors + 12
     assert open_files() <= descriptors
     assert threading.active_count() == threads
 
 
-def test_one_huge_document_takes_no_huge_memory(bundle, tmp_path):
+def test_one_huge_document_takes_little_memory(bundle, tmp_path):
     (tmp_path / "huge.txt").write_text("the river and the boat of an oar " * 400_000)
     scorer = Scorer(bundle)
     list(scorer.score_texts(["the river"]))

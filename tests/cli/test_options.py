@@ -24,7 +24,7 @@ from authorid.encoder import tuning
 from authorid.encoder.engine_options import EngineOptions
 from authorid.evaluation import plots
 from authorid.inputs.documents import ReadOptions
-from authorid.outputs import run_settings
+from authorid.outputs import run_fingerprint
 from authorid.scoring.scorer import Scorer
 from authorid.training import evaluate as evaluation
 from authorid.training import ngram_run
@@ -190,13 +190,13 @@ def score(monkeypatch):
             found.update(evidence=others["evidence"], paths=list(paths), **dataclasses.asdict(options))
             return run(scorer, [], options)
 
-        def settings(*arguments, top, **others):
-            found.update(top=top)
-            return run_settings(*arguments, top=top, **others)
+        def fingerprint(*arguments, output, **others):
+            found.update(top=output["top"])
+            return run_fingerprint(*arguments, output=output, **others)
 
         monkeypatch.setattr(Scorer, "load", loading)
         monkeypatch.setattr(Scorer, "score", running)
-        monkeypatch.setattr(results, "run_settings", settings)
+        monkeypatch.setattr(results, "run_fingerprint", fingerprint)
         done = call("score", "letters", "--out", "rows.jsonl", "--force", *arguments)
         assert done.exit_code == 0, done.output
         assert (found["model"], found["paths"]) == (None, ["letters"])

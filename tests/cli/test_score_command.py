@@ -218,7 +218,7 @@ def test_resume_refuses_another_model(score, corpus, tmp_path):
     assert "model was" in err
 
 
-def test_changed_and_vanished_documents_are_rescored_and_reported(score, corpus, tmp_path):
+def test_changed_documents_are_scored_again_and_vanished_ones_reported(score, corpus, tmp_path):
     (corpus / "10.txt").write_bytes(b"\0\0")
     score(corpus, "--out", tmp_path / "out.csv", "--fail-fast")
     (corpus / "02.txt").write_text(prose("Ben", 40))
@@ -270,7 +270,7 @@ def test_a_finished_run_has_nothing_to_resume(score, corpus, tmp_path):
     assert (tmp_path / "out.csv").stat().st_mtime_ns == before
 
 
-def test_the_runs_own_output_is_no_document(score, corpus, tmp_path, monkeypatch):
+def test_the_output_of_the_run_is_not_a_document(score, corpus, tmp_path, monkeypatch):
     monkeypatch.chdir(corpus)
     out = "results.csv"
     assert score(".", "--hidden", "--out", out, "--stats", "stats.json")[0] == 0

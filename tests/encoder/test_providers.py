@@ -26,7 +26,8 @@ from authorid.encoder.tuning import tune
 from authorid.errors import BundleLacksError, EngineError, MissingExtraError
 from authorid.inputs.documents import ReadOptions
 from authorid.machine import available_cores, cpu_flags, cpu_name
-from authorid.outputs import run_settings
+from authorid.outputs import run_fingerprint
+from authorid.scoring.stats import versions
 
 OPENVINO = EngineOptions(provider="openvino")
 
@@ -283,7 +284,10 @@ def test_a_tuned_provider_that_is_no_longer_installed_is_ignored(both, missing):
 def test_the_provider_is_part_of_the_fingerprint_of_a_run(both, plugin, no_amx):
     def settings(provider):
         scorer = Scorer(both, EngineOptions(provider=provider))
-        return run_settings(scorer, ["letters"], ReadOptions(), form="csv", top=5, evidence=False)
+        about = scorer.describe()
+        return run_fingerprint(
+            ["letters"], ReadOptions(), bundle=both.path, scorer=about, versions=versions(), output={}
+        )
 
     one, other = settings("cpu"), settings("openvino")
     assert one | {"provider": "openvino"} == other

@@ -85,15 +85,26 @@ class Ours(Peer):
     def score(self, paths: Sequence[str], out: Path, batch: int) -> None:
         """What ``authorid score --force`` does: whole documents, every row to the journal and to the results."""
         from authorid.inputs.documents import ReadOptions
-        from authorid.outputs import reserve, run_settings
+        from authorid.outputs import reserve, run_fingerprint
+        from authorid.scoring.stats import versions
 
         scorer = self._scorer(batch)
         with reserve(str(out), force=True) as destination:
             options = ReadOptions(skip=destination.files)
-            settings = run_settings(scorer, paths, options, form="csv", top=5, evidence=False)
-            with destination.open("csv", top=5, settings=settings, digest=lambda _: None) as output:
+            fingerprint = run_fingerprint(
+                paths,
+                options,
+                bundle=self._bundle.path,
+                scorer=scorer.describe(),
+                versions=versions(),
+                output={"format": "csv", "top": 5, "evidence": False},
+            )
+            authors = self._bundle.authors
+            with destination.open(
+                "csv", top=5, fingerprint=fingerprint, authors=authors, file_digest=lambda _: None
+            ) as output:
                 for attribution in scorer.score(paths, options, recall=output.recall):
-                    output.write(attribution)
+                    output.write(attribution.to_record())
                 output.finish()
 
 

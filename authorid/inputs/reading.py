@@ -1,0 +1,109 @@
+"""Files become documents: open, read, and pass the bytes to the reader of their format.
+
+Every file gives at least one item: its documents, or a `Failure` with the reason. Only regular files are opened, and
+nothing here blocks on a FIFO or follows a symbolic link into a loop.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import time
+from collections.abc import Iterable, Iterator
+
+from authorid.errors import os_error_reason
+from authorid.inputs.discovery import DiscoveredFile, problem_of, walk
+from authorid.inputs.documents import DEFAULTS, Document, DocumentRef, Failure, ReadOptions
+from authorid.inputs.long_paths import is_long, open_parent
+from authorid.inputs.readers import reader_for
+from authorid.inputs.timeouts import NO_TIMEOUT, Timeout
+
+__all__ = ["file_sha256", "read_documents", "read_file"]
+
+
+def read_file(
+    file: DiscoveredFile, options: ReadOptions = DEFAULTS, timeout: Timeout = NO_TIMEOUT
+) -> Iterator[Document | Failure]:
+    """Yield every document of one file. Whatever is wrong with the file is a `Failure`, not an exception."""
+    ref = DocumentRef(file.path)
+    if file.problem is not None:
+        yield Failure(ref, file.problem)
+        return
+    try:
+        data = timeout.call(lambda: _read_bytes(file, options.max_bytes))
+        if data:
+            yield from reader_for(file.path).read(data, ref, options)
+        else:
+            yield Failure(ref, "empty file")
+    except (OSError, ValueError) as error:
+        yield Failure(ref, os_error_reason(error))
+    except MemoryError:
+        yield Failure(ref, "out of memory while reading")
+
+
+def file_sha256(file: DiscoveredFile, options: ReadOptions = DEFAULTS, timeout: Timeout = NO_TIMEOUT) -> str | None:
+    """The SHA-256 of a file's bytes, as `Document.sha256` has it; None if the file cannot be read."""
+    if file.problem is not None:
+        return None
+    try:
+        return hashlib.sha256(timeout.call(lambda: _read_bytes(file, options.max_bytes))).hexdigest()
+    except (OSError, ValueError, MemoryError):
+        return None
+
+
+def read_documents(
+    paths: Iterable[str | os.PathLike[str]],
+    options: ReadOptions = DEFAULTS,
+) -> Iterator[Document | Failure]:
+    """Yield the documents of every file below `paths`, in walk order."""
+    with Timeout(options.timeout) as timeout:
+        for file in walk(paths, options, timeout):
+            yield from read_file(file, options, timeout)
+
+
+_CHUNK_BYTES = 1024 * 1024
+
+
+def _read_bytes(file: DiscoveredFile, max_bytes: int) -> bytes:
+    descriptor = _open(file)
+    try:
+        status = os.fstat(descriptor)
+        problem = problem_of(status.st_mode)
+        if problem is not None:
+            raise ValueError(problem)
+        # The size that a file reports is not reliable: the file may grow, and files in /proc report 0.
+        chunks: list[bytes] = []
+        size, wanted = 0, status.st_size + 1
+        while size <= max_bytes and status.st_size <= max_bytes:
+            chunk = os.read(descriptor, min(wanted, max_bytes + 1 - size))
+            if not chunk:
+                return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            chunks.append(chunk)
+            size, wanted = size + len(chunk), _CHUNK_BYTES
+    finally:
+        os.close(descriptor)
+    raise ValueError(f"larger than {max_bytes} bytes (see --max-bytes)")
+
+
+_OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
+
+
+def _open(file: DiscoveredFile) -> int:
+    # O_NONBLOCK: if a FIFO has replaced the file since the walk, opening it must not block.
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+    if not file.follow:
+        flags |= os.O_NOFOLLOW
+    for pause in (0.01, 0.1, None):
+        try:
+            if not is_long(file.path):
+                return os.open(file.path, flags)
+            with open_parent(file.path) as (name, directory):
+                return os.open(name, flags, dir_fd=directory)
+        except OSError as error:
+            if error.errno == errno.ELOOP and not file.follow:
+                raise ValueError("became a symbolic link since it was found") from None
+            if error.errno not in _OUT_OF_DESCRIPTORS or pause is None:
+                raise
+            time.sleep(pause)  # another thread may be about to close a descriptor
+    raise AssertionError("unreachable")

@@ -1,0 +1,57 @@
+"""Formats of results files: one module for each.
+
+To add a format, write a module with a class that fits `Writer`, and add one line to `WRITERS`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Protocol
+
+from authorid.outputs.formats.csv_format import CsvWriter
+from authorid.outputs.formats.jsonl_format import JsonlWriter
+from authorid.outputs.records import Record
+
+__all__ = ["FORMATS", "WRITERS", "Writer", "format_for"]
+
+
+class Writer(Protocol):
+    """Encodes the records of one results file, in order.
+
+    The file is the bytes of `header`, of `row` for every record, and of `footer`. Where these bytes go, and how they
+    are synced and published, is not the writer's business. The same records must always give the same bytes, because
+    a resumed run encodes the records of the earlier one again.
+    """
+
+    name: ClassVar[str]
+    """The name of the format, in lower case."""
+
+    suffixes: ClassVar[tuple[str, ...]]
+    """The endings of file names that stand for this format."""
+
+    def __init__(self, top: int) -> None:
+        """Prepare a file whose rows rank the `top` likeliest authors, if the format has room for them."""
+
+    def header(self) -> bytes:
+        """What precedes the first row; may be empty."""
+
+    def row(self, record: Record) -> bytes:
+        """One record. Empty if the writer collects several before it can encode them."""
+
+    def footer(self) -> bytes:
+        """What follows the last row; may be empty."""
+
+
+WRITERS: tuple[type[Writer], ...] = (
+    CsvWriter,
+    JsonlWriter,
+)
+
+FORMATS: dict[str, type[Writer]] = {writer.name: writer for writer in WRITERS}
+"""The writers by the names of their formats."""
+
+
+def format_for(out: str, wanted: str | None = None) -> str:
+    """The format to write: `wanted`, or the one that the ending of `out` stands for, or CSV."""
+    if wanted is not None:
+        return wanted
+    return next((writer.name for writer in WRITERS if out.endswith(writer.suffixes)), CsvWriter.name)

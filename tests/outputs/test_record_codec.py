@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import json
+import math
+import struct
+from dataclasses import replace
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from result_records import AUTHORS, FAILURES, PATHS, RECORDS, make_record
+
+from authorid.inputs.documents import DocumentRef
+from authorid.outputs.record_codec import Entry, RecordCodec
+from authorid.outputs.records import Record
+from authorid.scoring.attribution import Attribution
+
+CODEC = RecordCodec(AUTHORS)
+ANY_TEXT = st.text(st.characters(), max_size=20)
+ANY_RECORDS = st.builds(
+    Record,
+    ref=st.builds(DocumentRef, PATHS, st.none() | ANY_TEXT),
+    status=st.sampled_from(["scored", "unknown", "failed"]),
+    ranking=st.lists(st.tuples(st.sampled_from(AUTHORS), st.floats(allow_nan=False)), max_size=9).map(tuple),
+    windows=st.integers(0),
+    tokens=st.integers(0),
+    encoding=st.none() | ANY_TEXT,
+    sha256=st.none() | ANY_TEXT,
+    error=st.none() | ANY_TEXT,
+    evidence=st.lists(st.floats(allow_nan=False), max_size=9).map(tuple),
+    known_author_score=st.none() | st.floats(allow_nan=False),
+)
+
+
+@given(st.integers(0), PATHS | st.just(""), ANY_RECORDS | RECORDS | FAILURES)
+@example(0, "a", Record(DocumentRef("a"), "scored", (("Ada", -0.0), ("Ben", 5e-324))))
+def test_every_record_comes_back_exactly(root, below, record):
+    line = CODEC.encode(root, below, record)
+    assert line.isascii() and line.count(b"\n") == 1
+    entry = CODEC.decode(line)
+    assert entry == Entry(root, below, record)
+    numbers = [p for _, p in record.ranking] + list(record.evidence)
+    again = [p for _, p in entry.record.ranking] + list(entry.record.evidence)
+    assert struct.pack(f"{len(numbers)}d", *again) == struct.pack(f"{len(numbers)}d", *numbers)  # -0.0 too
+
+
+@given(RECORDS | FAILURES)
+def test_an_attribution_is_a_record_and_back(record):
+    assert Attribution.from_record(record).to_record() == record
+
+
+def test_many_authors_get_wider_indexes():
+    authors = [f"author {number}" for number in range(70_000)]
+    record = replace(make_record(), ranking=tuple((author, 1 / 3) for author in reversed(authors)))
+    codec = RecordCodec(authors)
+    assert codec.decode(codec.encode(0, "a", record)).record == record
+
+
+def test_an_author_outside_the_list_is_refused():
+    with pytest.raises(KeyError):
+        CODEC.encode(0, "a", replace(make_record(), ranking=(("Ada", 0.5), ("Mallory", 0.5))))
+
+
+def test_a_record_of_fifty_authors_is_compact():
+    authors = [f"Author Number {number}" for number in range(50)]
+    record = replace(make_record(), ranking=tuple((author, math.pi / 4) for author in authors))
+    assert len(RecordCodec(authors).encode(0, "a", record)) < 50 * (8 + 2) * 4 / 3 + 160
+
+
+GOOD = json.loads(CODEC.encode(0, "b", replace(make_record(), evidence=(0.5,), known_author_score=0.25)))
+NUMBERS_BASE64 = GOOD[-1]
+
+
+@pytest.mark.parametrize("value", [None, -1, 1.5, True, "x", "\ud800", [], {}, 10**30, "AAAA", NUMBERS_BASE64[:-4]])
+@pytest.mark.parametrize("position", range(len(GOOD)))
+def test_an_entry_with_a_hostile_field_is_refused_or_harmless(position, value):
+    fields = [*GOOD]
+    fields[position] = value
+    try:
+        entry = CODEC.decode(json.dumps(fields).encode())
+    except ValueError:
+        return
+    assert CODEC.decode(CODEC.encode(entry.root, entry.below, entry.record)) == entry
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(b"", b"x", b"0", b"[]", b"{}", b"null", b"[" * 99_999, b"\xff", json.dumps(GOOD[:-1]).encode()),
+        *(json.dumps([*GOOD, 0]).encode(), json.dumps(GOOD).encode() * 2, b'0 "a" a,scored,Ada'),
+        json.dumps([*GOOD[:-1], "////" * (len(NUMBERS_BASE64) // 4)]).encode(),  # indexes beyond the list of authors
+    ],
+)
+def test_what_is_not_an_entry_is_refused(line):
+    with pytest.raises(ValueError):
+        CODEC.decode(line + b"\n")
