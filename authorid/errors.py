@@ -23,6 +23,7 @@ Messages say what happened, to which file, and what to do about it.
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Iterable
 from importlib.util import find_spec
 from types import ModuleType
@@ -55,7 +56,11 @@ class MissingExtraError(AuthoridError):
     """An optional dependency is needed and not installed."""
 
     def __init__(self, module: str, extra: str) -> None:
-        super().__init__(f"this needs {module!r}, which is not installed: pip install 'authorid[{extra}]'")
+        # pip adds an extra to the copy that is installed, whether that came from a package index or from a checkout.
+        hint = "; TensorFlow needs Python 3.13 or older" if extra == "train" and sys.version_info >= (3, 14) else ""
+        super().__init__(
+            f"this needs {module!r}, which is not installed: pip install 'authorid-toolkit[{extra}]'{hint}"
+        )
         self.module = module
         self.extra = extra
 

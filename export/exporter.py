@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from authorid import __version__
 from authorid.bundle.decision import Decision
 from authorid.bundle.manifest import NGRAMS, Bundle, Golden, WindowSpec, check_target, write_bundle
 from authorid.encoder.windows import SPECIAL_TOKENS, Windower
@@ -436,8 +437,8 @@ def _provenance(
 ) -> dict[str, Any]:
     record = run.record
     corpus = {key: record["corpus"].get(key) for key in ("name", "digest", "documents", "authors")}
-    versions = {"python": platform.python_version()}
-    for name in ("authorid", "onnx", "onnxruntime", "tf2onnx", "tensorflow", "keras", "keras-hub", "numpy"):
+    versions = {"python": platform.python_version(), "authorid": __version__}
+    for name in ("onnx", "onnxruntime", "tf2onnx", "tensorflow", "keras", "keras-hub", "numpy"):
         versions[name] = importlib.metadata.version(name)
     return {
         "name": options.name or out.name,

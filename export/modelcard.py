@@ -44,7 +44,8 @@ def model_card(
         _header(license_name, int8="int8" in bundle.graphs),
         f"# {bundle.name}",
         f"Tells which of {len(bundle.authors)} authors wrote a document. Made with "
-        "[authorid](https://pypi.org/project/authorid/); the files run on any onnxruntime, the command line is:",
+        "authorid (`pip install authorid-toolkit`, or `pip install .` in a checkout); the files run on any "
+        "onnxruntime, the command line is:",
         "```\nauthorid score DOCUMENTS --model THIS_DIRECTORY --out results.csv\n```",
         "## Files",
         _table(

@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from authorid import __version__
 from authorid.machine import cpu_name
 
 __all__ = ["cache_directory", "machine_key", "recall", "remember"]
@@ -31,7 +32,7 @@ def cache_directory() -> Path:
 
 def machine_key(*parts: str) -> str:
     """A name for `parts` on this machine: it changes with the processor, the system and onnxruntime's version."""
-    known = (cpu_name(), platform.platform(), version("onnxruntime"), version("authorid"), *parts)
+    known = (cpu_name(), platform.platform(), version("onnxruntime"), __version__, *parts)
     return hashlib.sha256("\0".join(known).encode()).hexdigest()[:32]
 
 

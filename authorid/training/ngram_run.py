@@ -123,8 +123,8 @@ def card(bundle: Bundle) -> str:
         "---\ntags:\n- authorship-attribution\n- stylometry\n- authorid\n---",
         f"# {bundle.name}",
         f"Tells which of {len(bundle.authors)} authors wrote a document, by {about['ngrams']:,} n-grams in "
-        f"{len(about['views'])} views ({', '.join(about['views'])}). Made with "
-        "[authorid](https://pypi.org/project/authorid/) "
+        f"{len(about['views'])} views ({', '.join(about['views'])}). Made with authorid "
+        "(`pip install authorid-toolkit`, or `pip install .` in a checkout) "
         f"from {corpus['documents']} documents of the corpus `{corpus['name']}` (digest `{corpus['digest'][:16]}`).",
         "```\nauthorid score DOCUMENTS --model THIS_DIRECTORY --out results.csv\n```",
         "## On the shifted split",

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from authorid import __version__
 from authorid.bundle.manifest import MANIFEST, NGRAMS, check_writable
 from authorid.errors import RunError
 from authorid.evaluation.plots import plot_history
@@ -126,8 +127,8 @@ def hf_config(geometry: Geometry, authors: Sequence[str], dropout: float) -> dic
 
 def versions() -> dict[str, str]:
     """Collect the versions of everything that has a hand in a training."""
-    found = {"python": platform.python_version()}
-    for name in ("authorid", "keras", "tensorflow", "keras-hub", "numpy", "tokenizers"):
+    found = {"python": platform.python_version(), "authorid": __version__}
+    for name in ("keras", "tensorflow", "keras-hub", "numpy", "tokenizers"):
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

@@ -240,7 +240,7 @@ def test_plots_that_cannot_be_drawn_are_known_before_the_evaluation(monkeypatch,
         monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     done = call("evaluate", "model", "corpus", "--plots", "plots" if lacking == "matplotlib" else "file/plots")
     assert done.exit_code == 1
-    expected = "pip install 'authorid[train]'" if lacking == "matplotlib" else "cannot write there"
+    expected = "pip install 'authorid-toolkit[train]'" if lacking == "matplotlib" else "cannot write there"
     assert expected in str(done.exception)
 
 

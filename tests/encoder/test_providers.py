@@ -297,7 +297,7 @@ def test_the_command_says_what_to_install(both, missing, tmp_path):
     arguments = ["--model", str(both.path), "--provider", "openvino"]
     for command in (["score", str(tmp_path / "a.txt"), "--out", "-", *arguments], ["tune", *arguments]):
         failed = CliRunner().invoke(app, command)
-        assert "pip install 'authorid[openvino]'" in str(failed.exception)
+        assert "pip install 'authorid-toolkit[openvino]'" in str(failed.exception)
 
 
 def test_a_provider_that_is_not_there_is_told_even_where_ngrams_answer_alone(both, missing, monkeypatch):

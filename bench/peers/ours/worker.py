@@ -25,7 +25,7 @@ class Ours(Peer):
     Without an ``effort``, only the encoder answers, as with everybody else; with one, the bundle's experts do.
     """
 
-    packages: tuple[str, ...] = ("authorid", "numpy", "onnxruntime", "tokenizers")
+    packages: tuple[str, ...] = ("authorid-toolkit", "numpy", "onnxruntime", "tokenizers")
 
     def prepare(self, model: Prepared, settings: dict[str, Any]) -> None:
         """Refuse early what this release or this model cannot do."""
