@@ -193,7 +193,7 @@ def test_places_that_are_not_runs_are_left_alone(tmp_path, bases, corpus):
 def test_a_package_that_is_missing_is_told_before_anything_is_fetched(tmp_path, corpus, monkeypatch, missing):
     monkeypatch.setattr("authorid.errors.find_spec", lambda name: None if name == missing else object())
     monkeypatch.setattr("authorid.training.encoder.train.resolve_base_model", lambda _: pytest.fail("fetched"))
-    with pytest.raises(MissingExtraError, match=rf"{missing}.*pip install 'authorid\[train\]'"):
+    with pytest.raises(MissingExtraError, match=rf"{missing}.*pip install 'authorid-toolkit\[train\]'"):
         train(corpus, tmp_path / "run", windows("somebody/something"))
 
 
