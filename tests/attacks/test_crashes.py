@@ -26,6 +26,7 @@ def corpus(tmp_path_factory):
     return root
 
 
+@pytest.mark.promise("resume-same-bytes")
 def test_fifty_kills_at_random_moments_lose_nothing(bundle, corpus, tmp_path):
     def start(out):
         arguments = ("score", corpus, "--model", bundle.path, "--out", out, "--resume", "-q", "--format", "jsonl")
@@ -76,6 +77,7 @@ def test_fifty_kills_at_random_moments_lose_nothing(bundle, corpus, tmp_path):
     assert runs >= 1
 
 
+@pytest.mark.promise("resume-same-bytes", "force-unbegun", "no-leftovers")
 @pytest.mark.parametrize("how", ["", "power", "twice", "force"])
 @pytest.mark.parametrize("form", ["csv"])
 def test_a_kill_at_any_seam_loses_nothing(tmp_path, form, how):

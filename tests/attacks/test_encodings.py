@@ -47,12 +47,14 @@ def expected(scorer, tmp_path_factory):
     return answer(scorer, path)
 
 
+@pytest.mark.promise("encodings")
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_a_declared_encoding_gives_the_same_answer_to_the_bit(scorer, expected, tmp_path, encoding):
     (tmp_path / "text").write_bytes(TEXT.encode(encoding))
     assert answer(scorer, tmp_path / "text", encoding=encoding).ranking == expected.ranking
 
 
+@pytest.mark.promise("encodings")
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_a_detected_encoding_gives_the_same_author_and_is_recorded(scorer, expected, tmp_path, encoding):
     (tmp_path / "text").write_bytes(TEXT.encode(encoding))
@@ -62,6 +64,7 @@ def test_a_detected_encoding_gives_the_same_author_and_is_recorded(scorer, expec
     assert row.encoding
 
 
+@pytest.mark.promise("encodings")
 @pytest.mark.parametrize(("language", "encoding"), [(name, e) for name, (_, es) in ELSEWHERE.items() for e in es])
 def test_detection_reads_other_languages_letter_by_letter(language, encoding):
     from authorid.inputs.decoding import decode
@@ -70,6 +73,7 @@ def test_detection_reads_other_languages_letter_by_letter(language, encoding):
     assert decode(text.encode(encoding))[0] == text
 
 
+@pytest.mark.promise("normal-forms", "encodings")
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\r", "\u2028"])
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
 def test_line_endings_and_normal_forms_change_nothing(scorer, expected, tmp_path, ending, form):

@@ -59,6 +59,7 @@ def after(calls, error):
 # Disks -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("disk-full")
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS])
 @pytest.mark.parametrize("seam", ["create", "write_all", "sync", "publish"])
 @pytest.mark.parametrize("calls", [0, 1, 3])
@@ -105,6 +106,7 @@ def test_a_disk_that_takes_half_a_line_loses_only_that_line(tmp_path, score, cor
     assert (tmp_path / "out.csv").read_bytes() == whole
 
 
+@pytest.mark.promise("safe-rows")
 def test_rows_that_the_disk_did_not_take_at_the_last_are_not_called_safe(tmp_path, score, corpus, whole, monkeypatch):
     document = (corpus / "09.txt").read_bytes()
     (corpus / "09.txt").write_bytes(b"\0\0")
@@ -129,6 +131,7 @@ def can_mount():
     )
 
 
+@pytest.mark.promise("disk-full")
 @pytest.mark.skipif(not can_mount(), reason="no right to mount a small file system")
 def test_a_real_disk_that_is_really_full(bundle, corpus, tmp_path, whole):
     disk = tmp_path / "disk"
@@ -150,6 +153,7 @@ def test_a_real_disk_that_is_really_full(bundle, corpus, tmp_path, whole):
     assert done.stdout == whole
 
 
+@pytest.mark.promise("stdout")
 def test_standard_output_that_is_full(bundle, corpus, tmp_path):
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
@@ -176,6 +180,7 @@ def test_an_output_directory_that_becomes_unwritable(score, corpus, tmp_path, wh
 # Reading ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("read-error")
 @pytest.mark.parametrize("error", [errno.EIO, errno.ESTALE, errno.EACCES, errno.ENOMEM])
 def test_a_read_that_fails_is_a_row(tmp_path, monkeypatch, error):
     (tmp_path / "a").write_text("the river")
@@ -183,6 +188,7 @@ def test_a_read_that_fails_is_a_row(tmp_path, monkeypatch, error):
     assert read(DiscoveredFile(str(tmp_path / "a"))).reason.lower() == os.strerror(error).lower()
 
 
+@pytest.mark.promise("descriptors")
 def test_descriptors_that_run_out_for_a_moment_cost_nothing(tmp_path, monkeypatch):
     (tmp_path / "a").write_text("the river")
     opened, calls = os.open, []
@@ -197,6 +203,7 @@ def test_descriptors_that_run_out_for_a_moment_cost_nothing(tmp_path, monkeypatc
     assert read(DiscoveredFile(str(tmp_path / "a"))).encoding == "utf-8"
 
 
+@pytest.mark.promise("descriptors")
 def test_descriptors_that_run_out_for_good_are_rows(bundle, tmp_path):
     (tmp_path / "docs").mkdir()
     for number in range(3):
@@ -219,6 +226,7 @@ def test_descriptors_that_run_out_for_good_are_rows(bundle, tmp_path):
     assert done.stdout.count("too many open files") == 3
 
 
+@pytest.mark.promise("read-error")
 def test_rights_that_are_taken_away_in_mid_run(bundle, corpus, monkeypatch):
     opened = documents._open
     count = 0
@@ -236,6 +244,7 @@ def test_rights_that_are_taken_away_in_mid_run(bundle, corpus, monkeypatch):
     assert rows[-1].error == "permission denied"
 
 
+@pytest.mark.promise("dead-server")
 def test_a_server_that_stops_answering_costs_its_documents_and_no_more(bundle, corpus, monkeypatch):
     asleep = threading.Event()
     inner = documents._read_bytes
@@ -254,6 +263,7 @@ def test_a_server_that_stops_answering_costs_its_documents_and_no_more(bundle, c
     asleep.set()
 
 
+@pytest.mark.promise("second-signal")
 def test_a_hanging_read_does_not_hold_up_the_end_of_an_interrupted_run(bundle, corpus, tmp_path):
     hang = "import time, authorid.inputs.documents as d; d._read_bytes = lambda *_: time.sleep(600)"
     process = subprocess.Popen(
@@ -273,6 +283,7 @@ def test_a_hanging_read_does_not_hold_up_the_end_of_an_interrupted_run(bundle, c
 # Threads and models ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("broken-thread")
 @pytest.mark.parametrize("place", ["authorid.scoring.scorer.read", "authorid.encoder.batching.Batcher.get"])
 def test_a_threads_error_is_a_clear_message_and_the_run_can_be_resumed(
     score, corpus, whole, tmp_path, monkeypatch, place
@@ -295,6 +306,7 @@ def test_a_threads_error_is_a_clear_message_and_the_run_can_be_resumed(
     assert (tmp_path / "out.csv").read_bytes() == whole
 
 
+@pytest.mark.promise("out-of-memory")
 def test_out_of_memory_in_a_batch_is_retried_smaller_and_then_singly(bundle):
     scorer = Scorer(bundle, EngineOptions(workers=1))
     inner, sizes = scorer.engine.run, []
@@ -312,6 +324,7 @@ def test_out_of_memory_in_a_batch_is_retried_smaller_and_then_singly(bundle):
     assert max(sizes) > 1
 
 
+@pytest.mark.promise("out-of-memory")
 def test_out_of_memory_while_a_batch_is_put_together_is_retried_smaller(bundle, monkeypatch):
     scorer = Scorer(bundle, EngineOptions(workers=1))
     stack = np.stack
@@ -326,6 +339,7 @@ def test_out_of_memory_while_a_batch_is_put_together_is_retried_smaller(bundle, 
     assert all(row.status == "scored" for row in rows)
 
 
+@pytest.mark.promise("out-of-memory")
 def test_out_of_memory_on_one_document_is_its_row(bundle, score, corpus, tmp_path, monkeypatch):
     def never(self, ids):
         raise MemoryError("bad allocation")
@@ -338,6 +352,7 @@ def test_out_of_memory_on_one_document_is_its_row(bundle, score, corpus, tmp_pat
     assert "30 of 30 documents failed" in message
 
 
+@pytest.mark.promise("broken-document")
 def test_a_model_that_answers_with_no_number_is_a_row(bundle):
     scorer = Scorer(bundle)
     scorer.engine.run = lambda ids: np.full((len(ids), 3), np.nan, dtype=np.float32)
@@ -345,6 +360,7 @@ def test_a_model_that_answers_with_no_number_is_a_row(bundle):
     assert (row.status, row.error) == ("failed", "the model failed on this document: its answer is not a number")
 
 
+@pytest.mark.promise("out-of-memory")
 def test_out_of_memory_while_cutting_a_document_is_its_row(bundle, monkeypatch):
     scorer = Scorer(bundle)
     inner = scorer._windower.windows
@@ -360,6 +376,7 @@ def test_out_of_memory_while_cutting_a_document_is_its_row(bundle, monkeypatch):
     assert "out of memory" in rows[1].error
 
 
+@pytest.mark.promise("broken-document")
 def test_a_tokenizer_that_breaks_costs_only_its_document(bundle):
     scorer = Scorer(bundle)
     inner = scorer._windower.token_ids
@@ -378,6 +395,7 @@ def test_a_tokenizer_that_breaks_costs_only_its_document(bundle):
     assert "the tokenizer failed on this document: byte index" in rows[1].error
 
 
+@pytest.mark.promise("broken-model")
 def test_a_corrupt_model_is_a_clear_error_and_leaves_nothing_behind(bundle, score, corpus, tmp_path):
     broken = tmp_path / "broken"
     shutil.copytree(bundle.path, broken)
@@ -391,6 +409,7 @@ def test_a_corrupt_model_is_a_clear_error_and_leaves_nothing_behind(bundle, scor
     assert not list(tmp_path.glob("out.csv*"))
 
 
+@pytest.mark.promise("broken-model")
 def test_a_missing_execution_provider_is_a_clear_error(score, corpus, tmp_path, monkeypatch):
     import onnxruntime
 

@@ -66,6 +66,7 @@ def make_hostile(root):
     return sum(len(files) + sum(os.path.islink(f"{at}/{name}") for name in names) for at, names, files in os.walk(root))
 
 
+@pytest.mark.promise("one-row")
 @pytest.mark.parametrize("follow", [False, True])
 def test_no_input_of_a_hostile_directory_goes_without_a_row(bundle, tmp_path, follow):
     root = tmp_path / "docs"
@@ -88,6 +89,7 @@ def test_no_input_of_a_hostile_directory_goes_without_a_row(bundle, tmp_path, fo
     assert time.monotonic() - started < 60
 
 
+@pytest.mark.promise("regular-files")
 def test_fifos_sockets_and_devices_are_never_opened(tmp_path, monkeypatch):
     os.mkfifo(tmp_path / "fifo")
     server = socket.socket(socket.AF_UNIX)
@@ -102,6 +104,7 @@ def test_fifos_sockets_and_devices_are_never_opened(tmp_path, monkeypatch):
     assert [item.reason for item in read_documents([tmp_path / "fifo"])] == ["not a regular file (a FIFO)"]
 
 
+@pytest.mark.promise("regular-files")
 @pytest.mark.parametrize("swap", ["fifo", "link", "directory", "nothing"])
 def test_a_file_that_becomes_something_else_after_it_was_found(tmp_path, swap):
     path = tmp_path / "a"
@@ -121,6 +124,7 @@ def test_a_file_that_becomes_something_else_after_it_was_found(tmp_path, swap):
     assert expected[swap] in reason
 
 
+@pytest.mark.promise("links")
 def test_links_are_rows_and_not_followed_unless_asked(tmp_path):
     (tmp_path / "docs").mkdir()
     (tmp_path / "elsewhere").write_text("the river")
@@ -130,6 +134,7 @@ def test_links_are_rows_and_not_followed_unless_asked(tmp_path):
     assert [found.problem for found in walk([tmp_path / "docs" / "link"])] == [None]
 
 
+@pytest.mark.promise("links")
 def test_loops_of_links_end(tmp_path):
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / "a" / "b" / "up").symlink_to("../..")
@@ -139,6 +144,7 @@ def test_loops_of_links_end(tmp_path):
     assert "too many levels of symbolic links" in found["self"]
 
 
+@pytest.mark.promise("links")
 def test_links_that_branch_do_not_multiply(tmp_path):
     for level in range(40):
         here = tmp_path / f"{level:02}"
@@ -163,6 +169,7 @@ def deep(tmp_path):
     subprocess.run(["rm", "-rf", root], check=True)
 
 
+@pytest.mark.promise("bounded-walk")
 def test_trees_deeper_than_the_stack_are_walked(deep, monkeypatch):
     monkeypatch.chdir(deep)
     for _ in range(1500):
@@ -180,6 +187,7 @@ def dig(levels, name):
         os.chdir(name)
 
 
+@pytest.mark.promise("bounded-walk")
 @pytest.mark.parametrize("name", ["d", "d" * 200])
 def test_trees_deeper_than_a_path_may_be_long_are_walked_and_read(deep, monkeypatch, name):
     monkeypatch.chdir(deep)
@@ -194,6 +202,7 @@ def test_trees_deeper_than_a_path_may_be_long_are_walked_and_read(deep, monkeypa
     assert [found.path for found in walk([file.path])] == [file.path]
 
 
+@pytest.mark.promise("bounded-walk")
 def test_trees_deeper_than_anyone_needs_are_rows(deep, monkeypatch):
     monkeypatch.chdir(deep)
     dig(80, "d" * 200)
@@ -201,6 +210,7 @@ def test_trees_deeper_than_anyone_needs_are_rows(deep, monkeypatch):
     assert "file name too long" in found.problem
 
 
+@pytest.mark.promise("bounded-walk")
 @pytest.mark.parametrize(
     ("entries", "block"), [(10_000, 500), pytest.param(200_000, walking._BLOCK, marks=pytest.mark.slow)]
 )
@@ -231,6 +241,7 @@ def test_what_may_not_be_read_is_a_row(tmp_path):
         (tmp_path / "dir").chmod(0o700)
 
 
+@pytest.mark.promise("unreadable")
 def test_what_may_not_be_read_is_a_row_whoever_runs_this(tmp_path, monkeypatch):
     (tmp_path / "dir").mkdir()
     (tmp_path / "file").write_text("x")
@@ -246,6 +257,7 @@ def test_what_may_not_be_read_is_a_row_whoever_runs_this(tmp_path, monkeypatch):
     assert reasons(tmp_path) == {"file": "permission denied", "dir": "directory not readable: permission denied"}
 
 
+@pytest.mark.promise("size-limit")
 def test_too_big_a_file_fails_unread(tmp_path, monkeypatch):
     with (tmp_path / "huge").open("wb") as stream:
         stream.truncate(1 << 43)
@@ -253,6 +265,7 @@ def test_too_big_a_file_fails_unread(tmp_path, monkeypatch):
     assert "larger than" in reasons(tmp_path)["huge"]
 
 
+@pytest.mark.promise("size-limit")
 def test_files_that_lie_about_their_size_are_bounded_too(tmp_path, monkeypatch):
     path = tmp_path / "grows"
     path.write_bytes(b"a")
@@ -265,6 +278,7 @@ def test_a_huge_bound_takes_no_memory(tmp_path):
     assert reasons(tmp_path, max_bytes=1 << 60) == {"a": None}
 
 
+@pytest.mark.promise("no-hang")
 @pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="needs /proc")
 @pytest.mark.parametrize("path", ["/proc/kmsg", "/proc/self/mem", "/proc/self/status", "/proc/kcore"])
 def test_files_of_the_kernel_do_not_hang(path):
@@ -283,6 +297,7 @@ def test_paths_that_cannot_be_are_rows():
     assert "null" in found[1].problem
 
 
+@pytest.mark.promise("no-hang")
 @pytest.mark.parametrize("name", ["mark", "word", "noise", "latin", "spaces", "zeros", "lines"])
 def test_no_single_file_takes_for_ever(tmp_path, name):
     size = 2 << 20

@@ -58,6 +58,7 @@ def directory(tmp_path):
     return root
 
 
+@pytest.mark.promise("harmless-names")
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
 def test_names_come_through_whole_and_harmless(bundle, directory, tmp_path, form):
     out = tmp_path / f"out.{form}"
@@ -78,6 +79,7 @@ def test_names_come_through_whole_and_harmless(bundle, directory, tmp_path, form
         assert len({row["path"] for row in rows}) == len(NAMES)
 
 
+@pytest.mark.promise("no-formulas")
 def test_a_formula_as_a_whole_path_is_neutralised(bundle, directory, tmp_path):
     names = [name for name in NAMES if name[:1] in b"=+@\t" or name == b"-1"]
     done = run(
@@ -90,12 +92,14 @@ def test_a_formula_as_a_whole_path_is_neutralised(bundle, directory, tmp_path):
     assert [row["path"] for row in rows] == ["'=cmd|'!A1", "'+1", "'-1", "'@SUM(A1)", r"\x09=1"]
 
 
+@pytest.mark.promise("no-formulas")
 @pytest.mark.parametrize("space", [" ", "   ", "\u00a0", "\u3000", "\u2003"])
 @pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\uff1d", "'"])
 def test_a_formula_behind_white_space_is_neutralised(space, sign):
     assert cell(f"{space}{sign}1") == f"'{space}{sign}1"
 
 
+@pytest.mark.promise("harmless-messages")
 def test_a_name_forges_no_line_of_a_message(bundle, tmp_path):
     docs = tmp_path / "docs"
     docs.mkdir()
@@ -107,6 +111,7 @@ def test_a_name_forges_no_line_of_a_message(bundle, tmp_path):
     assert r"docs/a\x0aerror: all is lost\x0ab: binary file" in line
 
 
+@pytest.mark.promise("harmless-names")
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(max_size=60))
 def test_nothing_steers_the_screen(capfd, text):

@@ -76,6 +76,7 @@ def median_and_error(costs):
     return median, 1.2533 * deviation / len(costs) ** 0.5
 
 
+@pytest.mark.promise("journal-cost")
 @pytest.mark.slow
 def test_the_journal_costs_three_percent_at_most(scorer, tmp_path):
     corpus = tmp_path / "docs"

@@ -32,6 +32,7 @@ def test_turning_points_are_always_told(capsys):
     assert capsys.readouterr().err == "epoch 1 of 1: loss 0.5\n"
 
 
+@pytest.mark.promise("stderr")
 @pytest.mark.parametrize("terminal", [False, True])
 def test_a_reader_of_messages_that_goes_away_changes_nothing(bundle, tmp_path, terminal):
     """rich would put /dev/null in standard output's place, and end the process."""

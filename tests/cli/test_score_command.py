@@ -80,6 +80,7 @@ def test_a_device_takes_rows_as_a_stream(score, corpus, out):
     assert score(corpus, "--out", out)[0] == 0
 
 
+@pytest.mark.promise("streams")
 @pytest.mark.parametrize(
     ("out", "channel"),
     [("/dev/stdout", "stdout"), ("/dev/fd/1", "stdout"), ("/proc/self/fd/1", "stdout"), ("/dev/stderr", "stderr")],
@@ -104,6 +105,7 @@ def test_a_descriptor_that_is_not_open_is_a_clear_error(score, corpus):
     assert (code, err) == (1, "error: /dev/fd/987: cannot write there: bad file descriptor\n")
 
 
+@pytest.mark.promise("streams")
 @pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="no /dev/shm to write to")
 def test_a_regular_file_below_dev_is_a_file(score, corpus):
     with tempfile.TemporaryDirectory(dir="/dev/shm") as shared:
@@ -135,6 +137,7 @@ def test_wrong_usage_exits_2(score, corpus, arguments, hint):
     assert hint in err
 
 
+@pytest.mark.promise("fail-fast")
 def test_stopping_at_the_first_failure_can_be_resumed(score, corpus, tmp_path):
     (corpus / "05.txt").write_bytes(b"\0\0")
     code, _, err = score(corpus, "--out", tmp_path / "out.csv", "--fail-fast")
@@ -147,6 +150,7 @@ def test_stopping_at_the_first_failure_can_be_resumed(score, corpus, tmp_path):
     assert len(read_csv(tmp_path / "out.csv")) == 12
 
 
+@pytest.mark.promise("safe-rows")
 def test_a_resumed_run_that_stops_early_counts_the_rows_of_the_one_before_too(score, corpus, tmp_path):
     (corpus / "10.txt").write_bytes(b"\0\0")
     _, _, err = score(corpus, "--out", tmp_path / "out.csv", "--fail-fast")
@@ -160,6 +164,7 @@ def test_a_resumed_run_that_stops_early_counts_the_rows_of_the_one_before_too(sc
     assert "resumed: 9 rows kept" in err
 
 
+@pytest.mark.promise("signals")
 def test_the_command_to_go_on_with_is_a_command(bundle, corpus, tmp_path):
     corpus = corpus.rename(tmp_path / "--force")
     (corpus / "05.txt").write_bytes(b"\0\0")
@@ -185,6 +190,7 @@ def test_an_ignore_file_may_begin_with_a_mark(score, corpus, tmp_path):
     assert [line.split(",")[0][-6:] for line in out.splitlines()[1:]] == ["10.txt", "11.txt"]
 
 
+@pytest.mark.promise("resume-refuses")
 def test_resume_refuses_other_settings_and_says_which(score, corpus, tmp_path):
     (corpus / "05.txt").write_bytes(b"\0\0")
     score(corpus, "--out", tmp_path / "out.csv", "--fail-fast")
@@ -193,6 +199,7 @@ def test_resume_refuses_other_settings_and_says_which(score, corpus, tmp_path):
     assert "max_bytes was 16777216, now 9999" in err
 
 
+@pytest.mark.promise("resume-refuses")
 def test_resume_refuses_another_encoding_of_names(bundle, score, corpus, tmp_path):
     (corpus / "02-川.txt").write_text(prose("Ben", 40))
     (corpus / "05.txt").write_bytes(b"\0\0")
@@ -208,6 +215,7 @@ def test_resume_refuses_another_encoding_of_names(bundle, score, corpus, tmp_pat
     assert (code, "6 rows kept" in err) == (0, True)
 
 
+@pytest.mark.promise("resume-refuses")
 def test_resume_refuses_another_model(score, corpus, tmp_path):
     (corpus / "05.txt").write_bytes(b"\0\0")
     score(corpus, "--out", tmp_path / "out.csv", "--fail-fast")
@@ -218,6 +226,7 @@ def test_resume_refuses_another_model(score, corpus, tmp_path):
     assert "model was" in err
 
 
+@pytest.mark.promise("resume-changes")
 def test_changed_and_vanished_documents_are_rescored_and_reported(score, corpus, tmp_path):
     (corpus / "10.txt").write_bytes(b"\0\0")
     score(corpus, "--out", tmp_path / "out.csv", "--fail-fast")
@@ -285,6 +294,7 @@ def test_paths_on_standard_input(bundle, corpus, tmp_path):
     assert len(done.stdout.splitlines()) == 13
 
 
+@pytest.mark.promise("prompt-rows")
 def test_a_row_comes_as_soon_as_its_path_does(bundle, corpus, tmp_path):
     with subprocess.Popen(
         command("score", "-", "--model", bundle.path, "--out", "-"),
@@ -332,6 +342,7 @@ def start(bundle, corpus, tmp_path, *more, seconds=0.1, out="out.csv"):
     return process
 
 
+@pytest.mark.promise("signals")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_run_well_and_says_how_to_resume(bundle, corpus, tmp_path, score, number, code):
     process = start(bundle, corpus, tmp_path)
@@ -345,6 +356,7 @@ def test_a_signal_ends_the_run_well_and_says_how_to_resume(bundle, corpus, tmp_p
     assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "fresh.csv").read_bytes()
 
 
+@pytest.mark.promise("signals")
 def test_the_batch_in_flight_is_finished(bundle, corpus, tmp_path):
     process = start(bundle, corpus, tmp_path, seconds=0.5)
     journal = tmp_path / "out.csv.journal"
@@ -355,6 +367,7 @@ def test_the_batch_in_flight_is_finished(bundle, corpus, tmp_path):
     assert journal.read_bytes().endswith(b"\n")
 
 
+@pytest.mark.promise("second-signal")
 def test_a_second_interrupt_leaves_at_once_and_can_be_resumed(bundle, corpus, tmp_path, score):
     process = start(bundle, corpus, tmp_path, seconds=0.4)
     process.send_signal(signal.SIGSTOP)
@@ -369,6 +382,7 @@ def test_a_second_interrupt_leaves_at_once_and_can_be_resumed(bundle, corpus, tm
     assert len(read_csv(tmp_path / "out.csv")) == 12
 
 
+@pytest.mark.promise("second-signal")
 def test_an_interrupt_while_standard_input_is_silent(bundle, corpus, tmp_path):
     process = subprocess.Popen(
         command("score", "-", "--model", bundle.path, "--out", tmp_path / "out.csv"),
@@ -417,6 +431,7 @@ atexit.register(lambda: print(*sys.modules))
     assert "authorid.ngrams.model" in done.stdout.split() and not heavy.intersection(done.stdout.split())
 
 
+@pytest.mark.promise("signals")
 @pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
 @pytest.mark.parametrize(
     "moment",
@@ -446,6 +461,7 @@ STRUCK = "import os, signal; from authorid import Scorer\n" + (
 )
 
 
+@pytest.mark.promise("force-unbegun")
 @pytest.mark.parametrize(
     ("prelude", "code"),
     [(STRUCK % "SIGINT", 130), (STRUCK % "SIGTERM", 143), (STRUCK % "SIGKILL", -signal.SIGKILL), ("", 1)],
@@ -474,6 +490,7 @@ def test_wrong_usage_leaves_the_results_as_they_are(score, corpus, tmp_path):
     assert sorted(path.name for path in tmp_path.glob("out.csv*")) == ["out.csv"]
 
 
+@pytest.mark.promise("signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_wait_for_a_fifos_reader(bundle, corpus, tmp_path, number):
     os.mkfifo(tmp_path / "pipe")
@@ -486,6 +503,7 @@ def test_a_signal_ends_the_wait_for_a_fifos_reader(bundle, corpus, tmp_path, num
     assert process.wait(20) == 128 + number
 
 
+@pytest.mark.promise("stdout", "stderr")
 @pytest.mark.parametrize(
     ("arguments", "closed", "code", "hint"),
     [
@@ -508,6 +526,7 @@ def test_standard_streams_that_are_closed_or_full(bundle, corpus, tmp_path, argu
         assert len(read_csv(tmp_path / "out.csv")) == 12
 
 
+@pytest.mark.promise("stats-file")
 def test_statistics_do_not_replace_the_results(score, corpus, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, _, err = score(corpus, "--out", tmp_path / "out.csv", "--stats", "./out.csv")
@@ -515,6 +534,7 @@ def test_statistics_do_not_replace_the_results(score, corpus, tmp_path, monkeypa
     assert "would replace the results" in err
 
 
+@pytest.mark.promise("stats-file")
 @pytest.mark.parametrize(
     ("place", "why"),
     [
@@ -534,6 +554,7 @@ def test_a_timeout_longer_than_time_itself(score, corpus, seconds):
     assert score(corpus, "--timeout", seconds)[0] == 0
 
 
+@pytest.mark.promise("exclusive")
 def test_a_second_run_on_the_same_output_is_refused_while_the_first_goes_on(bundle, corpus, tmp_path, score):
     process = start(bundle, corpus, tmp_path, seconds=0.3)
     for flag in ("--force", "--resume"):
@@ -545,6 +566,7 @@ def test_a_second_run_on_the_same_output_is_refused_while_the_first_goes_on(bund
     assert score(corpus, "--out", tmp_path / "out.csv", "--resume")[0] == 0
 
 
+@pytest.mark.promise("broken-pipe")
 def test_a_broken_pipe_ends_quietly(bundle, corpus, tmp_path):
     line = " ".join(map(str, command("score", corpus, "--model", bundle.path, "--out", "-", "-q")[3:]))
     done = subprocess.run(

@@ -46,6 +46,7 @@ def test_a_lonely_window_is_not_overtaken_for_ever():
     assert order[0] == 0
 
 
+@pytest.mark.promise("prompt-rows")
 def test_a_window_without_company_goes_after_a_moment():
     batcher = Batcher(1000)
     found: list[Batch | None] = []

@@ -62,6 +62,7 @@ def test_every_input_gives_one_item(tmp_path):
     assert items[0].sha256 == hashlib.sha256(b"the river\n").hexdigest()
 
 
+@pytest.mark.promise("hidden")
 def test_hidden_files_are_passed_over_unless_named_or_wanted(tmp_path):
     touch(tmp_path, ".secret", ".dir/a", "b")
     assert names(tmp_path) == ["b"]
@@ -69,6 +70,7 @@ def test_hidden_files_are_passed_over_unless_named_or_wanted(tmp_path):
     assert [found.path for found in walk([tmp_path / ".secret"])] == [str(tmp_path / ".secret")]
 
 
+@pytest.mark.promise("selection")
 def test_globs_match_names_and_paths_and_prune_directories(tmp_path):
     touch(tmp_path, "a/one.txt", "a/two.md", "b/one.txt", "three.txt")
     assert names(tmp_path, include=("*.txt",)) == ["a/one.txt", "b/one.txt", "three.txt"]
@@ -77,6 +79,7 @@ def test_globs_match_names_and_paths_and_prune_directories(tmp_path):
     assert [found.problem for found in walk([tmp_path / "a/two.md"], ReadOptions(include=("*.txt",)))] == [None]
 
 
+@pytest.mark.promise("hidden")
 def test_the_runs_own_files_are_no_documents(tmp_path):
     touch(tmp_path, "docs/a", "docs/out.csv", "docs/sub/out.csv")
     (tmp_path / "alias").symlink_to(tmp_path / "docs")
@@ -91,6 +94,7 @@ def test_a_directory_bigger_than_a_block_comes_whole_and_in_order(tmp_path, monk
     assert names(tmp_path) == [f"{number:03}" for number in range(100)]
 
 
+@pytest.mark.promise("order")
 @settings(max_examples=25)
 @given(
     entries=st.lists(st.binary(min_size=1, max_size=6).filter(lambda b: not set(b) & set(b"\0/.")), max_size=60),
@@ -111,6 +115,7 @@ def test_names_are_sorted_whatever_they_are(tmp_path_factory, entries, block):
 GIT_PATTERNS = st.text(st.sampled_from("ab*?/!#\\[]-."), max_size=7)
 
 
+@pytest.mark.promise("selection")
 @settings(max_examples=25)
 @given(patterns=st.lists(GIT_PATTERNS, min_size=1, max_size=4))
 @example(patterns=["[]*?"])
@@ -193,6 +198,7 @@ def test_a_mark_says_which_encoding_it_is(text, encoding):
     assert decode(text.encode(encoding)) == (text, encoding)
 
 
+@pytest.mark.promise("text-or-refused")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # unicode_escape has opinions on backslashes
 @given(st.binary(max_size=400), st.sampled_from([None, "latin-1", "shift_jis", "unicode_escape", "utf-7", "idna"]))
 def test_any_bytes_are_text_or_refused_and_never_hold_what_cannot_be_written(data, declared):
@@ -213,6 +219,7 @@ def test_utf16_and_utf32_need_no_mark_when_there_is_one_reading(encoding, text):
     assert decode(text.encode(encoding)) == (text, encoding)
 
 
+@pytest.mark.promise("binary")
 @pytest.mark.parametrize("data", [b"\x7fELF\2\1\1\0\0\0\0\0", b"a\0b\0", bytes(64), b"PK\3\4\0\0\0\0", b"\0", b"ab\0c"])
 def test_nul_bytes_that_nothing_explains_are_binary(data):
     with pytest.raises(UndecodableError, match="binary file"):
@@ -283,6 +290,7 @@ def test_a_list_is_read_as_it_comes():
         assert next(paths) == "0000"
 
 
+@pytest.mark.promise("prompt-rows")
 @pytest.mark.parametrize(("parts", "paths"), [([b"a\n", b"b c\n"], ["a", "b c"]), ([b"a\nb", b"\0c\0"], ["a\nb", "c"])])
 def test_a_line_does_not_wait_for_the_next_one(parts, paths):
     inbox, outbox = os.pipe()

@@ -62,6 +62,7 @@ def row(path="a", status="scored", sha256="0" * 64, probability=0.75):
 # Formats ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("no-formulas")
 @given(ROWS | FAILURES)
 def test_a_csv_row_is_one_line_of_harmless_cells(attribution):
     written = FORMATS["csv"]
@@ -79,6 +80,7 @@ def test_a_csv_row_is_one_line_of_harmless_cells(attribution):
 HOSTILE = st.text(";,\"'=+-@ \t\n\u00a0＝x\\", max_size=12)  # noqa: RUF001
 
 
+@pytest.mark.promise("no-formulas")
 @given(HOSTILE.filter(bool), HOSTILE, HOSTILE, st.sampled_from(["utf-8", "=1"]))
 @example("a", 'x;"=1+1;y', "b", "utf-8")
 def test_no_cell_is_a_formula_wherever_a_line_is_cut(path, author, runner_up, encoding):
@@ -96,6 +98,7 @@ def test_no_cell_is_a_formula_wherever_a_line_is_cut(path, author, runner_up, en
                 assert not shown.lstrip().startswith(("=", "+", "-", "@", "＝", "＋", "－", "＠")), record  # noqa: RUF001
 
 
+@pytest.mark.promise("exact-names")
 @given(PATHS | st.text())
 @example(" '=1;=2")
 @example('x;"=1+1;y')
@@ -118,6 +121,7 @@ def test_a_row_can_be_read_back(form, attribution, top):
         assert abs(probability - exactly) <= (5.1e-7 if form == "csv" else 0)
 
 
+@pytest.mark.promise("exact-names")
 @given(ROWS | FAILURES)
 def test_a_jsonl_row_is_exact_and_plain_ascii(attribution):
     line = FORMATS["jsonl"].row(attribution, 2)
@@ -169,6 +173,7 @@ def test_a_journal_gives_back_what_was_written(tmp_path_factory, rows):
     assert list(entries(path)) == written
 
 
+@pytest.mark.promise("journal-damage")
 def test_wherever_a_journal_is_cut_its_whole_lines_are_read(tmp_path):
     path = tmp_path / "j"
     journal = Journal(path, {"top": 5})
@@ -185,6 +190,7 @@ def test_wherever_a_journal_is_cut_its_whole_lines_are_read(tmp_path):
         assert len(list(entries(path))) == max(0, lines - 1)
 
 
+@pytest.mark.promise("journal-damage")
 @given(st.data())
 def test_a_damaged_line_ends_the_journal_and_is_never_believed(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("journal") / "j"
@@ -202,6 +208,7 @@ def test_a_damaged_line_ends_the_journal_and_is_never_believed(tmp_path_factory,
     assert read == written[: len(read)]
 
 
+@pytest.mark.promise("journal-damage")
 def test_a_whole_line_that_is_no_entry_ends_the_journal(tmp_path):
     journal = Journal(tmp_path / "j", {})
     journal.append(0, "1", line("1"))
@@ -242,6 +249,7 @@ def wait_until(met):
         time.sleep(0.005)
 
 
+@pytest.mark.promise("prompt-writes")
 def test_rows_do_not_wait_for_the_next_one(tmp_path, monkeypatch):
     synced = []
     sync = atomic.sync
@@ -265,6 +273,7 @@ def test_what_waits_is_bounded(tmp_path, monkeypatch):
     journal.close()
 
 
+@pytest.mark.promise("prompt-writes")
 @pytest.mark.parametrize("seam", ["write_all", "sync"])
 def test_a_disk_that_fails_between_two_rows_is_known_at_the_next_and_nothing_follows(tmp_path, monkeypatch, seam):
     def fail(descriptor, *_):
@@ -291,6 +300,7 @@ def test_a_disk_that_fails_between_two_rows_is_known_at_the_next_and_nothing_fol
     assert (tmp_path / "j").read_bytes().endswith(b"\nhalf a li")
 
 
+@pytest.mark.promise("safe-rows")
 def test_rows_that_could_not_be_synced_do_not_count(tmp_path, monkeypatch):
     def fail(_):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -353,6 +363,7 @@ def test_unchanged_rows_are_kept_and_others_told_apart():
     assert known.names == ["d/b (changed)", "d/c/x (vanished)", "d/a (vanished)"]
 
 
+@pytest.mark.promise("journal-damage")
 @pytest.mark.parametrize(
     "nonsense",
     [
@@ -368,6 +379,7 @@ def test_a_line_that_is_no_row_is_the_last_that_is_looked_at(nonsense):
     assert known.recall(found("b")) is None and known.recall(found("c")) is None
 
 
+@pytest.mark.promise("resume-changes")
 @given(
     then=st.sets(st.tuples(st.integers(0, 1), st.text("ab/", min_size=1, max_size=4))),
     now=st.sets(st.tuples(st.integers(0, 1), st.text("ab/", min_size=1, max_size=4))),
@@ -437,6 +449,7 @@ def test_a_run_cut_short_twice_and_resumed_gives_the_same_bytes(tmp_path, first,
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "whole.csv"]
 
 
+@pytest.mark.promise("resume-keeps-progress")
 def test_what_was_scored_anew_while_resuming_survives_the_next_kill(tmp_path):
     out = tmp_path / "out.csv"
     write(out, ROWS_OF_A_RUN, finish=False)
@@ -449,6 +462,7 @@ def test_what_was_scored_anew_while_resuming_survives_the_next_kill(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
 
 
+@pytest.mark.promise("no-overwrite")
 def test_an_existing_file_or_journal_is_refused_unless_told(tmp_path):
     out = tmp_path / "out.csv"
     write(out, ROWS_OF_A_RUN[:2])
@@ -461,6 +475,7 @@ def test_an_existing_file_or_journal_is_refused_unless_told(tmp_path):
     assert write(tmp_path / "two.csv", ROWS_OF_A_RUN, force=True) is None
 
 
+@pytest.mark.promise("atomic")
 def test_until_a_forced_run_is_finished_the_old_file_stays(tmp_path):
     out = tmp_path / "out.csv"
     write(out, ROWS_OF_A_RUN[:2])
@@ -549,6 +564,7 @@ def test_a_planted_link_is_not_written_through(tmp_path):
     assert victim.read_text() == "precious"
 
 
+@pytest.mark.promise("private")
 def test_a_replaced_file_keeps_its_mode(tmp_path):
     out = tmp_path / "out.csv"
     write(out, ROWS_OF_A_RUN)
@@ -561,6 +577,7 @@ def modes(directory):
     return {path.name: stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir() if path.suffix != ".lock"}
 
 
+@pytest.mark.promise("private")
 def test_rows_are_hidden_while_the_run_goes_on_from_whom_the_old_file_is(tmp_path):
     out = tmp_path / "out.csv"
     hidden = {name: 0o600 for name in ("out.csv", "out.csv.journal", "out.csv.journal.next", "out.csv.partial")}
@@ -588,6 +605,7 @@ def test_rows_are_hidden_while_the_run_goes_on_from_whom_the_old_file_is(tmp_pat
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
 
 
+@pytest.mark.promise("no-leftovers")
 @pytest.mark.parametrize("forced", [{"force": True}, {"resume": True}])
 def test_what_a_kill_while_journals_were_merged_has_left_goes_away(tmp_path, forced):
     write(tmp_path / "out.csv", ROWS_OF_A_RUN[:3], finish=False)

@@ -164,6 +164,7 @@ def test_many_documents_in_rounds_do_not_block(both):
     assert len(list(Scorer(unsure, effort="auto").score_texts(texts))) == 400
 
 
+@pytest.mark.promise("broken-thread")
 def test_a_worker_that_breaks_is_heard_of_while_rounds_wait_for_room(both, monkeypatch):
     """The only worker goes when the pool has room for one window: later rounds must not wait for more."""
     monkeypatch.setattr("authorid.scoring.scorer.Batcher", partial(Batcher, capacity=1))
@@ -191,6 +192,7 @@ def test_a_worker_that_breaks_is_heard_of_while_rounds_wait_for_room(both, monke
     assert outcome == ["no room"]
 
 
+@pytest.mark.promise("backpressure")
 def test_unsure_documents_do_not_pile_up_while_nobody_takes_rows(both, monkeypatch):
     monkeypatch.setattr("authorid.scoring.scorer.Batcher", partial(Batcher, begun=200))
     monkeypatch.setattr("authorid.scoring.scorer._CHUNKS", (2, 2))
@@ -354,6 +356,7 @@ def test_answers_do_not_depend_on_how_many_look_at_them(both, documents, effort)
         assert [scorer.describe()["workers"] for scorer in (one, two)] == [1, 2]
 
 
+@pytest.mark.promise("prompt-rows")
 @pytest.mark.parametrize("effort", ["fast", "auto", "full"])
 def test_a_row_does_not_wait_for_the_next_input(both, effort):
     asked = threading.Event()

@@ -190,6 +190,7 @@ def test_a_thread_that_cannot_be_started_leaves_no_other(scorer, corpus, monkeyp
     assert no_threads_are_left()
 
 
+@pytest.mark.promise("backpressure")
 def test_a_slow_reader_of_results_holds_the_run_back(scorer, corpus):
     stats = RunStats()
     rows = scorer.score([corpus] * 1000, stats=stats)
