@@ -166,7 +166,7 @@ def _command(name: str, command: click.Command) -> str:
         if isinstance(option, click.Option) and not option.hidden:
             sections.setdefault(getattr(option, "section", ""), []).append(option)
     for title, options in sections.items():
-        heading = [f"### {title} of {name}"] if title else []
+        heading = [f"### {title or 'Other options'} of {name}"] if len(sections) > 1 else []
         parts += [*heading, table(("option", "default", "meaning"), [_option(option, context) for option in options])]
     return "\n\n".join(parts)
 

@@ -66,7 +66,8 @@ def test_every_package_is_in_the_table_of_folders():
     )
     packages = {f"authorid/{file.parent.name}" for file in (ROOT / "authorid").glob("*/__init__.py")}
     packages -= {"authorid/export", "authorid/models"}  # links
-    assert table - {"authorid/training/encoder"} == packages | {"export", "models", "bench", "tests"}
+    assert packages | {"export", "models", "bench", "tests"} <= table
+    assert all((ROOT / row).is_dir() or (ROOT / f"{row}.py").is_file() for row in table)
 
 
 def test_every_extra_for_users_is_in_the_readme():
