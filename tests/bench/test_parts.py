@@ -208,12 +208,3 @@ def test_every_library_is_told_how_many_threads_there_are(part, tmp_path):
     # By the names that TensorFlow reads.
     for name in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         assert environment[name] == "3"
-
-
-def test_the_page_has_every_option_of_the_race(part, capsys):
-    with pytest.raises(SystemExit):
-        part("__main__").main(["--help"])
-    options = set(re.findall(r"--[a-z]+", capsys.readouterr().out)) - {"--help"}
-    assert len(options) > 10
-    race = (ROOT / "docs" / "benchmarks.md").read_text("utf-8").split("the race\n", 1)[1]
-    assert {option for option in options if f"`{option}" not in race and f"bench {option}" not in race} == set()

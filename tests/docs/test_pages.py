@@ -55,6 +55,13 @@ def test_links_lead_somewhere(page):
         assert not anchor or anchor in anchors(linked), f"{page.name} links to {target}#{anchor}"
 
 
+def test_pages_that_the_code_names_exist():
+    for home in ("authorid", "export", "bench", "tests"):
+        for file in (ROOT / home).rglob("*.py"):
+            for page in re.findall(r"\bdocs/[\w/-]+\.md", file.read_text("utf-8")):
+                assert (ROOT / page).is_file(), f"{file} names {page}"
+
+
 def test_every_page_is_in_the_navigation():
     navigation = re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text("utf-8"), re.MULTILINE)
     assert sorted(navigation) == sorted(str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md"))

@@ -80,6 +80,16 @@ def test_every_exported_name_is_in_the_python_page(name):
     assert getattr(authorid, name).__doc__
 
 
+def test_every_option_of_the_benchmark_is_in_its_page():
+    helped = subprocess.run(
+        [sys.executable, "-m", "bench", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    options = set(re.findall(r"--[a-z]+", helped.stdout)) - {"--help"}
+    assert len(options) > 10
+    page = (ROOT / "docs" / "research" / "benchmarks.md").read_text("utf-8").split("## `python -m bench`")[1]
+    assert {option for option in options if f"`{option}" not in page and f"bench {option}" not in page} == set()
+
+
 def test_the_examples_of_the_python_page_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "letters").mkdir()
