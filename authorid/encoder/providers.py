@@ -37,7 +37,7 @@ Arithmetic = Literal["f32", "bf16"]
 PROVIDERS: tuple[Provider, ...] = get_args(Provider)
 
 _FUSIONS_THAT_COST = ["SkipLayerNormFusion", "BiasGeluFusion"]
-"""onnxruntime's fused CPU kernels for these are slower than the parts (docs/performance.md)."""
+"""onnxruntime's fused CPU kernels for these are slower than the parts (docs/research/performance.md)."""
 
 _SHAPES_KEPT = "300"
 """OpenVINO keeps what it compiled for every shape of an op, 5000 of them by default: gigabytes, where lengths vary."""

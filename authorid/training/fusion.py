@@ -55,7 +55,7 @@ WEIGHTS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0)
 """What the encoder's mean log-softmax may weigh beside the n-grams."""
 
 SPREAD = 1.5
-"""Fits best, and the same, on every shifted split of Reuters C50 that was tried (docs/accuracy.md)."""
+"""Fits best, and the same, on every shifted split of Reuters C50 that was tried (docs/research/accuracy.md)."""
 
 FLOOR = 0.05
 """Scores less apart than those of this share of the held-out documents are not pulled further apart."""

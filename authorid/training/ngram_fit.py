@@ -30,7 +30,7 @@ DENSE_DOCUMENTS = 8000
 COMMON_WORDS = 3000
 
 SHARED = 0.25
-"""What so many of the authors use, at least, is shared; what fewer use is mostly of a subject (docs/accuracy.md)."""
+"""What at least so many authors use is shared; what fewer use is mostly of a subject (docs/research/accuracy.md)."""
 
 VIEWS = (
     View("bytes", "byte", (4,), once=True),
@@ -40,7 +40,7 @@ VIEWS = (
     View("words", "word", (1, 2, 3), weight=0.6**0.5, once=True, shared=True),
     View("shapes", "word", (6,), keep=0, mask="one", weight=0.2**0.5, once=True, shared=True),
 )
-"""What the shifted splits of Reuters C50 support; nothing in it is about one language (docs/accuracy.md)."""
+"""What the shifted splits of Reuters C50 support; nothing in it is about one language (docs/research/accuracy.md)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

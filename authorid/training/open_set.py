@@ -51,7 +51,7 @@ LATEST = 4.0
 """Every document of the last block counts as so many: those to come will be later too."""
 
 WEIGHTS = (5.0, 1.0)
-"""Of z and spread, each divided by its standard deviation (docs/accuracy.md)."""
+"""Of z and spread, each divided by its standard deviation (docs/research/accuracy.md)."""
 
 PLAIN, MANNERS = 2.0, 3.0
 """How often shared n-grams count in the plain views, and in those that look at no others: the latter weigh less in

@@ -32,7 +32,7 @@ it loads the graph. The zero points of activations cost nothing, OpenVINO folds 
 around zero would waste nearly half of the steps behind GELU and double the error. Nothing is promised about batches:
 OpenVINO picks its kernels by shape, so the engine tries whether they change a bit before it hands over any.
 
-Measurements behind these choices: docs/performance.md.
+Measurements behind these choices: docs/research/performance.md.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A few channels of a trained encoder are many times larger than all others, often for the ``[CLS]`` token alone, and one
 scale for all channels leaves the rest a handful of steps. The remedies are exact or nearly so in real numbers, and
-almost free at run time. What they give: docs/performance.md.
+almost free at run time. What they give: docs/research/performance.md.
 """
 
 from __future__ import annotations
