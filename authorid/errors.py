@@ -5,8 +5,8 @@
     AuthoridError                  anything below; the command line prints its message and exits 1
     |- MissingExtraError           an optional dependency is not installed; names the pip line
     |- BundleError                 a model directory cannot be used
-    |  |- BundleNotFoundError      there is no bundle at that place
-    |  |- BundleLacksError         it has no such graph, expert or threshold
+    |  |- BundleNotFoundError      there is no bundle at the given path
+    |  |- BundleLacksError         it has no such graph, n-gram model or threshold
     |  '- BundleCorruptError       a file, digest, shape or version does not match
     |- EngineError                 onnxruntime could not load or run a graph
     |  '- SelfTestError            a graph runs, but gives other logits than its bundle promises
@@ -14,8 +14,8 @@
     |- RunError                    a training run directory cannot be used or resumed
     |- BaseModelError              a checkpoint to start from cannot be used (authorid.training)
     |- ExportError                 a graph could not be made
-    |  '- ParityError              a graph was made, but it does not answer like its reference
-    '- OutputError                 results cannot be written where they were asked for
+    |  '- ParityError              a graph was made, but its logits differ from its reference
+    '- OutputError                 results cannot be written to the given path
 
 A document that cannot be read or scored is *not* an error: it is a `Failure`, and becomes a row.
 Messages say what happened, to which file, and what to do about it.
@@ -24,6 +24,7 @@ Messages say what happened, to which file, and what to do about it.
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Iterable
 from importlib.util import find_spec
 from types import ModuleType
@@ -57,7 +58,11 @@ class MissingExtraError(AuthoridError):
     """An optional dependency is needed and not installed."""
 
     def __init__(self, module: str, extra: str) -> None:
-        super().__init__(f"this needs {module!r}, which is not installed: pip install 'authorid[{extra}]'")
+        # pip adds an extra to the copy that is installed, whether that came from a package index or from a checkout.
+        hint = "; TensorFlow needs Python 3.13 or older" if extra == "train" and sys.version_info >= (3, 14) else ""
+        super().__init__(
+            f"this needs {module!r}, which is not installed: pip install 'authorid-toolkit[{extra}]'{hint}"
+        )
         self.module = module
         self.extra = extra
 
@@ -67,11 +72,11 @@ class BundleError(AuthoridError):
 
 
 class BundleNotFoundError(BundleError):
-    """There is no bundle at the place that was named."""
+    """There is no bundle at the given path."""
 
 
 class BundleLacksError(BundleError):
-    """A bundle is sound, but has no graph, expert or threshold of the kind that was asked for."""
+    """A bundle is valid, but has no graph, n-gram model or threshold of the requested kind."""
 
 
 class BundleCorruptError(BundleError):
@@ -99,11 +104,11 @@ class ExportError(AuthoridError):
 
 
 class ParityError(ExportError):
-    """A graph was made, but does not answer like the model it was made from."""
+    """A graph was made, but its logits differ from those of the model it was made from."""
 
 
 class OutputError(AuthoridError):
-    """Results cannot be written where they were asked for."""
+    """Results cannot be written to the given path."""
 
 
 def first_line(error: BaseException) -> str:

@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from authorid import __version__
 from authorid.machine import cpu_name
 
 __all__ = ["cache_directory", "machine_key", "read_entry", "write_entry"]
@@ -35,7 +36,7 @@ def machine_key(*parts: str) -> str:
 
     It differs for another processor, operating system, onnxruntime version or authorid version.
     """
-    known = (cpu_name(), platform.platform(), version("onnxruntime"), version("authorid"), *parts)
+    known = (cpu_name(), platform.platform(), version("onnxruntime"), __version__, *parts)
     return hashlib.sha256("\0".join(known).encode()).hexdigest()[:32]
 
 

@@ -12,6 +12,7 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
+from authorid import __version__
 from authorid.machine import cpu_name, peak_rss_mb
 from authorid.scoring.attribution import Attribution
 from authorid.scoring.percentiles import Percentiles
@@ -148,5 +149,9 @@ class RunStats:
 @cache
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that determine scores."""
-    packages = ("authorid", "numpy", "onnxruntime", "tokenizers")
-    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+    packages = ("numpy", "onnxruntime", "tokenizers")
+    return {
+        "python": platform.python_version(),
+        "authorid": __version__,
+        **{name: version(name) for name in packages},
+    }

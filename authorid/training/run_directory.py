@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import authorid
+from authorid import __version__
 from authorid.bundle.manifest import MANIFEST, NGRAMS
 from authorid.bundle.save import check_writable
 from authorid.errors import RunError
@@ -142,7 +142,7 @@ def hf_config(geometry: Geometry, authors: Sequence[str], dropout: float) -> dic
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that affect a training; "unknown" if not installed."""
-    found = {"python": platform.python_version(), "authorid": authorid.__version__}
+    found = {"python": platform.python_version(), "authorid": __version__}
     for name in ("keras", "tensorflow", "keras-hub", "numpy", "tokenizers"):
         try:
             found[name] = importlib.metadata.version(name)

@@ -9,7 +9,7 @@ feed-forward part and quantized products. `authorid.export.graph.emit` walks thr
 
 Additions are written ``Sum``, not ``Add``. At its default level onnxruntime fuses Add + LayerNormalization into
 SkipLayerNormalization and Add + Gelu into BiasGelu, which are four times and twice as slow as their parts.
-Measurements behind this and other choices: docs/performance.md.
+Measurements behind this and other choices: docs/research/performance.md.
 """
 
 from __future__ import annotations

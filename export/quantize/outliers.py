@@ -2,7 +2,7 @@
 
 A few channels of a trained encoder are many times larger than all others, often for the ``[CLS]`` token alone. One
 scale for all channels then leaves a handful of steps for the rest. The remedies here are exact, or nearly so, in real
-numbers, and almost free at run time. Their effect is measured in docs/performance.md.
+numbers, and almost free at run time. Their effect is measured in docs/research/performance.md.
 """
 
 from __future__ import annotations

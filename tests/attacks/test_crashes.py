@@ -76,6 +76,7 @@ def test_a_run_killed_fifty_times_at_random_gives_the_same_bytes(bundle, corpus,
     assert runs >= 1
 
 
+@pytest.mark.promise("resume-same-bytes", "force-unbegun", "no-leftovers")
 @pytest.mark.parametrize("how", ["", "power", "twice", "force"])
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
 def test_a_run_killed_around_any_file_operation_gives_the_same_bytes(tmp_path, form, how):

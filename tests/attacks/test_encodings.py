@@ -47,12 +47,14 @@ def expected(scorer, tmp_path_factory):
     return answer(scorer, path)
 
 
+@pytest.mark.promise("encodings")
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_a_declared_encoding_gives_exactly_the_same_answer(scorer, expected, tmp_path, encoding):
     (tmp_path / "text").write_bytes(TEXT.encode(encoding))
     assert answer(scorer, tmp_path / "text", encoding=encoding).ranking == expected.ranking
 
 
+@pytest.mark.promise("encodings")
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_a_detected_encoding_gives_the_same_author_and_is_recorded(scorer, expected, tmp_path, encoding):
     (tmp_path / "text").write_bytes(TEXT.encode(encoding))
@@ -70,6 +72,7 @@ def test_detection_decodes_texts_in_other_languages_correctly(language, encoding
     assert decode(text.encode(encoding))[0] == text
 
 
+@pytest.mark.promise("normal-forms", "encodings")
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\r", "\u2028"])
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
 def test_line_endings_and_normal_forms_change_nothing(scorer, expected, tmp_path, ending, form):

@@ -61,6 +61,7 @@ def after(calls, error):
 # Disks -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("disk-full")
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS])
 @pytest.mark.parametrize("operation", ["create", "write_all", "sync", "publish"])
 @pytest.mark.parametrize("calls", [0, 1, 3])
@@ -131,6 +132,7 @@ def can_mount():
     )
 
 
+@pytest.mark.promise("disk-full")
 @pytest.mark.skipif(not can_mount(), reason="no right to mount a small file system")
 def test_a_file_system_that_is_really_full(bundle, corpus, tmp_path, whole):
     disk = tmp_path / "disk"
@@ -178,6 +180,7 @@ def test_an_output_directory_that_becomes_unwritable_is_a_clear_error(score, cor
 # Reading ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("read-error")
 @pytest.mark.parametrize("error", [errno.EIO, errno.ESTALE, errno.EACCES, errno.ENOMEM])
 def test_a_failed_read_is_a_failed_row(tmp_path, monkeypatch, error):
     (tmp_path / "a").write_text("the river")
@@ -394,6 +397,7 @@ def test_a_corrupt_model_is_a_clear_error_and_leaves_no_files(bundle, score, cor
     assert not list(tmp_path.glob("out.csv*"))
 
 
+@pytest.mark.promise("broken-model")
 def test_a_missing_execution_provider_is_a_clear_error(score, corpus, tmp_path, monkeypatch):
     import onnxruntime
 

@@ -74,6 +74,7 @@ def make_hostile(root):
     return sum(len(files) + sum(os.path.islink(f"{at}/{name}") for name in names) for at, names, files in os.walk(root))
 
 
+@pytest.mark.promise("one-row")
 @pytest.mark.parametrize("follow", [False, True])
 def test_every_input_of_a_hostile_directory_gets_a_row(bundle, tmp_path, follow):
     root = tmp_path / "docs"
@@ -96,6 +97,7 @@ def test_every_input_of_a_hostile_directory_gets_a_row(bundle, tmp_path, follow)
     assert time.monotonic() - started < 60
 
 
+@pytest.mark.promise("regular-files")
 def test_fifos_sockets_and_devices_are_never_opened(tmp_path, monkeypatch):
     os.mkfifo(tmp_path / "fifo")
     server = socket.socket(socket.AF_UNIX)
@@ -110,6 +112,7 @@ def test_fifos_sockets_and_devices_are_never_opened(tmp_path, monkeypatch):
     assert [item.reason for item in read_documents([tmp_path / "fifo"])] == ["not a regular file (a FIFO)"]
 
 
+@pytest.mark.promise("regular-files")
 @pytest.mark.parametrize("swap", ["fifo", "link", "directory", "nothing"])
 def test_a_file_replaced_after_it_was_found_is_a_failure(tmp_path, swap):
     path = tmp_path / "a"
@@ -188,6 +191,7 @@ def dig(levels, name):
         os.chdir(name)
 
 
+@pytest.mark.promise("bounded-walk")
 @pytest.mark.parametrize("name", ["d", "d" * 200])
 def test_paths_longer_than_a_system_call_accepts_are_read(deep, monkeypatch, name):
     monkeypatch.chdir(deep)
@@ -209,6 +213,7 @@ def test_extremely_deep_trees_are_failures(deep, monkeypatch):
     assert "file name too long" in found.problem
 
 
+@pytest.mark.promise("bounded-walk")
 @pytest.mark.parametrize(
     ("entries", "block"), [(10_000, 500), pytest.param(200_000, discovery._BLOCK, marks=pytest.mark.slow)]
 )
@@ -273,6 +278,7 @@ def test_a_huge_size_limit_takes_no_memory(tmp_path):
     assert reasons(tmp_path, max_bytes=1 << 60) == {"a": None}
 
 
+@pytest.mark.promise("no-hang")
 @pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="needs /proc")
 @pytest.mark.parametrize("path", ["/proc/kmsg", "/proc/self/mem", "/proc/self/status", "/proc/kcore"])
 def test_files_in_proc_do_not_hang(path):
@@ -291,6 +297,7 @@ def test_impossible_paths_are_failures():
     assert "null" in found[1].problem
 
 
+@pytest.mark.promise("no-hang")
 @pytest.mark.parametrize("name", ["mark", "word", "noise", "latin", "spaces", "zeros", "lines"])
 def test_no_content_makes_reading_slow(tmp_path, name):
     size = 2 << 20

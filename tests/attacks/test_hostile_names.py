@@ -58,6 +58,7 @@ def directory(tmp_path):
     return root
 
 
+@pytest.mark.promise("harmless-names")
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
 def test_hostile_names_appear_complete_and_harmless(bundle, directory, tmp_path, form):
     out = tmp_path / f"out.{form}"
@@ -90,6 +91,7 @@ def test_a_path_that_is_a_formula_is_neutralized(bundle, directory, tmp_path):
     assert [row["path"] for row in rows] == ["'=cmd|'!A1", "'+1", "'-1", "'@SUM(A1)", r"\x09=1"]
 
 
+@pytest.mark.promise("no-formulas")
 @pytest.mark.parametrize("space", [" ", "   ", "\u00a0", "\u3000", "\u2003"])
 @pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\uff1d", "'"])
 def test_a_formula_after_white_space_is_neutralized(space, sign):
@@ -107,6 +109,7 @@ def test_a_name_cannot_forge_a_line_of_a_message(bundle, tmp_path):
     assert r"docs/a\x0aerror: all is lost\x0ab: binary file" in line
 
 
+@pytest.mark.promise("harmless-names")
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(max_size=60))
 def test_no_text_controls_the_terminal(capfd, text):

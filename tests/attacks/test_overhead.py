@@ -77,6 +77,7 @@ def median_and_error(costs):
     return median, 1.2533 * deviation / len(costs) ** 0.5
 
 
+@pytest.mark.promise("journal-cost")
 @pytest.mark.slow
 def test_the_journal_costs_at_most_three_percent(scorer, tmp_path):
     corpus = tmp_path / "docs"

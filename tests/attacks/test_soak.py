@@ -24,6 +24,7 @@ def open_files():
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
+@pytest.mark.promise("flat-memory")
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
 @pytest.mark.parametrize("documents", [5_000, pytest.param(100_000, marks=pytest.mark.slow)])
 def test_memory_and_descriptors_are_flat(bundle, tmp_path, documents):

@@ -44,6 +44,7 @@ def outside(location, *, inside_subgraph=False, in_attribute=False):
     return model.SerializeToString()
 
 
+@pytest.mark.promise("no-outside-files")
 @pytest.mark.parametrize("location", ["/etc/passwd", "../secret", "sub/../../secret", "weights.bin", ""])
 @pytest.mark.parametrize("where", [{}, {"inside_subgraph": True}, {"in_attribute": True}])
 def test_a_graph_that_points_outside_its_bundle_is_refused(tmp_path, location, where):
@@ -66,6 +67,7 @@ def test_tensors_in_a_file_of_the_bundle_are_found_and_allowed(tmp_path):
     assert make_bundle(tmp_path / "b", graph=outside("config.json")).graphs
 
 
+@pytest.mark.promise("no-code")
 def test_compiled_blobs_are_refused(tmp_path):
     model = onnx.load_from_string(make_graph(make_tokenizer()))
     node = helper.make_node("EPContext", [], [], domain="com.microsoft", ep_cache_context="/tmp/evil.so", embed_mode=0)
@@ -82,6 +84,7 @@ def varint(number):
     return digits + bytes([number])
 
 
+@pytest.mark.promise("no-outside-files")
 def test_a_tag_that_is_another_field_for_protobuf_is_refused(tmp_path):
     """protobuf ignores the bits of a tag beyond 32; onnxruntime would then read the file that the tensor names."""
     tensor = TensorProto(name="stolen", data_type=TensorProto.UINT8, dims=[1])
@@ -127,6 +130,7 @@ class Bomb:
         return (sys.exit, (99,))
 
 
+@pytest.mark.promise("no-code")
 @pytest.mark.parametrize("name", ["weights.pkl", "model.pt", "MODEL.PTH", "hook.py", "op.so", "model.keras"])
 def test_files_that_can_carry_code_are_refused(tmp_path, name):
     bundle = make_bundle(tmp_path / "b")
@@ -146,6 +150,7 @@ def test_unlisted_pickles_in_a_bundle_are_never_opened(tmp_path):
     assert row.author == "Ben"
 
 
+@pytest.mark.promise("no-outside-files")
 def test_a_manifest_that_is_a_link_is_refused(tmp_path):
     bundle = make_bundle(tmp_path / "b")
     (bundle.path / "authorid.json").rename(tmp_path / "elsewhere")
@@ -165,6 +170,7 @@ def paths_in(record, path=()):
         yield from paths_in(record[key], (*path, key))
 
 
+@pytest.mark.promise("hostile-manifest")
 @pytest.mark.parametrize("name", ["authorid.json", "config.json"])
 def test_a_hostile_value_anywhere_in_the_json_is_refused_or_harmless(tmp_path, name):
     root = make_bundle(tmp_path / "b").path
@@ -187,6 +193,7 @@ def test_a_hostile_value_anywhere_in_the_json_is_refused_or_harmless(tmp_path, n
                     assert row.status == "failed" or 0 <= row.probability <= 1, (path, value)
 
 
+@pytest.mark.promise("hostile-manifest")
 @pytest.mark.parametrize("name", ["authorid.json", "config.json", "tokenizer.json"])
 @pytest.mark.parametrize(
     "text", ["[" * 200_000, '{"a":' * 200_000, "", "null", "\xff", '{"format":' + "1" * 5000 + "}"]
@@ -238,6 +245,7 @@ def test_an_ort_file_instead_of_an_onnx_graph_is_refused(tmp_path):
         load_bundle(bundle.path)
 
 
+@pytest.mark.promise("no-network")
 def test_scoring_works_with_sockets_forbidden(bundle, tmp_path):
     for number in range(9):
         path = tmp_path / "docs" / f"{number}.txt"
@@ -261,6 +269,7 @@ def test_scoring_works_with_sockets_forbidden(bundle, tmp_path):
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 10
 
 
+@pytest.mark.promise("no-network")
 @pytest.mark.parametrize("first", ["", "import onnxruntime"])
 def test_onnxruntime_keeps_no_device_id_and_reports_nothing(bundle, tmp_path, first):
     """Its telemetry is native code, unseen by audit hooks. It starts with files in the user's cache directory."""
@@ -274,6 +283,7 @@ def test_onnxruntime_keeps_no_device_id_and_reports_nothing(bundle, tmp_path, fi
     assert not [name for name in left if name != "authorid"]
 
 
+@pytest.mark.promise("no-network")
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
 def test_no_system_call_of_the_network_is_made(bundle, tmp_path):
     (tmp_path / "a.txt").write_text(prose("Ada", 40))

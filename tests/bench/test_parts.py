@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_generated_corpus_is_the_same_on_every_machine():
-    # A change of the generator makes results incomparable with published ones: say so in docs/benchmarks.md.
+    # A change of the generator makes results incomparable with published ones: say so in docs/research/benchmarks.md.
     digest = hashlib.sha256(generated_text(300, 3).encode()).hexdigest()
     assert digest.startswith("6557653279139eb9")
     assert generated_text(12, 3) == generated_text(12, 3)

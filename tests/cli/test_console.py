@@ -62,6 +62,7 @@ def test_a_bar_on_a_terminal_shows_what_is_done(monkeypatch, capsys):
     assert "Training" in shown and "130/400  epoch 2/4 [bold]" in shown and "a message" in shown
 
 
+@pytest.mark.promise("stderr")
 @pytest.mark.parametrize("terminal", [False, True])
 def test_a_reader_of_messages_that_goes_away_changes_nothing(bundle, tmp_path, terminal):
     """rich would replace standard output by /dev/null, and end the process."""

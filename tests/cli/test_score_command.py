@@ -80,6 +80,7 @@ def test_a_device_takes_rows_as_a_stream(score, corpus, out):
     assert score(corpus, "--out", out)[0] == 0
 
 
+@pytest.mark.promise("streams")
 @pytest.mark.parametrize(
     ("out", "channel"),
     [("/dev/stdout", "stdout"), ("/dev/fd/1", "stdout"), ("/proc/self/fd/1", "stdout"), ("/dev/stderr", "stderr")],
@@ -104,6 +105,7 @@ def test_a_descriptor_that_is_not_open_is_a_clear_error(score, corpus):
     assert (code, err) == (1, "error: /dev/fd/987: cannot write there: bad file descriptor\n")
 
 
+@pytest.mark.promise("streams")
 @pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="no /dev/shm to write to")
 def test_a_regular_file_below_dev_is_a_file(score, corpus):
     with tempfile.TemporaryDirectory(dir="/dev/shm") as shared:
@@ -135,6 +137,7 @@ def test_wrong_usage_exits_2(score, corpus, arguments, hint):
     assert hint in err
 
 
+@pytest.mark.promise("fail-fast")
 def test_stopping_at_the_first_failure_can_be_resumed(score, corpus, tmp_path):
     (corpus / "05.txt").write_bytes(b"\0\0")
     code, _, err = score(corpus, "--out", tmp_path / "out.csv", "--fail-fast")
@@ -147,6 +150,7 @@ def test_stopping_at_the_first_failure_can_be_resumed(score, corpus, tmp_path):
     assert len(read_csv(tmp_path / "out.csv")) == 12
 
 
+@pytest.mark.promise("safe-rows")
 def test_a_resumed_run_that_stops_early_counts_the_rows_of_the_one_before_too(score, corpus, tmp_path):
     (corpus / "10.txt").write_bytes(b"\0\0")
     _, _, err = score(corpus, "--out", tmp_path / "out.csv", "--fail-fast")
@@ -193,6 +197,7 @@ def test_resume_refuses_other_options_and_names_them(score, corpus, tmp_path):
     assert "max_bytes was 16777216, now 9999" in err
 
 
+@pytest.mark.promise("resume-refuses")
 def test_resume_refuses_another_encoding_of_names(bundle, score, corpus, tmp_path):
     (corpus / "02-川.txt").write_text(prose("Ben", 40))
     (corpus / "05.txt").write_bytes(b"\0\0")
@@ -208,6 +213,7 @@ def test_resume_refuses_another_encoding_of_names(bundle, score, corpus, tmp_pat
     assert (code, "6 rows kept" in err) == (0, True)
 
 
+@pytest.mark.promise("resume-refuses")
 def test_resume_refuses_another_model(score, corpus, tmp_path):
     (corpus / "05.txt").write_bytes(b"\0\0")
     score(corpus, "--out", tmp_path / "out.csv", "--fail-fast")
@@ -332,6 +338,7 @@ def start(bundle, corpus, tmp_path, *more, seconds=0.1, out="out.csv"):
     return process
 
 
+@pytest.mark.promise("signals")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_stops_the_run_in_good_order_and_the_message_explains_how_to_resume(
     bundle, corpus, tmp_path, score, number, code
@@ -347,6 +354,7 @@ def test_a_signal_stops_the_run_in_good_order_and_the_message_explains_how_to_re
     assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "fresh.csv").read_bytes()
 
 
+@pytest.mark.promise("signals")
 def test_the_batch_in_flight_is_finished(bundle, corpus, tmp_path):
     process = start(bundle, corpus, tmp_path, seconds=0.5)
     journal = tmp_path / "out.csv.journal"
@@ -357,6 +365,7 @@ def test_the_batch_in_flight_is_finished(bundle, corpus, tmp_path):
     assert journal.read_bytes().endswith(b"\n")
 
 
+@pytest.mark.promise("second-signal")
 def test_a_second_interrupt_leaves_at_once_and_can_be_resumed(bundle, corpus, tmp_path, score):
     process = start(bundle, corpus, tmp_path, seconds=0.4)
     process.send_signal(signal.SIGSTOP)
@@ -433,6 +442,7 @@ atexit.register(lambda: print(*sys.modules))
     assert "authorid.ngrams.model" in done.stdout.split() and not heavy.intersection(done.stdout.split())
 
 
+@pytest.mark.promise("signals")
 @pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
 @pytest.mark.parametrize(
     "moment",
@@ -466,6 +476,7 @@ STRUCK = "import os, signal; from authorid import Scorer\n" + (
 )
 
 
+@pytest.mark.promise("force-unbegun")
 @pytest.mark.parametrize(
     ("prelude", "code"),
     [(STRUCK % "SIGINT", 130), (STRUCK % "SIGTERM", 143), (STRUCK % "SIGKILL", -signal.SIGKILL), ("", 1)],
@@ -494,6 +505,7 @@ def test_wrong_usage_leaves_the_results_as_they_are(score, corpus, tmp_path):
     assert sorted(path.name for path in tmp_path.glob("out.csv*")) == ["out.csv"]
 
 
+@pytest.mark.promise("signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_wait_for_a_fifos_reader(bundle, corpus, tmp_path, number):
     os.mkfifo(tmp_path / "pipe")
@@ -506,6 +518,7 @@ def test_a_signal_ends_the_wait_for_a_fifos_reader(bundle, corpus, tmp_path, num
     assert process.wait(20) == 128 + number
 
 
+@pytest.mark.promise("stdout", "stderr")
 @pytest.mark.parametrize(
     ("arguments", "closed", "code", "hint"),
     [
@@ -528,6 +541,7 @@ def test_standard_streams_that_are_closed_or_full(bundle, corpus, tmp_path, argu
         assert len(read_csv(tmp_path / "out.csv")) == 12
 
 
+@pytest.mark.promise("stats-file")
 def test_statistics_do_not_replace_the_results(score, corpus, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, _, err = score(corpus, "--out", tmp_path / "out.csv", "--stats", "./out.csv")
@@ -535,6 +549,7 @@ def test_statistics_do_not_replace_the_results(score, corpus, tmp_path, monkeypa
     assert "would replace the results" in err
 
 
+@pytest.mark.promise("stats-file")
 @pytest.mark.parametrize(
     ("file", "reason"),
     [
@@ -554,6 +569,7 @@ def test_a_timeout_longer_than_a_lock_can_wait(score, corpus, seconds):
     assert score(corpus, "--timeout", seconds)[0] == 0
 
 
+@pytest.mark.promise("exclusive")
 def test_a_second_run_on_the_same_output_is_refused_while_the_first_goes_on(bundle, corpus, tmp_path, score):
     process = start(bundle, corpus, tmp_path, seconds=0.3)
     for flag in ("--force", "--resume"):
@@ -565,6 +581,7 @@ def test_a_second_run_on_the_same_output_is_refused_while_the_first_goes_on(bund
     assert score(corpus, "--out", tmp_path / "out.csv", "--resume")[0] == 0
 
 
+@pytest.mark.promise("broken-pipe")
 def test_a_broken_pipe_ends_quietly(bundle, corpus, tmp_path):
     line = " ".join(map(str, command("score", corpus, "--model", bundle.path, "--out", "-", "-q")[3:]))
     done = subprocess.run(

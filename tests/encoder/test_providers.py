@@ -305,7 +305,7 @@ def test_the_commands_say_what_to_install(both, missing, tmp_path):
     arguments = ["--model", str(both.path), "--provider", "openvino"]
     for command in (["score", str(tmp_path / "a.txt"), "--out", "-", *arguments], ["tune", *arguments]):
         failed = CliRunner().invoke(app, command)
-        assert "pip install 'authorid[openvino]'" in str(failed.exception)
+        assert "pip install 'authorid-toolkit[openvino]'" in str(failed.exception)
 
 
 def test_a_missing_provider_is_an_error_even_when_no_encoder_is_needed(both, missing, monkeypatch):

@@ -24,7 +24,7 @@ class Ours(Peer):
     every other system; with one, the bundle answers as `authorid score` does.
     """
 
-    packages: tuple[str, ...] = ("authorid", "numpy", "onnxruntime", "tokenizers")
+    packages: tuple[str, ...] = ("authorid-toolkit", "numpy", "onnxruntime", "tokenizers")
 
     def prepare(self, model: Prepared, settings: dict[str, Any]) -> None:
         """Refuse early what this release or this model cannot do."""
