@@ -26,8 +26,8 @@ __all__ = ["Engine", "choose_provider", "tuning_key"]
 class Engine:
     """A loaded graph that passed its self-test. `run` may be called from several threads at once.
 
-    `precision`, `provider`, `workers`, `threads` and `batch_tokens` describe how it runs; `batch_tokens` is 1 when windows
-    must run one by one. `notices` are messages for the user about fallbacks.
+    `precision`, `provider`, `workers`, `threads` and `batch_tokens` describe how it runs; `batch_tokens` is 1
+    when windows must run one by one. `notices` are messages for the user about fallbacks.
 
     Raises `EngineError` when onnxruntime cannot load the graph, or when no graph of the bundle gives its golden logits,
     and `MissingExtraError` when the requested provider is not installed.

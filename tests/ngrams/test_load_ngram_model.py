@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from authorid.bundle.decision import Decision, KnownAuthorRule
-from authorid.bundle.manifest import Bundle, WindowSpec, write_bundle
+from authorid.bundle.manifest import Bundle, WindowSpec
+from authorid.bundle.save import write_bundle
 from authorid.errors import BundleCorruptError
 from authorid.ngrams.features import FeatureExtractor, View
 from authorid.ngrams.model import NgramModel, load_ngram_model
@@ -102,5 +103,5 @@ def test_a_bundle_that_does_not_pass_its_verification_is_not_written(bundle, tmp
         "ngrams.safetensors": MODEL.to_bytes(),
     }
     with pytest.raises(BundleCorruptError, match="made for 2 authors, not for 3"):
-        write_bundle(target, files, verify=load_ngram_model)
+        write_bundle(target, files, check=load_ngram_model)
     assert not (tmp_path / "new").exists() and not list(tmp_path.glob(".new*"))

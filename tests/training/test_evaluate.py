@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from checkpoints import write_checkpoint, write_corpus
 from command import run
-from recording_reporter import RecordingReporter
+from recording import RecordingReporter
 from tiny import AUTHORS, make_bundle, prose
 
 pytest.importorskip("scipy")

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from checkpoints import AUTHORS, FAMILIES, write_checkpoint, write_corpus
-from recording_reporter import RecordingReporter
+from recording import RecordingReporter
 
 from authorid.errors import CorpusError, MissingExtraError, RunError
 from authorid.training import Run, TrainingOptions, load_corpus, train
@@ -102,7 +102,7 @@ def test_bfloat16_trains_and_is_saved_as_float32(tmp_path, bases, corpus):
     total = len(reporter.steps)
     assert [step[:2] for step in reporter.steps] == [(done, total) for done in range(1, total + 1)]
     assert reporter.steps[-1][2].startswith("epoch 1/1  loss ")
-    assert [message for message in reporter.messages if message.startswith("epoch 1 of 1: loss ")]
+    assert [message for message in reporter.infos if message.startswith("epoch 1 of 1: loss ")]
     assert [message for message in reporter.warnings if message.startswith("fewer than 10 documents")]
 
 
@@ -159,7 +159,7 @@ def test_a_killed_training_is_resumed_to_the_same_end(tmp_path, bases, corpus):
 
     reporter = RecordingReporter()
     resumed = train(corpus, out, options, existing="resume", reporter=reporter)
-    assert "resumed after epoch 2 of 4" in reporter.messages
+    assert "resumed after epoch 2 of 4" in reporter.infos
     assert reporter.steps[0][0] == reporter.steps[-1][0] // 2
     whole = train(corpus, tmp_path / "whole", options)
     histories = [json.loads((run.path / "history.json").read_text()) for run in (resumed, whole)]
