@@ -47,7 +47,7 @@ def bundle(tmp_path) -> Bundle:
         path=path,
         model_type="ngrams",
         authors=("Ada", "Ben"),
-        window=WindowSpec(0, 0),
+        window=WindowSpec(8, 4),
         pooling="",
         decision=Decision("fusion", known_author_rule=RULE),
         graphs={},
@@ -99,7 +99,7 @@ def test_a_file_that_cannot_be_read_is_refused(bundle, content):
 def test_a_bundle_that_does_not_pass_its_verification_is_not_written(bundle, tmp_path):
     target = replace(bundle, path=tmp_path / "new", decision=replace(bundle.decision, known_author_rule=None))
     files = {
-        "config.json": '{"id2label": {"0": "Ada", "1": "Ben", "2": "Cyd"}}',
+        "config.json": '{"model_type": "ngrams", "id2label": {"0": "Ada", "1": "Ben", "2": "Cyd"}}',
         "ngrams.safetensors": MODEL.to_bytes(),
     }
     with pytest.raises(BundleCorruptError, match="made for 2 authors, not for 3"):
