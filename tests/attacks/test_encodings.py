@@ -64,6 +64,7 @@ def test_a_detected_encoding_gives_the_same_author_and_is_recorded(scorer, expec
     assert row.encoding
 
 
+@pytest.mark.promise("encodings")
 @pytest.mark.parametrize(("language", "encoding"), [(name, e) for name, (_, es) in OTHER_LANGUAGES.items() for e in es])
 def test_detection_decodes_texts_in_other_languages_correctly(language, encoding):
     from authorid.inputs.decoding import decode

@@ -142,6 +142,7 @@ def test_files_that_can_carry_code_are_refused(tmp_path, name):
         load_bundle(bundle.path)
 
 
+@pytest.mark.promise("no-code")
 def test_unlisted_pickles_in_a_bundle_are_never_opened(tmp_path):
     bundle = make_bundle(tmp_path / "b")
     for name in ("tokenizer.pkl", "model.onnx.pkl", "__init__.py"):
@@ -223,6 +224,7 @@ def test_a_tokenizer_that_makes_the_tokenizers_library_panic_is_refused(tmp_path
         Scorer.load(root)
 
 
+@pytest.mark.promise("digests")
 @pytest.mark.parametrize("position", range(0, 1000, 50))
 @pytest.mark.parametrize("name", ["model_int8.onnx", "tokenizer.json", "config.json"])
 def test_one_changed_byte_is_detected(bundle, tmp_path, name, position):
@@ -235,6 +237,7 @@ def test_one_changed_byte_is_detected(bundle, tmp_path, name, position):
         load_bundle(copy)
 
 
+@pytest.mark.promise("no-code")
 def test_an_ort_file_instead_of_an_onnx_graph_is_refused(tmp_path):
     bundle = make_bundle(tmp_path / "b")
     text = (bundle.path / "authorid.json").read_text().replace("model_int8.onnx", "model_int8.ort")

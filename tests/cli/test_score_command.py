@@ -164,6 +164,7 @@ def test_a_resumed_run_that_stops_early_counts_the_rows_of_the_one_before_too(sc
     assert "resumed: 9 rows kept" in err
 
 
+@pytest.mark.promise("signals")
 def test_the_command_that_resumes_a_run_can_be_run_as_it_is_shown(bundle, corpus, tmp_path):
     corpus = corpus.rename(tmp_path / "--force")
     (corpus / "05.txt").write_bytes(b"\0\0")
@@ -189,6 +190,7 @@ def test_an_ignore_file_may_begin_with_a_byte_order_mark(score, corpus, tmp_path
     assert [line.split(",")[0][-6:] for line in out.splitlines()[1:]] == ["10.txt", "11.txt"]
 
 
+@pytest.mark.promise("resume-refuses")
 def test_resume_refuses_other_options_and_names_them(score, corpus, tmp_path):
     (corpus / "05.txt").write_bytes(b"\0\0")
     score(corpus, "--out", tmp_path / "out.csv", "--fail-fast")
@@ -291,6 +293,7 @@ def test_paths_on_standard_input(bundle, corpus, tmp_path):
     assert len(done.stdout.splitlines()) == 13
 
 
+@pytest.mark.promise("prompt-rows")
 def test_a_row_is_written_as_soon_as_its_path_is_read(bundle, corpus, tmp_path):
     with subprocess.Popen(
         command("score", "-", "--model", bundle.path, "--out", "-"),
@@ -380,6 +383,7 @@ def test_a_second_interrupt_leaves_at_once_and_can_be_resumed(bundle, corpus, tm
     assert len(read_csv(tmp_path / "out.csv")) == 12
 
 
+@pytest.mark.promise("second-signal")
 def test_an_interrupt_while_standard_input_is_idle(bundle, corpus, tmp_path):
     process = subprocess.Popen(
         command("score", "-", "--model", bundle.path, "--out", tmp_path / "out.csv"),

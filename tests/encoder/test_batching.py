@@ -46,6 +46,7 @@ def test_a_window_of_a_rare_length_is_overtaken_a_limited_number_of_times():
     assert order[0] == 0
 
 
+@pytest.mark.promise("prompt-rows")
 def test_a_partial_batch_is_due_after_the_linger_time():
     batcher = Batcher(1000)
     found: list[Batch | None] = []

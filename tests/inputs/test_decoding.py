@@ -21,6 +21,7 @@ def test_a_byte_order_mark_decides_the_encoding(text, encoding):
     assert decode(text.encode(encoding)) == (text, encoding)
 
 
+@pytest.mark.promise("text-or-refused")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # unicode_escape has opinions on backslashes
 @given(st.binary(max_size=400), st.sampled_from([None, "latin-1", "shift_jis", "unicode_escape", "utf-7", "idna"]))
 def test_any_bytes_are_refused_or_become_text_that_utf8_can_encode(data, declared):
@@ -41,6 +42,7 @@ def test_utf16_and_utf32_need_no_mark_if_one_interpretation_fits(encoding, text)
     assert decode(text.encode(encoding)) == (text, encoding)
 
 
+@pytest.mark.promise("binary")
 @pytest.mark.parametrize("data", [b"\x7fELF\2\1\1\0\0\0\0\0", b"a\0b\0", bytes(64), b"PK\3\4\0\0\0\0", b"\0", b"ab\0c"])
 def test_nul_bytes_that_no_encoding_explains_are_binary(data):
     with pytest.raises(UndecodableError, match="binary file"):

@@ -33,6 +33,7 @@ def test_order_keys_sort_files_in_walk_order(tmp_path):
     assert len(set(keys)) == 12
 
 
+@pytest.mark.promise("hidden")
 def test_hidden_files_are_left_out_unless_given_by_name_or_requested(tmp_path):
     touch(tmp_path, ".secret", ".dir/a", "b")
     assert names(tmp_path) == ["b"]
@@ -40,6 +41,7 @@ def test_hidden_files_are_left_out_unless_given_by_name_or_requested(tmp_path):
     assert [file.path for file in walk([tmp_path / ".secret"])] == [str(tmp_path / ".secret")]
 
 
+@pytest.mark.promise("selection")
 def test_globs_match_names_and_paths_and_exclude_whole_directories(tmp_path):
     touch(tmp_path, "a/one.txt", "a/two.md", "b/one.txt", "three.txt")
     assert names(tmp_path, include=("*.txt",)) == ["a/one.txt", "b/one.txt", "three.txt"]
@@ -48,6 +50,7 @@ def test_globs_match_names_and_paths_and_exclude_whole_directories(tmp_path):
     assert [file.problem for file in walk([tmp_path / "a/two.md"], ReadOptions(include=("*.txt",)))] == [None]
 
 
+@pytest.mark.promise("hidden")
 def test_the_output_files_of_the_run_are_not_documents(tmp_path):
     touch(tmp_path, "docs/a", "docs/out.csv", "docs/sub/out.csv")
     (tmp_path / "alias").symlink_to(tmp_path / "docs")
@@ -62,6 +65,7 @@ def test_a_directory_larger_than_a_block_is_complete_and_in_order(tmp_path, monk
     assert names(tmp_path) == [f"{number:03}" for number in range(100)]
 
 
+@pytest.mark.promise("order")
 @settings(max_examples=25)
 @given(
     entries=st.lists(st.binary(min_size=1, max_size=6).filter(lambda b: not set(b) & set(b"\0/.")), max_size=60),

@@ -27,6 +27,7 @@ def touch(root, *paths):
 GIT_PATTERNS = st.text(st.sampled_from("ab*?/!#\\[]-."), max_size=7)
 
 
+@pytest.mark.promise("selection")
 @settings(max_examples=25)
 @given(patterns=st.lists(GIT_PATTERNS, min_size=1, max_size=4))
 @example(patterns=["[]*?"])

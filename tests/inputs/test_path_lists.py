@@ -36,6 +36,7 @@ def test_a_list_of_paths_is_read_as_it_arrives():
         assert next(paths) == "0000"
 
 
+@pytest.mark.promise("prompt-rows")
 @pytest.mark.parametrize(("parts", "paths"), [([b"a\n", b"b c\n"], ["a", "b c"]), ([b"a\nb", b"\0c\0"], ["a\nb", "c"])])
 def test_a_path_in_a_list_does_not_wait_for_the_next_one(parts, paths):
     inbox, outbox = os.pipe()

@@ -181,6 +181,7 @@ def test_a_planted_link_is_not_written_through(tmp_path):
     assert victim.read_text() == "precious"
 
 
+@pytest.mark.promise("private")
 def test_a_replaced_file_keeps_its_mode(tmp_path):
     out = tmp_path / "out.csv"
     write(out, RECORDS_OF_A_RUN)

@@ -18,6 +18,7 @@ from authorid.outputs.formats.columns import COLUMNS
 from authorid.outputs.records import Record
 
 
+@pytest.mark.promise("no-formulas")
 @given(RECORDS | FAILURES)
 def test_a_csv_row_is_one_line_of_harmless_cells(record):
     writer = FORMATS["csv"](5)
@@ -59,6 +60,7 @@ def test_a_csv_row_has_the_probabilities_with_six_decimals():
     assert failed == b"a,failed,,,,,,1,9,utf-8," + b"0" * 64 + b",broken\n"
 
 
+@pytest.mark.promise("exact-names")
 @given(RECORDS | FAILURES)
 def test_a_jsonl_row_is_exact_and_plain_ascii(record):
     line = FORMATS["jsonl"](3).row(record)

@@ -45,6 +45,7 @@ def test_unchanged_records_are_kept_and_others_are_counted():
     assert earlier.names == ["d/b (changed)", "d/c/x (vanished)", "d/a (vanished)"]
 
 
+@pytest.mark.promise("resume-changes")
 @given(
     before=st.sets(st.tuples(st.integers(0, 1), st.text("ab/", min_size=1, max_size=4))),
     now=st.sets(st.tuples(st.integers(0, 1), st.text("ab/", min_size=1, max_size=4))),

@@ -72,6 +72,7 @@ def test_many_documents_in_rounds_do_not_deadlock(both):
     assert len(list(Scorer(uncertain, effort="auto").score_texts(texts))) == 400
 
 
+@pytest.mark.promise("broken-thread")
 def test_the_failure_of_an_inference_worker_ends_the_run_while_rounds_wait(both, monkeypatch):
     """The only worker fails while the batcher has space for one window: later rounds must not wait for space."""
     monkeypatch.setattr("authorid.scoring.scheduler.Batcher", partial(Batcher, capacity=1))
@@ -103,6 +104,7 @@ def test_the_failure_of_an_inference_worker_ends_the_run_while_rounds_wait(both,
     assert outcome == ["no room"]
 
 
+@pytest.mark.promise("backpressure")
 def test_few_documents_are_started_while_nobody_takes_rows(both, monkeypatch):
     monkeypatch.setattr("authorid.scoring.scheduler.Batcher", partial(Batcher, max_begun_windows=200))
     monkeypatch.setattr("authorid.scoring.scheduler._FIRST_CHUNK", 2)
@@ -126,6 +128,7 @@ def test_a_document_with_more_windows_than_the_limit_is_scored(both, monkeypatch
     assert answers(Scorer(both, effort="full").score_texts(texts)) == expected
 
 
+@pytest.mark.promise("prompt-rows")
 @pytest.mark.parametrize("effort", ["fast", "auto", "full"])
 def test_a_row_does_not_wait_for_the_next_input(both, effort):
     requested = threading.Event()

@@ -192,6 +192,7 @@ def test_if_one_thread_cannot_start_no_other_remains(scorer, corpus, monkeypatch
     assert no_threads_remain()
 
 
+@pytest.mark.promise("backpressure")
 def test_a_slow_consumer_of_rows_slows_the_run_down(scorer, corpus):
     stats = RunStats()
     rows = scorer.score([corpus] * 1000, stats=stats)
