@@ -26,6 +26,7 @@ def corpus(tmp_path_factory):
     return root
 
 
+@pytest.mark.promise("resume-same-bytes")
 def test_a_run_killed_fifty_times_at_random_gives_the_same_bytes(bundle, corpus, tmp_path):
     def start(out):
         arguments = ("score", corpus, "--model", bundle.path, "--out", out, "--resume", "-q", "--format", "jsonl")

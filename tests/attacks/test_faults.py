@@ -108,6 +108,7 @@ def test_a_disk_that_accepts_half_a_line_loses_only_that_line(tmp_path, score, c
     assert (tmp_path / "out.csv").read_bytes() == whole
 
 
+@pytest.mark.promise("safe-rows")
 def test_rows_that_were_not_written_are_not_reported_as_safe(tmp_path, score, corpus, whole, monkeypatch):
     document = (corpus / "09.txt").read_bytes()
     (corpus / "09.txt").write_bytes(b"\0\0")
@@ -154,6 +155,7 @@ def test_a_file_system_that_is_really_full(bundle, corpus, tmp_path, whole):
     assert done.stdout == whole
 
 
+@pytest.mark.promise("stdout")
 def test_a_full_standard_output_is_a_clear_error(bundle, corpus, tmp_path):
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
@@ -189,6 +191,7 @@ def test_a_failed_read_is_a_failed_row(tmp_path, monkeypatch, error):
     assert failure.reason.lower() == os.strerror(error).lower()
 
 
+@pytest.mark.promise("descriptors")
 def test_a_short_lack_of_descriptors_does_no_harm(tmp_path, monkeypatch):
     (tmp_path / "a").write_text("the river")
     opened, calls = os.open, []
@@ -204,6 +207,7 @@ def test_a_short_lack_of_descriptors_does_no_harm(tmp_path, monkeypatch):
     assert document.encoding == "utf-8"
 
 
+@pytest.mark.promise("descriptors")
 def test_a_permanent_lack_of_descriptors_gives_failed_rows(bundle, tmp_path):
     (tmp_path / "docs").mkdir()
     for number in range(3):
@@ -226,6 +230,7 @@ def test_a_permanent_lack_of_descriptors_gives_failed_rows(bundle, tmp_path):
     assert done.stdout.count("too many open files") == 3
 
 
+@pytest.mark.promise("read-error")
 def test_permissions_removed_during_a_run_give_failed_rows(bundle, corpus, monkeypatch):
     opened = reading._open
     count = 0
@@ -243,6 +248,7 @@ def test_permissions_removed_during_a_run_give_failed_rows(bundle, corpus, monke
     assert rows[-1].error == "permission denied"
 
 
+@pytest.mark.promise("dead-server")
 def test_a_server_that_stops_answering_fails_only_its_own_documents(bundle, corpus, monkeypatch):
     asleep = threading.Event()
     inner = reading._read_bytes
@@ -261,6 +267,7 @@ def test_a_server_that_stops_answering_fails_only_its_own_documents(bundle, corp
     asleep.set()
 
 
+@pytest.mark.promise("second-signal")
 def test_a_hanging_read_does_not_delay_the_end_of_an_interrupted_run(bundle, corpus, tmp_path):
     hang = "import time, authorid.inputs.reading as d; d._read_bytes = lambda *_: time.sleep(600)"
     process = subprocess.Popen(
@@ -280,6 +287,7 @@ def test_a_hanging_read_does_not_delay_the_end_of_an_interrupted_run(bundle, cor
 # Threads and models ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("broken-thread")
 @pytest.mark.parametrize("function", ["authorid.scoring.scorer.read_file", "authorid.encoder.batching.Batcher.get"])
 def test_an_error_in_a_thread_is_a_clear_message_and_the_run_can_be_resumed(
     score, corpus, whole, tmp_path, monkeypatch, function
@@ -302,6 +310,7 @@ def test_an_error_in_a_thread_is_a_clear_message_and_the_run_can_be_resumed(
     assert (tmp_path / "out.csv").read_bytes() == whole
 
 
+@pytest.mark.promise("out-of-memory")
 def test_out_of_memory_in_a_batch_is_retried_with_smaller_batches(bundle):
     scorer = Scorer(bundle, EngineOptions(workers=1))
     inner, sizes = scorer.engine.run, []
@@ -319,6 +328,7 @@ def test_out_of_memory_in_a_batch_is_retried_with_smaller_batches(bundle):
     assert max(sizes) > 1
 
 
+@pytest.mark.promise("out-of-memory")
 def test_out_of_memory_while_building_a_batch_is_retried_with_smaller_batches(bundle, monkeypatch):
     scorer = Scorer(bundle, EngineOptions(workers=1))
     stack = np.stack
@@ -333,6 +343,7 @@ def test_out_of_memory_while_building_a_batch_is_retried_with_smaller_batches(bu
     assert all(row.status == "scored" for row in rows)
 
 
+@pytest.mark.promise("out-of-memory")
 def test_out_of_memory_on_one_document_is_its_failed_row(bundle, score, corpus, tmp_path, monkeypatch):
     def never(self, ids):
         raise MemoryError("bad allocation")
@@ -344,6 +355,7 @@ def test_out_of_memory_on_one_document_is_its_failed_row(bundle, score, corpus, 
     assert "30 of 30 documents failed" in message
 
 
+@pytest.mark.promise("broken-document")
 def test_a_model_that_returns_nan_gives_a_failed_row(bundle):
     scorer = Scorer(bundle)
     scorer.engine.run = lambda ids: np.full((len(ids), 3), np.nan, dtype=np.float32)
@@ -351,6 +363,7 @@ def test_a_model_that_returns_nan_gives_a_failed_row(bundle):
     assert (row.status, row.error) == ("failed", "the model failed on this document: its answer is not a number")
 
 
+@pytest.mark.promise("out-of-memory")
 def test_out_of_memory_while_splitting_a_document_is_its_failed_row(bundle, monkeypatch):
     scorer = Scorer(bundle)
     inner = scorer._cascade.encoder.windower.windows
@@ -366,6 +379,7 @@ def test_out_of_memory_while_splitting_a_document_is_its_failed_row(bundle, monk
     assert "out of memory" in rows[1].error
 
 
+@pytest.mark.promise("broken-document")
 def test_a_tokenizer_that_panics_fails_only_its_document(bundle):
     scorer = Scorer(bundle)
     inner = scorer._cascade.encoder.windower.token_ids
@@ -384,6 +398,7 @@ def test_a_tokenizer_that_panics_fails_only_its_document(bundle):
     assert "the tokenizer failed on this document: byte index" in rows[1].error
 
 
+@pytest.mark.promise("broken-model")
 def test_a_corrupt_model_is_a_clear_error_and_leaves_no_files(bundle, score, corpus, tmp_path):
     broken = tmp_path / "broken"
     shutil.copytree(bundle.path, broken)

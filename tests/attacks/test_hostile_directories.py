@@ -132,6 +132,7 @@ def test_a_file_replaced_after_it_was_found_is_a_failure(tmp_path, swap):
     assert expected[swap] in reason
 
 
+@pytest.mark.promise("links")
 def test_symbolic_links_are_failures_unless_they_are_followed(tmp_path):
     (tmp_path / "docs").mkdir()
     (tmp_path / "elsewhere").write_text("the river")
@@ -141,6 +142,7 @@ def test_symbolic_links_are_failures_unless_they_are_followed(tmp_path):
     assert [file.problem for file in walk([tmp_path / "docs" / "link"])] == [None]
 
 
+@pytest.mark.promise("links")
 def test_loops_of_symbolic_links_end(tmp_path):
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / "a" / "b" / "up").symlink_to("../..")
@@ -150,6 +152,7 @@ def test_loops_of_symbolic_links_end(tmp_path):
     assert "too many levels of symbolic links" in found["self"]
 
 
+@pytest.mark.promise("links")
 def test_branching_symbolic_links_do_not_multiply(tmp_path):
     for level in range(40):
         here = tmp_path / f"{level:02}"
@@ -174,6 +177,7 @@ def deep(tmp_path):
     subprocess.run(["rm", "-rf", root], check=True)
 
 
+@pytest.mark.promise("bounded-walk")
 def test_trees_deeper_than_the_python_stack_are_walked(deep, monkeypatch):
     monkeypatch.chdir(deep)
     for _ in range(1500):
@@ -206,6 +210,7 @@ def test_paths_longer_than_a_system_call_accepts_are_read(deep, monkeypatch, nam
     assert [file.path for file in walk([file.path])] == [file.path]
 
 
+@pytest.mark.promise("bounded-walk")
 def test_extremely_deep_trees_are_failures(deep, monkeypatch):
     monkeypatch.chdir(deep)
     dig(80, "d" * 200)
@@ -244,6 +249,7 @@ def test_denied_access_is_a_failure(tmp_path):
         (tmp_path / "dir").chmod(0o700)
 
 
+@pytest.mark.promise("unreadable")
 def test_denied_access_is_a_failure_also_for_root(tmp_path, monkeypatch):
     (tmp_path / "dir").mkdir()
     (tmp_path / "file").write_text("x")
@@ -259,6 +265,7 @@ def test_denied_access_is_a_failure_also_for_root(tmp_path, monkeypatch):
     assert reasons(tmp_path) == {"file": "permission denied", "dir": "directory not readable: permission denied"}
 
 
+@pytest.mark.promise("size-limit")
 def test_too_large_a_file_fails_without_being_read(tmp_path, monkeypatch):
     with (tmp_path / "huge").open("wb") as stream:
         stream.truncate(1 << 43)
@@ -266,6 +273,7 @@ def test_too_large_a_file_fails_without_being_read(tmp_path, monkeypatch):
     assert "larger than" in reasons(tmp_path)["huge"]
 
 
+@pytest.mark.promise("size-limit")
 def test_files_with_a_wrong_size_are_limited_too(tmp_path, monkeypatch):
     path = tmp_path / "grows"
     path.write_bytes(b"a")

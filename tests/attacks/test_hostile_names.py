@@ -79,6 +79,7 @@ def test_hostile_names_appear_complete_and_harmless(bundle, directory, tmp_path,
         assert len({row["path"] for row in rows}) == len(NAMES)
 
 
+@pytest.mark.promise("no-formulas")
 def test_a_path_that_is_a_formula_is_neutralized(bundle, directory, tmp_path):
     names = [name for name in NAMES if name[:1] in b"=+@\t" or name == b"-1"]
     done = run(
@@ -98,6 +99,7 @@ def test_a_formula_after_white_space_is_neutralized(space, sign):
     assert cell(f"{space}{sign}1") == f"'{space}{sign}1"
 
 
+@pytest.mark.promise("harmless-messages")
 def test_a_name_cannot_forge_a_line_of_a_message(bundle, tmp_path):
     docs = tmp_path / "docs"
     docs.mkdir()

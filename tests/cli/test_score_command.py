@@ -226,6 +226,7 @@ def test_resume_refuses_another_model(score, corpus, tmp_path):
     assert "model was" in err
 
 
+@pytest.mark.promise("resume-changes")
 def test_changed_documents_are_scored_again_and_vanished_ones_reported(score, corpus, tmp_path):
     (corpus / "10.txt").write_bytes(b"\0\0")
     score(corpus, "--out", tmp_path / "out.csv", "--fail-fast")

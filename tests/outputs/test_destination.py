@@ -59,6 +59,7 @@ def test_a_run_interrupted_twice_and_resumed_gives_the_same_bytes(tmp_path, firs
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "whole.csv"]
 
 
+@pytest.mark.promise("resume-keeps-progress")
 def test_records_scored_again_while_resuming_survive_the_next_kill(tmp_path):
     out = tmp_path / "out.csv"
     write(out, RECORDS_OF_A_RUN, finish=False)
@@ -73,6 +74,7 @@ def test_records_scored_again_while_resuming_survive_the_next_kill(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
 
 
+@pytest.mark.promise("no-overwrite")
 def test_an_existing_file_or_journal_is_refused_without_an_option(tmp_path):
     out = tmp_path / "out.csv"
     write(out, RECORDS_OF_A_RUN[:2])
@@ -85,6 +87,7 @@ def test_an_existing_file_or_journal_is_refused_without_an_option(tmp_path):
     assert write(tmp_path / "two.csv", RECORDS_OF_A_RUN, force=True) is None
 
 
+@pytest.mark.promise("atomic")
 def test_the_old_file_stays_until_a_forced_run_is_finished(tmp_path):
     out = tmp_path / "out.csv"
     write(out, RECORDS_OF_A_RUN[:2])
@@ -194,6 +197,7 @@ def modes(directory):
     return {path.name: stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir() if path.suffix != ".lock"}
 
 
+@pytest.mark.promise("private")
 def test_all_files_of_a_run_have_the_mode_of_the_file_that_is_replaced(tmp_path):
     out = tmp_path / "out.csv"
     hidden = {name: 0o600 for name in ("out.csv", "out.csv.journal", "out.csv.journal.next", "out.csv.partial")}
@@ -221,6 +225,7 @@ def test_all_files_of_a_run_have_the_mode_of_the_file_that_is_replaced(tmp_path)
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
 
 
+@pytest.mark.promise("no-leftovers")
 @pytest.mark.parametrize("forced", [{"force": True}, {"resume": True}])
 def test_leftovers_of_a_kill_during_a_merge_are_removed(tmp_path, forced):
     write(tmp_path / "out.csv", RECORDS_OF_A_RUN[:3], finish=False)

@@ -24,6 +24,7 @@ def original_character(escaped):
     return next((chr(int(code, 16)) for code in longer if code is not None), "\\")
 
 
+@pytest.mark.promise("exact-names")
 @given(PATHS | st.text())
 @example(" '=1;=2")
 @example('x;"=1+1;y')

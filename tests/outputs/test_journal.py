@@ -30,6 +30,7 @@ def test_a_journal_returns_the_records_that_were_written(tmp_path_factory, rows)
     assert list(read_entries(path)) == written
 
 
+@pytest.mark.promise("journal-damage")
 def test_a_journal_cut_anywhere_is_read_up_to_its_last_intact_line(tmp_path):
     path = tmp_path / "j"
     journal = Journal(path, {"top": 5}, AUTHORS)
@@ -46,6 +47,7 @@ def test_a_journal_cut_anywhere_is_read_up_to_its_last_intact_line(tmp_path):
         assert len(list(read_entries(path))) == max(0, lines - 1)
 
 
+@pytest.mark.promise("journal-damage")
 @given(st.data())
 def test_a_damaged_line_ends_the_journal(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("journal") / "j"
@@ -63,6 +65,7 @@ def test_a_damaged_line_ends_the_journal(tmp_path_factory, data):
     assert read == written[: len(read)]
 
 
+@pytest.mark.promise("journal-damage")
 def test_an_intact_line_that_is_not_an_entry_ends_the_journal(tmp_path):
     journal = Journal(tmp_path / "j", {}, AUTHORS)
     journal.append(0, "1", make_record("1"))
@@ -91,6 +94,7 @@ def wait_until(met):
         time.sleep(0.005)
 
 
+@pytest.mark.promise("prompt-writes")
 def test_records_do_not_wait_for_the_next_one(tmp_path, monkeypatch):
     synced = []
     sync = atomic.sync
@@ -114,6 +118,7 @@ def test_the_number_of_waiting_records_is_bounded(tmp_path, monkeypatch):
     journal.close()
 
 
+@pytest.mark.promise("prompt-writes")
 @pytest.mark.parametrize("operation", ["write_all", "sync"])
 def test_a_disk_failure_between_two_records_is_raised_at_the_next_and_nothing_follows(tmp_path, monkeypatch, operation):
     def fail(descriptor, *_):
@@ -140,6 +145,7 @@ def test_a_disk_failure_between_two_records_is_raised_at_the_next_and_nothing_fo
     assert (tmp_path / "j").read_bytes().endswith(b"\nhalf a li")
 
 
+@pytest.mark.promise("safe-rows")
 def test_records_that_could_not_be_synced_do_not_count(tmp_path, monkeypatch):
     def fail(_):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
