@@ -46,7 +46,8 @@ VIEWS = (
     View("words", "word", (1, 2, 3), weight=0.6**0.5, once=True, shared=True),
     View("shapes", "word", (6,), keep=0, mask="one", weight=0.2**0.5, once=True, shared=True),
 )
-"""Chosen on the shifted splits of Reuters C50; none of them depends on the language (see the accuracy notebook in docs/research)."""
+"""Chosen on the shifted splits of Reuters C50; none of them depends on the language (see the accuracy notebook in
+docs/research)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
