@@ -160,7 +160,7 @@ def test_base_models_that_cannot_be_used(tmp_path, monkeypatch):
     index = tmp_path / "sly"
     write_checkpoint(index, "bert", shards=2)
     (index / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"x": "../torn/config.json"}}))
-    with pytest.raises(BaseModelError, match="not there"):
+    with pytest.raises(BaseModelError, match="does not exist"):
         load_backbone(str(index))
 
 
