@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Literal
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy.typing as npt
 from authorid.bundle.decision import Decision
 from authorid.inputs.documents import Document, DocumentRef, Failure
 from authorid.ngrams.model import NgramScores
-from authorid.outputs.records import Record
+from authorid.outputs.records import Ranking, Record
 
 __all__ = [
     "Attribution",
@@ -185,8 +184,7 @@ def attribute(
 
     `logits` [windows, authors] and `tokens` are what went through the encoder, if anything did.
     """
-    # Authors that are equally likely stay in their order; of so few numbers Python makes shorter work than numpy.
-    ranking = tuple(sorted(zip(authors, probabilities.tolist(), strict=True), key=itemgetter(1), reverse=True))
+    ranking = Ranking.of(authors, probabilities.tobytes())
     stranger = known_author_score is not None and known_author_score < decision.known_author_threshold
     return Attribution(
         ref=document.ref,
