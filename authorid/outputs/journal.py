@@ -148,7 +148,7 @@ class Journal:
             raise
 
     def append(self, root: int, below: str, record: Record) -> None:
-        """Add the record of the file `below` the root with the index `root`. Raises `KeyError` for an unknown author."""
+        """Add the record of the file `below` the root number `root`. Raises `KeyError` for an unknown author."""
         self._waiting.append(_checked(self._codec.encode(root, below, record)))
         if len(self._waiting) >= _GROUP or self._failure is not None:
             self._flush_or_sync()
