@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Literal
 
 import numpy as np
@@ -20,6 +19,7 @@ from authorid.encoder.engine import Engine
 from authorid.encoder.windows import Window, Windower
 from authorid.inputs.documents import Failure
 from authorid.ngrams.model import NgramModel
+from authorid.outputs.records import Ranking
 from authorid.scoring.attribution import Attribution, failed
 from authorid.scoring.document_state import DocumentState
 from authorid.scoring.posterior import known_author_score, log_softmax, posterior
@@ -128,7 +128,7 @@ class Cascade:
         if not np.isfinite(probabilities).all():
             return failed(Failure(document.ref, _NOT_A_NUMBER))
         # The sort is stable, so equally probable authors keep their order; for so few, Python is faster than numpy.
-        ranking = tuple(sorted(zip(self.authors, probabilities.tolist(), strict=True), key=itemgetter(1), reverse=True))
+        ranking = Ranking.of(self.authors, probabilities.tobytes())
         return Attribution(
             ref=document.ref,
             status="unknown" if self._is_unknown(ranking[0][1], state.known_author_score) else "scored",
