@@ -146,7 +146,7 @@ class _Reader:
         path = self.root / name
         try:
             # A file of no bytes cannot be mapped.
-            data = memoryview(np.memmap(path, np.uint8, "r")) if mapped and path.stat().st_size else path.read_bytes()
+            data = np.memmap(path, np.uint8, "r").data if mapped and path.stat().st_size else path.read_bytes()
         except OSError as error:
             raise BaseModelError(f"{path}: cannot be read ({os_error_reason(error)})") from None
         if bytes(data[: len(_LFS)]) == _LFS:
