@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+from json_records import edit_record
 
 from authorid.bundle.decision import Decision, KnownAuthorRule
 from authorid.bundle.manifest import BundleCorruptError, load_bundle
@@ -229,9 +230,8 @@ def test_a_damaged_rule_is_refused(bundle, tmp_path):
     for number, change in enumerate(changes):
         copy = tmp_path / str(number)
         shutil.copytree(bundle.path, copy)
-        record = json.loads((copy / "authorid.json").read_text())
-        record["decision"]["known_author_rule"] = {**rule, **change}
-        (copy / "authorid.json").write_text(json.dumps(record))
+        changed = {"known_author_rule": {**rule, **change}}
+        edit_record(copy / "authorid.json", lambda record, changed=changed: record["decision"].update(changed))
         with pytest.raises(BundleCorruptError):
             Scorer(load_bundle(copy))
 
