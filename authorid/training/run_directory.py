@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from authorid import __version__
 from authorid.bundle.manifest import MANIFEST, NGRAMS
-from authorid.bundle.record_digest import encode_json, with_digest
+from authorid.bundle.record_digest import check_digest, encode_json, with_digest
 from authorid.errors import RunError
 from authorid.evaluation.plots import plot_history
 from authorid.outputs import atomic
@@ -127,17 +127,19 @@ def begin_training(workspace: Workspace, existing: Existing) -> str:
         if not begun.id:
             begun = _Training(secrets.token_hex(16), existing == "replace")
             workspace.begin_state()
-            atomic.write_file(workspace.state / _TRAINING, encode_json(asdict(begun)))
+            atomic.write_file(workspace.state / _TRAINING, encode_json(with_digest(asdict(begun))))
         return begun.id
 
 
 def _read_training(workspace: Workspace) -> _Training:
     """The training that was begun; one without an id if it was killed before it had any."""
     try:
-        return _Training(**json.loads((workspace.state / _TRAINING).read_bytes()))
+        record = json.loads((workspace.state / _TRAINING).read_bytes())
+        check_digest(record, required=True)
+        return _Training(record["id"], record["replace"])
     except FileNotFoundError:
         return _Training("", False)
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise RunError(f"{workspace.state / _TRAINING}: damaged ({error}); pass --force to start over") from None
 
 
@@ -146,10 +148,11 @@ def _discard_finished_state(workspace: Workspace) -> None:
     try:
         record = json.loads((workspace.target / "run.json").read_bytes())
         finished = record["training_id"]
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        begun = _read_training(workspace).id
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, RunError):
         return
     with raising_output_errors(workspace.out):
-        if workspace.state.is_dir() and finished == _read_training(workspace).id:
+        if begun and finished == begun:
             workspace.discard_state()
 
 
