@@ -8,7 +8,7 @@ from pathlib import Path
 
 from authorid.bundle.decision import Decision
 from authorid.bundle.manifest import NGRAMS, Bundle
-from authorid.bundle.save import check_target, write_bundle
+from authorid.bundle.save import reserve_bundle, write_bundle_in
 from authorid.encoder.windows import Windower
 from authorid.errors import ExportError
 from authorid.export.bundle_files import graph_files, provenance
@@ -24,6 +24,7 @@ from authorid.export.sources import Source, open_source
 from authorid.export.temperature import fit_temperature
 from authorid.export.verify import REFERENCE_TOLERANCE, Check, check_logits, require_all
 from authorid.ngrams.model import load_ngram_model
+from authorid.outputs.directory import Content, Workspace
 from authorid.reporter import SILENT, Reporter
 from authorid.training.corpus import Corpus
 
@@ -60,8 +61,14 @@ def export_run(
     `OutputError` and `MissingExtraError`.
     """
     source = open_source(Path(path))
-    check_target(out, overwrite=options.force)
-    source.require_packages()
+    for warning in source.warnings:
+        reporter.warning(warning)
+    with reserve_bundle(out, overwrite=options.force, reporter=reporter) as workspace:
+        source.require_packages()
+        return _export(source, workspace, options, reporter)
+
+
+def _export(source: Source, workspace: Workspace, options: ExportOptions, reporter: Reporter) -> ExportReport:
     decision, ngram_files = _ngrams(source, options)
     export = _prepare(source, options, reporter)
     weights, graphs = _make_graphs(export)
@@ -72,9 +79,10 @@ def export_run(
     if not options.keep_fp32:
         graphs.drop_float32()
     names, contents = graph_files(graphs.graphs)
-    files: dict[str, bytes | str | Path] = {**contents, **source.files, **ngram_files}
+    name = options.name or Path(workspace.out).name
+    files: dict[str, Content] = {**contents, **source.files, **ngram_files}
     bundle = Bundle(
-        path=Path(out),
+        path=Path(workspace.out),
         model_type=weights.family,
         authors=source.labels,
         window=source.window,
@@ -83,7 +91,7 @@ def export_run(
         ngrams=NGRAMS if ngram_files else None,
         graphs=names,
         golden=golden_logits(export.golden, graphs.runners),
-        provenance=provenance(source.record, weights, options, graphs.calibration, options.name or Path(out).name),
+        provenance=provenance(source.record, weights, options, graphs.calibration, name),
         parity={
             "ok": all(check.ok for check in graphs.checks),
             "documents": export.verification.origin if export.verification else None,
@@ -91,9 +99,8 @@ def export_run(
         },
     )
     files["README.md"] = model_card(bundle, files, source.record, graphs.checks, options.license_name)
-    return ExportReport(
-        write_bundle(bundle, files, overwrite=options.force, check=load_ngram_model), tuple(graphs.checks)
-    )
+    written = write_bundle_in(workspace, bundle, files, check=load_ngram_model)
+    return ExportReport(written, tuple(graphs.checks))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """The manifest of a bundle: what a model directory contains, how to read it and how to write it.
 
 A bundle is a directory in Hugging Face layout: ``config.json``, ``tokenizer.json``, ``README.md``, ONNX graphs. It may
-also hold an n-gram model. Its manifest ``authorid.json`` says how to use these files, and has the SHA-256 of each.
+also hold an n-gram model. Its manifest ``authorid.json`` says how to use these files, and has the SHA-256 of each and
+of its own content.
 Nothing in a bundle is code or pickle, and no file outside its directory is ever opened.
 """
 
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from authorid.bundle.decision import Decision
+from authorid.bundle.record_digest import check_digest, with_digest
 from authorid.bundle.verification import verify_files, verify_graphs
 from authorid.errors import BundleCorruptError, BundleLacksError, BundleNotFoundError
 
@@ -34,8 +36,11 @@ __all__ = [
     "manifest_record",
 ]
 
-FORMAT = 4
-"""The version of the manifest that this release reads and writes."""
+FORMAT = 5
+"""The version of the manifest that this release writes."""
+
+_WITHOUT_DIGEST = 4
+"""The version before, which this release reads too: its manifests lack a digest of their own."""
 
 MANIFEST = "authorid.json"
 """File name of the manifest."""
@@ -150,18 +155,20 @@ def load_bundle(path: str | os.PathLike[str]) -> Bundle:
 
 def manifest_record(bundle: Bundle, digests: Mapping[str, str]) -> dict[str, Any]:
     """The content of the manifest of `bundle`; `digests` maps the name of each file to its SHA-256."""
-    return {
-        "format": FORMAT,
-        "window": asdict(bundle.window),
-        "pooling": bundle.pooling,
-        "decision": asdict(bundle.decision),
-        "graphs": dict(bundle.graphs),
-        **({"ngrams": bundle.ngrams} if bundle.ngrams else {}),
-        "golden": [asdict(item) for item in bundle.golden],
-        "parity": dict(bundle.parity),
-        "provenance": dict(bundle.provenance),
-        "files": dict(digests),
-    }
+    return with_digest(
+        {
+            "format": FORMAT,
+            "window": asdict(bundle.window),
+            "pooling": bundle.pooling,
+            "decision": asdict(bundle.decision),
+            "graphs": dict(bundle.graphs),
+            **({"ngrams": bundle.ngrams} if bundle.ngrams else {}),
+            "golden": [asdict(item) for item in bundle.golden],
+            "parity": dict(bundle.parity),
+            "provenance": dict(bundle.provenance),
+            "files": dict(digests),
+        }
+    )
 
 
 def _read_manifest(root: Path) -> dict[str, Any]:
@@ -171,7 +178,9 @@ def _read_manifest(root: Path) -> dict[str, Any]:
         if (root / "run.json").is_file():
             hint = f"; this is a training run: authorid export {root} --out BUNDLE --quantize"
         elif not root.exists():
-            hint = "; there is nothing at that path"
+            from authorid.outputs.directory import unfinished_work
+
+            hint = f"; {unfinished_work(root) or 'there is nothing at that path'}"
         raise BundleNotFoundError(f"{root}: not a model bundle (no {MANIFEST}){hint}")
     if manifest.is_symlink():
         raise BundleCorruptError(f"{manifest}: is a link, and could lead out of the bundle; copy the file itself")
@@ -179,12 +188,16 @@ def _read_manifest(root: Path) -> dict[str, Any]:
         record = json.loads(manifest.read_text("utf-8"))
     except (ValueError, RecursionError) as error:
         raise BundleCorruptError(f"{manifest}: unreadable ({error})") from None
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
+    if not isinstance(record, dict) or record.get("format") not in (_WITHOUT_DIGEST, FORMAT):
         version = record.get("format") if isinstance(record, dict) else None
         raise BundleCorruptError(
             f"{manifest}: bundle format {version!r}; this release reads format {FORMAT}. "
             "Export the model again, or install a matching authorid."
         )
+    try:
+        check_digest(record, required=record["format"] == FORMAT)
+    except ValueError as error:
+        raise BundleCorruptError(f"{manifest}: {error}. Copy the bundle again.") from None
     return record
 
 

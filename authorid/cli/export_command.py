@@ -110,6 +110,7 @@ def export(
 
     terminal = Terminal(quiet=quiet)
     if (run / MANIFEST).is_file():
+        from authorid.outputs.directory import reserve_directory
         from authorid.training.ngram_run import export_ngrams
 
         without_effect = {parameter.name for parameter in context.command.params} - _NGRAM_EXPORT_OPTIONS
@@ -118,6 +119,8 @@ def export(
             without_effect,
             f"{run} is a bundle, and its graphs stay as they are; this option is for a run with an encoder",
         )
+        with terminal.progress("Export") as reporter, reserve_directory(out, reporter):
+            pass  # what a killed process left is put right and reported
         export_ngrams(run, out, encoder=encoder, weight=encoder_weight, name=name, force=force)
     else:
         if encoder is not None:

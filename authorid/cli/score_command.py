@@ -204,6 +204,7 @@ def _write_rows(
     terminal: Terminal,
 ) -> Output:
     """Score the documents below `paths` and write their rows; `run` then holds what came of it."""
+    from authorid.bundle.manifest import MANIFEST
     from authorid.cli.interrupts import Interrupts
     from authorid.inputs.reading import file_sha256
     from authorid.inputs.timeouts import Timeout
@@ -215,7 +216,7 @@ def _write_rows(
     fingerprint = run_fingerprint(
         paths,
         documents,
-        bundle=scorer.bundle.path,
+        manifest=scorer.bundle.path / MANIFEST,
         scorer=scorer.describe(),
         versions=versions(),
         output={"format": form, "top": results.top, "evidence": results.evidence},

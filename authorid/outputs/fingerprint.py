@@ -11,7 +11,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from authorid.bundle.manifest import MANIFEST
 from authorid.inputs.discovery import canonical_path
 from authorid.inputs.documents import ReadOptions
 
@@ -28,14 +27,14 @@ def run_fingerprint(
     paths: Sequence[str],
     options: ReadOptions,
     *,
-    bundle: Path,
+    manifest: Path,
     scorer: Mapping[str, Any],
     versions: Mapping[str, str],
     output: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The fingerprint of a run, made of values that JSON can represent.
 
-    `bundle` is the directory of the model, `scorer` is what `Scorer.describe` returns, `versions` are those of the
+    `manifest` is the manifest of the model, `scorer` is what `Scorer.describe` returns, `versions` are those of the
     packages that decide a score, and `output` holds the options that decide how a row looks (``format``, ``top``,
     ``evidence``).
     """
@@ -47,7 +46,7 @@ def run_fingerprint(
         "filesystem_encoding": sys.getfilesystemencoding(),
         **output,
         # The manifest holds the digests of all other files of the bundle.
-        "model": hashlib.sha256((bundle / MANIFEST).read_bytes()).hexdigest(),
+        "model": hashlib.sha256(manifest.read_bytes()).hexdigest(),
         **{name: scorer[name] for name in _SCORER_FIELDS},
         "versions": {**versions, "charset-normalizer": version("charset-normalizer")},
     }

@@ -74,6 +74,8 @@ class _Predictions:
 
 
 def _evaluate_run(run: Run, corpus: Path, reporter: Reporter) -> EvaluationReport:
+    for warning in run.warnings:
+        reporter.warning(warning)
     known = _load_known(corpus, run.authors, reporter)
     answers = _run_answers(run, [document.text for document in known.documents])
     found = _collect(known, run.authors, answers, reporter)

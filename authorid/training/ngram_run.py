@@ -8,22 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from authorid.bundle.manifest import NGRAMS, Bundle, WindowSpec, load_bundle
-from authorid.bundle.save import check_target, check_writable, write_bundle
-from authorid.errors import CorpusError, OutputError, RunError
+from authorid.bundle.record_digest import encode_json, with_digest
+from authorid.bundle.save import reserve_bundle, write_bundle_in
+from authorid.errors import BundleCorruptError, CorpusError, OutputError
 from authorid.ngrams.model import load_ngram_model
+from authorid.outputs.directory import Content, Workspace, content_sha256
+from authorid.outputs.write_errors import raising_output_errors
 from authorid.reporter import SILENT, Reporter
 from authorid.training.corpus import Corpus, load_corpus, load_test_corpus
 from authorid.training.fusion import UNMEASURED, FusionFit, fit_fusion
 from authorid.training.ngram_card import ngram_card, ngram_section, replace_ngram_section
 from authorid.training.ngram_fit import NgramOptions
-from authorid.training.run_directory import (
-    RUN_FORMAT,
-    check_directory,
-    clear_directory,
-    encode_json,
-    foreign_files,
-    versions,
-)
+from authorid.training.run_directory import RUN_FORMAT, check_run, reserve_run, versions
 
 __all__ = ["describe_ngrams", "export_ngrams", "train_ngrams"]
 
@@ -42,47 +38,43 @@ def train_ngrams(
     `test_corpus` is only checked: if the run is to be evaluated on it later, mistakes are found before the fit. `force`
     replaces a run at `out`. Raises `CorpusError`, `RunError`, `OutputError` and `MissingExtraError`.
     """
-    out = Path(out)
-    known = _check_and_load(Path(corpus), out, test_corpus, force=force)
-    for warning in known.warnings:
-        reporter.warning(warning)
-    fitted = fit_fusion(known, options, reporter=reporter)
-    if not len(fitted.ngrams.buckets):
-        raise CorpusError(f"{corpus}: no n-gram is in enough of its documents to learn from; longer texts are needed")
-    for warning in fitted.warnings:
-        reporter.warning(warning)
+    with reserve_run(Path(out), "replace" if force else "refuse", reporter) as workspace:
+        known = load_corpus(Path(corpus))
+        if test_corpus is not None:
+            load_test_corpus(Path(test_corpus), known)
+        for warning in known.warnings:
+            reporter.warning(warning)
+        fitted = fit_fusion(known, options, reporter=reporter)
+        if not len(fitted.ngrams.buckets):
+            raise CorpusError(
+                f"{corpus}: no n-gram is in enough of its documents to learn from; longer texts are needed"
+            )
+        for warning in fitted.warnings:
+            reporter.warning(warning)
+        bundle = _write(workspace, known, fitted)
+        with raising_output_errors(workspace.out):
+            workspace.discard_state()  # of an unfinished training, which `force` replaces
+        return bundle
+
+
+def _write(workspace: Workspace, corpus: Corpus, fitted: FusionFit) -> Bundle:
     record = {
         "format": RUN_FORMAT,
         "recipe": "ngrams",
-        "authors": list(known.authors),
-        "corpus": _describe_corpus(known),
+        "authors": list(corpus.authors),
+        "corpus": _describe_corpus(corpus),
         "fusion": describe_ngrams(fitted),
         "versions": versions(),
     }
-    bundle = _bundle(out, known, fitted, record)
-    files: dict[str, bytes | str | Path] = {
+    bundle = _bundle(Path(workspace.out), corpus, fitted, record)
+    files: dict[str, Content] = {
         NGRAMS: fitted.ngrams.to_bytes(),
-        "config.json": encode_json(_config(known)),
-        "run.json": encode_json(record),
+        "config.json": encode_json(_config(corpus)),
         "README.md": ngram_card(bundle),
     }
-    if not (out / "run.json").exists():  # at most an unfinished training is there, which `force` replaces
-        clear_directory(out, force=force)
-        (out / "checkpoint").rmdir()
-    return write_bundle(bundle, files, overwrite=True, marker="run.json", check=load_ngram_model)
-
-
-def _check_and_load(corpus: Path, out: Path, test_corpus: Path | None, *, force: bool) -> Corpus:
-    """Check that the run can be written to `out`, and return the training corpus."""
-    check_directory(out, "replace" if force else "refuse")
-    foreign = foreign_files(out)
-    if foreign:
-        raise RunError(f"{out}: holds files that are not of a training run ({foreign[0]}); remove them first")
-    check_writable(out.resolve().parent)  # the bundle is built there before it is moved to `out`
-    known = load_corpus(corpus)
-    if test_corpus is not None:
-        load_test_corpus(Path(test_corpus), known)
-    return known
+    record["files"] = {name: content_sha256(content) for name, content in files.items()}
+    files["run.json"] = encode_json(with_digest(record))
+    return write_bundle_in(workspace, bundle, files, check=load_ngram_model, recheck=check_run)
 
 
 def _bundle(out: Path, corpus: Corpus, fitted: FusionFit, record: Mapping[str, Any]) -> Bundle:
@@ -148,29 +140,37 @@ def export_ngrams(
     `UNMEASURED`. Raises `BundleError`, and `OutputError` if the two know different authors or a weight is given without
     an encoder.
     """
-    check_target(out, overwrite=force)
-    own = load_bundle(run)
-    if own.ngrams is None:
-        raise OutputError(f"{run}: a bundle, but one without n-grams; nothing to export")
-    base, decision = own, own.decision
-    if encoder is not None:
-        base = load_bundle(encoder)
-        decision = replace(decision, encoder_weight=UNMEASURED)
-    if weight is not None:
-        if not base.graphs or not 0 <= weight < float("inf"):
-            raise OutputError(f"{base.path}: no encoder that could have the weight {weight}")
-        decision = replace(decision, encoder_weight=weight)
-    if own.authors != base.authors:
-        raise OutputError(f"{run}: does not know the same authors as {encoder}")
-    files: dict[str, bytes | str | Path] = {
-        name: (base.path / name).read_bytes() for name in base.files if name not in (base.ngrams, "run.json")
-    }
-    files[NGRAMS] = (own.path / own.ngrams).read_bytes()
-    provenance = {**base.provenance, "fusion": own.provenance["fusion"]}
-    if name is not None or encoder is None:
-        provenance["name"] = name or out.resolve().name
-    merged = replace(base, path=out, ngrams=NGRAMS, decision=decision, provenance=provenance)
-    if encoder is not None:
-        card = (base.path / "README.md").read_text("utf-8") if "README.md" in files else ""
-        files["README.md"] = replace_ngram_section(card, ngram_section(merged))
-    return write_bundle(merged, files, overwrite=force, check=load_ngram_model)
+    with reserve_bundle(out, overwrite=force) as workspace:
+        own = load_bundle(run)
+        if own.ngrams is None:
+            raise OutputError(f"{run}: a bundle, but one without n-grams; nothing to export")
+        base, decision = own, own.decision
+        if encoder is not None:
+            base = load_bundle(encoder)
+            decision = replace(decision, encoder_weight=UNMEASURED)
+        if weight is not None:
+            if not base.graphs or not 0 <= weight < float("inf"):
+                raise OutputError(f"{base.path}: no encoder that could have the weight {weight}")
+            decision = replace(decision, encoder_weight=weight)
+        if own.authors != base.authors:
+            raise OutputError(f"{run}: does not know the same authors as {encoder}")
+        files: dict[str, Content] = {
+            part: _read_verified(base, part) for part in base.files if part not in (base.ngrams, "run.json")
+        }
+        files[NGRAMS] = _read_verified(own, own.ngrams)
+        provenance = {**base.provenance, "fusion": own.provenance["fusion"]}
+        if name is not None or encoder is None:
+            provenance["name"] = name or workspace.target.name
+        merged = replace(base, path=out, ngrams=NGRAMS, decision=decision, provenance=provenance)
+        if encoder is not None:
+            card = _read_verified(base, "README.md").decode("utf-8") if "README.md" in files else ""
+            files["README.md"] = replace_ngram_section(card, ngram_section(merged))
+        return write_bundle_in(workspace, merged, files, check=load_ngram_model)
+
+
+def _read_verified(bundle: Bundle, name: str) -> bytes:
+    """The content of a file of `bundle`, which may have been damaged after the bundle was loaded."""
+    content = (bundle.path / name).read_bytes()
+    if content_sha256(content) != bundle.files[name]:
+        raise BundleCorruptError(f"{bundle.path / name}: the file was changed or damaged")
+    return content

@@ -3,20 +3,21 @@
 ::
 
     RUN/
-      run.json        what was trained, on what, with what; written last: a run without it is not finished
+      run.json        what was trained, on what, with what; the SHA-256 of all other files and of its own content
       model.keras     the weights (and a description of the model, which is not read)
       config.json     Hugging Face style: model_type, sizes, id2label
       tokenizer.json  the base model's tokenizer
       ngrams.safetensors  the n-gram model (not with the classic recipe)
       history.json, history.png
-      checkpoint/     only while training
 
+It appears when it is complete; until then, everything is in a directory beside it (see `authorid.outputs.directory`).
 Loading builds the model in code from run.json and reads only weights from model.keras: neither code nor architecture
 comes from that file.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,9 +30,11 @@ import numpy.typing as npt
 
 from authorid.bundle.decision import Decision
 from authorid.bundle.manifest import NGRAMS
+from authorid.bundle.record_digest import check_digest
 from authorid.encoder.windows import Windower
 from authorid.errors import BundleCorruptError, RunError, require
 from authorid.ngrams.model import NgramModel
+from authorid.outputs.directory import unfinished_work
 from authorid.training.encoder.classifier import Geometry, Pooling, build_classifier
 from authorid.training.encoder.examples import inputs
 from authorid.training.encoder.keras_setup import import_keras
@@ -65,28 +68,33 @@ class Run:
 
     @classmethod
     def load(cls, path: Path) -> Run:
-        """Read and check the run at `path`; raises `RunError`."""
+        """Read and check the run at `path`, with the digests of all its files; raises `RunError`."""
         root = Path(path)
-        if not root.is_dir():
-            raise RunError(f"{root}: no such run directory")
         if not (root / "run.json").is_file():
-            if (root / "checkpoint").is_dir():
-                raise RunError(f"{root}: this training is not finished; resume it")
+            if unfinished := unfinished_work(root):
+                raise RunError(f"{root}: {unfinished}")
+            if not root.is_dir():
+                raise RunError(f"{root}: no such run directory")
             raise RunError(f"{root}: not a training run (no run.json)")
-        if _read_json(root / "run.json").get("recipe") == "ngrams":
-            raise RunError(f"{root}: this run has no encoder; it is a bundle already, ready for score and export")
-        for name in ("model.keras", "tokenizer.json", "config.json"):
-            if not (root / name).is_file():
-                raise RunError(f"{root}: {name} is missing")
         record = _read_json(root / "run.json")
+        if record.get("recipe") == "ngrams":
+            raise RunError(f"{root}: this run has no encoder; it is a bundle already, ready for score and export")
         _check_format(root / "run.json", record)
         try:
+            _check_files(root, record)
             return cls._from_record(root, record)
         except RunError as error:
             raise RunError(f"{root / 'run.json'}: {error}") from None
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
             raise RunError(f"{root / 'run.json'}: {reason}") from None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user of this run should know."""
+        if "files" in self.record:
+            return ()
+        return (f"{self.path}: written by an older release, without digests: damage to its files cannot be noticed",)
 
     def keras_model(self) -> Any:
         """Build the classifier in float32 (see `build_classifier`) and load its weights; raises `RunError`."""
@@ -198,21 +206,41 @@ def predict_windows(
 
 
 def _check_format(path: Path, record: Mapping[str, Any]) -> None:
-    """Raise `RunError` if this version cannot read `record`, the content of `path`.
+    """Raise `RunError` if this version cannot read `record`, the content of `path`, or if it is damaged.
 
-    Format 1 is read if the run has only an encoder: what changed since then is the record of the n-gram model.
+    Runs of format 2 and 1 lack digests. Format 1 is read if the run has only an encoder: what changed since then is the
+    record of the n-gram model.
     """
     version = record.get("format")
-    if version == RUN_FORMAT or (version == 1 and "experts" not in record):
-        return
-    hint = "; it was written by an older version, train again" if version == 1 else ""
-    raise RunError(f"{path}: format {version!r}; this version of authorid reads format {RUN_FORMAT}{hint}")
+    if version not in (RUN_FORMAT, 2) and not (version == 1 and "experts" not in record):
+        hint = "; it was written by an older version, train again" if version == 1 else ""
+        raise RunError(f"{path}: format {version!r}; this version of authorid reads format {RUN_FORMAT}{hint}")
+    try:
+        check_digest(record, required=version == RUN_FORMAT)
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"{path}: {error}") from None
+
+
+def _check_files(root: Path, record: Mapping[str, Any]) -> None:
+    """Raise `RunError` if a file is missing, or its digest is not the one in `record`."""
+    required = {"model.keras", "tokenizer.json", "config.json", *([NGRAMS] if "fusion" in record else [])}
+    digests: Mapping[str, str] = record["files"] if record["format"] == RUN_FORMAT else dict.fromkeys(required, "")
+    for name in sorted(required | digests.keys()):
+        file = root / name
+        if Path(name).name != name or file.is_symlink() or not file.is_file():
+            raise RunError(f"{name} is missing, or not a regular file")
+        if record["format"] != RUN_FORMAT:
+            continue
+        with file.open("rb") as stream:
+            actual = hashlib.file_digest(stream, "sha256").hexdigest()
+        if actual != digests[name]:
+            raise RunError(f"the SHA-256 of {name} is another one; {file} was changed or damaged")
 
 
 def _read_json(path: Path) -> Mapping[str, Any]:
     try:
         record = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path}: not readable JSON ({error})") from None
     if not isinstance(record, dict):
         raise RunError(f"{path}: not a JSON object")

@@ -20,6 +20,7 @@ from authorid.export.sources.keras_weights import from_keras
 from authorid.export.sources.source import CorpusRecord
 from authorid.export.sources.tf2onnx_reference import reference_graph
 from authorid.ngrams.model import NgramModel
+from authorid.outputs.directory import unfinished_work
 from authorid.training.encoder.keras_setup import import_keras
 from authorid.training.runs import Run, predict_windows
 
@@ -37,8 +38,8 @@ class KerasRun:
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Whether there is a run.json, or the checkpoint of an unfinished training, which `open` refuses."""
-        return (path / "run.json").is_file() or (path / "checkpoint").is_dir()
+        """Whether there is a run.json, or an unfinished training, which `open` refuses."""
+        return (path / "run.json").is_file() or bool(unfinished_work(path))
 
     @classmethod
     def open(cls, path: Path) -> KerasRun:
@@ -82,6 +83,11 @@ class KerasRun:
     def files(self) -> Mapping[str, Path]:
         """config.json and tokenizer.json of the run."""
         return {name: self.run.path / name for name in ("config.json", "tokenizer.json")}
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Whether the run lacks digests."""
+        return self.run.warnings
 
     def require_packages(self) -> None:
         """Import Keras and the converters; raises `MissingExtraError`."""

@@ -75,6 +75,10 @@ class Source(Protocol):
     def files(self) -> Mapping[str, Path]:
         """Files to copy into the bundle, by their name there: ``config.json`` and ``tokenizer.json``."""
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should know about the source."""
+
     def require_packages(self) -> None:
         """Import what the methods below need; raises `MissingExtraError`."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import pickle
 import shutil
@@ -16,6 +15,7 @@ import pytest
 from command import command, environment, run
 from hypothesis import given
 from hypothesis import strategies as st
+from json_records import list_file, write_record
 from onnx import TensorProto, helper, numpy_helper
 from tiny import AUTHORS, make_bundle, make_graph, make_tokenizer, prose
 
@@ -135,9 +135,7 @@ class Bomb:
 def test_files_that_can_carry_code_are_refused(tmp_path, name):
     bundle = make_bundle(tmp_path / "b")
     (bundle.path / name).write_bytes(pickle.dumps(Bomb()))
-    manifest = json.loads((bundle.path / "authorid.json").read_text())
-    manifest["files"][name] = hashlib.sha256((bundle.path / name).read_bytes()).hexdigest()
-    (bundle.path / "authorid.json").write_text(json.dumps(manifest))
+    list_file(bundle.path / "authorid.json", name)
     with pytest.raises(BundleCorruptError, match="can carry code"):
         load_bundle(bundle.path)
 
@@ -175,18 +173,16 @@ def paths_in(record, path=()):
 @pytest.mark.parametrize("name", ["authorid.json", "config.json"])
 def test_a_hostile_value_anywhere_in_the_json_is_refused_or_harmless(tmp_path, name):
     root = make_bundle(tmp_path / "b").path
-    manifest, record = (json.loads((root / file).read_text()) for file in ("authorid.json", name))
+    record = json.loads((root / name).read_text())
     for path in paths_in(record):
         for value in HOSTILE:
             changed = holder = {"": json.loads(json.dumps(record))}
             for key in ("", *path)[:-1]:
                 holder = holder[key]
             holder[("", *path)[-1]] = value
-            text = json.dumps(changed[""])
-            (root / name).write_text(text)
+            write_record(root / name, changed[""])
             if name != "authorid.json":
-                manifest["files"][name] = hashlib.sha256(text.encode()).hexdigest()
-                (root / "authorid.json").write_text(json.dumps(manifest))
+                list_file(root / "authorid.json", name)
             with contextlib.suppress(AuthoridError):
                 scorer = Scorer.load(root)
                 json.dumps(scorer.describe(), allow_nan=False)
@@ -204,9 +200,7 @@ def test_invalid_or_deeply_nested_json_is_refused(tmp_path, name, text):
     data = text.encode("latin-1")
     (root / name).write_bytes(data)
     if name != "authorid.json":
-        manifest = json.loads((root / "authorid.json").read_text())
-        manifest["files"][name] = hashlib.sha256(data).hexdigest()
-        (root / "authorid.json").write_text(json.dumps(manifest))
+        list_file(root / "authorid.json", name)
     with pytest.raises(BundleCorruptError):
         Scorer.load(root)
 
@@ -217,9 +211,7 @@ def test_a_tokenizer_that_makes_the_tokenizers_library_panic_is_refused(tmp_path
     tokenizer["normalizer"] = {"type": "Precompiled", "precompiled_charsmap": "AQ=="}
     data = json.dumps(tokenizer).encode()
     (root / "tokenizer.json").write_bytes(data)
-    manifest = json.loads((root / "authorid.json").read_text())
-    manifest["files"]["tokenizer.json"] = hashlib.sha256(data).hexdigest()
-    (root / "authorid.json").write_text(json.dumps(manifest))
+    list_file(root / "authorid.json", "tokenizer.json")
     with pytest.raises(BundleCorruptError, match="tokenizer"):
         Scorer.load(root)
 
@@ -242,7 +234,7 @@ def test_an_ort_file_instead_of_an_onnx_graph_is_refused(tmp_path):
     bundle = make_bundle(tmp_path / "b")
     text = (bundle.path / "authorid.json").read_text().replace("model_int8.onnx", "model_int8.ort")
     (bundle.path / "model_int8.onnx").rename(bundle.path / "model_int8.ort")
-    (bundle.path / "authorid.json").write_text(text)
+    write_record(bundle.path / "authorid.json", json.loads(text))
     assert json.loads(text)["graphs"] == {"int8": "model_int8.ort"}
     with pytest.raises(BundleCorruptError, match=r"must be an \.onnx file"):
         load_bundle(bundle.path)

@@ -7,6 +7,7 @@ import shutil
 import pytest
 from click.testing import CliRunner
 from command import run
+from json_records import write_record
 
 from authorid.benchmark import BenchOptions, run_benchmark, tables
 from authorid.cli.app import app
@@ -73,7 +74,7 @@ def test_what_cannot_be_measured_is_refused_before_the_work(bundle, tmp_path):
     record |= {"graphs": {}, "ngrams": expert.name, "decision": {**record["decision"], "rule": "fusion"}}
     record["files"][expert.name] = hashlib.sha256(b"").hexdigest()
     shutil.copy(expert, copy)
-    (copy / "authorid.json").write_text(json.dumps(record), "utf-8")
+    write_record(copy / "authorid.json", record)
     with pytest.raises(BundleLacksError, match="no encoder to measure"):
         run_benchmark(copy)
 

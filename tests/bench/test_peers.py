@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -11,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from json_records import edit_record
 
 
 @pytest.fixture
@@ -48,9 +48,10 @@ def test_authorid_says_whether_it_runs_the_peers_model(part, bundle, tmp_path):
     ours, settings = part("peers.ours.ours_peer").make(), {"precision": "int8"}
     for name, funnel in (("bundle", True), ("plain", False)):
         shutil.copytree(bundle.path, tmp_path / name)
-        manifest = json.loads((tmp_path / name / "authorid.json").read_text("utf-8"))
-        manifest["provenance"]["funnel"] = funnel
-        (tmp_path / name / "authorid.json").write_text(json.dumps(manifest), "utf-8")
+        changes = {"funnel": funnel}
+        edit_record(
+            tmp_path / name / "authorid.json", lambda record, changes=changes: record["provenance"].update(changes)
+        )
     model = part("peer_interface").Prepared(tmp_path)
     measuring = part("worker").Measuring(ours)
     measuring.load(str(tmp_path), settings, 1, 1)

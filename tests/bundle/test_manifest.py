@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-import json
 import shutil
 
 import pytest
+from json_records import edit_record
 from tiny import make_bundle
 
 from authorid.bundle.manifest import load_bundle
@@ -18,10 +18,7 @@ def copy(bundle, tmp_path):
 
 
 def edit(path, **changes):
-    manifest = path / "authorid.json"
-    record = json.loads(manifest.read_text("utf-8"))
-    record.update(changes)
-    manifest.write_text(json.dumps(record), "utf-8")
+    edit_record(path / "authorid.json", lambda record: record.update(changes))
 
 
 def test_a_bundle_reads_back_what_was_written(bundle):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 
 import pytest
 from fusion_bundle import make_fusion_bundle
+from json_records import edit_record
 
 from authorid.bundle.decision import Decision
 from authorid.bundle.manifest import BundleCorruptError, load_bundle
@@ -25,8 +25,7 @@ def test_a_manifest_that_does_not_match_the_bundle_is_refused(both, tmp_path):
         copy = tmp_path / "copy"
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(both.path, copy)
-        record = json.loads((copy / "authorid.json").read_text())
-        (copy / "authorid.json").write_text(json.dumps({**record, **change}))
+        edit_record(copy / "authorid.json", lambda record, change=change: record.update(change))
         with pytest.raises(BundleCorruptError):
             load_bundle(copy)
 

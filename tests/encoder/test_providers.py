@@ -17,6 +17,7 @@ from recording import RecordingReporter
 from tiny import make_bundle, make_graph, make_tokenizer
 
 from authorid import EngineOptions, Scorer
+from authorid.bundle.manifest import MANIFEST
 from authorid.cli.app import app
 from authorid.encoder import providers, selftest
 from authorid.encoder.cache import read_entry, write_entry
@@ -286,7 +287,7 @@ def test_the_provider_is_part_of_the_fingerprint_of_a_run(both, plugin, no_amx):
         scorer = Scorer(both, EngineOptions(provider=provider))
         about = scorer.describe()
         return run_fingerprint(
-            ["letters"], ReadOptions(), bundle=both.path, scorer=about, versions=versions(), output={}
+            ["letters"], ReadOptions(), manifest=both.path / MANIFEST, scorer=about, versions=versions(), output={}
         )
 
     one, other = settings("cpu"), settings("openvino")

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 
 import numpy as np
 import onnx
 import pytest
+from json_records import edit_record
 from onnx import helper, numpy_helper
 from tiny import make_bundle, make_graph, make_tokenizer
 
@@ -21,10 +21,7 @@ def empty_cache(tmp_path, monkeypatch):
 
 
 def edit(path, **changes):
-    manifest = path / "authorid.json"
-    record = json.loads(manifest.read_text("utf-8"))
-    record.update(changes)
-    manifest.write_text(json.dumps(record), "utf-8")
+    edit_record(path / "authorid.json", lambda record: record.update(changes))
 
 
 def test_golden_windows_are_run_once_for_a_model_and_a_machine(bundle, monkeypatch):

@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from checkpoints import AUTHORS, FAMILIES, WORDS, write_checkpoint, write_corpus
+from json_records import edit_record
 
 from authorid.bundle.decision import Decision
 from authorid.bundle.manifest import load_bundle
@@ -206,9 +207,7 @@ def elsewhere(run, tmp_path):
     """The run on a machine that does not have its corpus."""
     path = tmp_path / "elsewhere"
     shutil.copytree(run.path, path)
-    record = json.loads((path / "run.json").read_text("utf-8"))
-    record["corpus"]["path"] = str(tmp_path / "nowhere")
-    (path / "run.json").write_text(json.dumps(record), "utf-8")
+    edit_record(path / "run.json", lambda record: record["corpus"].update(path=str(tmp_path / "nowhere")))
     return path
 
 
@@ -309,9 +308,8 @@ def test_exports_that_cannot_succeed_are_refused_at_once(run, elsewhere, corpus,
 def test_float32_is_exported_without_a_corpus_that_has_changed(run, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(run.path, copy)
-    record = json.loads((copy / "run.json").read_text("utf-8"))
-    record["corpus"]["path"] = str(write_corpus(tmp_path / "letters", seed=9))
-    (copy / "run.json").write_text(json.dumps(record), "utf-8")
+    changed = str(write_corpus(tmp_path / "letters", seed=9))
+    edit_record(copy / "run.json", lambda record: record["corpus"].update(path=changed))
     log = Log()
     assert export_run(copy, tmp_path / "bundle", reporter=log).bundle.graphs
     assert any("not the corpus" in message for message in log.warnings)

@@ -251,9 +251,8 @@ def test_a_damaged_rule_is_refused(bundle, tmp_path):
     for number, change in enumerate(changes):
         copy = tmp_path / str(number)
         shutil.copytree(bundle.path, copy)
-        record = json.loads((copy / "authorid.json").read_text())
-        record["decision"]["known_author_rule"] = {**rule, **change}
-        (copy / "authorid.json").write_text(json.dumps(record))
+        changed = {"known_author_rule": {**rule, **change}}
+        edit_record(copy / "authorid.json", lambda record, changed=changed: record["decision"].update(changed))
         with pytest.raises(BundleCorruptError):
             Scorer(load_bundle(copy))
 

@@ -1,27 +1,31 @@
 """The checkpoint of an unfinished training: one safetensors file, replaced as a whole after every epoch.
 
 It holds every variable of the model and of the optimizer. The metadata in its header holds the plan (options, corpus
-digest, authors, base model, split) and the history so far. No pickle.
+digest, authors, base model, split), the history so far, and the SHA-256 of the whole file with zeros in its own place.
+No pickle.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from authorid.errors import RunError, require
+from authorid.errors import RunError, os_error_reason, require
+from authorid.outputs import atomic
 from authorid.training.corpus import Corpus
 from authorid.training.recipes import TrainingOptions
 
-__all__ = ["Checkpoint", "check_plan", "read_checkpoint", "restore", "save", "training_plan", "write_atomically"]
+__all__ = ["Checkpoint", "check_plan", "read_checkpoint", "restore", "save", "training_plan"]
 
-_FILE = "state.safetensors"
+_FILE = "checkpoint.safetensors"
+_UNKNOWN = "0" * 64
+"""Stands for the digest while it is computed."""
 
 
 def training_plan(
@@ -42,8 +46,8 @@ def training_plan(
     }
 
 
-def check_plan(plan: Mapping[str, Any], past: Mapping[str, Any], out: Path) -> None:
-    """Raise `RunError`, with what differs, unless `plan` is the one of the checkpoint in `out`, `past`."""
+def check_plan(plan: Mapping[str, Any], past: Mapping[str, Any], out: str) -> None:
+    """Raise `RunError`, with what differs, unless `plan` is that of the unfinished training of `out`, `past`."""
     now, then = (TrainingOptions.from_json(each["options"]) for each in (plan, past))
     differences = [line for line in now.differences(then) if not line.startswith("base_model ")]
     if plan["base_model_sha256"] != past["base_model_sha256"]:
@@ -53,15 +57,15 @@ def check_plan(plan: Mapping[str, Any], past: Mapping[str, Any], out: Path) -> N
     elif not differences and (plan["training"], plan["validation"]) != (past["training"], past["validation"]):
         differences.append("the corpus is split differently (another version of Keras or numpy?)")
     if differences:
-        raise RunError(f"{out}: cannot resume: {'; '.join(differences)}. Use force to start over")
+        raise RunError(f"{out}: cannot resume: {'; '.join(differences)}. Pass --force to start over")
 
 
-def save(root: Path, model: Any, plan: Mapping[str, Any], history: Mapping[str, Any]) -> None:
-    """Write ``root/checkpoint/state.safetensors``; an interruption leaves either the old file or the new one."""
+def save(state: Path, model: Any, plan: Mapping[str, Any], history: Mapping[str, Any]) -> None:
+    """Write the checkpoint in the directory `state`; an interruption leaves either the old file or the new one."""
     numpy_format = require("safetensors.numpy", "train")
     tensors = {name: np.asarray(variable.value.numpy()) for name, variable in _variables(model).items()}
-    metadata = {"plan": json.dumps(plan, sort_keys=True), "history": json.dumps(history)}
-    write_atomically(root / "checkpoint" / _FILE, numpy_format.save(tensors, metadata))
+    metadata = {"plan": json.dumps(plan, sort_keys=True), "history": json.dumps(history), "digest": _UNKNOWN}
+    atomic.write_file(state / _FILE, _with_digest(numpy_format.save(tensors, metadata)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,48 +76,75 @@ class Checkpoint:
     history: Mapping[str, Sequence[float]]
 
 
-def read_checkpoint(root: Path) -> Checkpoint | None:
-    """Read the metadata of the checkpoint in `root`; returns None if there is none, raises `RunError` if damaged."""
-    path = root / "checkpoint" / _FILE
+def read_checkpoint(state: Path) -> Checkpoint | None:
+    """Read the metadata of the checkpoint in `state`; returns None if there is none, raises `RunError` if damaged."""
+    path = state / _FILE
     if not path.is_file():
         return None
-    safetensors = require("safetensors", "train")
+    data = _read(path)
     try:
-        with safetensors.safe_open(path, framework="np") as file:
-            metadata = file.metadata()
+        metadata = json.loads(_header(data))["__metadata__"]
         return Checkpoint(json.loads(metadata["plan"]), json.loads(metadata["history"]))
-    except Exception as error:  # safetensors raises its own class, which may not be importable
-        raise RunError(f"{path}: the checkpoint is not readable ({error}); use force to start over") from None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _damaged(path, str(error)) from None
 
 
-def restore(root: Path, model: Any) -> None:
-    """Load the checkpoint in `root` into `model` and its optimizer; raises `RunError` when it does not fit."""
+def restore(state: Path, model: Any) -> None:
+    """Load the checkpoint in `state` into `model` and its optimizer; raises `RunError` when it does not fit."""
     numpy_format = require("safetensors.numpy", "train")
-    path = root / "checkpoint" / _FILE
-    tensors = numpy_format.load_file(path)
+    path = state / _FILE
+    tensors = numpy_format.load(_read(path))
     variables = _variables(model)
     if set(tensors) != set(variables):
-        raise RunError(f"{path}: made for another model; use force to start over")
+        raise RunError(f"{path}: made for another model; pass --force to start over")
     for name, variable in variables.items():
         if tuple(variable.shape) != tensors[name].shape:
             raise RunError(f"{path}: {name} has shape {tensors[name].shape}, not {tuple(variable.shape)}")
         variable.assign(tensors[name])
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write `data` to a temporary file beside `path`, flush it to the disk, and rename it to `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    descriptor = os.open(path.parent, os.O_RDONLY)
+def _read(path: Path) -> bytes:
+    """The content of the checkpoint at `path`; raises `RunError` if it cannot be read, or its digest differs."""
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        data = path.read_bytes()
+        header = json.loads(_header(data))
+        recorded = header["__metadata__"]["digest"]
+        place = data.index(_digest_field(recorded))
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read: {os_error_reason(error)}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise _damaged(path, str(error)) from None
+    field = _digest_field(_UNKNOWN)
+    unsealed = (memoryview(data)[:place], field, memoryview(data)[place + len(field) :])
+    if recorded != _sha256(unsealed):
+        raise _damaged(path, "its content does not match its digest")
+    return data
+
+
+def _with_digest(data: bytes) -> bytes:
+    """A checkpoint with its digest in the place of the zeros."""
+    return data.replace(_digest_field(_UNKNOWN), _digest_field(_sha256((data,))), 1)
+
+
+def _digest_field(digest: str) -> bytes:
+    """How the header holds the digest. Quotes in the plan and in the history are escaped: there is only one."""
+    return f'"digest":"{digest}"'.encode()
+
+
+def _header(data: bytes) -> bytes:
+    """The JSON header of a safetensors file."""
+    return data[8 : 8 + int.from_bytes(data[:8], "little")]
+
+
+def _sha256(parts: Iterable[bytes | memoryview]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _damaged(path: Path, reason: str) -> RunError:
+    return RunError(f"{path}: the checkpoint is damaged ({reason}); pass --force to start over")
 
 
 def _variables(model: Any) -> dict[str, Any]:

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from authorid.bundle.manifest import NGRAMS
 from authorid.encoder.windows import Windower
 from authorid.errors import expect
 from authorid.evaluation.metrics import evaluate_predictions
+from authorid.outputs.directory import Workspace
+from authorid.outputs.write_errors import raising_output_errors
 from authorid.reporter import SILENT, Reporter
 from authorid.training.corpus import Corpus
 from authorid.training.encoder import checkpoint
@@ -20,15 +21,17 @@ from authorid.training.encoder.classifier import build_classifier
 from authorid.training.encoder.epochs import History, run_epochs
 from authorid.training.encoder.examples import document_scores
 from authorid.training.encoder.preparation import Preparation, load_corpora, prepare
-from authorid.training.fusion import EncoderScores, fit_fusion
+from authorid.training.fusion import EncoderScores, FusionFit, fit_fusion
 from authorid.training.ngram_run import describe_ngrams
 from authorid.training.recipes import TrainingOptions
 from authorid.training.run_directory import (
     RUN_FORMAT,
     Existing,
-    check_directory,
-    clear_directory,
+    RunFiles,
+    begin_training,
+    check_run,
     hf_config,
+    reserve_run,
     versions,
     write_run,
 )
@@ -51,43 +54,53 @@ def train(
 ) -> Run:
     """Fine-tune `options.base_model` on `corpus` and write a run directory at `out`.
 
-    After every epoch a checkpoint is written to ``out/checkpoint``. With `existing` ``resume``, an interrupted training
-    goes on from there; corpus and options must be the same. It starts from the beginning where there is no checkpoint
-    yet. With ``replace``, a run at `out` is replaced. With `test_corpus` the finished model is evaluated on it; the
-    result is only recorded. Progress is reported in steps over all epochs. Raises `CorpusError`, `RunError`,
-    `OutputError`, `BaseModelError` and `MissingExtraError`.
+    After every epoch a checkpoint is written beside it, in a hidden directory. With `existing` ``resume``, an
+    interrupted training goes on from there; corpus and options must be the same. It starts from the beginning where
+    there is no checkpoint yet. With ``replace``, a run at `out` is replaced, in one step, when the new one is complete.
+    With `test_corpus` the finished model is evaluated on it; the result is only recorded. Progress is reported in steps
+    over all epochs. Raises `CorpusError`, `RunError`, `OutputError`, `BaseModelError` and `MissingExtraError`.
     """
     # Before anything is read or downloaded, which can take a long time.
     expect(_PACKAGES, "train")
-    out = Path(out)
-    check_directory(out, existing)
-    corpora = load_corpora(Path(corpus), test_corpus, reporter)
-    base = read_base_model(resolve_base_model(options.base_model))
-    split = corpora.split(options)
-    plan = checkpoint.training_plan(options, base.sha256(), corpora.training, split)
-    past = checkpoint.read_checkpoint(out) if existing == "resume" else None
-    if past is not None:
-        checkpoint.check_plan(plan, past.plan, out)
-    prepared = prepare(corpora.training, split, base, options)
-    history: History = {}
-    if past is not None:
-        checkpoint.restore(out, prepared.model)
-        history = {name: list(values) for name, values in past.history.items()}
-    clear_directory(out, force=existing == "replace")
-    run_epochs(prepared, history, lambda: checkpoint.save(out, prepared.model, plan, history), reporter)
-    _finish(out, prepared, plan, history, corpora.test, reporter)
-    return Run.load(out)
+    with reserve_run(Path(out), existing, reporter) as workspace:
+        corpora = load_corpora(Path(corpus), test_corpus, reporter)
+        base = read_base_model(resolve_base_model(options.base_model))
+        split = corpora.split(options)
+        plan = checkpoint.training_plan(options, base.sha256(), corpora.training, split)
+        past = checkpoint.read_checkpoint(workspace.state) if existing == "resume" else None
+        if past is not None:
+            checkpoint.check_plan(plan, past.plan, workspace.out)
+        prepared = prepare(corpora.training, split, base, options)
+        history: History = {}
+        if past is not None:
+            checkpoint.restore(workspace.state, prepared.model)
+            history = {name: list(values) for name, values in past.history.items()}
+        training_id = begin_training(workspace, existing)
+
+        def save() -> None:
+            with raising_output_errors(workspace.out):
+                checkpoint.save(workspace.state, prepared.model, plan, history)
+
+        run_epochs(prepared, history, save, reporter)
+        files, record = _finish(prepared, plan, history, corpora.test, reporter)
+        write_run(workspace, files, {**record, "training_id": training_id})
+        _publish(workspace)
+    return Run.load(Path(out))
+
+
+def _publish(workspace: Workspace) -> None:
+    """Put the new run in its place, after it has been loaded and what it replaces has been checked again."""
+    Run.load(workspace.new)
+    check_run(workspace)
+    with raising_output_errors(workspace.out):
+        workspace.publish()
+        workspace.discard_state()
 
 
 def _finish(
-    out: Path,
-    prepared: Preparation,
-    plan: dict[str, Any],
-    history: History,
-    test: Corpus | None,
-    reporter: Reporter,
-) -> None:
-    """Write the files of the finished run: the model in float32, the n-gram model beside it, and their record."""
+    prepared: Preparation, plan: dict[str, Any], history: History, test: Corpus | None, reporter: Reporter
+) -> tuple[RunFiles, dict[str, Any]]:
+    """The parts of the finished run, the model in float32 and the n-gram model beside it, and their record."""
     corpus, options, geometry = prepared.corpus, prepared.options, prepared.geometry
     # A new model, because the layers keep their dtype policy: the weights of a run are float32 throughout.
     model = build_classifier(
@@ -96,9 +109,13 @@ def _finish(
     model.set_weights(prepared.model.get_weights())
     tested = None if test is None else _evaluate_on(model, test, corpus, prepared.windower)
     record = _record(prepared, plan, history, tested)
+    ngrams = None
     if options.recipe != "classic":
-        record["fusion"] = _add_ngrams(out, model, prepared, reporter)
-    write_run(out, model, prepared.tokenizer, hf_config(geometry, corpus.authors, options.dropout), history, record)
+        fitted = _fit_ngrams(model, prepared, reporter)
+        ngrams = fitted.ngrams.to_bytes()
+        record["fusion"] = {**describe_ngrams(fitted), "decision": asdict(fitted.decision)}
+    config = hf_config(geometry, corpus.authors, options.dropout)
+    return RunFiles(model, prepared.tokenizer, config, history, ngrams), record
 
 
 def _record(
@@ -139,19 +156,15 @@ def _record(
     }
 
 
-def _add_ngrams(out: Path, model: Any, prepared: Preparation, reporter: Reporter) -> dict[str, Any]:
-    """Fit the n-gram model and the decision rule, write the model to `out`, and return the record of both.
-
-    The encoder's weight in the rule is fitted on the validation documents.
-    """
+def _fit_ngrams(model: Any, prepared: Preparation, reporter: Reporter) -> FusionFit:
+    """Fit the n-gram model and the decision rule; the encoder's weight in it on the validation documents."""
     authors = len(prepared.corpus.authors)
     scores = document_scores(predict_windows(model, prepared.validation.windows, authors), authors)
     training, validation = (np.asarray(part, dtype=np.int64) for part in prepared.split)
     fitted = fit_fusion(prepared.corpus, encoder=EncoderScores(training, validation, scores), reporter=reporter)
     for warning in fitted.warnings:
         reporter.warning(warning)
-    checkpoint.write_atomically(out / NGRAMS, fitted.ngrams.to_bytes())
-    return {**describe_ngrams(fitted), "decision": asdict(fitted.decision)}
+    return fitted
 
 
 def _evaluate_on(model: Any, test: Corpus, corpus: Corpus, windower: Windower) -> dict[str, Any]:

@@ -84,6 +84,7 @@ class Ours(Peer):
 
     def score(self, paths: Sequence[str], out: Path, batch: int) -> None:
         """What ``authorid score --force`` does: whole documents, every row to the journal and to the results."""
+        from authorid.bundle.manifest import MANIFEST
         from authorid.inputs.documents import ReadOptions
         from authorid.outputs import reserve, run_fingerprint
         from authorid.scoring.stats import versions
@@ -94,7 +95,7 @@ class Ours(Peer):
             fingerprint = run_fingerprint(
                 paths,
                 options,
-                bundle=self._bundle.path,
+                manifest=self._bundle.path / MANIFEST,
                 scorer=scorer.describe(),
                 versions=versions(),
                 output={"format": "csv", "top": 5, "evidence": False},

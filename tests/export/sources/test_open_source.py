@@ -6,6 +6,7 @@ import pytest
 
 from authorid.errors import RunError
 from authorid.export import open_source
+from authorid.outputs.directory import Workspace
 
 
 def test_a_path_without_a_model_is_refused_with_what_is_expected(tmp_path):
@@ -16,6 +17,6 @@ def test_a_path_without_a_model_is_refused_with_what_is_expected(tmp_path):
 
 
 def test_an_unfinished_training_is_refused(tmp_path):
-    (tmp_path / "checkpoint").mkdir()
+    Workspace.of(tmp_path / "run").begin_state()
     with pytest.raises(RunError, match="not finished"):
-        open_source(tmp_path)
+        open_source(tmp_path / "run")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,9 +12,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from checkpoints import AUTHORS, FAMILIES, write_checkpoint, write_corpus
+from json_records import edit_record
 from recording import RecordingReporter
 
-from authorid.errors import CorpusError, MissingExtraError, RunError
+from authorid.bundle.save import reserve_bundle
+from authorid.errors import CorpusError, MissingExtraError, OutputError, RunError
+from authorid.outputs.directory import Workspace
 from authorid.training import Run, TrainingOptions, load_corpus, train
 
 pytestmark = pytest.mark.train
@@ -42,6 +46,9 @@ def test_the_windows_recipe_learns_and_writes_a_complete_run(run, corpus):
         "history.png",
         "ngrams.safetensors",
     }
+    assert list(run.path.parent.iterdir()) == [run.path]
+    assert run.warnings == ()
+    assert run.record["files"].keys() == {path.name for path in run.path.iterdir()} - {"run.json"}
     assert run.load_fusion() is not None
     assert run.authors == AUTHORS
     assert run.metrics["val_accuracy"] == 1.0
@@ -147,8 +154,10 @@ def test_a_killed_training_is_resumed_to_the_same_end(tmp_path, bases, corpus):
     assert child.wait() == -signal.SIGKILL
     with pytest.raises(RunError, match="not finished"):
         Run.load(out)
-    with pytest.raises(RunError, match="unfinished training; resume it"):
+    with pytest.raises(RunError, match=r"unfinished training .*pass --resume"):
         train(corpus, out, options)
+    with pytest.raises(OutputError, match="unfinished training is there"), reserve_bundle(out, overwrite=True):
+        pass
     with pytest.raises(RunError, match=r"epochs 5, was 4; seed 3, was 1"):
         train(corpus, out, replace(options, epochs=5, seed=3), existing="resume")
     with pytest.raises(RunError, match="the corpus has changed"):
@@ -173,13 +182,59 @@ def test_a_finished_run_is_replaced_only_by_force(tmp_path, bases, corpus):
     options = windows(bases["distilbert"], epochs=1)
     out = tmp_path / "run"
     train(corpus, out, options)
-    (out / "notes.txt").write_text("mine")
     for existing in ("refuse", "resume"):
-        with pytest.raises(RunError, match="finished run; use force"):
+        with pytest.raises(RunError, match="finished run; pass --force"):
             train(corpus, out, options, existing=existing)
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(RunError, match=r"not of a training run \(notes\.txt\); move them away"):
+        train(corpus, out, options, existing="replace")
+    (out / "notes.txt").unlink()
     again = train(corpus, out, replace(options, epochs=2), existing="replace")
     assert again.options.epochs == 2
-    assert (out / "notes.txt").read_text() == "mine"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+def break_off(monkeypatch, owner, name, *, after=False):
+    """Let `owner.name` end the training as a kill would: nothing is tidied."""
+    work = getattr(owner, name)
+
+    def end(*arguments):
+        if after:
+            work(*arguments)
+        raise Killed
+
+    monkeypatch.setattr(Workspace, "close", lambda self: None)
+    monkeypatch.setattr(owner, name, end)
+
+
+def test_a_replacing_training_keeps_the_old_run_until_the_new_one_is_complete_and_is_resumed(
+    tmp_path, bases, corpus, monkeypatch
+):
+    options = windows(bases["distilbert"], epochs=1)
+    longer = replace(options, epochs=2)
+    out = tmp_path / "run"
+    old = train(corpus, out, options)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        break_off(patch, Workspace, "publish")
+        train(corpus, out, longer, existing="replace")
+    assert Run.load(out) == old
+    reporter = RecordingReporter()
+    with pytest.raises(RunError, match=r"unfinished training .*pass --resume"):
+        train(corpus, out, longer, reporter=reporter)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        break_off(patch, Workspace, "publish", after=True)
+        train(corpus, out, longer, existing="resume", reporter=reporter)
+    assert "resumed after epoch 2 of 2" in reporter.infos
+    assert any("which a killed process left" in warning for warning in reporter.warnings)
+    assert Run.load(out).options.epochs == 2
+    # Killed after the new run had taken its place: there is nothing to resume.
+    with pytest.raises(RunError, match="finished run; pass --force"):
+        train(corpus, out, longer, existing="resume")
+    assert list(tmp_path.iterdir()) == [out]
 
 
 def test_directories_that_are_not_runs_are_not_touched(tmp_path, bases, corpus):
@@ -228,17 +283,18 @@ def damaged(run: Run, tmp_path, change) -> str:
 
 def changed(run: Run, tmp_path, change) -> Run:
     copy = tmp_path / f"copy{time.monotonic_ns()}"
-    copy.mkdir()
-    for path in run.path.iterdir():
-        (copy / path.name).write_bytes(path.read_bytes())
-    record = json.loads((copy / "run.json").read_text())
-    change(record)
-    (copy / "run.json").write_text(json.dumps(record))
+    shutil.copytree(run.path, copy)
+    edit_record(copy / "run.json", change)
     return Run.load(copy)
 
 
-def test_runs_of_the_former_format_load_if_they_have_only_an_encoder(run, tmp_path):
+def test_runs_of_former_formats_load_with_a_warning_that_they_have_no_digests(run, tmp_path):
+    def former(record):
+        del record["files"], record["digest"], record["training_id"]
+        record.update(format=2)
+
     def classic(record):
+        former(record)
         del record["fusion"]
         record["options"] |= {"recipe": "seed", "residual": False, "funnel": False, "validation_how": "random"}
         record.update(format=1, recipe="seed")
@@ -247,7 +303,9 @@ def test_runs_of_the_former_format_load_if_they_have_only_an_encoder(run, tmp_pa
         record.update(format=1, experts=record.pop("fusion"))
 
     assert changed(run, tmp_path, classic).options.recipe == "classic"
-    assert "format 1; this version of authorid reads format 2; it was written by an older version, train again" in (
+    (warning,) = changed(run, tmp_path, former).warnings
+    assert "without digests" in warning
+    assert "format 1; this version of authorid reads format 3; it was written by an older version, train again" in (
         damaged(run, tmp_path, with_ngrams)
     )
 
@@ -269,7 +327,14 @@ def test_damaged_runs_are_refused_with_a_reason(run, tmp_path):
 
 
 def test_a_damaged_checkpoint_is_refused(tmp_path, bases, corpus):
-    (tmp_path / "run" / "checkpoint").mkdir(parents=True)
-    (tmp_path / "run" / "checkpoint" / "state.safetensors").write_bytes(b"torn")
-    with pytest.raises(RunError, match="checkpoint is not readable"):
+    state = Workspace.of(tmp_path / "run").begin_state()
+    (state / "checkpoint.safetensors").write_bytes(b"torn")
+    with pytest.raises(RunError, match=r"checkpoint\.safetensors: the checkpoint is damaged"):
         train(corpus, tmp_path / "run", windows(bases["bert"]), existing="resume")
+
+
+def test_an_unfinished_training_of_an_older_release_is_named(tmp_path, bases, corpus):
+    (tmp_path / "run" / "checkpoint").mkdir(parents=True)
+    for existing in ("refuse", "resume"):
+        with pytest.raises(RunError, match="unfinished training of an older version; pass --force to start over"):
+            train(corpus, tmp_path / "run", windows(bases["bert"]), existing=existing)
