@@ -17,6 +17,7 @@ import click
 
 from authorid.cli.exit_codes import EXIT_FATAL, EXIT_SOME_FAILED
 from authorid.cli.files import check_writable, write_json
+from authorid.cli.interrupts import Interrupts
 from authorid.cli.options import (
     EFFORT,
     PATH,
@@ -31,7 +32,6 @@ from authorid.cli.options import (
 
 if TYPE_CHECKING:
     from authorid.cli.console import Terminal
-    from authorid.cli.interrupts import Interrupts
     from authorid.encoder.engine_options import EngineOptions
     from authorid.inputs.documents import ReadOptions
     from authorid.outputs import Destination, Output
@@ -137,6 +137,7 @@ class _ScoringRun:
     results: ResultOptions
     shown: int
     stats: RunStats
+    interrupts: Interrupts
     rows: list[Attribution] = field(default_factory=list)
     seconds: float = 0.0
     problem: str | None = None
@@ -169,10 +170,12 @@ def score(
 
     PATH is a file, a directory with documents at any depth, or - for a list of paths on standard input.
     """
-    from authorid.cli.console import Terminal
-    from authorid.outputs import reserve
-    from authorid.scoring.scorer import Scorer
-    from authorid.scoring.stats import RunStats
+    with Interrupts() as importing:
+        from authorid.cli.console import Terminal
+        from authorid.outputs import reserve
+        from authorid.scoring.scorer import Scorer
+        from authorid.scoring.stats import RunStats
+    importing.exit_if_interrupted()
 
     terminal = Terminal(quiet=quiet)
     if results.stats is not None:
@@ -181,12 +184,17 @@ def score(
         if destination.complete:
             terminal.info(f"{results.out} is complete: there is nothing to resume (--force scores again)")
             return
-        scorer = Scorer.load(model.path, engine, effort=model.effort, max_false_attribution=model.max_false_attribution)
-        for notice in scorer.notices:
-            terminal.warning(notice)
         documents = replace(documents, skip=destination.files | results.files)
-        run = _ScoringRun(results, rows, RunStats())
-        output = _write_rows(run, scorer, paths, documents, destination, terminal)
+        with Interrupts() as interrupts:
+            scorer = Scorer.load(
+                model.path, engine, effort=model.effort, max_false_attribution=model.max_false_attribution
+            )
+            interrupts.exit_if_interrupted()
+            for notice in scorer.notices:
+                terminal.warning(notice)
+            interrupts.stop = scorer.stop
+            run = _ScoringRun(results, rows, RunStats(), interrupts)
+            output = _write_rows(run, scorer, paths, documents, destination, terminal)
     if output.earlier is not None:
         _show_resumed(terminal, output.earlier, complete=run.problem is None)
     if run.problem is not None:
@@ -204,7 +212,6 @@ def _write_rows(
     terminal: Terminal,
 ) -> Output:
     """Score the documents below `paths` and write their rows; `run` then holds what came of it."""
-    from authorid.cli.interrupts import Interrupts
     from authorid.inputs.reading import file_sha256
     from authorid.inputs.timeouts import Timeout
     from authorid.outputs import format_for, run_fingerprint
@@ -224,7 +231,6 @@ def _write_rows(
     started = time.perf_counter()
     with (
         Timeout(documents.timeout) as timeout,
-        Interrupts(scorer.stop) as interrupts,
         destination.open(
             form,
             top=results.top,
@@ -235,7 +241,7 @@ def _write_rows(
         terminal.progress("Scoring") as reporter,
         closing(
             scorer.score(
-                _input_paths(paths, interrupts),
+                _input_paths(paths, run.interrupts),
                 documents,
                 evidence=results.evidence,
                 stats=run.stats,
@@ -244,11 +250,11 @@ def _write_rows(
         ) as attributions,
     ):
         run.problem = _write_all(run, attributions, output, reporter)
-        if run.problem is None and interrupts.exit_code is not None:
+        if run.problem is None and run.interrupts.exit_code is not None:
             run.problem = "interrupted"
         if run.problem is None:
             output.finish()
-    run.exit_code = interrupts.exit_code or EXIT_FATAL
+    run.exit_code = run.interrupts.exit_code or EXIT_FATAL
     run.seconds = time.perf_counter() - started
     return output
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from tokenizers import BertWordPieceTokenizer, Tokenizer
 
+from authorid.encoder.tokenizer_file import read_tokenizer
 from authorid.errors import AuthoridError, require
 from authorid.training.encoder.keras_setup import import_keras_hub
 
@@ -82,7 +83,7 @@ def load_tokenizer(base_model: str) -> Any:
     root = resolve_base_model(base_model)
     try:
         if (root / "tokenizer.json").is_file():
-            return Tokenizer.from_file(str(root / "tokenizer.json"))
+            return read_tokenizer(root / "tokenizer.json")
         if (root / "vocab.txt").is_file():
             settings = root / "tokenizer_config.json"
             lowercase = _json(settings).get("do_lower_case", True) if settings.is_file() else True
