@@ -126,6 +126,9 @@ class _OrderedGroup(click.Group):
 )
 def app() -> None:
     """Who wrote this? Authorship attribution for whole directories, on ordinary CPUs."""
+    from authorid.cli.threads import require_threads
+
+    require_threads()
 
 
 for _command in (score, train, evaluate, export, tune, bench):

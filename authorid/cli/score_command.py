@@ -21,6 +21,7 @@ from authorid.cli.interrupts import Interrupts
 from authorid.cli.options import (
     EFFORT,
     PATH,
+    FiniteRange,
     SectionedCommand,
     document_options,
     engine_options,
@@ -121,7 +122,7 @@ class ModelOptions:
     ),
     click.option(
         "--max-false-attribution",
-        type=click.FloatRange(min=0.0, max=1.0),
+        type=FiniteRange(min=0.0, max=1.0),
         metavar="SHARE",
         help="Answer `unknown` when unsure: at most this share of documents by unknown authors gets a name.",
     ),

@@ -131,9 +131,7 @@ class Windower:
         """The tokenizer itself, without truncation or padding."""
         return self._tokenizer
 
-    def token_ids(
-        self, texts: Sequence[str], check: CancelCheck = never_cancelled
-    ) -> list[npt.NDArray[np.int32]]:
+    def token_ids(self, texts: Sequence[str], check: CancelCheck = never_cancelled) -> list[npt.NDArray[np.int32]]:
         """Token ids of each text, int32 [n], without special tokens.
 
         `check` is called before each step, which takes a fraction of a second.

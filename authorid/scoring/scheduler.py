@@ -48,7 +48,7 @@ from authorid.cancellation import CancelledError
 from authorid.encoder.batching import Batch, Batcher
 from authorid.encoder.engine import Engine
 from authorid.encoder.windows import Window
-from authorid.errors import first_line
+from authorid.errors import EngineError, first_line
 from authorid.inputs.documents import Document, Failure
 from authorid.scoring.attribution import Attribution
 from authorid.scoring.cascade import Cascade, Encoder
@@ -120,7 +120,13 @@ class Scheduler:
         try:
             for thread in self._threads:
                 thread.start()
-        except BaseException:  # no more threads, or an interrupt
+        except RuntimeError as error:
+            self._halt()
+            raise EngineError(
+                f"the system allows no more threads ({error}): use fewer --workers, or raise the limit (ulimit -u, or "
+                "the pids limit of the container)"
+            ) from None
+        except BaseException:  # such as an interrupt
             self._halt()
             raise
         return self
