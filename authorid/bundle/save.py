@@ -96,7 +96,7 @@ def _listed_names(root: Path) -> set[str]:
     """Names of the files that belong to the bundle at `root`; all names when its manifest is damaged."""
     try:
         return {MANIFEST, *json.loads((root / MANIFEST).read_text("utf-8"))["files"]}
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return {entry.name for entry in root.iterdir()}
 
 

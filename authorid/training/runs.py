@@ -17,7 +17,6 @@ comes from that file.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -29,6 +28,7 @@ import numpy.typing as npt
 
 from authorid.bundle.decision import Decision
 from authorid.bundle.manifest import NGRAMS
+from authorid.bundle.strict_json import read_object
 from authorid.encoder.windows import Windower
 from authorid.errors import BundleCorruptError, RunError, require
 from authorid.ngrams.model import NgramModel
@@ -84,7 +84,7 @@ class Run:
             return cls._from_record(root, record)
         except RunError as error:
             raise RunError(f"{root / 'run.json'}: {error}") from None
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
             raise RunError(f"{root / 'run.json'}: {reason}") from None
 
@@ -127,7 +127,7 @@ class Run:
             return None
         try:
             return NgramModel.load(self.path / NGRAMS), Decision.from_json(record["decision"])
-        except (BundleCorruptError, KeyError, TypeError, ValueError) as error:
+        except (BundleCorruptError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise RunError(f"{self.path}: the n-gram model cannot be used ({error})") from None
 
     @classmethod
@@ -211,9 +211,6 @@ def _check_format(path: Path, record: Mapping[str, Any]) -> None:
 
 def _read_json(path: Path) -> Mapping[str, Any]:
     try:
-        record = json.loads(path.read_text("utf-8"))
+        return read_object(path)
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: not readable JSON ({error})") from None
-    if not isinstance(record, dict):
-        raise RunError(f"{path}: not a JSON object")
-    return record

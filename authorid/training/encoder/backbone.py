@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import shutil
 import tempfile
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 from tokenizers import BertWordPieceTokenizer, Tokenizer
 
+from authorid.bundle.strict_json import read_object
 from authorid.encoder.tokenizer_file import read_tokenizer
 from authorid.errors import AuthoridError, require
 from authorid.training.encoder.keras_setup import import_keras_hub
@@ -180,9 +180,6 @@ def _from_preset(preset: Path, family: str, base_model: str, dtype: str) -> Any:
 
 def _json(path: Path) -> Mapping[str, Any]:
     try:
-        record = json.loads(path.read_text("utf-8"))
+        return read_object(path)
     except (OSError, ValueError) as error:
         raise BaseModelError(f"{path}: not readable JSON ({error})") from None
-    if not isinstance(record, dict):
-        raise BaseModelError(f"{path}: not a JSON object")
-    return record
