@@ -47,6 +47,7 @@ limits = pytest.mark.skipif(not can_limit(), reason="no right to become an accou
 
 
 @limits
+@pytest.mark.promise("threads")
 @pytest.mark.parametrize(
     ("name", "processes"),
     [*(("score", processes) for processes in range(5)), ("train", 0), ("evaluate", 4), ("tune", 0), ("bench", 4)],
@@ -76,6 +77,7 @@ def test_too_few_threads_are_a_clear_error(bundle, tmp_path, name, processes):
 
 
 @limits
+@pytest.mark.promise("threads")
 @pytest.mark.parametrize("processes", range(5, 10))
 def test_a_few_threads_give_all_rows_or_a_clear_error(tmp_path, processes):
     write_corpus(tmp_path / "docs")
@@ -95,6 +97,7 @@ def test_a_few_threads_give_all_rows_or_a_clear_error(tmp_path, processes):
         assert len(done.stdout.splitlines()) == 16
 
 
+@pytest.mark.promise("threads")
 def test_a_thread_that_cannot_be_started_is_a_clear_error(bundle, tmp_path):
     (tmp_path / "a.txt").write_text("the river")
     refuse = (
@@ -148,12 +151,12 @@ def test_a_number_that_is_none_is_wrong_usage(arguments, capfd, monkeypatch):
 
 DEEP = "[" * 100_000 + "]" * 100_000
 BAD = {
-    "deep": '{"a": %s}' % DEEP,
+    "deep": f'{{"a": {DEEP}}}',
     "unclosed": "[" * 100_000,
     "infinity": '{"a": [1, {"b": Infinity}]}',
     "too large": '{"a": -1e999}',
     "nan": '{"a": NaN}',
-    "long": '{"a": %s}' % ("9" * 100_000),
+    "long": '{"a": ' + "9" * 100_000 + "}",
     "list": "[]",
     "cut": '{"a": ',
 }
@@ -244,7 +247,7 @@ def test_a_tokenizer_that_could_make_a_document_endless_is_refused(tmp_path, rec
     "text",
     [
         *BAD.values(),
-        json.dumps(described())[:-1] + ', "normalizer": %s}' % json.dumps(DOUBLE),
+        json.dumps(described())[:-1] + f', "normalizer": {json.dumps(DOUBLE)}}}',
         json.dumps(described(normalizer=[])),
         json.dumps(described(added_tokens=[3])),
         json.dumps(described(model=None)),

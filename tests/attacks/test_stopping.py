@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from command import command, environment
@@ -176,7 +177,10 @@ def test_a_call_that_nothing_interrupts_ends_with_the_process(tmp_path, argument
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=tmp_path,
-        env={**environment(tmp_path), "PYTHONPATH": os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")])},
+        env={
+            **environment(tmp_path),
+            "PYTHONPATH": os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")]),
+        },
     )
     while process.stdout.read(1) != b".":
         assert process.poll() is None, process.stderr.read()
