@@ -1,23 +1,26 @@
-"""The ``authorid`` command, and ``python -m authorid``. Imports are inside `main`, where Ctrl-C is handled."""
+"""The ``authorid`` command, and ``python -m authorid``. Imports are inside `main`, where signals are handled."""
 
 from __future__ import annotations
 
 import gc
-import sys
 
 __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command line; an interrupt during its imports exits with code 130, as any other does."""
+    """Run the command line; a signal during its imports exits with the same code as any other."""
     # Imports make hundreds of thousands of objects, all of which stay. Collecting garbage among them at the default
     # threshold takes a tenth of a short run.
     gc.set_threshold(50_000)
-    try:
-        from authorid.cli.app import main as run
-    except KeyboardInterrupt:
-        sys.exit(130)
-    run()
+    from authorid.cli.interrupts import Interrupts
+
+    with Interrupts() as interrupts:
+        try:
+            from authorid.cli.app import main as run
+        except KeyboardInterrupt:  # from before the block
+            raise SystemExit(130) from None
+        interrupts.exit_if_interrupted()
+        run()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ Nothing in a bundle is code or pickle, and no file outside its directory is ever
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -17,6 +16,7 @@ from typing import Any, Literal
 
 from authorid.bundle.decision import Decision
 from authorid.bundle.record_digest import check_digest, with_digest
+from authorid.bundle.strict_json import read_object
 from authorid.bundle.verification import verify_files, verify_graphs
 from authorid.errors import BundleCorruptError, BundleLacksError, BundleNotFoundError
 
@@ -185,13 +185,12 @@ def _read_manifest(root: Path) -> dict[str, Any]:
     if manifest.is_symlink():
         raise BundleCorruptError(f"{manifest}: is a link, and could lead out of the bundle; copy the file itself")
     try:
-        record = json.loads(manifest.read_text("utf-8"))
-    except (ValueError, RecursionError) as error:
+        record = read_object(manifest)
+    except ValueError as error:
         raise BundleCorruptError(f"{manifest}: unreadable ({error})") from None
-    if not isinstance(record, dict) or record.get("format") not in (_WITHOUT_DIGEST, FORMAT):
-        version = record.get("format") if isinstance(record, dict) else None
+    if record.get("format") not in (_WITHOUT_DIGEST, FORMAT):
         raise BundleCorruptError(
-            f"{manifest}: bundle format {version!r}; this release reads format {FORMAT}. "
+            f"{manifest}: bundle format {record.get('format')!r}; this release reads format {FORMAT}. "
             "Export the model again, or install a matching authorid."
         )
     try:
@@ -246,11 +245,16 @@ def _parse(root: Path, record: dict[str, Any]) -> Bundle:
 
 def _read_config(path: Path) -> tuple[str, tuple[str, ...]]:
     """The model type and the authors, in the order of their labels, from ``config.json``."""
-    config = json.loads(path.read_text("utf-8"))
-    labels = {int(index): str(label) for index, label in config["id2label"].items()}
+    try:
+        config = read_object(path)
+        labels = {int(index): str(label) for index, label in config["id2label"].items()}
+        model_type = str(config["model_type"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise BundleCorruptError(f"{path}: not a usable configuration ({reason})") from None
     if sorted(labels) != list(range(len(labels))) or len(labels) < 2:
         raise BundleCorruptError(f"{path}: id2label must number at least two authors from 0")
-    return str(config["model_type"]), tuple(labels[index] for index in range(len(labels)))
+    return model_type, tuple(labels[index] for index in range(len(labels)))
 
 
 def _parse_window(manifest: Path, record: Mapping[str, Any]) -> WindowSpec:

@@ -6,8 +6,8 @@ The commands parse options, call the library and show what it returns.
 
 from __future__ import annotations
 
+import contextlib
 import os
-import signal
 import sys
 import threading
 from collections.abc import Sequence
@@ -18,6 +18,7 @@ from authorid.cli.bench_command import bench
 from authorid.cli.evaluate_command import evaluate
 from authorid.cli.exit_codes import EXIT_FATAL, EXIT_INTERRUPTED
 from authorid.cli.export_command import export
+from authorid.cli.interrupts import Interrupts, raise_interrupt
 from authorid.cli.score_command import score
 from authorid.cli.train_command import train
 from authorid.cli.tune_command import tune
@@ -28,21 +29,24 @@ __all__ = ["app", "main"]
 def main() -> None:
     """Entry point of the ``authorid`` command."""
     _open_standard_descriptors()
-    if threading.current_thread() is threading.main_thread():
-        # Before and after a run, which handles signals itself (see Interrupts), SIGTERM unwinds as Ctrl-C does.
-        signal.signal(signal.SIGTERM, _exit_on_signal)
-    sys.exit(_run(sys.argv[1:]))
+    with Interrupts(raise_interrupt) as interrupts:
+        exit_code = _run(sys.argv[1:], interrupts)
+    if exit_code >= EXIT_INTERRUPTED and any(thread.name.startswith("authorid-") for thread in threading.enumerate()):
+        # A thread that the run had to abandon must not wake up while Python is torn down.
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        os._exit(exit_code)
+    sys.exit(exit_code)
 
 
-def _run(arguments: Sequence[str]) -> int:
+def _run(arguments: Sequence[str], interrupts: Interrupts) -> int:
     """Run one command and return the exit code; an error has then been shown."""
     from authorid.errors import AuthoridError, os_error_reason
 
     try:
-        # `app.main` would turn a Ctrl-C into exit code 1 and print "Aborted!".
-        with app.make_context("authorid", list(arguments)) as context:
-            app.invoke(context)
-        return 0
+        _invoke(arguments, interrupts)
+        return interrupts.exit_code or 0
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
@@ -53,7 +57,7 @@ def _run(arguments: Sequence[str]) -> int:
     except MemoryError:
         return _fatal("out of memory; the rows that were finished are safe, and --resume continues from there")
     except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
+        return interrupts.exit_code or EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader of standard output has gone: close it, so that the flush at exit does not fail too.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -64,15 +68,24 @@ def _run(arguments: Sequence[str]) -> int:
         return _fatal(f"{file}{os_error_reason(error)}")
 
 
+def _invoke(arguments: Sequence[str], interrupts: Interrupts) -> None:
+    try:
+        # `app.main` would turn a Ctrl-C into exit code 1 and print "Aborted!".
+        with app.make_context("authorid", list(arguments)) as context:
+            app.invoke(context)
+    except BaseException:
+        if interrupts.exit_code is None:
+            raise
+        # Libraries turn the interrupt into errors of their own, which mean nothing: a module that cannot be imported,
+        # a file that is corrupt.
+        raise KeyboardInterrupt from None
+
+
 def _fatal(message: str) -> int:
     from authorid.cli.console import Terminal
 
     Terminal().error(message)
     return EXIT_FATAL
-
-
-def _exit_on_signal(number: int, _: object) -> None:
-    sys.exit(128 + number)
 
 
 def _open_standard_descriptors() -> None:
@@ -113,6 +126,9 @@ class _OrderedGroup(click.Group):
 )
 def app() -> None:
     """Who wrote this? Authorship attribution for whole directories, on ordinary CPUs."""
+    from authorid.cli.threads import require_threads
+
+    require_threads()
 
 
 for _command in (score, train, evaluate, export, tune, bench):

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from authorid.cli.files import check_writable, write_json
-from authorid.cli.options import PATH, SectionedCommand, model_option, quiet_option
+from authorid.cli.options import PATH, FiniteRange, SectionedCommand, model_option, quiet_option
 
 __all__ = ["bench"]
 
@@ -22,7 +22,7 @@ __all__ = ["bench"]
     help="Score these documents from end to end.",
 )
 @click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write the results as JSON.")
-@click.option("--seconds", type=click.FloatRange(min=0.1), default=40.0, help="Time for the whole benchmark.")
+@click.option("--seconds", type=FiniteRange(min=0.1), default=40.0, help="Time for the whole benchmark.")
 @quiet_option
 def bench(model: Path | None, documents: Path | None, json_file: Path | None, seconds: float, quiet: bool) -> None:
     """Benchmark a model on this machine.

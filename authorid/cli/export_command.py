@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from authorid.cli.options import PATH, SectionedCommand, option_group, quiet_option, refuse_options, usage_error
+from authorid.cli.options import (
+    PATH,
+    FiniteRange,
+    SectionedCommand,
+    option_group,
+    quiet_option,
+    refuse_options,
+    usage_error,
+)
 
 __all__ = ["export"]
 
@@ -81,7 +89,7 @@ def _graph_options(
 )
 @click.option(
     "--encoder-weight",
-    type=click.FloatRange(min=0.0),
+    type=FiniteRange(min=0.0),
     show_default="as fitted",
     help="Weight of the encoder relative to the n-gram model.",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import math
 import os
 from collections.abc import Callable, Collection
 from functools import wraps
@@ -22,6 +23,7 @@ __all__ = [
     "PRECISION",
     "PROVIDER",
     "Decorator",
+    "FiniteRange",
     "SectionedCommand",
     "document_options",
     "engine_options",
@@ -38,6 +40,17 @@ PRECISION = click.Choice(["auto", "int8", "fp32"])
 PROVIDER = click.Choice(["auto", "cpu", "openvino"])
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+class FiniteRange(click.FloatRange):
+    """A number in a range; ``nan``, which compares with nothing, and infinity are in none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Convert `value`; fails with a usage error."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
 
 
 def option_group(section: str, name: str, *options: Decorator) -> Callable[[Callable[..., object]], Decorator]:
@@ -126,7 +139,7 @@ def model_option(text: str) -> Decorator:
     ),
     click.option(
         "--timeout",
-        type=click.FloatRange(min=0.001),
+        type=FiniteRange(min=0.001),
         metavar="SECONDS",
         help="Fail a file when its file system does not respond within SECONDS.",
     ),

@@ -17,9 +17,11 @@ import click
 
 from authorid.cli.exit_codes import EXIT_FATAL, EXIT_SOME_FAILED
 from authorid.cli.files import check_writable, write_json
+from authorid.cli.interrupts import Interrupts
 from authorid.cli.options import (
     EFFORT,
     PATH,
+    FiniteRange,
     SectionedCommand,
     document_options,
     engine_options,
@@ -31,7 +33,6 @@ from authorid.cli.options import (
 
 if TYPE_CHECKING:
     from authorid.cli.console import Terminal
-    from authorid.cli.interrupts import Interrupts
     from authorid.encoder.engine_options import EngineOptions
     from authorid.inputs.documents import ReadOptions
     from authorid.outputs import Destination, Output
@@ -121,7 +122,7 @@ class ModelOptions:
     ),
     click.option(
         "--max-false-attribution",
-        type=click.FloatRange(min=0.0, max=1.0),
+        type=FiniteRange(min=0.0, max=1.0),
         metavar="SHARE",
         help="Answer `unknown` when unsure: at most this share of documents by unknown authors gets a name.",
     ),
@@ -137,6 +138,7 @@ class _ScoringRun:
     results: ResultOptions
     shown: int
     stats: RunStats
+    interrupts: Interrupts
     rows: list[Attribution] = field(default_factory=list)
     seconds: float = 0.0
     problem: str | None = None
@@ -169,10 +171,12 @@ def score(
 
     PATH is a file, a directory with documents at any depth, or - for a list of paths on standard input.
     """
-    from authorid.cli.console import Terminal
-    from authorid.outputs import reserve
-    from authorid.scoring.scorer import Scorer
-    from authorid.scoring.stats import RunStats
+    with Interrupts() as importing:
+        from authorid.cli.console import Terminal
+        from authorid.outputs import reserve
+        from authorid.scoring.scorer import Scorer
+        from authorid.scoring.stats import RunStats
+    importing.exit_if_interrupted()
 
     terminal = Terminal(quiet=quiet)
     if results.stats is not None:
@@ -181,12 +185,17 @@ def score(
         if destination.complete:
             terminal.info(f"{results.out} is complete: there is nothing to resume (--force scores again)")
             return
-        scorer = Scorer.load(model.path, engine, effort=model.effort, max_false_attribution=model.max_false_attribution)
-        for notice in scorer.notices:
-            terminal.warning(notice)
         documents = replace(documents, skip=destination.files | results.files)
-        run = _ScoringRun(results, rows, RunStats())
-        output = _write_rows(run, scorer, paths, documents, destination, terminal)
+        with Interrupts() as interrupts:
+            scorer = Scorer.load(
+                model.path, engine, effort=model.effort, max_false_attribution=model.max_false_attribution
+            )
+            interrupts.exit_if_interrupted()
+            for notice in scorer.notices:
+                terminal.warning(notice)
+            interrupts.stop = scorer.stop
+            run = _ScoringRun(results, rows, RunStats(), interrupts)
+            output = _write_rows(run, scorer, paths, documents, destination, terminal)
     if output.earlier is not None:
         _show_resumed(terminal, output.earlier, complete=run.problem is None)
     if run.problem is not None:
@@ -205,7 +214,6 @@ def _write_rows(
 ) -> Output:
     """Score the documents below `paths` and write their rows; `run` then holds what came of it."""
     from authorid.bundle.manifest import MANIFEST
-    from authorid.cli.interrupts import Interrupts
     from authorid.inputs.reading import file_sha256
     from authorid.inputs.timeouts import Timeout
     from authorid.outputs import format_for, run_fingerprint
@@ -225,7 +233,6 @@ def _write_rows(
     started = time.perf_counter()
     with (
         Timeout(documents.timeout) as timeout,
-        Interrupts(scorer.stop) as interrupts,
         destination.open(
             form,
             top=results.top,
@@ -236,7 +243,7 @@ def _write_rows(
         terminal.progress("Scoring") as reporter,
         closing(
             scorer.score(
-                _input_paths(paths, interrupts),
+                _input_paths(paths, run.interrupts),
                 documents,
                 evidence=results.evidence,
                 stats=run.stats,
@@ -245,11 +252,11 @@ def _write_rows(
         ) as attributions,
     ):
         run.problem = _write_all(run, attributions, output, reporter)
-        if run.problem is None and interrupts.exit_code is not None:
+        if run.problem is None and run.interrupts.exit_code is not None:
             run.problem = "interrupted"
         if run.problem is None:
             output.finish()
-    run.exit_code = interrupts.exit_code or EXIT_FATAL
+    run.exit_code = run.interrupts.exit_code or EXIT_FATAL
     run.seconds = time.perf_counter() - started
     return output
 

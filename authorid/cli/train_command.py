@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from authorid.cli.options import PATH, SectionedCommand, option_group, quiet_option, refuse_options, usage_error
+from authorid.cli.options import (
+    PATH,
+    FiniteRange,
+    SectionedCommand,
+    option_group,
+    quiet_option,
+    refuse_options,
+    usage_error,
+)
 
 if TYPE_CHECKING:
     from authorid.cli.console import Terminal
@@ -51,7 +59,12 @@ class _RecipeChoice(click.Choice[str]):
     click.option(
         "--batch", type=click.IntRange(min=1), show_default="32; classic: 2", help="Examples in a training step."
     ),
-    click.option("--learning-rate", type=float, show_default="3e-4; classic: 5e-5", help="Peak learning rate."),
+    click.option(
+        "--learning-rate",
+        type=FiniteRange(min=0.0, min_open=True),
+        show_default="3e-4; classic: 5e-5",
+        help="Peak learning rate.",
+    ),
     click.option("--seed", type=click.IntRange(min=0), show_default="1; classic: 1000", help="Random seed."),
     click.option(
         "--window", type=click.IntRange(min=8), show_default="128; classic: 512", help="Window length in tokens."
@@ -71,7 +84,12 @@ class _RecipeChoice(click.Choice[str]):
         show_default="yes; classic: no",
         help="Drop every second token after a third of the layers, or keep all.",
     ),
-    click.option("--validation-split", type=float, default=0.2, help="Share of documents held out; 0: none."),
+    click.option(
+        "--validation-split",
+        type=FiniteRange(min=0.0, max=1.0, max_open=True),
+        default=0.2,
+        help="Share of documents held out; 0: none.",
+    ),
     click.option(
         "--validation",
         type=click.Choice(["random", "last", "shifted"]),
@@ -81,13 +99,13 @@ class _RecipeChoice(click.Choice[str]):
     ),
     click.option(
         "--label-smoothing",
-        type=float,
+        type=FiniteRange(min=0.0, max=1.0, max_open=True),
         default=0.0,
         help="Share of the target probability to spread over all authors.",
     ),
     click.option(
         "--topic-dropout",
-        type=float,
+        type=FiniteRange(min=0.0, max=1.0),
         show_default="1; classic: 0",
         help="Highest rate at which a window loses its rare words.",
     ),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from authorid.cli.options import PRECISION, PROVIDER, SectionedCommand, model_option, quiet_option
+from authorid.cli.options import PRECISION, PROVIDER, FiniteRange, SectionedCommand, model_option, quiet_option
 
 __all__ = ["tune"]
 
@@ -20,7 +20,7 @@ __all__ = ["tune"]
     default="auto",
     help="Inference backend to tune. auto: all of them; score then uses the fastest.",
 )
-@click.option("--seconds", type=click.FloatRange(min=0.1), default=60.0, help="Time for the whole tuning.")
+@click.option("--seconds", type=FiniteRange(min=0.1), default=60.0, help="Time for the whole tuning.")
 @quiet_option
 def tune(model: Path | None, precision: str, provider: str, seconds: float, quiet: bool) -> None:
     """Find the fastest configuration for this machine.

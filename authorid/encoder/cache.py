@@ -44,7 +44,7 @@ def read_entry(kind: str, key: str) -> dict[str, Any] | None:
     """The entry with this kind and key, or None when there is none or it cannot be read."""
     try:
         entry = json.loads((cache_directory() / f"{kind}-{key}.json").read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return entry if isinstance(entry, dict) else None
 

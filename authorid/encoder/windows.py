@@ -7,15 +7,19 @@ special tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
+from tokenizers.normalizers import BertNormalizer
 
 from authorid.bundle.manifest import Bundle
+from authorid.cancellation import CancelCheck, never_cancelled
+from authorid.encoder.tokenizer_file import read_tokenizer
 from authorid.errors import BundleCorruptError
 
 __all__ = ["SPECIAL_TOKENS", "Window", "Windower", "cut", "load_windower"]
@@ -27,7 +31,15 @@ GRAIN = 16
 """Window lengths are multiples of this where possible, because kernels process blocks of this many tokens."""
 
 MAX_PIECE = 1 << 18
-"""Characters that are tokenized at once; the tokenizer needs several hundred bytes of memory for each."""
+"""Characters without white space that are tokenized at once; the tokenizer needs several hundred bytes for each."""
+
+_PART = 1 << 13
+"""Characters of a text that are tokenized at once where it can be cut without an effect on its tokens."""
+
+_GROUP = 1 << 15
+"""Characters of several texts that are tokenized at once: some 10 ms of work, and at most a quarter of a second."""
+
+_IDEOGRAPH = re.compile("[\u3400-\u4dbf\u4e00-\u9fff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +110,19 @@ class Windower:
         tokenizer.no_truncation()
         tokenizer.no_padding()
         self._tokenizer = tokenizer
+        normalizer = tokenizer.normalizer
+        # Unless an added token, which is matched before anything is split, could lie across a cut.
+        added = "".join(token.content for token in tokenizer.get_added_tokens_decoder().values())
+        self._part = MAX_PIECE if re.search(r"\s", added) or _IDEOGRAPH.search(added) else _PART
+        self._splits_ideographs = isinstance(normalizer, BertNormalizer) and normalizer.handle_chinese_chars
         self._first, self._last = (self._special(name) for name in ("[CLS]", "[SEP]"))
 
     @classmethod
     def from_file(cls, path: Path, length: int, stride: int | None = None, *, truncate: bool = False) -> Windower:
         """Make one with the ``tokenizer.json`` at `path`; raises `BundleCorruptError` when that file cannot be read."""
         try:
-            tokenizer = Tokenizer.from_file(str(path))
-        except (KeyboardInterrupt, SystemExit, MemoryError):
-            raise
-        except BaseException as error:  # tokenizers raises bare Exception; a Rust panic is a BaseException
+            tokenizer = read_tokenizer(path)
+        except ValueError as error:
             raise BundleCorruptError(f"{path}: not a readable tokenizer.json ({error})") from None
         return cls(tokenizer, length, stride, truncate=truncate)
 
@@ -116,11 +131,40 @@ class Windower:
         """The tokenizer itself, without truncation or padding."""
         return self._tokenizer
 
-    def token_ids(self, texts: Sequence[str]) -> list[npt.NDArray[np.int32]]:
-        """Token ids of each text, int32 [n], without special tokens."""
-        if all(len(text) <= MAX_PIECE for text in texts):
-            return self._encode(list(texts))
-        return [np.concatenate([ids for piece in pieces(text) for ids in self._encode([piece])]) for text in texts]
+    def token_ids(self, texts: Sequence[str], check: CancelCheck = never_cancelled) -> list[npt.NDArray[np.int32]]:
+        """Token ids of each text, int32 [n], without special tokens.
+
+        `check` is called before each step, which takes a fraction of a second.
+        """
+        found: list[list[npt.NDArray[np.int32]]] = [[] for _ in texts]
+        for group in _groups((index, part) for index, text in enumerate(texts) for part in self._parts(text)):
+            check()
+            for (index, _), ids in zip(group, self._encode([part for _, part in group]), strict=True):
+                found[index].append(ids)
+        return [ids[0] if len(ids) == 1 else np.concatenate(ids) for ids in found]
+
+    def _parts(self, text: str) -> Iterator[str]:
+        """The pieces of `text`, cut further where that has no effect on the tokens."""
+        if len(text) <= self._part:
+            yield text
+            return
+        for piece in pieces(text):
+            start = 0
+            while len(piece) - start > self._part:
+                stop = self._cut(piece, start)
+                yield piece[start:stop]
+                start = stop
+            yield piece[start:]
+
+    def _cut(self, piece: str, start: int) -> int:
+        """Where to end the part of `piece` that begins at `start`: before white space, or before an ideograph."""
+        most = start + self._part
+        stop = max(piece.rfind(character, start + 1, most + 1) for character in " \n\t")
+        if stop < 0 and self._splits_ideographs and (found := _IDEOGRAPH.search(piece, most - self._part // 4, most)):
+            return found.start()
+        if stop < 0:
+            stop = min((at for character in " \n\t" if (at := piece.find(character, most)) >= 0), default=len(piece))
+        return stop
 
     def _encode(self, texts: list[str]) -> list[npt.NDArray[np.int32]]:
         encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
@@ -144,6 +188,20 @@ class Windower:
         if token is None:
             raise BundleCorruptError(f"the tokenizer has no {name} token; only BERT-style tokenizers are supported")
         return int(token)
+
+
+def _groups(parts: Iterable[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
+    """Consecutive parts of texts in groups of `_GROUP` characters; one that is longer is a group of its own."""
+    group: list[tuple[int, str]] = []
+    size = 0
+    for index, part in parts:
+        if group and size + len(part) > _GROUP:
+            yield group
+            group, size = [], 0
+        group.append((index, part))
+        size += len(part)
+    if group:
+        yield group
 
 
 def load_windower(bundle: Bundle) -> Windower:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,10 @@ from authorid.evaluation.evaluation_report import EvaluationReport
 from authorid.evaluation.metrics import Metrics
 
 __all__ = ["plot_confusion", "plot_evaluation", "plot_history", "require_matplotlib"]
+
+
+_MAX_LABEL = 40
+"""Characters in the label of an author: longer ones leave no room for the matrix."""
 
 
 def require_matplotlib() -> None:
@@ -55,20 +60,29 @@ def plot_evaluation(report: EvaluationReport, directory: Path) -> None:
 
 def plot_confusion(metrics: Metrics, path: Path) -> None:
     """Draw the confusion matrix into `path`, each row as shares of its author; raises `MissingExtraError`."""
-    names = [row.author for row in metrics.per_author]
+    names = [_label(row.author) for row in metrics.per_author]
     side = max(4.0, 0.22 * len(names) + 2.0)
     figure = _figure(side + 1.0, side)
     axes = figure.subplots()
     shares = metrics.confusion / np.maximum(metrics.confusion.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(shares, cmap="viridis", vmin=0.0, vmax=1.0)
     size = 9 if len(names) <= 20 else 6
-    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=size)
-    axes.set_yticks(range(len(names)), names, fontsize=size)
+    plain = {"fontsize": size, "parse_math": False, "usetex": False}  # a name may look like a formula: $$
+    axes.set_xticks(range(len(names)), names, rotation=90, **plain)
+    axes.set_yticks(range(len(names)), names, **plain)
     axes.set_xlabel("attributed author")
     axes.set_ylabel("true author")
     axes.set_title(f"{metrics.documents} documents, accuracy {metrics.accuracy:.1%}, macro-F1 {metrics.macro_f1:.3f}")
     figure.colorbar(image, ax=axes, label="share of the author's documents", shrink=0.8)
-    figure.savefig(path, dpi=150)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the plot itself shows a box for such a character
+        figure.savefig(path, dpi=150)
+
+
+def _label(author: str) -> str:
+    """The name of an author on one line that matplotlib can draw: not too long, and without invisible characters."""
+    shown = "".join(character if character.isprintable() else ascii(character)[1:-1] for character in author)
+    return shown if len(shown) <= _MAX_LABEL else f"{shown[: _MAX_LABEL - 1]}…"
 
 
 def _plot_reliability(report: EvaluationReport, path: Path) -> None:

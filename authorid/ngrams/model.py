@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from authorid.bundle.manifest import MANIFEST, Bundle
 from authorid.bundle.safetensors import read_tensors, write_tensors
+from authorid.cancellation import CancelCheck, never_cancelled
 from authorid.errors import BundleCorruptError
 from authorid.ngrams import kernels
 from authorid.ngrams.arrays import CsrMatrix
@@ -118,12 +119,12 @@ class NgramModel:
         kind = np.int8 if self.weights.dtype == np.int8 else np.float32
         return np.ascontiguousarray(self.weights, dtype=kind)
 
-    def vectorize(self, texts: Iterable[str]) -> Iterator[CsrMatrix]:
+    def vectorize(self, texts: Iterable[str], check: CancelCheck = never_cancelled) -> Iterator[CsrMatrix]:
         """tf-idf float32 of the features in `texts`, in their order; one matrix for each group of texts.
 
         The values of a view of a text have the length ``View.weight``, or are all 0.
         """
-        for counts in self._vectorizer.count(texts):
+        for counts in self._vectorizer.count(texts, check):
             values = np.empty(len(counts.indices), dtype=np.float32)
             data, logs = _within_table(counts.data)
             kernels.active.tfidf(
@@ -131,12 +132,15 @@ class NgramModel:
             )
             yield CsrMatrix(counts.indices, values, counts.indptr)
 
-    def score_texts(self, texts: Sequence[str]) -> NgramScores:
-        """Scores of `texts`, and their parts; the same to the bit on every machine and whatever the other texts are."""
+    def score_texts(self, texts: Sequence[str], check: CancelCheck = never_cancelled) -> NgramScores:
+        """Scores of `texts`, and their parts; the same to the bit on every machine and whatever the other texts are.
+
+        `check` is called before each step, which takes a fraction of a second.
+        """
         views = len(self.extractor.views)
         parts = np.zeros((len(texts), views, 2, len(self.bias)))
         done = 0
-        for vectors in self.vectorize(texts):
+        for vectors in self.vectorize(texts, check):
             count = (len(vectors.indptr) - 1) // views
             values = vectors.data
             values *= self.scale.take(vectors.indices)

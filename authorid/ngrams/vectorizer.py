@@ -13,6 +13,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from authorid.cancellation import CancelCheck, never_cancelled
 from authorid.ngrams import kernels
 from authorid.ngrams.arrays import CsrMatrix, GramTable, encode_texts
 from authorid.ngrams.features import FeatureExtractor
@@ -45,26 +46,32 @@ class Vectorizer:
         views, size = len(extractor.views), 1 << extractor.bits
         return cls(extractor, np.tile(np.arange(size, dtype=np.uint32), views), range(0, (views + 1) * size, size))
 
-    def count(self, texts: Iterable[str]) -> Iterator[CsrMatrix]:
-        """Counts int64 of the features in `texts`, in their order; one matrix for each group of texts."""
+    def count(self, texts: Iterable[str], check: CancelCheck = never_cancelled) -> Iterator[CsrMatrix]:
+        """Counts int64 of the features in `texts`, in their order; one matrix for each group of texts.
+
+        `check` is called before each group, and before each piece of a long text.
+        """
         most = max(1, min(_GROUP, np.iinfo(np.int32).max // max(1, int(self._bounds[-1]))))
         group: list[str] = []
         remaining = _PIECE
         for text in texts:
             if group and (len(group) == most or len(text) > remaining):
+                check()
                 yield self._count_group(group)
                 group, remaining = [], _PIECE
             if len(text) > _PIECE:
-                yield self._count_pieces(text)
+                yield self._count_pieces(text, check)
             else:
                 group.append(text)
                 remaining -= len(text)
         if group:
+            check()
             yield self._count_group(group)
 
-    def _count_pieces(self, text: str) -> CsrMatrix:
+    def _count_pieces(self, text: str, check: CancelCheck) -> CsrMatrix:
         total = np.zeros(int(self._bounds[-1]), dtype=np.int64)
         for piece in _pieces(text):
+            check()
             counts = self._count_group([piece])
             total[counts.indices] += counts.data
         indices = np.flatnonzero(total).astype(np.int32)

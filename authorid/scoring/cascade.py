@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.bundle.decision import Decision
+from authorid.cancellation import CancelCheck, never_cancelled
 from authorid.encoder.engine import Engine
 from authorid.encoder.windows import Window, Windower
 from authorid.inputs.documents import Failure
@@ -60,11 +61,14 @@ class Cascade:
     authors: tuple[str, ...]
     effort: Effort
 
-    def score_ngrams(self, states: Sequence[DocumentState]) -> None:
-        """Score documents with the n-gram model; sets `probabilities` where that decides. Does nothing without one."""
+    def score_ngrams(self, states: Sequence[DocumentState], check: CancelCheck = never_cancelled) -> None:
+        """Score documents with the n-gram model; sets `probabilities` where that decides. Does nothing without one.
+
+        `check` is called before each step, which takes a fraction of a second.
+        """
         if self.ngram_model is None or not states:
             return
-        ngrams = self.ngram_model.score_texts([state.document.text for state in states])
+        ngrams = self.ngram_model.score_texts([state.document.text for state in states], check)
         known = known_author_score(ngrams, self.decision).tolist()
         sizes = [len(state.document.text.encode("utf-8", "replace")) for state in states]
         for state, scores, size, score in zip(states, ngrams.scores, sizes, known, strict=True):

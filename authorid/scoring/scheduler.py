@@ -38,16 +38,17 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any, assert_never
 
 import numpy as np
 import numpy.typing as npt
 
+from authorid.cancellation import CancelledError
 from authorid.encoder.batching import Batch, Batcher
 from authorid.encoder.engine import Engine
 from authorid.encoder.windows import Window
-from authorid.errors import first_line
+from authorid.errors import EngineError, first_line
 from authorid.inputs.documents import Document, Failure
 from authorid.scoring.attribution import Attribution
 from authorid.scoring.cascade import Cascade, Encoder
@@ -78,7 +79,7 @@ _CHUNK_CHARACTERS = 1 << 20
 _MAX_IN_FLIGHT = 4096
 """Inputs between the reader thread and the caller."""
 
-_SHUTDOWN_TIMEOUT = 2.0
+_SHUTDOWN_TIMEOUT = 1.0
 """Seconds to wait for the reader thread and the text workers at the end of a run that was cut short."""
 
 Inputs = Generator[Document | Failure | Attribution, None, None]
@@ -119,7 +120,13 @@ class Scheduler:
         try:
             for thread in self._threads:
                 thread.start()
-        except BaseException:  # no more threads, or an interrupt
+        except RuntimeError as error:
+            self._halt()
+            raise EngineError(
+                f"the system allows no more threads ({error}): use fewer --workers, or raise the limit (ulimit -u, or "
+                "the pids limit of the container)"
+            ) from None
+        except BaseException:  # such as an interrupt
             self._halt()
             raise
         return self
@@ -133,8 +140,8 @@ class Scheduler:
         self._halt()
         for worker in self._inference_workers:
             worker.join()
-        # The reader thread may hang in a read that nothing interrupts, and a text worker may be busy with a very long
-        # text. These daemon threads are abandoned after the timeout.
+        # The reader thread may hang in a read that nothing interrupts. These daemon threads are abandoned after the
+        # timeout.
         deadline = time.monotonic() + _SHUTDOWN_TIMEOUT
         for thread in (self._reader, *self._text_workers):
             thread.join(timeout=max(0.0, deadline - time.monotonic()))
@@ -213,10 +220,16 @@ class Scheduler:
 
     def _guard(self, work: Callable[..., None], *arguments: Any) -> None:
         try:
-            work(*arguments)
+            with suppress(CancelledError):
+                work(*arguments)
             self._inbox.put(ThreadEnded(threading.current_thread()))
         except BaseException as error:
             self._inbox.put(ThreadFailed(error))
+
+    def _check(self) -> None:
+        """Raise `CancelledError` when the run was stopped: a text worker may be busy with a very long text."""
+        if self._stopped.is_set():
+            raise CancelledError
 
     def _read_inputs(self) -> None:
         """The reader thread: number the inputs and put them into the work queue."""
@@ -263,7 +276,9 @@ class Scheduler:
 
     def _score_ngrams(self, states: Sequence[DocumentState]) -> None:
         try:
-            self._cascade.score_ngrams(states)
+            self._cascade.score_ngrams(states, self._check)
+        except CancelledError:
+            raise
         except Exception as error:  # such as running out of memory, which should cost only one document
             if len(states) == 1:
                 states[0].error = f"the n-grams failed on this document: {first_line(error)}"
@@ -291,7 +306,9 @@ class Scheduler:
     def _tokenize(self, encoder: Encoder, states: Sequence[DocumentState]) -> list[npt.NDArray[np.int32] | None]:
         """Token ids int32 [tokens] of each document; None for one that the tokenizer fails on, which gets an error."""
         try:
-            return list(encoder.windower.token_ids([state.document.text for state in states]))
+            return list(encoder.windower.token_ids([state.document.text for state in states], self._check))
+        except CancelledError:
+            raise
         except BaseException as error:  # a panic in Rust is not an Exception, and should cost only its document
             if len(states) == 1:
                 states[0].error = f"the tokenizer failed on this document: {first_line(error)}"

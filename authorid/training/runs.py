@@ -18,7 +18,6 @@ comes from that file.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -31,6 +30,7 @@ import numpy.typing as npt
 from authorid.bundle.decision import Decision
 from authorid.bundle.manifest import NGRAMS
 from authorid.bundle.record_digest import check_digest
+from authorid.bundle.strict_json import read_object
 from authorid.encoder.windows import Windower
 from authorid.errors import BundleCorruptError, RunError, require
 from authorid.ngrams.model import NgramModel
@@ -85,7 +85,7 @@ class Run:
             return cls._from_record(root, record)
         except RunError as error:
             raise RunError(f"{root / 'run.json'}: {error}") from None
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
             raise RunError(f"{root / 'run.json'}: {reason}") from None
 
@@ -135,7 +135,7 @@ class Run:
             return None
         try:
             return NgramModel.load(self.path / NGRAMS), Decision.from_json(record["decision"])
-        except (BundleCorruptError, KeyError, TypeError, ValueError) as error:
+        except (BundleCorruptError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise RunError(f"{self.path}: the n-gram model cannot be used ({error})") from None
 
     @classmethod
@@ -239,9 +239,6 @@ def _check_files(root: Path, record: Mapping[str, Any]) -> None:
 
 def _read_json(path: Path) -> Mapping[str, Any]:
     try:
-        record = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        return read_object(path)
+    except (OSError, ValueError) as error:
         raise RunError(f"{path}: not readable JSON ({error})") from None
-    if not isinstance(record, dict):
-        raise RunError(f"{path}: not a JSON object")
-    return record

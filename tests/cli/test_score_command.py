@@ -569,7 +569,7 @@ def test_statistics_that_cannot_be_written_are_refused_before_the_run(score, cor
     assert [path.name for path in tmp_path.iterdir() if path.name != "cache"] == ["docs"]
 
 
-@pytest.mark.parametrize("seconds", ["inf", "1e300"])
+@pytest.mark.parametrize("seconds", ["1e12", "1e300"])
 def test_a_timeout_longer_than_a_lock_can_wait(score, corpus, seconds):
     assert score(corpus, "--timeout", seconds)[0] == 0
 

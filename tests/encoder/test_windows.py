@@ -4,10 +4,12 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import make_tokenizer
+from tokenizers.normalizers import BertNormalizer
 
+from authorid.cancellation import CancelledError
 from authorid.encoder.windows import Windower, cut
 from authorid.errors import BundleCorruptError
 
@@ -63,6 +65,40 @@ def test_windows_have_special_tokens_and_nothing_is_truncated():
     assert [w.position for w in windows] == list(range(len(windows)))
     spans = cut(100, 6, 6)
     assert [w.ids[1:-1].tolist() for w in windows] == [ids[start:stop].tolist() for start, stop in spans]
+
+
+CHARACTERS = ["river", "market", " ", "\n", "中文字", "あいう", "。", "!", "\u0301", "é", "ﷺ", "😀", "[MASK]", "x" * 99]
+
+
+@settings(max_examples=60)
+@given(st.lists(st.tuples(st.sampled_from(CHARACTERS), st.integers(1, 3000)), min_size=1, max_size=8), st.booleans())
+def test_a_text_has_the_same_tokens_in_parts_as_in_one_piece(runs, cased):
+    tokenizer = make_tokenizer()
+    tokenizer.normalizer = BertNormalizer(lowercase=not cased)
+    windower = Windower(tokenizer, 16)
+    text = "".join(part * times for part, times in runs)[:200_000]
+    whole = tokenizer.encode(text, add_special_tokens=False).ids
+    assert windower.token_ids(["the oar", text, ""])[1].tolist() == whole
+
+
+def test_parts_are_not_cut_where_an_added_token_may_lie():
+    tokenizer = make_tokenizer()
+    tokenizer.add_tokens(["the river"])
+    ids = Windower(tokenizer, 16).token_ids(["the river " * 5000])[0]
+    assert set(ids.tolist()) == {tokenizer.token_to_id("the river")}
+
+
+def test_tokenizing_is_cancelled_between_two_steps():
+    steps = []
+
+    def check():
+        steps.append(1)
+        if len(steps) > 3:
+            raise CancelledError
+
+    with pytest.raises(CancelledError):
+        Windower(make_tokenizer(), 16).token_ids(["the river " * 100_000], check)
+    assert len(steps) == 4
 
 
 def test_truncate_keeps_only_the_first_window():

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from authorid.errors import MissingExtraError
 from authorid.evaluation.evaluation_report import EvaluationReport, make_report
-from authorid.evaluation.plots import plot_evaluation, plot_history, require_matplotlib
+from authorid.evaluation.plots import plot_confusion, plot_evaluation, plot_history, require_matplotlib
 
 PNG = b"\x89PNG"
 
@@ -28,6 +29,21 @@ def test_an_evaluation_has_four_plots(tmp_path):
     plot_evaluation(report(), tmp_path)
     drawn = {path.name for path in tmp_path.iterdir() if path.read_bytes().startswith(PNG)}
     assert drawn == {"confusion.png", "reliability.png", "risk_coverage.png", "length.png"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["$$", r"$\frac$", "a_b^c{}", "名前", "עברית", "\udcff", "a\nb", "a\0b", "\x1b[31m", "x" * 255, "\\", " "],
+)
+def test_an_author_may_have_any_name(tmp_path, name):
+    pytest.importorskip("matplotlib")
+    made = report(authors=3)
+    metrics = made.metrics
+    others = tuple(metrics.per_author)[1:]
+    plot_confusion(
+        replace(metrics, per_author=(replace(metrics.per_author[0], author=name), *others)), tmp_path / "confusion.png"
+    )
+    assert (tmp_path / "confusion.png").read_bytes().startswith(PNG)
 
 
 @pytest.mark.parametrize("history", [{"loss": [2.0, 1.0], "accuracy": [0.1, 0.5], "val_loss": [2.0, 1.5]}, {}])
