@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+from json_records import edit_record
 from recording import RecordingReporter
 
 from authorid.bundle.decision import Decision, KnownAuthorRule
