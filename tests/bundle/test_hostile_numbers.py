@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from json_records import write_record
 
 from authorid.bundle.decision import Decision, KnownAuthorRule
 from authorid.bundle.manifest import MANIFEST, NGRAMS, Bundle, Golden, WindowSpec, load_bundle
@@ -139,7 +140,7 @@ def write(root: Path, model: Path, record: dict[str, Any], files: dict[str, byte
     for name, content in contents.items():
         (root / name).write_bytes(content)
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-    (root / MANIFEST).write_text(json.dumps({**record, "files": digests}))
+    write_record(root / MANIFEST, {**record, "files": digests})
     return root
 
 
@@ -187,7 +188,7 @@ def test_no_number_makes_a_small_model_slow_or_large(model, tmp_path):
 )
 def test_numbers_beyond_all_models_are_refused(model, change, message):
     record = json.loads((model / MANIFEST).read_text())
-    (model / MANIFEST).write_text(json.dumps(record | change))
+    write_record(model / MANIFEST, record | change)
     with pytest.raises(BundleCorruptError, match=message):
         load_bundle(model)
 
@@ -195,7 +196,7 @@ def test_numbers_beyond_all_models_are_refused(model, change, message):
 def test_a_rule_counts_a_view_once(model):
     record = json.loads((model / MANIFEST).read_text())
     record["decision"]["known_author_rule"]["plain_views"] = [0] * 1_000_000
-    (model / MANIFEST).write_text(json.dumps(record))
+    write_record(model / MANIFEST, record)
     with pytest.raises(BundleCorruptError, match="the same view twice"):
         load_bundle(model)
 

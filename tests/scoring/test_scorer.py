@@ -187,7 +187,7 @@ def test_if_one_thread_cannot_start_no_other_remains(scorer, corpus, monkeypatch
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", start_all_but_one)
-    with pytest.raises(RuntimeError, match="can't start new thread"):
+    with pytest.raises(EngineError, match="no more threads"):
         list(scorer.score([corpus] * 100))
     assert no_threads_remain()
 
