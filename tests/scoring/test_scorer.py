@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tiny import AUTHORS, make_bundle, prose
 
 from authorid import EngineOptions, RunStats, Scorer
+from authorid.errors import EngineError
 from authorid.inputs.documents import ReadOptions
 
 
