@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.ngrams import kernels
-from authorid.ngrams.arrays import CsrMatrix, GramTable, encode_texts
+from authorid.ngrams.arrays import CountedTexts, CsrMatrix, EncodedTexts, GramTable, encode_texts
 from authorid.ngrams.features import FeatureExtractor
+from authorid.ngrams.words import joined_lengths
 
 __all__ = ["Vectorizer"]
 
@@ -45,8 +46,8 @@ class Vectorizer:
         views, size = len(extractor.views), 1 << extractor.bits
         return cls(extractor, np.tile(np.arange(size, dtype=np.uint32), views), range(0, (views + 1) * size, size))
 
-    def count(self, texts: Iterable[str]) -> Iterator[CsrMatrix]:
-        """Counts int64 of the features in `texts`, in their order; one matrix for each group of texts."""
+    def count(self, texts: Iterable[str]) -> Iterator[CountedTexts]:
+        """Count the features in `texts`, in their order; yields one result for each group of texts."""
         most = max(1, min(_GROUP, np.iinfo(np.int32).max // max(1, int(self._bounds[-1]))))
         group: list[str] = []
         remaining = _PIECE
@@ -62,23 +63,29 @@ class Vectorizer:
         if group:
             yield self._count_group(group)
 
-    def _count_pieces(self, text: str) -> CsrMatrix:
+    def _count_pieces(self, text: str) -> CountedTexts:
         total = np.zeros(int(self._bounds[-1]), dtype=np.int64)
+        length = np.zeros(1, dtype=np.int64)
         for piece in _pieces(text):
-            counts = self._count_group([piece])
+            counts, own = self._count_group([piece])
             total[counts.indices] += counts.data
+            length += own
         indices = np.flatnonzero(total).astype(np.int32)
         indptr = np.append(np.searchsorted(indices, self._bounds[:-1]), len(indices))
-        return CsrMatrix(indices, total[indices], indptr)
+        return CountedTexts(CsrMatrix(indices, total[indices], indptr), length)
 
-    def _count_group(self, texts: list[str]) -> CsrMatrix:
+    def _count_group(self, texts: list[str]) -> CountedTexts:
         encoded = encode_texts(texts)
+        return CountedTexts(self._count_encoded(encoded), joined_lengths(encoded, self._extractor.word_table.spaces))
+
+    def _count_encoded(self, encoded: EncodedTexts) -> CsrMatrix:
+        texts = len(encoded.offsets) - 1
         # A text has at most as many entries as n-grams, and as features. Memory that stays unused is never touched.
-        capacity = min(len(encoded.data) * len(self._grams), len(texts) * int(self._bounds[-1]))
+        capacity = min(len(encoded.data) * len(self._grams), texts * int(self._bounds[-1]))
         counts = CsrMatrix(
             np.empty(capacity, dtype=np.int32),
             np.empty(capacity, dtype=np.int64),
-            np.empty(len(texts) * (len(self._bounds) - 1) + 1, dtype=np.int64),
+            np.empty(texts * (len(self._bounds) - 1) + 1, dtype=np.int64),
         )
         extractor = self._extractor
         found = kernels.active.count_ngrams(

@@ -1,14 +1,15 @@
 """The encoding of records in the journal: exact, compact and fast.
 
 An entry is a JSON array on one line. Its numbers (the probabilities of the ranking, the evidence, the known-author
-score) are one base64 string of little-endian float64, followed by the positions of the ranked authors in the list of
-authors, which the journal's header holds once. The line is put together by hand: `json.dumps` would take six times as
-long, and this runs for every document.
+score, the coverage) are one base64 string of little-endian float64, followed by the positions of the ranked authors in
+the list of authors, which the journal's header holds once. The line is put together by hand: `json.dumps` would take
+six times as long, and this runs for every document.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import struct
 from binascii import a2b_base64, b2a_base64
@@ -24,6 +25,9 @@ from authorid.inputs.documents import DocumentRef
 from authorid.outputs.records import Record, Status
 
 __all__ = ["Entry", "RecordCodec"]
+
+_MISSING = math.nan
+"""Stands for a known-author score or a coverage that is None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +54,21 @@ class RecordCodec:
 
     def encode(self, root: int, below: str, record: Record) -> bytes:
         """One line, with its end. Raises `KeyError` for an author that is not in the list."""
-        ranking, evidence, score = record.ranking, record.evidence, record.known_author_score
+        ranking, evidence, score, coverage = record.ranking, record.evidence, record.known_author_score, record.coverage
         # Without `strict`, which takes half a microsecond: a ranking consists of pairs.
         names, probabilities = zip(*ranking) if ranking else ((), ())  # noqa: B905
-        others = evidence if score is None else (*evidence, score)
+        others = (*evidence, _MISSING if score is None else score, _MISSING if coverage is None else coverage)
         numbers = _layout(len(names), len(others), self._index_type).pack(
             *probabilities, *others, *self._indexes(names)
         )
         packed = b2a_base64(numbers, newline=False).decode()
-        ref, encoding, sha256, error = record.ref, record.encoding, record.sha256, record.error
+        ref, encoding, sha256 = record.ref, record.encoding, record.sha256
+        error, reason = record.error, record.reason
         return (
             f"[{root},{quote(below)},{quote(ref.source)},{'null' if ref.member is None else quote(ref.member)},"
             f'"{record.status}",{record.windows},{record.tokens},{"null" if encoding is None else quote(encoding)},'
             f"{'null' if sha256 is None else quote(sha256)},{'null' if error is None else quote(error)},"
-            f'{len(names)},{len(evidence)},{len(others) - len(evidence)},"{packed}"]\n'
+            f'{"null" if reason is None else quote(reason)},{len(names)},{len(evidence)},"{packed}"]\n'
         ).encode()
 
     def _indexes(self, names: Sequence[str]) -> Sequence[int]:
@@ -80,25 +85,26 @@ class RecordCodec:
             raise ValueError(f"not an entry: {error}") from None
 
     def _decode(self, fields: Any) -> Entry:
-        root, below, source, member, status, windows, tokens, encoding, sha256, error, *packed = fields
-        ranked, seen, scored, text = packed
-        whole, strings, optional = (root, windows, tokens, ranked, seen, scored), (below, source), (member, encoding)
+        root, below, source, member, status, windows, tokens, encoding, sha256, error, reason, *packed = fields
+        ranked, seen, text = packed
+        whole, strings = (root, windows, tokens, ranked, seen), (below, source)
         if not (
             all(type(value) is int and value >= 0 for value in whole)
             and all(isinstance(value, str) for value in strings)
-            and all(value is None or isinstance(value, str) for value in (*optional, sha256, error))
+            and all(value is None or isinstance(value, str) for value in (member, encoding, sha256, error, reason))
             and status in get_args(Status)
-            and scored <= 1
         ):
             raise ValueError("a field has the wrong type")
         for name in (below, source):
             os.fsencode(name)  # raises ValueError for a name that no file can have
         data = a2b_base64(text, strict_mode=True)
-        layout = _layout(ranked, seen + scored, self._index_type)
+        layout = _layout(ranked, seen + 2, self._index_type)
         if len(data) != layout.size:
             raise ValueError("the numbers have the wrong size")
         numbers = layout.unpack(data)
-        probabilities, indexes = numbers[:ranked], numbers[ranked + seen + scored :]
+        end = ranked + seen
+        probabilities, evidence, indexes = numbers[:ranked], numbers[ranked:end], numbers[end + 2 :]
+        score, coverage = (None if math.isnan(number) else number for number in numbers[end : end + 2])
         record = Record(
             ref=DocumentRef(source, member),
             status=status,
@@ -108,8 +114,10 @@ class RecordCodec:
             encoding=encoding,
             sha256=sha256,
             error=error,
-            evidence=numbers[ranked : ranked + seen],
-            known_author_score=numbers[ranked + seen] if scored else None,
+            evidence=evidence,
+            known_author_score=score,
+            coverage=coverage,
+            reason=reason,
         )
         return Entry(root, below, record)
 
