@@ -53,14 +53,14 @@ def answers(rows):
 def test_out_of_memory_in_the_ngrams_costs_one_document(both, effort, monkeypatch):
     scorer = Scorer(both, effort=effort)
     expected = list(scorer.score_texts(DOCUMENTS))
-    read = NgramModel.read
+    score_texts = NgramModel.score_texts
 
     def greedy(self, texts):
         if DOCUMENTS[4] in texts:
             raise MemoryError("no room")
-        return read(self, texts)
+        return score_texts(self, texts)
 
-    monkeypatch.setattr(NgramModel, "read", greedy)
+    monkeypatch.setattr(NgramModel, "score_texts", greedy)
     rows = list(scorer.score_texts(DOCUMENTS))
     assert rows[4].error == "the n-grams failed on this document: no room"
     assert answers(rows[:4] + rows[5:]) == answers(expected[:4] + expected[5:])

@@ -132,7 +132,7 @@ def test_scoring_computes_what_training_fitted(corpus, bundle):
     np.testing.assert_allclose(deviation, rule.deviation, atol=1e-6)
     fitted = whole.features(everything, everything).score(rule)
     decision = Decision("fusion", known_author_rule=rule)
-    np.testing.assert_allclose(known_author_score(model.read(texts), decision), fitted, atol=1e-3)
+    np.testing.assert_allclose(known_author_score(model.score_texts(texts), decision), fitted, atol=1e-3)
 
 
 def test_nothing_is_fitted_on_authors_that_are_left_out(corpus, monkeypatch):
