@@ -100,10 +100,9 @@ WHOLE = {"latency_ms.document", "latency_ms.batch", "versions"}
 """Objects that are described as one key."""
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    return "\n".join(lines + ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows])
+def bullets(rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown list of ``(term, description)``."""
+    return "\n".join(f"- {term}: {description}" for term, description in rows)
 
 
 def described(keys: Iterable[str], descriptions: Mapping[str, str], optional: Iterable[str] = ()) -> list[list[str]]:
@@ -133,7 +132,7 @@ def flat(record: Mapping[str, Any], prefix: str = "") -> Iterable[str]:
 def columns() -> str:
     """The columns of a CSV."""
     header = next(csv.reader(run("score", "examples", "--out", "-", "--quiet").decode("utf-8").splitlines()))
-    return table(("column", "meaning"), described(header, COLUMNS))
+    return bullets(described(header, COLUMNS))
 
 
 def jsonl_keys() -> str:
@@ -141,7 +140,7 @@ def jsonl_keys() -> str:
     line = run("score", "examples", "-o", "-", "-f", "jsonl", "--evidence", "--effort", "full", "--quiet").splitlines()[
         0
     ]
-    return table(("key", "meaning"), described(set(json.loads(line)) - set(COLUMNS), JSONL_ONLY, OPTIONAL))
+    return bullets(described(set(json.loads(line)) - set(COLUMNS), JSONL_ONLY, OPTIONAL))
 
 
 def statistics() -> str:
@@ -150,7 +149,7 @@ def statistics() -> str:
         file = Path(directory, "stats.json")
         run("score", "examples", "--out", "-", "--stats", str(file), "--quiet")
         keys = list(flat(json.loads(file.read_text("utf-8"))))
-    return table(("key", "meaning"), described(keys, STATISTICS, OPTIONAL_STATISTICS))
+    return bullets(described(keys, STATISTICS, OPTIONAL_STATISTICS))
 
 
 def commands() -> str:
@@ -170,26 +169,24 @@ def _command(name: str, command: click.Command) -> str:
             sections.setdefault(getattr(option, "section", ""), []).append(option)
     for title, options in sections.items():
         heading = [f"### {title or 'Other options'} of {name}"] if len(sections) > 1 else []
-        parts += [*heading, table(("option", "default", "meaning"), [_option(option, context) for option in options])]
+        parts += [*heading, bullets(_option(option, context) for option in options)]
     return "\n\n".join(parts)
 
 
-def _option(option: click.Option, context: click.Context) -> list[str]:
+def _option(option: click.Option, context: click.Context) -> tuple[str, str]:
     names = ", ".join(f"`{name}`" for name in (*sorted(option.opts, key=len, reverse=True), *option.secondary_opts))
-    meaning = option.help or ""
     if isinstance(option.type, click.Choice):
-        meaning += f" One of {', '.join(f'`{choice}`' for choice in option.type.choices)}."
+        names += f" `{'|'.join(option.type.choices)}`"
     elif option.metavar:
         names += f" {option.metavar}"
-    return [names, _default(option, context), meaning]
+    default = _default(option, context)
+    return names, (option.help or "") + (f" Default: {default}." if default else "")
 
 
 def _default(option: click.Option, context: click.Context) -> str:
     if isinstance(option.show_default, str):
         return option.show_default
     value = option.get_default(context)
-    if option.required:
-        return "required"
     if isinstance(value, bool):
         return f"`{(option.opts if value else option.secondary_opts)[0]}`" if option.secondary_opts else ""
     return f"`{value}`" if isinstance(value, str | int | float) else ""
@@ -197,7 +194,7 @@ def _default(option: click.Option, context: click.Context) -> str:
 
 def names() -> str:
     """The public names, one line each."""
-    return table(("name", "what it is"), [[f"`{name}`", _summary(value)] for name, value in _public()])
+    return bullets((f"`{name}`", _summary(value)) for name, value in _public())
 
 
 def _public() -> Iterable[tuple[str, Any]]:

@@ -44,8 +44,8 @@ def run_benchmark(
 ) -> dict[str, Any]:
     """Measure the bundle in directory `model`, or the embedded one when it is None, and return a record for JSON.
 
-    `reporter` gets a message when each measurement begins. Raises `BundleError` when the bundle cannot be used or has no
-    encoder, `EngineError` when it cannot be run, and `AuthoridError` when the documents do not exist.
+    `reporter` gets a message when each measurement begins. Raises `BundleError` when the bundle cannot be used or has
+    no encoder, `EngineError` when it cannot be run, and `AuthoridError` when the documents do not exist.
     """
     if model is None:
         from authorid.models import default_bundle

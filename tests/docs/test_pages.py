@@ -37,7 +37,7 @@ def test_no_private_word(page):
 
 
 def test_guide_reference_and_explanation_are_short():
-    words = [word for page in FOR_USERS[1:] for word in page.read_text("utf-8").split() if re.search(r"\w", word)]
+    words = [word for page in FOR_USERS[1:] for word in page.read_text("utf-8").split()]
     assert len(words) < 9_000
 
 
@@ -67,9 +67,9 @@ def test_every_page_is_in_the_navigation():
     assert sorted(navigation) == sorted(str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md"))
 
 
-def test_every_package_is_in_the_table_of_folders():
+def test_every_package_is_in_the_list_of_folders():
     table = set(
-        re.findall(r"^\| `([a-z/]+)/` \|", (DOCS / "explanation" / "how-it-works.md").read_text("utf-8"), re.MULTILINE)
+        re.findall(r"^- `([a-z/]+)/`: ", (DOCS / "explanation" / "how-it-works.md").read_text("utf-8"), re.MULTILINE)
     )
     packages = {f"authorid/{file.parent.name}" for file in (ROOT / "authorid").glob("*/__init__.py")}
     packages -= {"authorid/export", "authorid/models"}  # links

@@ -9,7 +9,7 @@ from pathlib import Path
 
 TESTS = Path(__file__).resolve().parents[1]
 PAGE = (TESTS.parent / "docs" / "explanation" / "reliability.md").read_text("utf-8")
-PROMISES = re.findall(r"^\| `([a-z-]+)` \|", PAGE, re.MULTILINE)
+PROMISES = re.findall(r"^- `([a-z-]+)`: ", PAGE, re.MULTILINE)
 
 
 def kept() -> set[str]:

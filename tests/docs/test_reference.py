@@ -42,7 +42,7 @@ def test_a_page_that_is_not_current_is_found(page, tmp_path, monkeypatch):
     monkeypatch.setattr(generator, "PAGES", tmp_path)
     monkeypatch.setattr(generator, "PARTS", {page: generator.PARTS[page]})
     monkeypatch.setattr(sys, "argv", ["generate.py", "--check"])
-    stale = re.sub(r"^\| `.*\n", "", (REFERENCE / page).read_text("utf-8"), count=1, flags=re.MULTILINE)
+    stale = re.sub(r"^- `.*\n", "", (REFERENCE / page).read_text("utf-8"), count=1, flags=re.MULTILINE)
     (tmp_path / page).write_text(stale, "utf-8")
     with pytest.raises(SystemExit, match=rf"not current: {page}"):
         generator.main()
@@ -60,7 +60,7 @@ def test_a_key_without_a_description_is_an_error():
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_option_is_documented_and_no_other(name):
     section = CLI.split(f"## authorid {name}\n")[1].split("\n## authorid ")[0]
-    documented = set(re.findall(r"`(--[a-z][a-z0-9-]*)`", "".join(re.findall(r"^\| `-.*? \|", section, re.MULTILINE))))
+    documented = set(re.findall(r"`(--[a-z][a-z0-9-]*)`", "".join(re.findall(r"^- `-.*?: ", section, re.MULTILINE))))
     visible = [option for option in COMMANDS[name].params if not getattr(option, "hidden", False)]
     names = {name for option in visible for name in (*option.opts, *option.secondary_opts)}
     assert documented == {name for name in names if name.startswith("--")}
