@@ -7,16 +7,16 @@ import random
 from collections.abc import Iterator
 
 LANGUAGES = {
-    "de": "der die und in den von zu das mit sich des auf für ist im dem nicht ein eine als auch es an werden aus er hat "
-    "dass sie nach wird bei einer um am sind noch wie einem über Regierung Unternehmen gestern Jahr Menschen zwischen",
+    "de": "der die und in den von zu das mit sich des auf für ist im dem nicht ein eine als auch es an werden aus er "
+    "hat dass sie nach wird bei einer um am sind noch wie einem über Regierung Unternehmen gestern Jahr Menschen zwischen",
     "fr": "de la le et les des en un du une que est pour qui dans a par plus pas au sur ne se ce il sont avec son aux "
     "cette ou été mais nous ont entreprise gouvernement année hier entre leurs après deux même aussi fait",
     "es": "de la que el en y a los se del las un por con no una su para es al lo como más o pero sus le ha me si sin "
     "sobre este ya entre cuando todo esta ser son dos también fue había era empresa gobierno ayer años desde",
     "it": "di e il la che in a per un è del non sono le con si una da i della al come dei nel più anche alla ha lo gli "
     "ma se questo delle suo o dal stato ieri governo azienda anni tra dopo prima hanno essere quando",
-    "pt": "de a o que e do da em um para com não uma os no se na por mais as dos como mas ao ele das à seu sua ou quando "
-    "muito nos já eu também só pelo pela até isso ontem governo empresa anos entre depois foram",
+    "pt": "de a o que e do da em um para com não uma os no se na por mais as dos como mas ao ele das à seu sua ou "
+    "quando muito nos já eu também só pelo pela até isso ontem governo empresa anos entre depois foram",
     "nl": "de van het een en in is dat op te zijn met voor niet aan er om ook als bij door maar uit nog naar heeft dan "
     "wordt over tot hij deze worden kan werd gisteren regering bedrijf jaar tussen zou geen haar onder",
     "sv": "och att i det som en på är av för med till den har de inte om ett han men var jag sig från vi så kan när år "

@@ -21,7 +21,7 @@ from authorid.training.ngram_fit import VIEWS, NgramOptions, count, fit
 
 SPACES = make_word_table(np.zeros(0, dtype=np.uint64)).spaces
 TRAINING = [prose(author, 80, seed=seed) for author in AUTHORS for seed in range(4)]
-OTHERS = ["engine of  the\n\n\tloom", "", "of", "日本語の文章です。", prose("Ben", 300, seed=99), "\ud800 market share"]  # noqa: RUF001
+OTHERS = ["engine of  the\n\n\tloom", "", "of", "日本語の文章です。", prose("Ben", 300, seed=99), "\ud800 market share"]
 
 
 def model_of(views):

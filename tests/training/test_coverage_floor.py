@@ -32,7 +32,9 @@ def test_at_most_one_held_out_document_in_two_hundred_is_below_the_threshold():
 
 def test_with_few_held_out_documents_the_threshold_is_far_below_all_of_them():
     assert fit_coverage_threshold(covered([0.9] * 100)) == pytest.approx(0.9 - 3.5 * 0.03 * (1 + 2.5 / 99))
-    assert fit_coverage_threshold(covered([0.85, 0.95] * 5)) == pytest.approx(0.9 - 3.5 * 0.0527 * (1 + 2.5 / 9), abs=1e-3)
+    assert fit_coverage_threshold(covered([0.85, 0.95] * 5)) == pytest.approx(
+        0.9 - 3.5 * 0.0527 * (1 + 2.5 / 9), abs=1e-3
+    )
     assert fit_coverage_threshold(covered([*[0.9] * 100, 0.6])) <= 0.6
     for few in ([0.8], [0.3, 0.9], [0.5, 0.6, 0.9]):
         assert fit_coverage_threshold(covered(few)) == pytest.approx(np.mean(few) / 4)
