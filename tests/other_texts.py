@@ -1,5 +1,7 @@
 """Texts that are no English prose: other languages, source code, tables and encoded data, made from word lists."""
 
+# ruff: noqa: RUF001 (letters of other alphabets)
+
 from __future__ import annotations
 
 import base64
@@ -8,7 +10,8 @@ from collections.abc import Iterator
 
 LANGUAGES = {
     "de": "der die und in den von zu das mit sich des auf für ist im dem nicht ein eine als auch es an werden aus er "
-    "hat dass sie nach wird bei einer um am sind noch wie einem über Regierung Unternehmen gestern Jahr Menschen zwischen",
+    "hat dass sie nach wird bei einer um am sind noch wie einem über Regierung Unternehmen "
+    "gestern Jahr Menschen zwischen",
     "fr": "de la le et les des en un du une que est pour qui dans a par plus pas au sur ne se ce il sont avec son aux "
     "cette ou été mais nous ont entreprise gouvernement année hier entre leurs après deux même aussi fait",
     "es": "de la que el en y a los se del las un por con no una su para es al lo como más o pero sus le ha me si sin "
@@ -39,7 +42,8 @@ LANGUAGES = {
     "לפני כאשר מאוד יותר",
     "zh": "的 是 在 了 和 有 我 他 这 中 大 来 上 国 个 到 说 们 为 子 昨天 政府 公司 年 人们 之间 以后 但是 也 就 都",
     "ja": "の に は を た が で て と し れ さ ある いる も する から な こと として 昨日 政府 会社 年 人々 間 後 しかし です ます",
-    "ko": "이 그 저 것 수 등 들 및 에서 그리고 있다 하는 한 을 를 의 가 어제 정부 회사 년 사람들 사이 후 그러나 매우 또한",
+    "ko": "이 그 저 것 수 등 들 및 에서 그리고 있다 하는 한 을 를 의 가 어제 정부 회사 년 "
+    "사람들 사이 후 그러나 매우 또한",
 }
 """Some common words of each language."""
 
