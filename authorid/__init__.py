@@ -14,6 +14,8 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
+from authorid.version import __version__
+
 if TYPE_CHECKING:
     from authorid.bundle.manifest import Bundle, load_bundle
     from authorid.encoder.engine_options import EngineOptions
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from authorid.scoring.scorer import Scorer
     from authorid.scoring.stats import RunStats
 
-__version__ = "0.1.0"
 
 # onnxruntime 1.32 keeps a device id and reports to Microsoft unless this is set before it is imported.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"

@@ -7,11 +7,11 @@ import platform
 from collections.abc import Mapping
 from typing import Any
 
-from authorid import __version__
 from authorid.export.encoder_weights import EncoderWeights
 from authorid.export.export_options import ExportOptions
 from authorid.export.graph.sharing import share_weights
 from authorid.export.quantize.calibration import Calibration
+from authorid.version import __version__
 
 __all__ = ["graph_files", "provenance"]
 

@@ -47,6 +47,8 @@ class KnownAuthorRule:
             raise ValueError("known-author rule: a number is not finite, or a deviation is not positive")
         if len(self.mean) != len(self.deviation) or min(self.plain_views, default=-1) < 0:
             raise ValueError("known-author rule: the lengths of its lists do not match, or a view has no valid index")
+        if len(set(self.plain_views)) < len(self.plain_views):
+            raise ValueError("known-author rule: the same view twice")
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> KnownAuthorRule:

@@ -20,7 +20,9 @@ from authorid.errors import BundleCorruptError, BundleLacksError, BundleNotFound
 
 __all__ = [
     "FORMAT",
+    "LONGEST_WINDOW",
     "MANIFEST",
+    "MOST_OVERLAP",
     "NGRAMS",
     "Bundle",
     "Golden",
@@ -40,6 +42,14 @@ MANIFEST = "authorid.json"
 
 NGRAMS = "ngrams.safetensors"
 """File name of the n-gram model, in a training run and in a bundle."""
+
+LONGEST_WINDOW = 1 << 16
+"""The most tokens in a window. The encoders of today have 512 to 8192."""
+
+MOST_OVERLAP = 16
+"""The most windows that have a token in common: the time and memory of a document are proportional to it."""
+
+_MOST_GOLDEN = 64
 
 Precision = Literal["fp32", "int8"]
 
@@ -233,7 +243,12 @@ def _read_config(path: Path) -> tuple[str, tuple[str, ...]]:
 def _parse_window(manifest: Path, record: Mapping[str, Any]) -> WindowSpec:
     window = WindowSpec(**record)
     whole = isinstance(window.length, int) and isinstance(window.stride, int)
-    if not whole or not 0 < window.stride <= window.length - 2:
+    if (
+        not whole
+        or not 0 < window.stride <= window.length - 2
+        or window.length > LONGEST_WINDOW
+        or window.stride * MOST_OVERLAP < window.length - 2
+    ):
         raise BundleCorruptError(f"{manifest}: window length or stride is out of range")
     return window
 
@@ -246,7 +261,11 @@ def _parse_golden(manifest: Path, records: Iterable[Mapping[str, Any]], authors:
         )
         for item in records
     )
+    if len(golden) > _MOST_GOLDEN:
+        raise BundleCorruptError(f"{manifest}: {len(golden)} golden windows, at most {_MOST_GOLDEN} are allowed")
     for item in golden:
+        if len(item.ids) > LONGEST_WINDOW or not all(0 <= token < 1 << 31 for token in item.ids):
+            raise BundleCorruptError(f"{manifest}: a golden window is too long, or has a token that is out of range")
         for row in item.logits.values():
             if len(row) != authors:
                 raise BundleCorruptError(

@@ -14,15 +14,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["read_tensors", "write_tensors"]
+__all__ = ["BFLOAT16", "read_tensors", "write_tensors"]
 
-_DTYPES = {
+BFLOAT16 = np.dtype([("upper", "<u2")])
+"""The type of arrays of bfloat16, which numpy does not have: the upper halves of float32 numbers."""
+
+_DTYPES: dict[str, Any] = {
     "BOOL": "?",
     "U8": "<u1",
     "I8": "<i1",
     "U16": "<u2",
     "I16": "<i2",
     "F16": "<f2",
+    "BF16": BFLOAT16,
     "U32": "<u4",
     "I32": "<i4",
     "F32": "<f4",
@@ -33,6 +37,9 @@ _DTYPES = {
 _NAMES = {np.dtype(code): name for name, code in _DTYPES.items()}
 
 _LONGEST_HEADER = 100_000_000
+
+_MOST_DIMENSIONS = 32
+_LARGEST_NUMBER = 1 << 62
 
 Tensors = dict[str, npt.NDArray[Any]]
 
@@ -99,6 +106,8 @@ def _span(name: str, item: Any) -> tuple[np.dtype[Any], tuple[int, ...], int, in
         raise ValueError(f"tensor {name!r} is described in a way this release does not know") from None
     if not all(isinstance(number, int) and not isinstance(number, bool) and number >= 0 for number in numbers):
         raise ValueError(f"tensor {name!r} has a shape or offset that is not a number")
+    if len(numbers) > _MOST_DIMENSIONS or max(numbers) > _LARGEST_NUMBER:
+        raise ValueError(f"tensor {name!r} has a shape or offset that no array has")
     return dtype, tuple(numbers[:-2]), start, stop
 
 

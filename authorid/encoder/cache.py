@@ -16,8 +16,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from authorid import __version__
 from authorid.machine import cpu_name
+from authorid.version import __version__
 
 __all__ = ["cache_directory", "machine_key", "read_entry", "write_entry"]
 

@@ -21,6 +21,9 @@ from authorid.ngrams.words import make_word_table
 
 __all__ = ["FeatureExtractor", "View"]
 
+_MOST_BITS, _MOST_VIEWS, _MOST_SIZES = 24, 32, 64
+"""Bounds of memory and time: 2**24 buckets take 3 MB in each view, and every size of a view is a pass over a text."""
+
 
 @dataclass(frozen=True, slots=True)
 class View:
@@ -54,6 +57,8 @@ class View:
             raise ValueError(f"view {self.name}: sizes must be different, got {self.sizes}")
         if self.keep is not None and not (isinstance(self.keep, int) and 0 <= self.keep < 1 << 31):
             raise ValueError(f"view {self.name}: keep must be a number of words below 2**31, got {self.keep!r}")
+        if not isinstance(self.once, bool) or not isinstance(self.shared, bool):
+            raise ValueError(f"view {self.name}: once and shared must be true or false")
         if not 0 < self.weight < float("inf"):
             raise ValueError(f"view {self.name}: weight must be positive, got {self.weight}")
 
@@ -69,12 +74,14 @@ class FeatureExtractor:
 
     `common` are the hashes uint64 of the most common words, most common first (see
     `authorid.ngrams.words.word_hashes`). An n-gram of a view has one of ``2 ** bits`` buckets. Raises `ValueError` when
-    these make no sense.
+    these make no sense, or would take memory or time beyond all models.
     """
 
     def __init__(self, views: Sequence[View], common: Keys, bits: int) -> None:
-        if not views or not 8 <= bits <= 32:
-            raise ValueError("need at least one view, and between 8 and 32 bits")
+        if not 1 <= len(views) <= _MOST_VIEWS or sum(len(view.sizes) for view in views) > _MOST_SIZES:
+            raise ValueError(f"need 1 to {_MOST_VIEWS} views with at most {_MOST_SIZES} sizes, got {len(views)}")
+        if not 8 <= bits <= _MOST_BITS:
+            raise ValueError(f"need between 8 and {_MOST_BITS} bits, got {bits}")
         self.views = tuple(views)
         self.common = common
         self.bits = bits

@@ -38,6 +38,9 @@ __all__ = ["NgramModel", "NgramScores", "load_ngram_model"]
 
 FORMAT = 2
 
+_MOST_PARTS = 1 << 18
+"""The most parts of a score: views times authors. Each takes 16 bytes for every text that is scored together."""
+
 _BLOCK = 1 << 16
 """The most features of a text in one sum of float32. A long text needs no more memory than a short one."""
 
@@ -87,6 +90,8 @@ class NgramModel:
         shapes = (self.idf.shape, self.shared.shape, self.scale.shape, self.weights.shape)
         if shapes != ((features,), (features,), (features,), (features, authors)) or authors < 2:
             raise ValueError(f"{features} features and {authors} authors do not fit arrays of {shapes}")
+        if views * authors > _MOST_PARTS:
+            raise ValueError(f"{views} views and {authors} authors: their product may be at most {_MOST_PARTS}")
         if len(self.bounds) != views + 1 or self.bounds[0] != 0 or self.bounds[-1] != features:
             raise ValueError("the bounds do not divide the features among the views")
         for start, stop in pairwise(self.bounds):

@@ -1,9 +1,10 @@
 """The encoding of records in the journal: exact, compact and fast.
 
-An entry is a JSON array on one line. Its numbers (the probabilities of the ranking, the evidence, the known-author
-score, the coverage) are one base64 string of little-endian float64, followed by the positions of the ranked authors in
-the list of authors, which the journal's header holds once. The line is put together by hand: `json.dumps` would take
-six times as long, and this runs for every document.
+An entry is a JSON array on one line. Its numbers are one base64 string of little-endian float64: the probabilities in
+the order of the authors in the journal's header, the evidence, the known-author score and the coverage. From the
+probabilities the ranking is made again as it was. A ranking that does not come from a model is stored with its length,
+and the index of each author (32 bits) precedes the probabilities. The line is put together by hand: `json.dumps` would
+take six times as long, and this runs for every document.
 """
 
 from __future__ import annotations
@@ -12,17 +13,18 @@ import json
 import math
 import os
 import struct
+import sys
+from array import array
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii as quote
-from operator import itemgetter
 from typing import Any, get_args
 
 from authorid.inputs.discovery import OrderKey, order_key
 from authorid.inputs.documents import DocumentRef
-from authorid.outputs.records import Record, Status
+from authorid.outputs.records import Ranking, Record, Status
 
 __all__ = ["Entry", "RecordCodec"]
 
@@ -50,17 +52,16 @@ class RecordCodec:
     def __init__(self, authors: Sequence[str]) -> None:
         self._authors = tuple(authors)
         self._index_of = {author: index for index, author in enumerate(self._authors)}
-        self._index_type = "H" if len(self._authors) <= 1 << 16 else "I"
 
     def encode(self, root: int, below: str, record: Record) -> bytes:
         """One line, with its end. Raises `KeyError` for an author that is not in the list."""
         ranking, evidence, score, coverage = record.ranking, record.evidence, record.known_author_score, record.coverage
-        # Without `strict`, which takes half a microsecond: a ranking consists of pairs.
-        names, probabilities = zip(*ranking) if ranking else ((), ())  # noqa: B905
+        if type(ranking) is Ranking and (ranking.authors is self._authors or ranking.authors == self._authors):
+            ranked, numbers = "null", _little_endian(ranking.packed)
+        else:
+            ranked, numbers = str(len(ranking)), self._pack(ranking)
         others = (*evidence, _MISSING if score is None else score, _MISSING if coverage is None else coverage)
-        numbers = _layout(len(names), len(others), self._index_type).pack(
-            *probabilities, *others, *self._indexes(names)
-        )
+        numbers += _doubles(len(others)).pack(*others)
         packed = b2a_base64(numbers, newline=False).decode()
         ref, encoding, sha256 = record.ref, record.encoding, record.sha256
         error, reason = record.error, record.reason
@@ -68,14 +69,18 @@ class RecordCodec:
             f"[{root},{quote(below)},{quote(ref.source)},{'null' if ref.member is None else quote(ref.member)},"
             f'"{record.status}",{record.windows},{record.tokens},{"null" if encoding is None else quote(encoding)},'
             f"{'null' if sha256 is None else quote(sha256)},{'null' if error is None else quote(error)},"
-            f'{"null" if reason is None else quote(reason)},{len(names)},{len(evidence)},"{packed}"]\n'
+            f'{"null" if reason is None else quote(reason)},{ranked},{len(evidence)},"{packed}"]\n'
         ).encode()
 
-    def _indexes(self, names: Sequence[str]) -> Sequence[int]:
-        if len(names) < 2:  # itemgetter returns a tuple only for two names or more
-            return [self._index_of[name] for name in names]
-        indexes: tuple[int, ...] = itemgetter(*names)(self._index_of)
-        return indexes
+    def _pack(self, ranking: Sequence[tuple[str, float]]) -> bytes:
+        """Any ranking: the indexes of its authors, then their probabilities."""
+        indexes = [self._index_of[name] for name, _ in ranking]
+        return struct.pack(f"<{len(ranking)}I{len(ranking)}d", *indexes, *(p for _, p in ranking))
+
+    def _unpack(self, data: bytes) -> tuple[tuple[str, float], ...]:
+        count = len(data) // 12
+        numbers = struct.unpack(f"<{count}I{count}d", data)
+        return tuple((self._authors[index], p) for index, p in zip(numbers[:count], numbers[count:], strict=True))
 
     def decode(self, line: bytes) -> Entry:
         """The entry that `encode` wrote. Raises `ValueError` for anything else."""
@@ -87,34 +92,33 @@ class RecordCodec:
     def _decode(self, fields: Any) -> Entry:
         root, below, source, member, status, windows, tokens, encoding, sha256, error, reason, *packed = fields
         ranked, seen, text = packed
-        whole, strings = (root, windows, tokens, ranked, seen), (below, source)
+        counts, strings = (root, windows, tokens, seen), (below, source)
         if not (
-            all(type(value) is int and value >= 0 for value in whole)
+            all(type(value) is int and value >= 0 for value in counts)
+            and (ranked is None or (type(ranked) is int and ranked >= 0))
             and all(isinstance(value, str) for value in strings)
             and all(value is None or isinstance(value, str) for value in (member, encoding, sha256, error, reason))
             and status in get_args(Status)
         ):
             raise ValueError("a field has the wrong type")
-        for name in (below, source):
+        for name in strings:
             os.fsencode(name)  # raises ValueError for a name that no file can have
         data = a2b_base64(text, strict_mode=True)
-        layout = _layout(ranked, seen + 2, self._index_type)
-        if len(data) != layout.size:
-            raise ValueError("the numbers have the wrong size")
-        numbers = layout.unpack(data)
-        end = ranked + seen
-        probabilities, evidence, indexes = numbers[:ranked], numbers[ranked:end], numbers[end + 2 :]
-        score, coverage = (None if math.isnan(number) else number for number in numbers[end : end + 2])
+        size = 8 * len(self._authors) if ranked is None else 12 * ranked
+        others = _doubles(seen + 2).unpack(data[size:])
+        score, coverage = (None if math.isnan(number) else number for number in others[seen:])
         record = Record(
             ref=DocumentRef(source, member),
             status=status,
-            ranking=tuple((self._authors[index], p) for index, p in zip(indexes, probabilities, strict=True)),
+            ranking=(
+                Ranking.of(self._authors, _little_endian(data[:size])) if ranked is None else self._unpack(data[:size])
+            ),
             windows=windows,
             tokens=tokens,
             encoding=encoding,
             sha256=sha256,
             error=error,
-            evidence=evidence,
+            evidence=others[:seen],
             known_author_score=score,
             coverage=coverage,
             reason=reason,
@@ -123,6 +127,14 @@ class RecordCodec:
 
 
 @lru_cache(maxsize=256)
-def _layout(ranked: int, others: int, index_type: str) -> struct.Struct:
-    """The probabilities of `ranked` authors, `others` more numbers, and the indexes of the authors."""
-    return struct.Struct(f"<{ranked + others}d{ranked}{index_type}")
+def _doubles(count: int) -> struct.Struct:
+    return struct.Struct(f"<{count}d")
+
+
+def _little_endian(doubles: bytes) -> bytes:
+    """Swap the bytes of float64 on machines that are not little-endian."""
+    if sys.byteorder == "little":
+        return doubles
+    swapped = array("d", doubles)
+    swapped.byteswap()
+    return swapped.tobytes()

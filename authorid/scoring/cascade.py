@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Literal
 
 import numpy as np
@@ -23,6 +22,7 @@ from authorid.encoder.windows import Window, Windower
 from authorid.inputs.documents import Failure
 from authorid.ngrams.coverage import Coverage
 from authorid.ngrams.model import NgramModel
+from authorid.outputs.records import Ranking
 from authorid.scoring.attribution import Attribution, failed
 from authorid.scoring.document_state import DocumentState
 from authorid.scoring.posterior import known_author_score, log_softmax, posterior
@@ -152,7 +152,7 @@ class Cascade:
         if not np.isfinite(probabilities).all() or not math.isfinite(known_author or 0.0):
             return failed(Failure(document.ref, _NOT_A_NUMBER))
         # The sort is stable, so equally probable authors keep their order; for so few, Python is faster than numpy.
-        ranking = tuple(sorted(zip(self.authors, probabilities.tolist(), strict=True), key=itemgetter(1), reverse=True))
+        ranking = Ranking.of(self.authors, probabilities.tobytes())
         reason = self._reason_unknown(state, ranking[0][1])
         return Attribution(
             ref=document.ref,

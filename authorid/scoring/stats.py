@@ -12,10 +12,10 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
-from authorid import __version__
 from authorid.machine import cpu_name, peak_rss_mb
 from authorid.scoring.attribution import Attribution
 from authorid.scoring.percentiles import Percentiles
+from authorid.version import __version__
 
 __all__ = ["STAGES", "RunStats", "StageClock", "versions"]
 

@@ -5,7 +5,8 @@ This package imports Keras (extra ``train``) only when it is needed.
 
 from authorid.evaluation.plots import plot_history
 from authorid.training.corpus import Corpus, load_corpus
-from authorid.training.encoder.backbone import BaseModelError, load_backbone
+from authorid.training.encoder.backbone import load_backbone
+from authorid.training.encoder.base_model import BaseModelError
 from authorid.training.encoder.classifier import Geometry, build_classifier
 from authorid.training.encoder.examples import prepare_batched
 from authorid.training.encoder.train import train

@@ -167,7 +167,8 @@ def fit_fusion(
     if len(sample.held) < 100:
         warnings.append(f"only {len(sample.held)} documents to calibrate on: probabilities are rough")
     decision, report = _fit_confidence(sample, options)
-    open_set = fit_open_set(sample.corpus, sample.texts, (sample.training, sample.held), options)
+    split = sample.training, sample.held
+    open_set = fit_open_set(sample.corpus, sample.texts, split, options, reporter=reporter)
     if open_set is not None:
         decision = replace(decision, false_attribution_thresholds=open_set.thresholds, known_author_rule=open_set.rule)
         report = open_set.report | report

@@ -27,6 +27,7 @@ from authorid.bundle.decision import KnownAuthorRule
 from authorid.evaluation.metrics import auroc
 from authorid.machine import available_cores
 from authorid.ngrams.features import View
+from authorid.reporter import SILENT, Reporter
 from authorid.scoring.posterior import LEAST_SPREAD
 from authorid.training.ngram_fit import (
     Labels,
@@ -71,6 +72,12 @@ become smaller with time."""
 _TOGETHER = 2
 """Number of fits at a time, at most: each has a copy of all documents in memory."""
 
+ENOUGH_AUTHORS = 100
+"""Folds are left out until this many authors were: more would take long and change little."""
+
+LARGE_CORPUS = 3000
+"""With more documents, inner products of all documents take less time than products with one vector for each author."""
+
 Scores = npt.NDArray[np.float64]
 
 
@@ -110,8 +117,8 @@ class OpenSetCorpus:
 
     paths: Sequence[str]
     products: Similarities
-    shared: _TfidfColumns
-    plain: _TfidfColumns
+    shared: _TfidfColumns | _ColumnProducts
+    plain: _TfidfColumns | _ColumnProducts
     ridge: float
 
     @classmethod
@@ -125,7 +132,7 @@ class OpenSetCorpus:
         shared = matrix[:, np.flatnonzero(counts.shared)]
         # The weights are those of inner products, hence the root.
         shared.data *= np.sqrt(_view_weights(views)).repeat(sizes)[counts.shared][shared.indices]
-        return cls(paths, products, _TfidfColumns.of(shared), _TfidfColumns.of(matrix[:, np.flatnonzero(plain)]), ridge)
+        return cls(paths, products, _columns(shared), _columns(matrix[:, np.flatnonzero(plain)]), ridge)
 
     @classmethod
     def counted(
@@ -186,6 +193,24 @@ class _TfidfColumns:
 
 
 @dataclass(frozen=True)
+class _ColumnProducts:
+    """The inner products [documents, documents] of some columns of the tf-idf matrix."""
+
+    products: Scores
+
+    def scores(self, training: Labels, others: Labels, dual: Scores) -> Scores:
+        """Return what these columns contribute to the scores [others, authors] by a fit to `training`."""
+        return np.asarray(self.products[np.ix_(others, training)] @ dual)
+
+
+def _columns(matrix: Any) -> _TfidfColumns | _ColumnProducts:
+    """Return the form in which the scores of many documents take less time."""
+    if matrix.shape[0] <= LARGE_CORPUS:
+        return _TfidfColumns.of(matrix)
+    return _ColumnProducts(similarities(matrix, np.zeros(matrix.shape[0], dtype=np.int64)).matrix)
+
+
+@dataclass(frozen=True)
 class _LeftOut:
     """Features of documents when some authors are left out, all folds of authors together.
 
@@ -200,7 +225,12 @@ class _LeftOut:
 
 
 def fit_open_set(
-    corpus: OpenSetCorpus, texts: Sequence[str], split: tuple[Labels, Labels], options: NgramOptions
+    corpus: OpenSetCorpus,
+    texts: Sequence[str],
+    split: tuple[Labels, Labels],
+    options: NgramOptions,
+    *,
+    reporter: Reporter = SILENT,
 ) -> OpenSetFit | None:
     """Fit the rule for unknown authors, by leaving authors out in turn.
 
@@ -208,7 +238,7 @@ def fit_open_set(
     them, ``(training, held out)``. Returns None if there are too few authors or documents, or if the documents are too
     much alike. Thresholds for shares of less than one document are omitted.
     """
-    found = _leave_out(corpus, texts, split, options)
+    found = _leave_out(corpus, texts, split, options, reporter)
     rule = None if found is None else _fit_weights(found.known, found.unknown)
     if found is None or rule is None:
         return None
@@ -234,7 +264,11 @@ def fit_open_set(
 
 
 def _leave_out(
-    corpus: OpenSetCorpus, texts: Sequence[str], split: tuple[Labels, Labels], options: NgramOptions
+    corpus: OpenSetCorpus,
+    texts: Sequence[str],
+    split: tuple[Labels, Labels],
+    options: NgramOptions,
+    reporter: Reporter,
 ) -> _LeftOut | None:
     """Leave authors out, fold by fold; returns None if there are fewer than three authors or no held-out documents."""
     training, held = split
@@ -244,6 +278,7 @@ def _leave_out(
     if size < 1 or not len(held):
         return None
     folds = [authors[start : start + size] for start in range(0, len(authors), size)]
+    folds = folds[: max(2, -(-ENOUGH_AUTHORS // size))]
     tasks: list[tuple[Labels, ...]] = []
     for fold in folds:
         unknown = np.isin(labels[held], fold)
@@ -264,7 +299,10 @@ def _leave_out(
 
     # Products of sparse matrices take one core each, and most of the time.
     with ThreadPoolExecutor(min(_TOGETHER, available_cores())) as pool:
-        found = list(pool.map(features, tasks))
+        found = []
+        for done, some in enumerate(pool.map(features, tasks), start=1):
+            found.append(some)
+            reporter.progress(done, len(tasks), "unknown authors")
     known, unknown_held = zip(*found[: len(folds)], strict=True)
     unknown_all = [some for (some,) in found[len(folds) :]]
     joined = _RuleFeatures.joined

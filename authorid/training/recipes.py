@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
+from authorid.bundle.manifest import LONGEST_WINDOW, MOST_OVERLAP
 from authorid.encoder.windows import SPECIAL_TOKENS
 from authorid.errors import RunError
 from authorid.training.encoder.classifier import Pooling
@@ -162,8 +163,10 @@ class TrainingOptions:
             "batch must be at least 1": self.batch >= 1,
             "learning_rate must be positive": self.learning_rate > 0,
             "seed must be in [0, 2**32)": 0 <= self.seed < 1 << 32,
-            "window must be at least 8 tokens": self.window >= 8,
+            f"window must be 8 to {LONGEST_WINDOW} tokens": 8 <= self.window <= LONGEST_WINDOW,
             "stride must be between 1 and window - 2": 1 <= self.stride <= self.window - SPECIAL_TOKENS,
+            f"stride must be at least 1/{MOST_OVERLAP} of window - 2": self.stride * MOST_OVERLAP
+            >= self.window - SPECIAL_TOKENS,
             "pooling must be 'first' or 'mean'": self.pooling in get_args(Pooling),
             "the classic recipe pools the first token": not classic or self.pooling == "first",
             "the classic recipe has no funnel": not classic or not self.funnel,

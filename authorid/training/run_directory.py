@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from authorid import __version__
 from authorid.bundle.manifest import MANIFEST, NGRAMS
 from authorid.bundle.save import check_writable
 from authorid.errors import RunError
 from authorid.evaluation.plots import plot_history
 from authorid.training.encoder.checkpoint import write_atomically
 from authorid.training.encoder.classifier import Geometry
+from authorid.version import __version__
 
 __all__ = [
     "RUN_FORMAT",

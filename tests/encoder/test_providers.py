@@ -94,7 +94,7 @@ def no_amx(monkeypatch):
 
 
 def test_without_the_extra_the_message_has_the_install_command(both, missing, amx):
-    with pytest.raises(MissingExtraError, match=r"pip install 'authorid\[openvino\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'authorid-toolkit\[openvino\]'"):
         Engine(both, OPENVINO)
     engine = Engine(both)
     assert (engine.provider, engine.notices) == ("cpu", [])

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import math
 import struct
 from dataclasses import replace
 
@@ -12,7 +11,7 @@ from result_records import AUTHORS, FAILURES, PATHS, RECORDS, make_record
 
 from authorid.inputs.documents import DocumentRef
 from authorid.outputs.record_codec import Entry, RecordCodec
-from authorid.outputs.records import Record
+from authorid.outputs.records import Ranking, Record
 from authorid.scoring.attribution import Attribution
 
 CODEC = RecordCodec(AUTHORS)
@@ -51,11 +50,21 @@ def test_an_attribution_is_a_record_and_back(record):
     assert Attribution.from_record(record).to_record() == record
 
 
-def test_many_authors_get_wider_indexes():
-    authors = [f"author {number}" for number in range(70_000)]
-    record = replace(make_record(), ranking=tuple((author, 1 / 3) for author in reversed(authors)))
-    codec = RecordCodec(authors)
-    assert codec.decode(codec.encode(0, "a", record)).record == record
+@given(st.lists(st.floats(allow_nan=False), min_size=len(AUTHORS), max_size=len(AUTHORS)), RECORDS)
+@example([0.25, 0.5, 0.25, -0.0, 0.0, 0.5, 0.1], make_record())
+def test_a_ranking_of_the_model_comes_back_exactly_and_is_kept_packed(probabilities, record):
+    ranking = Ranking.of(AUTHORS, struct.pack(f"{len(AUTHORS)}d", *probabilities))
+    assert list(ranking) == sorted(zip(AUTHORS, probabilities, strict=True), key=lambda pair: -pair[1])
+    line = CODEC.encode(0, "a", replace(record, ranking=ranking))
+    again = CODEC.decode(line).record
+    assert again == replace(record, ranking=ranking)
+    assert again.ranking.packed == ranking.packed
+    assert CODEC.encode(0, "a", again) == line
+
+
+def test_a_ranking_of_another_model_is_stored_by_name():
+    record = replace(make_record(), ranking=Ranking.of(AUTHORS[::-1], struct.pack(f"{len(AUTHORS)}d", *range(7))))
+    assert CODEC.decode(CODEC.encode(0, "a", record)).record == record
 
 
 def test_an_author_outside_the_list_is_refused():
@@ -65,8 +74,8 @@ def test_an_author_outside_the_list_is_refused():
 
 def test_a_record_of_fifty_authors_is_compact():
     authors = [f"Author Number {number}" for number in range(50)]
-    record = replace(make_record(), ranking=tuple((author, math.pi / 4) for author in authors))
-    assert len(RecordCodec(authors).encode(0, "a", record)) < 50 * (8 + 2) * 4 / 3 + 160
+    record = replace(make_record(), ranking=Ranking.of(tuple(authors), struct.pack("50d", *range(50))))
+    assert len(RecordCodec(authors).encode(0, "a", record)) < 50 * 8 * 4 / 3 + 160
 
 
 GOOD = json.loads(CODEC.encode(0, "b", replace(make_record(), evidence=(0.5,), known_author_score=0.25)))

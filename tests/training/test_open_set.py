@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+from recording import RecordingReporter
 
 from authorid.bundle.decision import Decision, KnownAuthorRule
 from authorid.bundle.manifest import BundleCorruptError, load_bundle
@@ -190,6 +191,27 @@ def test_at_most_the_given_share_of_unknown_authors_passes_a_threshold(monkeypat
 @pytest.mark.parametrize("values", [np.arange(100) / 100, np.repeat([0.2, 1.0], 50), np.ones(100)])
 def test_documents_with_the_same_score_pass_a_threshold_together(values, share):
     assert (values >= open_set._threshold(values, share)).mean() <= share
+
+
+def test_large_corpora_give_the_same_rule(corpus, monkeypatch):
+    """Above a number of documents, the same sums are computed from inner products."""
+    usual = fit_fusion(load_corpus(corpus), NgramOptions(bits=14)).decision
+    monkeypatch.setattr(open_set, "LARGE_CORPUS", 0)
+    large = fit_fusion(load_corpus(corpus), NgramOptions(bits=14)).decision
+    for name in ("mean", "deviation", "z_weight", "spread_weight", "offset"):
+        np.testing.assert_allclose(
+            getattr(large.known_author_rule, name), getattr(usual.known_author_rule, name), rtol=1e-3, atol=1e-5
+        )
+    shares, scores = zip(*usual.false_attribution_thresholds, strict=True)
+    assert tuple(share for share, _ in large.false_attribution_thresholds) == shares
+    np.testing.assert_allclose([score for _, score in large.false_attribution_thresholds], scores, atol=1e-3)
+
+
+def test_with_many_authors_some_are_left_out_and_the_progress_is_reported(corpus, monkeypatch):
+    monkeypatch.setattr(open_set, "ENOUGH_AUTHORS", 1)  # nine authors in folds of three: two folds are the least
+    reporter = RecordingReporter()
+    fit_fusion(load_corpus(corpus), NgramOptions(bits=14), reporter=reporter)
+    assert [step[:2] for step in reporter.steps] == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 def test_few_authors_cause_a_warning(corpus):

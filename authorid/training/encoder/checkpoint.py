@@ -29,7 +29,7 @@ def training_plan(
 ) -> dict[str, Any]:
     """Return what must stay the same when a training is resumed, as plain values.
 
-    `base_sha256` is the digest of the base model's weights; `split` holds training and validation documents.
+    `base_sha256` is the digest of the base model; `split` holds training and validation documents.
     """
     training, validation = split
     return {
@@ -47,7 +47,7 @@ def check_plan(plan: Mapping[str, Any], past: Mapping[str, Any], out: Path) -> N
     now, then = (TrainingOptions.from_json(each["options"]) for each in (plan, past))
     differences = [line for line in now.differences(then) if not line.startswith("base_model ")]
     if plan["base_model_sha256"] != past["base_model_sha256"]:
-        differences.append("the base model has other weights")
+        differences.append("the base model has changed")
     if plan["corpus"] != past["corpus"] or plan["authors"] != past["authors"]:
         differences.append("the corpus has changed")
     elif not differences and (plan["training"], plan["validation"]) != (past["training"], past["validation"]):

@@ -10,21 +10,23 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from authorid.errors import RunError
-from authorid.training.encoder.backbone import FAMILIES
 from authorid.training.encoder.funnel import halved_states
 from authorid.training.encoder.keras_setup import import_keras, import_keras_hub
 
 __all__ = [
+    "FAMILIES",
     "POLICIES",
     "Geometry",
     "Pooling",
     "build_backbone",
     "build_classifier",
     "freeze_embeddings",
-    "geometry_of",
 ]
 
 Pooling = Literal["first", "mean"]
+
+FAMILIES = {"bert": "BertBackbone", "distilbert": "DistilBertBackbone"}
+"""``model_type`` in a Hugging Face config.json -> the keras-hub class."""
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 """Precision -> Keras dtype policy."""
@@ -65,22 +67,6 @@ class Geometry:
         if not isinstance(record["dropout"], int | float) or not 0 <= record["dropout"] < 1:
             raise RunError(f"geometry: dropout must be in [0, 1), got {record['dropout']!r}")
         return cls(**record)
-
-
-def geometry_of(backbone: Any) -> Geometry:
-    """Return the sizes of a keras-hub backbone."""
-    config = backbone.get_config()
-    return Geometry(
-        family="bert" if "num_segments" in config else "distilbert",
-        vocabulary_size=int(config["vocabulary_size"]),
-        num_layers=int(config["num_layers"]),
-        num_heads=int(config["num_heads"]),
-        hidden_dim=int(config["hidden_dim"]),
-        intermediate_dim=int(config["intermediate_dim"]),
-        max_sequence_length=int(config["max_sequence_length"]),
-        num_segments=int(config.get("num_segments", 0)),
-        dropout=float(config["dropout"]),
-    )
 
 
 def build_backbone(geometry: Geometry, dtype: str = "float32") -> Any:

@@ -14,8 +14,9 @@ from authorid.encoder.windows import Windower
 from authorid.errors import CorpusError, RunError
 from authorid.reporter import Reporter
 from authorid.training.corpus import Corpus, load_corpus, load_test_corpus
-from authorid.training.encoder.backbone import load_backbone, load_tokenizer
-from authorid.training.encoder.classifier import POLICIES, Geometry, build_classifier, freeze_embeddings, geometry_of
+from authorid.training.encoder.backbone import backbone_of
+from authorid.training.encoder.base_model import BaseModel
+from authorid.training.encoder.classifier import POLICIES, Geometry, build_classifier, freeze_embeddings
 from authorid.training.encoder.epochs import ValidationSet, compile_model
 from authorid.training.encoder.examples import Examples
 from authorid.training.encoder.keras_setup import import_keras
@@ -47,12 +48,12 @@ class Preparation:
     """Everything that the epochs and the record of a fine-tuning need.
 
     `model` is compiled; `head` is the activation of its hidden layer, None without one. `split` holds the indices of
-    the training and of the validation documents in `corpus`, `base` the directory of the base model.
+    the training and of the validation documents in `corpus`.
     """
 
     corpus: Corpus
     split: Split
-    base: Path
+    base: BaseModel
     options: TrainingOptions
     tokenizer: Any
     windower: Windower
@@ -72,22 +73,22 @@ def load_corpora(corpus: Path, test_corpus: Path | None, reporter: Reporter) -> 
     return Corpora(training, test)
 
 
-def prepare(corpus: Corpus, chosen: Split, base: Path, options: TrainingOptions) -> Preparation:
+def prepare(corpus: Corpus, chosen: Split, base: BaseModel, options: TrainingOptions) -> Preparation:
     """Build and compile the classifier, and cut the documents into windows.
 
-    Sets the random seeds of Python, numpy and TensorFlow. Raises `RunError` when base model and options do not fit, and
+    Everything is checked before Keras is imported, which takes many seconds. Sets the random seeds of Python, numpy and
+    TensorFlow. Raises `RunError` when base model and options do not fit, and
     `CorpusError` when an author has no document left to train on.
     """
-    keras = import_keras()
-    keras.utils.set_random_seed(options.seed)
-    tokenizer = load_tokenizer(str(base))
-    backbone = load_backbone(str(base), POLICIES[options.precision])
-    geometry = geometry_of(backbone)
-    windower = _windower(tokenizer, geometry, options)
+    geometry = base.geometry
+    windower = _windower(base.tokenizer, geometry, options)
     _check_tokenizer(windower, geometry, options)
     tokens = windower.token_ids([document.text for document in corpus.documents])
     training, validation = chosen
     _check_authors(corpus, {corpus.documents[index].label for index in training if len(tokens[index])})
+    keras = import_keras()
+    keras.utils.set_random_seed(options.seed)
+    backbone = backbone_of(base, POLICIES[options.precision])
     if options.freeze_embeddings:
         freeze_embeddings(backbone)
     head = _head(geometry, options)
@@ -98,7 +99,7 @@ def prepare(corpus: Corpus, chosen: Split, base: Path, options: TrainingOptions)
         split=chosen,
         base=base,
         options=options,
-        tokenizer=tokenizer,
+        tokenizer=base.tokenizer,
         windower=windower,
         geometry=geometry,
         head=head,

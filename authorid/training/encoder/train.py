@@ -15,7 +15,7 @@ from authorid.evaluation.metrics import evaluate_predictions
 from authorid.reporter import SILENT, Reporter
 from authorid.training.corpus import Corpus
 from authorid.training.encoder import checkpoint
-from authorid.training.encoder.backbone import resolve_base_model, weights_sha256
+from authorid.training.encoder.base_model import read_base_model, resolve_base_model
 from authorid.training.encoder.classifier import build_classifier
 from authorid.training.encoder.epochs import History, run_epochs
 from authorid.training.encoder.examples import document_scores
@@ -62,9 +62,9 @@ def train(
     out = Path(out)
     check_directory(out, existing)
     corpora = load_corpora(Path(corpus), test_corpus, reporter)
-    base = resolve_base_model(options.base_model)
+    base = read_base_model(resolve_base_model(options.base_model))
     split = corpora.split(options)
-    plan = checkpoint.training_plan(options, weights_sha256(base), corpora.training, split)
+    plan = checkpoint.training_plan(options, base.sha256(), corpora.training, split)
     past = checkpoint.read_checkpoint(out) if existing == "resume" else None
     if past is not None:
         checkpoint.check_plan(plan, past.plan, out)
@@ -122,7 +122,7 @@ def _record(
         "head": prepared.head,
         "seed": options.seed,
         "options": options.to_json(),
-        "base_model": {"name": prepared.base.name, "sha256": plan["base_model_sha256"]},
+        "base_model": {"name": prepared.base.root.name, "sha256": plan["base_model_sha256"]},
         "corpus": {
             "name": corpus.root.resolve().name,
             "path": str(corpus.root.resolve()),

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
-from checkpoints import FAMILIES, HIDDEN, POSITIONS, tokenizer, vocabulary, write_checkpoint
+from checkpoints import FAMILIES, HIDDEN, POSITIONS, vocabulary, write_checkpoint
 
+from authorid.bundle.safetensors import read_tensors
 from authorid.training import BaseModelError, build_classifier, load_backbone
-from authorid.training.encoder.backbone import load_tokenizer
-from authorid.training.encoder.classifier import Geometry, build_backbone, geometry_of
+from authorid.training.encoder.base_model import read_base_model
+from authorid.training.encoder.classifier import FAMILIES as CLASSES
+from authorid.training.encoder.classifier import Geometry, build_backbone
 from authorid.training.encoder.examples import inputs
 
 pytestmark = pytest.mark.train
@@ -54,7 +57,7 @@ def test_hidden_states_agree_with_transformers(bases, family):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_geometry_survives_json_and_rebuilds_the_model(bases, family):
     backbone = load_backbone(str(bases[family]))
-    geometry = geometry_of(backbone)
+    geometry = read_base_model(bases[family]).geometry
     assert geometry.family == family
     assert (geometry.hidden_dim, geometry.max_sequence_length) == (HIDDEN, POSITIONS)
     again = Geometry.from_json(json.loads(json.dumps(geometry.to_json())))
@@ -114,54 +117,33 @@ def test_a_bert_head_starts_from_the_pretrained_pooler(bases):
     assert np.array_equal(model.get_layer("head_hidden").get_weights()[0], kernel)
 
 
-def test_a_tokenizer_can_be_built_from_vocab_txt(tmp_path):
-    base = str(write_checkpoint(tmp_path / "old", "distilbert", vocab_only=True))
-    text = "The river is a Boat of reed, xyz"
-    built = load_tokenizer(base)
-    assert built.get_vocab_size() == len(vocabulary())
-    reference = tokenizer()
-    reference.no_padding()
-    reference.no_truncation()
-    assert built.encode(text, add_special_tokens=False).ids == reference.encode(text, add_special_tokens=False).ids
+def test_keys_of_keras_hub_in_config_json_change_nothing(tmp_path, bases):
+    path = write_checkpoint(tmp_path / "sly", "bert")
+    other = write_checkpoint(tmp_path / "other", "bert", seed=1)
+    load_backbone(str(other)).save_to_preset(str(tmp_path / "preset"))
+    preset = json.loads((tmp_path / "preset" / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps(json.loads((path / "config.json").read_text()) | preset))
+    shutil.copy(tmp_path / "preset" / "model.weights.h5", path)
+    assert np.array_equal(states(load_backbone(str(path))), states(load_backbone(str(bases["bert"]))))
 
 
-def change_config(path, **changes):
-    config = json.loads((path / "config.json").read_text())
-    (path / "config.json").write_text(json.dumps(config | changes))
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("precision", ["float32", "float16", "bfloat16"])
+def test_weights_are_those_that_keras_hub_loads(tmp_path, family, precision):
+    import keras_hub
+    import ml_dtypes
+    from safetensors.numpy import save_file
 
-
-def test_base_models_that_cannot_be_used(tmp_path, monkeypatch):
-    def fresh(name: str):
-        return write_checkpoint(tmp_path / name, "bert")
-
-    with pytest.raises(BaseModelError, match="no such directory"):
-        load_backbone(str(tmp_path / "nothing"))
-    change_config(fresh("gpt"), model_type="gpt2")
-    with pytest.raises(BaseModelError, match="'gpt2' is not supported"):
-        load_backbone(str(tmp_path / "gpt"))
-    change_config(fresh("relu"), hidden_act="relu")
-    with pytest.raises(BaseModelError, match="hidden_act 'relu'"):
-        load_backbone(str(tmp_path / "relu"))
-    (fresh("weightless") / "model.safetensors").rename(tmp_path / "weightless" / "pytorch_model.bin")
-    with pytest.raises(BaseModelError, match=r"no model\.safetensors; convert"):
-        load_backbone(str(tmp_path / "weightless"))
-    (fresh("torn") / "model.safetensors").write_bytes(b"torn")
-    with pytest.raises(BaseModelError, match="not a readable safetensors"):
-        load_backbone(str(tmp_path / "torn"))
-    (fresh("configless") / "config.json").write_text("{")
-    with pytest.raises(BaseModelError, match="not readable JSON"):
-        load_backbone(str(tmp_path / "configless"))
-    change_config(fresh("larger"), num_hidden_layers=9)
-    with pytest.raises(BaseModelError, match="could not load"):
-        load_backbone(str(tmp_path / "larger"))
-    (fresh("wordless") / "tokenizer.json").unlink()
-    with pytest.raises(BaseModelError, match=r"no tokenizer\.json and no vocab\.txt"):
-        load_tokenizer(str(tmp_path / "wordless"))
-    index = tmp_path / "sly"
-    write_checkpoint(index, "bert", shards=2)
-    (index / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"x": "../torn/config.json"}}))
-    with pytest.raises(BaseModelError, match="not there"):
-        load_backbone(str(index))
+    path = write_checkpoint(tmp_path / "model", family)
+    file = path / "model.safetensors"
+    tensors = {name: np.array(tensor) for name, tensor in read_tensors(file.read_bytes())[0].items()}
+    kind = np.dtype(ml_dtypes.bfloat16 if precision == "bfloat16" else precision)
+    save_file({name: tensor.astype(kind) for name, tensor in tensors.items()}, file)
+    theirs = getattr(keras_hub.models, CLASSES[family]).from_preset(str(path))
+    ours = load_backbone(str(path))
+    assert [weight.name for weight in ours.weights] == [weight.name for weight in theirs.weights]
+    for own, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        assert np.array_equal(own, other)
 
 
 def test_a_hub_id_without_network_says_so(monkeypatch):

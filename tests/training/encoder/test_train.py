@@ -154,7 +154,7 @@ def test_a_killed_training_is_resumed_to_the_same_end(tmp_path, bases, corpus):
     with pytest.raises(RunError, match="the corpus has changed"):
         train(write_corpus(tmp_path / "other", seed=5), out, options, existing="resume")
     other = write_checkpoint(tmp_path / "base", "distilbert", seed=5)
-    with pytest.raises(RunError, match="the base model has other weights"):
+    with pytest.raises(RunError, match="the base model has changed"):
         train(corpus, out, replace(options, base_model=str(other)), existing="resume")
 
     reporter = RecordingReporter()
