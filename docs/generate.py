@@ -46,6 +46,9 @@ COLUMNS = {
     "encoding": "Encoding in which the file was read.",
     "sha256": "SHA-256 of the bytes of the file.",
     "error": "Why the document failed; empty otherwise.",
+    "known_author_score": "How much the document looks as if a known author wrote it, between 0 and 1.",
+    "coverage": "Share of its n-grams that occur in training; low in other languages and in what is no prose.",
+    "reason": "Why the document is `unknown`; empty otherwise.",
 }
 JSONL_ONLY = {
     "top": "The most probable authors with their probabilities; `--top` sets how many.",
@@ -79,7 +82,7 @@ STATISTICS = {
     "threads": "Threads for each batch.",
     "batch_tokens": "Size of a batch in tokens.",
     "effort": "The `--effort` of the run.",
-    "unknown_below": "Two thresholds: of the probability and of the known-author score. A document below either of "
+    "unknown_below": "Thresholds of the probability, the known-author score and the coverage. A document below any of "
     "them is `unknown`.",
     "ngrams": "`compiled`; `numpy`, at half the speed, without a C compiler at installation; null for a model "
     "without n-grams.",

@@ -28,6 +28,8 @@ RECORDS = st.builds(
     sha256=st.just("0" * 64),
     evidence=st.lists(PROBABILITIES, max_size=3).map(tuple),
     known_author_score=st.none() | PROBABILITIES,
+    coverage=st.none() | PROBABILITIES,
+    reason=st.none() | st.text(max_size=20),
 )
 FAILURES = st.builds(Record, ref=st.builds(DocumentRef, PATHS), status=st.just("failed"), error=st.text(max_size=20))
 

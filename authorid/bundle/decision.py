@@ -90,6 +90,10 @@ class Decision:
     the document is below `known_author_threshold`. The known-author score is computed by `known_author_rule`; without
     one it is the standard deviation of the n-gram scores. `false_attribution_thresholds` are pairs (share, threshold)
     that training measured: with that threshold, this share of the documents by unknown authors still gets a name.
+
+    The answer is also "unknown", whatever the scores, for a document that is unlike anything in training: the share of
+    its n-grams that the n-gram model has in its vocabulary is below `coverage_threshold` by more than chance explains
+    (`authorid.ngrams.coverage.Coverage.below`). The encoder does not run on such a document.
     """
 
     rule: str = "mean-log-softmax"
@@ -102,6 +106,7 @@ class Decision:
     least_spread: float = 1e-6
     exit_threshold: float = 1.0
     known_author_threshold: float = 0.0
+    coverage_threshold: float = 0.0
     false_attribution_thresholds: tuple[tuple[float, float], ...] = ()
     known_author_rule: KnownAuthorRule | None = None
 
@@ -117,11 +122,13 @@ class Decision:
             self.least_spread,
             self.exit_threshold,
             self.known_author_threshold,
+            self.coverage_threshold,
             *(number for pair in self.false_attribution_thresholds for number in pair),
         )
         if self.rule not in ("mean-log-softmax", "fusion"):
             raise ValueError(f"unknown decision rule {self.rule!r}")
-        if not self.temperature > 0 or not all(0 <= number < math.inf for number in numbers):
+        in_range = self.temperature > 0 and self.coverage_threshold <= 1
+        if not in_range or not all(0 <= number < math.inf for number in numbers):
             raise ValueError("decision rule: a temperature, weight, length or threshold is out of range")
 
     @classmethod

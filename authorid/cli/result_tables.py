@@ -32,7 +32,7 @@ def show_attributions(terminal: Terminal, rows: Sequence[Attribution], total: in
             _percent(row.probability),
             row.runner_up or "",
             _percent(row.runner_up_probability),
-            row.error or "",
+            row.error or row.reason or "",
         )
         for row in rows
     ]

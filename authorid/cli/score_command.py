@@ -108,6 +108,7 @@ class ModelOptions:
     path: Path | None
     effort: Effort
     max_false_attribution: float | None
+    any_text: bool
 
 
 @option_group(
@@ -126,9 +127,12 @@ class ModelOptions:
         metavar="SHARE",
         help="Answer `unknown` when unsure: at most this share of documents by unknown authors gets a name.",
     ),
+    click.option("--any-text", is_flag=True, help="Name an author even for what is unlike anything in training."),
 )
-def _model_options(model: Path | None, effort: Effort, max_false_attribution: float | None) -> ModelOptions:
-    return ModelOptions(model, effort, max_false_attribution)
+def _model_options(
+    model: Path | None, effort: Effort, max_false_attribution: float | None, any_text: bool
+) -> ModelOptions:
+    return ModelOptions(model, effort, max_false_attribution, any_text)
 
 
 @dataclass(slots=True)
@@ -188,7 +192,11 @@ def score(
         documents = replace(documents, skip=destination.files | results.files)
         with Interrupts() as interrupts:
             scorer = Scorer.load(
-                model.path, engine, effort=model.effort, max_false_attribution=model.max_false_attribution
+                model.path,
+                engine,
+                effort=model.effort,
+                max_false_attribution=model.max_false_attribution,
+                any_text=model.any_text,
             )
             interrupts.exit_if_interrupted()
             for notice in scorer.notices:

@@ -10,7 +10,7 @@ import codecs
 import re
 import unicodedata
 
-__all__ = ["UndecodableError", "decode", "tidy"]
+__all__ = ["UndecodableError", "decode", "lacks_text", "tidy"]
 
 
 class UndecodableError(ValueError):
@@ -168,6 +168,21 @@ def tidy(text: str) -> str:
             parts.append(unicodedata.normalize("NFC", text[start:stop]))
         start = stop
     return "".join(parts)
+
+
+_LETTER_OR_DIGIT = re.compile("[^\\W_\u115f\u1160\u3164\uffa0]")
+"""Hangul fillers are letters by their category, but they show nothing."""
+
+
+def lacks_text(text: str) -> str | None:
+    """Why `text` is no text, None if it is one: a text has at least one letter or digit, of whatever script.
+
+    Models differ in what they make of marks, symbols and characters that cannot be seen. Without this rule, the answer
+    for a document of nothing else would depend on the model that happens to read it.
+    """
+    if _LETTER_OR_DIGIT.search(text):
+        return None
+    return "no text (no letter or digit)" if text.strip() else "no text (only white space)"
 
 
 def _boundary(text: str, start: int, stop: int) -> int | None:

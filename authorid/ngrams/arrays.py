@@ -7,7 +7,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Bytes", "CsrMatrix", "EncodedTexts", "GramTable", "Indices", "Keys", "Offsets", "WordTable", "encode_texts"]
+__all__ = [
+    "Bytes",
+    "CountedTexts",
+    "CsrMatrix",
+    "EncodedTexts",
+    "GramTable",
+    "Indices",
+    "Keys",
+    "Offsets",
+    "WordTable",
+    "encode_texts",
+]
 
 Bytes = npt.NDArray[np.uint8]
 Keys = npt.NDArray[np.uint64]
@@ -26,6 +37,16 @@ class CsrMatrix(NamedTuple):
     indices: Indices
     data: npt.NDArray[Any]
     indptr: Offsets
+
+
+class CountedTexts(NamedTuple):
+    """What a group of texts contains: `counts` int64 of features, and the `lengths` int64 [texts] of the texts.
+
+    Lengths are in bytes of UTF-8, with one byte for several characters of white space in a row.
+    """
+
+    counts: CsrMatrix
+    lengths: Offsets
 
 
 class EncodedTexts(NamedTuple):

@@ -31,6 +31,7 @@ from authorid.cancellation import CancelCheck, never_cancelled
 from authorid.errors import BundleCorruptError
 from authorid.ngrams import kernels
 from authorid.ngrams.arrays import CsrMatrix
+from authorid.ngrams.coverage import Coverage, plain_view
 from authorid.ngrams.features import FeatureExtractor, View
 from authorid.ngrams.vectorizer import Vectorizer
 
@@ -53,11 +54,13 @@ class NgramScores:
     """Scores of some texts.
 
     `scores` float64 [texts, authors]. `parts` float64 [texts, views, 2, authors] are what each view adds to them: first
-    from n-grams that few authors use, then from those that many use.
+    from n-grams that few authors use, then from those that many use. `coverage` is None when no view of the model has
+    all n-grams of a text.
     """
 
     scores: npt.NDArray[np.float64]
     parts: npt.NDArray[np.float64]
+    coverage: Coverage | None = None
 
 
 @dataclass(frozen=True)
@@ -124,30 +127,39 @@ class NgramModel:
 
         The values of a view of a text have the length ``View.weight``, or are all 0.
         """
-        for counts in self._vectorizer.count(texts, check):
-            values = np.empty(len(counts.indices), dtype=np.float32)
-            data, logs = _within_table(counts.data)
-            kernels.active.tfidf(
-                CsrMatrix(counts.indices, data, counts.indptr), self.idf, logs, self._view_weights, self._once, values
-            )
-            yield CsrMatrix(counts.indices, values, counts.indptr)
+        for counted in self._vectorizer.count(texts, check):
+            yield self._tfidf(counted.counts)
+
+    def _tfidf(self, counts: CsrMatrix) -> CsrMatrix:
+        values = np.empty(len(counts.indices), dtype=np.float32)
+        data, logs = _within_table(counts.data)
+        kernels.active.tfidf(
+            CsrMatrix(counts.indices, data, counts.indptr), self.idf, logs, self._view_weights, self._once, values
+        )
+        return CsrMatrix(counts.indices, values, counts.indptr)
 
     def score_texts(self, texts: Sequence[str], check: CancelCheck = never_cancelled) -> NgramScores:
         """Scores of `texts`, and their parts; the same to the bit on every machine and whatever the other texts are.
 
         `check` is called before each step, which takes a fraction of a second.
         """
-        views = len(self.extractor.views)
-        parts = np.zeros((len(texts), views, 2, len(self.bias)))
+        views, plain = self.extractor.views, plain_view(self.extractor.views)
+        parts = np.zeros((len(texts), len(views), 2, len(self.bias)))
+        known, lengths = np.zeros((2, len(texts)), dtype=np.int64)
         done = 0
-        for vectors in self.vectorize(texts, check):
-            count = (len(vectors.indptr) - 1) // views
+        for counted in self._vectorizer.count(texts, check):
+            count = len(counted.lengths)
+            if plain is not None:
+                known[done : done + count] = _row_sums(counted.counts, slice(plain, None, len(views)))
+            lengths[done : done + count] = counted.lengths
+            vectors = self._tfidf(counted.counts)
             values = vectors.data
             values *= self.scale.take(vectors.indices)
             own = parts[done : done + count]
             kernels.active.accumulate_scores(self._kernel_weights, self.shared, vectors, own, _BLOCK)
             done += count
-        return NgramScores(self.bias + parts.sum(axis=(1, 2)), parts)
+        coverage = None if plain is None else Coverage.of(known, lengths, views[plain])
+        return NgramScores(self.bias + parts.sum(axis=(1, 2)), parts, coverage)
 
     def score_text(self, text: str) -> npt.NDArray[np.float64]:
         """Scores float64 [authors] of one text, as in `score_texts`."""
@@ -227,6 +239,12 @@ def load_ngram_model(bundle: Bundle) -> NgramModel | None:
     ):
         raise BundleCorruptError(f"{bundle.path / MANIFEST}: the known-author rule is not that of {bundle.ngrams}")
     return model
+
+
+def _row_sums(matrix: CsrMatrix, rows: slice) -> list[int]:
+    """The sum of the values in each of some rows."""
+    data = matrix.data
+    return [int(data[start:stop].sum()) for start, stop in list(pairwise(matrix.indptr.tolist()))[rows]]
 
 
 def _within_table(counts: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:

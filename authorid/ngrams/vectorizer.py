@@ -15,8 +15,9 @@ import numpy.typing as npt
 
 from authorid.cancellation import CancelCheck, never_cancelled
 from authorid.ngrams import kernels
-from authorid.ngrams.arrays import CsrMatrix, GramTable, encode_texts
+from authorid.ngrams.arrays import CountedTexts, CsrMatrix, EncodedTexts, GramTable, encode_texts
 from authorid.ngrams.features import FeatureExtractor
+from authorid.ngrams.words import joined_lengths
 
 __all__ = ["Vectorizer"]
 
@@ -46,8 +47,8 @@ class Vectorizer:
         views, size = len(extractor.views), 1 << extractor.bits
         return cls(extractor, np.tile(np.arange(size, dtype=np.uint32), views), range(0, (views + 1) * size, size))
 
-    def count(self, texts: Iterable[str], check: CancelCheck = never_cancelled) -> Iterator[CsrMatrix]:
-        """Counts int64 of the features in `texts`, in their order; one matrix for each group of texts.
+    def count(self, texts: Iterable[str], check: CancelCheck = never_cancelled) -> Iterator[CountedTexts]:
+        """Count the features in `texts`, in their order; yields one result for each group of texts.
 
         `check` is called before each group, and before each piece of a long text.
         """
@@ -68,24 +69,30 @@ class Vectorizer:
             check()
             yield self._count_group(group)
 
-    def _count_pieces(self, text: str, check: CancelCheck) -> CsrMatrix:
+    def _count_pieces(self, text: str, check: CancelCheck) -> CountedTexts:
         total = np.zeros(int(self._bounds[-1]), dtype=np.int64)
+        length = np.zeros(1, dtype=np.int64)
         for piece in _pieces(text):
             check()
-            counts = self._count_group([piece])
+            counts, own = self._count_group([piece])
             total[counts.indices] += counts.data
+            length += own
         indices = np.flatnonzero(total).astype(np.int32)
         indptr = np.append(np.searchsorted(indices, self._bounds[:-1]), len(indices))
-        return CsrMatrix(indices, total[indices], indptr)
+        return CountedTexts(CsrMatrix(indices, total[indices], indptr), length)
 
-    def _count_group(self, texts: list[str]) -> CsrMatrix:
+    def _count_group(self, texts: list[str]) -> CountedTexts:
         encoded = encode_texts(texts)
+        return CountedTexts(self._count_encoded(encoded), joined_lengths(encoded, self._extractor.word_table.spaces))
+
+    def _count_encoded(self, encoded: EncodedTexts) -> CsrMatrix:
+        texts = len(encoded.offsets) - 1
         # A text has at most as many entries as n-grams, and as features. Memory that stays unused is never touched.
-        capacity = min(len(encoded.data) * len(self._grams), len(texts) * int(self._bounds[-1]))
+        capacity = min(len(encoded.data) * len(self._grams), texts * int(self._bounds[-1]))
         counts = CsrMatrix(
             np.empty(capacity, dtype=np.int32),
             np.empty(capacity, dtype=np.int64),
-            np.empty(len(texts) * (len(self._bounds) - 1) + 1, dtype=np.int64),
+            np.empty(texts * (len(self._bounds) - 1) + 1, dtype=np.int64),
         )
         extractor = self._extractor
         found = kernels.active.count_ngrams(

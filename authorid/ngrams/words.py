@@ -19,6 +19,7 @@ __all__ = [
     "JoinedTexts",
     "WordSequence",
     "join_texts",
+    "joined_lengths",
     "make_word_table",
     "steps",
     "word_hashes",
@@ -114,16 +115,27 @@ class JoinedTexts:
 def join_texts(texts: EncodedTexts, spaces: bytes) -> JoinedTexts:
     """The `texts`, with one space for two or more characters of ASCII white space in a row."""
     data: Bytes = np.frombuffer(texts.data, dtype=np.uint8)
-    space = np.frombuffer(spaces, dtype=np.uint8).take(data) != 0
-    again = np.zeros(len(data), dtype=bool)
-    again[1:] = space[1:] & space[:-1]
-    again[texts.offsets[texts.offsets < len(data)]] = False
-    removed = np.flatnonzero(again)
+    removed = _repeated_spaces(texts, spaces)
     if not len(removed):
         return JoinedTexts(data, texts.offsets)
     data = data.copy()
     data[removed - 1] = 32
-    return JoinedTexts(data[~again], texts.offsets - np.searchsorted(removed, texts.offsets))
+    return JoinedTexts(np.delete(data, removed), texts.offsets - np.searchsorted(removed, texts.offsets))
+
+
+def joined_lengths(texts: EncodedTexts, spaces: bytes) -> Offsets:
+    """The length of each text in bytes, int64 [texts], as `join_texts` leaves it."""
+    lengths: Offsets = np.diff(texts.offsets - np.searchsorted(_repeated_spaces(texts, spaces), texts.offsets))
+    return lengths
+
+
+def _repeated_spaces(texts: EncodedTexts, spaces: bytes) -> Offsets:
+    """Where in the data a character of white space follows another one of the same text."""
+    space = np.frombuffer(bytes(texts.data).translate(bytes(spaces)), dtype=np.uint8)
+    again = np.zeros(len(space), dtype=np.uint8)
+    np.logical_and(space[1:], space[:-1], out=again[1:].view(bool))
+    again[texts.offsets[texts.offsets < len(space)]] = 0
+    return np.flatnonzero(again.view(bool))
 
 
 class WordSequence:

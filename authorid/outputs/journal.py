@@ -29,7 +29,7 @@ from authorid.outputs.records import Record
 
 __all__ = ["FORMAT", "Journal", "JournalHeader", "create_empty", "is_begun", "read_entries", "read_header"]
 
-FORMAT = 4
+FORMAT = 5
 """The version of the format. It changes whenever this release could not read an older journal, or the reverse."""
 
 _FLUSH_SECONDS = 0.05

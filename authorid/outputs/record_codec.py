@@ -1,15 +1,16 @@
 """The encoding of records in the journal: exact, compact and fast.
 
 An entry is a JSON array on one line. Its numbers are one base64 string of little-endian float64: the probabilities in
-the order of the authors in the journal's header, the evidence, and the known-author score. From the probabilities the
-ranking is made again as it was. A ranking that does not come from a model is stored with its length, and the index of
-each author (32 bits) precedes the probabilities. The line is put together by hand: `json.dumps` would take six times as
-long, and this runs for every document.
+the order of the authors in the journal's header, the evidence, the known-author score and the coverage. From the
+probabilities the ranking is made again as it was. A ranking that does not come from a model is stored with its length,
+and the index of each author (32 bits) precedes the probabilities. The line is put together by hand: `json.dumps` would
+take six times as long, and this runs for every document.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import struct
 import sys
@@ -26,6 +27,9 @@ from authorid.inputs.documents import DocumentRef
 from authorid.outputs.records import Ranking, Record, Status
 
 __all__ = ["Entry", "RecordCodec"]
+
+_MISSING = math.nan
+"""Stands for a known-author score or a coverage that is None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +55,21 @@ class RecordCodec:
 
     def encode(self, root: int, below: str, record: Record) -> bytes:
         """One line, with its end. Raises `KeyError` for an author that is not in the list."""
-        ranking, evidence, score = record.ranking, record.evidence, record.known_author_score
+        ranking, evidence, score, coverage = record.ranking, record.evidence, record.known_author_score, record.coverage
         if type(ranking) is Ranking and (ranking.authors is self._authors or ranking.authors == self._authors):
             ranked, numbers = "null", _little_endian(ranking.packed)
         else:
             ranked, numbers = str(len(ranking)), self._pack(ranking)
-        others = evidence if score is None else (*evidence, score)
-        if others:
-            numbers += _doubles(len(others)).pack(*others)
-        ref, encoding, sha256, error = record.ref, record.encoding, record.sha256, record.error
+        others = (*evidence, _MISSING if score is None else score, _MISSING if coverage is None else coverage)
+        numbers += _doubles(len(others)).pack(*others)
+        packed = b2a_base64(numbers, newline=False).decode()
+        ref, encoding, sha256 = record.ref, record.encoding, record.sha256
+        error, reason = record.error, record.reason
         return (
             f"[{root},{quote(below)},{quote(ref.source)},{'null' if ref.member is None else quote(ref.member)},"
             f'"{record.status}",{record.windows},{record.tokens},{"null" if encoding is None else quote(encoding)},'
             f"{'null' if sha256 is None else quote(sha256)},{'null' if error is None else quote(error)},"
-            f'{ranked},{len(evidence)},{len(others) - len(evidence)},"{b2a_base64(numbers, newline=False).decode()}"]\n'
+            f'{"null" if reason is None else quote(reason)},{ranked},{len(evidence)},"{packed}"]\n'
         ).encode()
 
     def _pack(self, ranking: Sequence[tuple[str, float]]) -> bytes:
@@ -85,23 +90,23 @@ class RecordCodec:
             raise ValueError(f"not an entry: {error}") from None
 
     def _decode(self, fields: Any) -> Entry:
-        root, below, source, member, status, windows, tokens, encoding, sha256, error, *packed = fields
-        ranked, seen, scored, text = packed
-        counts, strings, optional = (root, windows, tokens, seen, scored), (below, source), (member, encoding)
+        root, below, source, member, status, windows, tokens, encoding, sha256, error, reason, *packed = fields
+        ranked, seen, text = packed
+        counts, strings = (root, windows, tokens, seen), (below, source)
         if not (
             all(type(value) is int and value >= 0 for value in counts)
             and (ranked is None or (type(ranked) is int and ranked >= 0))
             and all(isinstance(value, str) for value in strings)
-            and all(value is None or isinstance(value, str) for value in (*optional, sha256, error))
+            and all(value is None or isinstance(value, str) for value in (member, encoding, sha256, error, reason))
             and status in get_args(Status)
-            and scored <= 1
         ):
             raise ValueError("a field has the wrong type")
         for name in strings:
             os.fsencode(name)  # raises ValueError for a name that no file can have
         data = a2b_base64(text, strict_mode=True)
         size = 8 * len(self._authors) if ranked is None else 12 * ranked
-        others = _doubles(seen + scored).unpack(data[size:])
+        others = _doubles(seen + 2).unpack(data[size:])
+        score, coverage = (None if math.isnan(number) else number for number in others[seen:])
         record = Record(
             ref=DocumentRef(source, member),
             status=status,
@@ -114,7 +119,9 @@ class RecordCodec:
             sha256=sha256,
             error=error,
             evidence=others[:seen],
-            known_author_score=others[seen] if scored else None,
+            known_author_score=score,
+            coverage=coverage,
+            reason=reason,
         )
         return Entry(root, below, record)
 

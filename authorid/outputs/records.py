@@ -42,7 +42,8 @@ class Record:
     ``failed``; `error` then gives the reason. `windows` and `tokens` count what the encoder read, special tokens
     included. `encoding` and `sha256` describe the file. `evidence` holds the probability of the likeliest author in
     each window, if that was requested. `known_author_score` is how much the text looks as if one of the known authors
-    wrote it (0 to 1); None without an n-gram model.
+    wrote it (0 to 1), and `coverage` the share of its n-grams that the n-gram model knows; both are None without an
+    n-gram model. `reason` says why the status is ``unknown``.
     """
 
     ref: DocumentRef
@@ -55,3 +56,5 @@ class Record:
     error: str | None = None
     evidence: tuple[float, ...] = ()
     known_author_score: float | None = None
+    coverage: float | None = None
+    reason: str | None = None

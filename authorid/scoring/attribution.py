@@ -33,6 +33,9 @@ class Attribution:
             Empty unless evidence was requested.
         known_author_score: How much the document looks as if one of the model's authors wrote it; None when the
             model has no n-grams. Low scores point to an unknown author.
+        coverage: Share of the document's n-grams that the model has seen in training; None when the model has no
+            n-grams, or the document is too short for one. Low values point to another language, or to no prose at all.
+        reason: Why the status is ``unknown``; None for any other status.
 
     """
 
@@ -46,6 +49,8 @@ class Attribution:
     error: str | None = None
     evidence: tuple[float, ...] = ()
     known_author_score: float | None = None
+    coverage: float | None = None
+    reason: str | None = None
 
     @property
     def path(self) -> str:
@@ -90,6 +95,8 @@ class Attribution:
             self.error,
             self.evidence,
             self.known_author_score,
+            self.coverage,
+            self.reason,
         )
 
     @classmethod
@@ -106,6 +113,8 @@ class Attribution:
             record.error,
             record.evidence,
             record.known_author_score,
+            record.coverage,
+            record.reason,
         )
 
 

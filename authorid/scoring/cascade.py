@@ -1,12 +1,14 @@
 """The cascade: cheap answers first, expensive ones only where they are needed.
 
-The n-gram model scores every document. With effort ``auto`` the encoder sees only documents whose n-gram probability is
-below the decision's exit threshold, and it sees them in rounds: a few windows, then twice as many, until the answer is
-probable enough or no longer changes.
+The n-gram model scores every document. One that is unlike anything in training is "unknown", and the encoder does not
+see it, whatever the effort. With effort ``auto`` the encoder sees only documents whose n-gram probability is below the
+decision's exit threshold, and it sees them in rounds: a few windows, then twice as many, until the answer is probable
+enough or no longer changes.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -19,6 +21,7 @@ from authorid.cancellation import CancelCheck, never_cancelled
 from authorid.encoder.engine import Engine
 from authorid.encoder.windows import Window, Windower
 from authorid.inputs.documents import Failure
+from authorid.ngrams.coverage import Coverage
 from authorid.ngrams.model import NgramModel
 from authorid.outputs.records import Ranking
 from authorid.scoring.attribution import Attribution, failed
@@ -73,16 +76,36 @@ class Cascade:
         sizes = [len(state.document.text.encode("utf-8", "replace")) for state in states]
         for state, scores, size, score in zip(states, ngrams.scores, sizes, known, strict=True):
             state.ngram_scores, state.size, state.known_author_score = scores, size, score
-        if self.encoder is not None and self.effort != "auto":
-            return
+        unlike = self._find_unlike(states, ngrams.coverage)
         with np.errstate(over="ignore", invalid="ignore"):
             probabilities = posterior(None, self.decision, ngrams.scores, sizes)
-        exits = probabilities.max(axis=-1) >= self.decision.exit_threshold
-        for state, own, exit_early in zip(states, probabilities, exits.tolist(), strict=True):
+        if self.encoder is None:
+            decided = np.ones(len(states), dtype=bool)
+        elif self.effort == "auto":
+            decided = unlike | (probabilities.max(axis=-1) >= self.decision.exit_threshold)
+        else:
+            decided = unlike
+        for state, own, alone in zip(states, probabilities, decided.tolist(), strict=True):
             state.previous = own
-            if self.encoder is None or exit_early:
+            if alone:
                 state.probabilities = own
                 state.drop_text()
+
+    def _find_unlike(self, states: Sequence[DocumentState], coverage: Coverage | None) -> npt.NDArray[np.bool_]:
+        """Note the coverage of documents; returns which are unlike anything in training, bool [documents]."""
+        if coverage is None:
+            return np.zeros(len(states), dtype=bool)
+        unlike = coverage.below(self.decision.coverage_threshold)
+        for state, share, own in zip(states, coverage.shares.tolist(), unlike.tolist(), strict=True):
+            state.coverage = None if math.isnan(share) else share
+            state.unlike_training = own
+        return unlike
+
+    def answer_without_tokens(self, state: DocumentState) -> None:
+        """The tokenizer finds nothing in the document: the n-gram model answers alone, or the document fails."""
+        state.probabilities = state.previous
+        if state.probabilities is None:
+            state.error = "no text (no tokens)"
 
     def first_round(self, state: DocumentState, windows: list[Window]) -> list[Window]:
         """Prepare `state` for the encoder; returns those of its `windows` that the encoder should see first."""
@@ -129,26 +152,34 @@ class Cascade:
         """The row of a document whose answer is final; with `evidence`, including the probability in each window."""
         document, logits = state.document, state.scored_logits
         probabilities = self.posterior(state) if state.probabilities is None else state.probabilities
-        if not np.isfinite(probabilities).all():
+        known_author = state.known_author_score
+        if not np.isfinite(probabilities).all() or not math.isfinite(known_author or 0.0):
             return failed(Failure(document.ref, _NOT_A_NUMBER))
         # The sort is stable, so equally probable authors keep their order; for so few, Python is faster than numpy.
         ranking = Ranking.of(self.authors, probabilities.tobytes())
+        reason = self._reason_unknown(state, ranking[0][1])
         return Attribution(
             ref=document.ref,
-            status="unknown" if self._is_unknown(ranking[0][1], state.known_author_score) else "scored",
+            status="scored" if reason is None else "unknown",
             ranking=ranking,
             windows=0 if logits is None else len(logits),
             tokens=state.tokens,
             encoding=document.encoding,
             sha256=document.sha256,
             evidence=_window_evidence(logits, int(np.argmax(probabilities))) if evidence else (),
-            known_author_score=state.known_author_score,
+            known_author_score=known_author,
+            coverage=state.coverage,
+            reason=reason,
         )
 
-    def _is_unknown(self, probability: float, known_author_score: float | None) -> bool:
-        if known_author_score is not None and known_author_score < self.decision.known_author_threshold:
-            return True
-        return probability < self.decision.unknown_threshold
+    def _reason_unknown(self, state: DocumentState, probability: float) -> str | None:
+        """Why the answer is "unknown", None when it is not."""
+        if state.unlike_training:
+            return "unlike anything in training"
+        score = state.known_author_score
+        if score is not None and score < self.decision.known_author_threshold:
+            return "known-author score below the threshold"
+        return "probability below the threshold" if probability < self.decision.unknown_threshold else None
 
     @staticmethod
     def _take(state: DocumentState, count: int) -> list[Window]:

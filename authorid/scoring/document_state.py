@@ -23,9 +23,10 @@ class DocumentState:
         started: When reading the document began, on `time.perf_counter`'s clock.
         size: Length of the text in bytes of UTF-8.
         ngram_scores: float64 [authors], None without an n-gram model.
-        known_author_score: See `Attribution`.
+        known_author_score: See `Attribution`; so for `coverage`.
+        unlike_training: Whether the coverage is below the threshold of the decision rule.
         probabilities: float64 [authors] where the n-gram model decides alone, otherwise None.
-        previous: Probabilities after the previous round, float64 [authors].
+        previous: Probabilities after the previous round, at first those of the n-gram model alone; float64 [authors].
         unseen: Windows that are not in the batcher yet, in the order in which the encoder is to see them.
         logits: float32 [windows, authors], allocated when the encoder starts on the document.
         scored: bool [windows], which rows of `logits` are filled.
@@ -41,6 +42,8 @@ class DocumentState:
     size: int = 0
     ngram_scores: npt.NDArray[np.float64] | None = None
     known_author_score: float | None = None
+    coverage: float | None = None
+    unlike_training: bool = False
     probabilities: npt.NDArray[np.float64] | None = None
     previous: npt.NDArray[np.float64] | None = None
     unseen: list[Window] = field(default_factory=list)

@@ -294,7 +294,7 @@ class Scheduler:
             state.drop_text()
         for state, ids in zip(states, token_ids, strict=True):
             windows = [] if ids is None else self._first_round(encoder, state, ids)
-            if state.error is not None:
+            if state.decided:
                 self._inbox.put(InputsFinished([Finished.of(state)]))
                 continue
             if not self._batcher.begin(state.window_count):
@@ -324,7 +324,7 @@ class Scheduler:
             state.error = "out of memory while cutting it into windows"
             return []
         if not windows:
-            state.error = "no text (no tokens)"
+            self._cascade.answer_without_tokens(state)
         return first
 
     def _run_batches(self, engine: Engine) -> None:

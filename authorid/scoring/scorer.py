@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Generator, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,7 +16,7 @@ from authorid.encoder.engine_options import EngineOptions
 from authorid.encoder.providers import require_provider
 from authorid.encoder.windows import load_windower
 from authorid.errors import BundleLacksError
-from authorid.inputs.decoding import tidy
+from authorid.inputs.decoding import lacks_text, tidy
 from authorid.inputs.discovery import DiscoveredFile, walk
 from authorid.inputs.documents import Document, DocumentRef, Failure, ReadOptions
 from authorid.inputs.reading import read_file
@@ -62,12 +63,13 @@ class Scorer:
         *,
         effort: Effort = "auto",
         max_false_attribution: float | None = None,
+        any_text: bool = False,
     ) -> None:
         """Make a scorer for a loaded `bundle`; the other parameters and the errors are those of `Scorer.load`."""
         if effort not in get_args(Effort):
             raise ValueError(f"unknown effort {effort!r}; there are: {', '.join(get_args(Effort))}")
         self.bundle = bundle
-        self.decision = _decision(bundle, max_false_attribution)
+        self.decision = _decision(bundle, max_false_attribution, any_text)
         ngram_model = load_ngram_model(bundle)
         if effort == "fast" and ngram_model is None:
             raise BundleLacksError(f"{bundle.path}: no n-gram model in this bundle; use --effort full")
@@ -93,6 +95,7 @@ class Scorer:
         *,
         effort: Effort = "auto",
         max_false_attribution: float | None = None,
+        any_text: bool = False,
     ) -> Scorer:
         """Load a model from disk.
 
@@ -105,6 +108,8 @@ class Scorer:
                 decision rule, ``auto`` means ``fast``.
             max_false_attribution: The share (0 to 1) of documents by unknown authors that may be attributed to a
                 known one. The lower it is, the more answers are ``unknown``. None keeps the bundle's thresholds.
+            any_text: Whether texts that are unlike anything in training, such as other languages and source code, may
+                be attributed, too. By default they are ``unknown``.
 
         Raises:
             BundleError: The bundle is missing or damaged, or lacks what the arguments require.
@@ -117,7 +122,13 @@ class Scorer:
             from authorid.models import default_bundle
 
             model = default_bundle()
-        return cls(load_bundle(Path(model)), options, effort=effort, max_false_attribution=max_false_attribution)
+        return cls(
+            load_bundle(Path(model)),
+            options,
+            effort=effort,
+            max_false_attribution=max_false_attribution,
+            any_text=any_text,
+        )
 
     def describe(self) -> dict[str, Any]:
         """Describe what scores, for the run statistics.
@@ -125,14 +136,19 @@ class Scorer:
         Returns:
             JSON-ready values: ``provider``, ``precision`` (``ngrams`` when the encoder is not used), ``workers``,
             ``threads`` per worker, ``batch_tokens`` (0 when the encoder is not used), ``effort``, ``unknown_below``
-            (the thresholds for the probability and the known-author score), ``ngrams`` (``compiled``, ``numpy`` or
-            None), ``model`` and ``model_sha256``, the digest of the graph, or of the n-gram file when there is none.
+            (the thresholds for the probability, the known-author score and the coverage), ``ngrams`` (``compiled``,
+            ``numpy`` or None), ``model`` and ``model_sha256``, the digest of the graph, or of the n-gram file when
+            there is none.
 
         """
         ngrams = self._cascade.ngram_model
         common: dict[str, Any] = {
             "effort": self.effort,
-            "unknown_below": [self.decision.unknown_threshold, self.decision.known_author_threshold],
+            "unknown_below": [
+                self.decision.unknown_threshold,
+                self.decision.known_author_threshold,
+                self.decision.coverage_threshold,
+            ],
             "ngrams": None if ngrams is None else kernels.backend(),
             "model": self.bundle.name,
         }
@@ -257,12 +273,13 @@ class Scorer:
                 return attribution
 
 
-def _decision(bundle: Bundle, max_false_attribution: float | None) -> Decision:
+def _decision(bundle: Bundle, max_false_attribution: float | None, any_text: bool) -> Decision:
     """The bundle's decision rule, made as strict as `max_false_attribution` requires."""
+    decision = replace(bundle.decision, coverage_threshold=0.0) if any_text else bundle.decision
     if max_false_attribution is None:
-        return bundle.decision
+        return decision
     try:
-        return bundle.decision.with_false_attribution(max_false_attribution)
+        return decision.with_false_attribution(max_false_attribution)
     except ValueError as error:
         raise BundleLacksError(f"{bundle.path}: {error}; there is no threshold to choose") from None
 
@@ -281,6 +298,6 @@ def _text_document(index: int, text: object) -> Document | Failure:
     ref = DocumentRef(str(index))
     if not isinstance(text, str):
         return Failure(ref, f"not a text: {type(text).__name__} instead of str")
-    if not text.strip():
-        return Failure(ref, "no text (only white space)")
-    return Document(ref, tidy(text), "unicode", "")
+    tidied = tidy(text)
+    lacking = lacks_text(tidied)
+    return Document(ref, tidied, "unicode", "") if lacking is None else Failure(ref, lacking)

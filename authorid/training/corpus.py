@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from authorid.errors import CorpusError
-from authorid.inputs.decoding import UndecodableError, decode, tidy
+from authorid.inputs.decoding import UndecodableError, decode, lacks_text, tidy
 
 __all__ = ["Corpus", "CorpusDocument", "load_corpus", "load_test_corpus"]
 
@@ -83,8 +83,9 @@ def load_corpus(root: Path, *, copies: bool = False) -> Corpus:
             except (OSError, UndecodableError) as error:
                 warnings.append(f"{path}: left out, {error}")
                 continue
-            if not text.strip():
-                warnings.append(f"{path}: left out, empty")
+            lacking = lacks_text(text)
+            if lacking is not None:
+                warnings.append(f"{path}: left out, {lacking}")
                 continue
             document = CorpusDocument(relative, label, text, hashlib.sha256(data).hexdigest())
             if copies or texts.add(document):

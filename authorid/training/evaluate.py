@@ -51,8 +51,10 @@ def evaluate(
 ) -> EvaluationReport:
     """Evaluate the bundle or run directory `model` on `corpus`, a directory with one subdirectory per author.
 
-    Documents that cannot be read or scored are left out, with a warning. Raises `CorpusError` when an author of the
-    corpus is not one of the model's, or when unknown authors are given with a training run.
+    Documents that cannot be read or scored are left out, with a warning. Those that are ``unknown`` count by their most
+    probable author; `EvaluationReport.ablation` also has their number, and the accuracy if they count as wrong. Raises
+    `CorpusError` when an author of the corpus is not one of the model's, or when unknown authors are given with a
+    training run.
     """
     if (model / MANIFEST).is_file() or not (model / "run.json").is_file():
         return _evaluate_bundle(model, corpus, options, reporter)
@@ -206,6 +208,13 @@ def _score(scorer: Scorer, corpus: Corpus, reporter: Reporter) -> _ScoredCorpus:
     found = _collect(corpus, authors, answers(), reporter, f"{models}, effort {scorer.effort}")
     seconds = time.perf_counter() - started
     metrics = evaluate_predictions(found.truth, found.probabilities, authors)
+    named = np.array([attribution.status == "scored" for attribution in attributions])
+    answered = float((named & (found.probabilities.argmax(axis=1) == found.truth)).mean())
+    if not named.all():
+        reporter.info(
+            f"{(~named).sum()} of {len(named)} documents are unknown; the metrics are about their candidates, "
+            f"and with unknown as a wrong answer the accuracy is {answered:.4f}"
+        )
     row = {
         "models": models,
         "effort": scorer.effort,
@@ -213,6 +222,8 @@ def _score(scorer: Scorer, corpus: Corpus, reporter: Reporter) -> _ScoredCorpus:
         "macro_f1": metrics.macro_f1,
         "ece": metrics.ece,
         "log_loss": metrics.log_loss,
+        "unknown": int((~named).sum()),
+        "accuracy_with_unknown_wrong": answered,
         "windows": sum(attribution.windows for attribution in attributions),
         "documents_per_second": len(corpus.documents) / seconds,
     }
@@ -244,12 +255,13 @@ def _evaluate_unknown(
     if scorer.bundle.ngrams is not None:
         known_scores = np.array([row.known_author_score for row in known], dtype=np.float64)
         unknown_scores = np.array([row.known_author_score for row in unknown], dtype=np.float64)
+        known_named, unknown_named = (np.array([row.status == "scored" for row in rows]) for rows in (known, unknown))
         result["auroc"] = auroc(known_scores, unknown_scores)
         result["thresholds"] = [
             {
                 "max_false_attribution": share,
-                "unknown_attributed": float((unknown_scores >= threshold).mean()),
-                "known_attributed": float((known_scores >= threshold).mean()),
+                "unknown_attributed": float((unknown_named & (unknown_scores >= threshold)).mean()),
+                "known_attributed": float((known_named & (known_scores >= threshold)).mean()),
             }
             for share, threshold in scorer.decision.false_attribution_thresholds
         ]

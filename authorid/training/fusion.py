@@ -19,6 +19,7 @@ from authorid.ngrams.model import NgramModel
 from authorid.reporter import SILENT, Reporter
 from authorid.scoring.posterior import log_softmax, ngram_evidence
 from authorid.training.corpus import Corpus
+from authorid.training.coverage_floor import coverage_of, fit_coverage_threshold
 from authorid.training.ngram_fit import (
     DENSE_DOCUMENTS,
     Labels,
@@ -208,6 +209,11 @@ def _fit_confidence(sample: _Sample, options: NgramOptions) -> tuple[Decision, d
     scores, truth = fitted.scores(sample.held), sample.labels[sample.held]
     sizes = _bytes([sample.texts[index] for index in sample.held])
     decision = fit_ngram_confidence((scores, sizes, truth), _short(fitted, sample.texts, sample.held))
+    # As many documents must have an n-gram as for the model itself, although here there are fewer.
+    required = options.required_documents(len(sample.labels))
+    coverage = coverage_of(fitted.counts, sample.texts, sample.training, sample.held, required)
+    if coverage is not None:
+        decision = replace(decision, coverage_threshold=fit_coverage_threshold(coverage))
     probabilities = _probabilities(scores, sizes, decision)
     accuracy = float((probabilities.argmax(axis=1) == truth).mean())
     return decision, {"split": sample.how, "held_out": len(sample.held), "accuracy": accuracy}

@@ -29,6 +29,7 @@ def ngram_card(bundle: Bundle) -> str:
         f"Documents held out of a first fit ({split.get('split', 'none')}). The model itself was then fitted on all "
         "documents.",
         "\n".join(figures) or "Nothing could be held out.",
+        *_floor(bundle),
         "## Limits",
         "The model knows only its own authors. Short texts carry little evidence. Subject and style are entangled. "
         "Probabilities are evidence, not proof. Do not use the model to unmask people who have a right to stay "
@@ -57,7 +58,18 @@ def ngram_section(bundle: Bundle) -> str:
             f"On documents held out of a first fit ({split['split']}) the n-grams alone had accuracy "
             f"{split['accuracy']:.3f}{detection}."
         )
-    return "\n\n".join(paragraphs)
+    return "\n\n".join([*paragraphs, *_floor(bundle)])
+
+
+def _floor(bundle: Bundle) -> list[str]:
+    """Return a paragraph on what the model leaves unanswered, in a list; an empty list if there is no threshold."""
+    threshold = bundle.decision.coverage_threshold
+    if not threshold:
+        return []
+    return [
+        f"Documents with fewer than {threshold:.1%} of their n-grams in the vocabulary (for short ones, fewer still) "
+        "are unlike anything in training and get the answer `unknown`: other languages, source code, encoded data."
+    ]
 
 
 def replace_ngram_section(card: str, section: str) -> str:

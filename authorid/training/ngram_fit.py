@@ -130,7 +130,7 @@ def count_more(counts: TermCounts, texts: Sequence[str]) -> TermCounts:
 def _count_buckets(extractor: FeatureExtractor, texts: Sequence[str]) -> Any:
     """Counts of all buckets of all views, sparse float32 [texts, views * buckets]."""
     sparse = require("scipy.sparse", "fit")
-    found = list(Vectorizer.all_buckets(extractor).count(texts))
+    found = [counted.counts for counted in Vectorizer.all_buckets(extractor).count(texts)]
     # A text begins where its first view does.
     views = len(extractor.views)
     begin = np.cumsum([0, *(len(counts.indices) for counts in found)])

@@ -27,6 +27,8 @@ def test_a_decision_survives_json(decision):
         {"temperature": float("nan")},
         {"exit_threshold": -0.1},
         {"unknown_threshold": float("inf")},
+        {"coverage_threshold": 1.01},
+        {"coverage_threshold": float("nan")},
         {"half_length": 10**400},
         {"false_attribution_thresholds": [[0.1, -1]]},
         {"false_attribution_thresholds": [[0.1]]},

@@ -57,6 +57,7 @@ SCORE = {
     "evidence": (["--evidence"], "evidence", True),
     "effort": (["--effort", "full"], "effort", "full"),
     "max_false_attribution": (["--max-false-attribution", "0.25"], "max_false_attribution", 0.25),
+    "any_text": (["--any-text"], "any_text", True),
     "precision": (["--precision", "fp32"], "precision", "fp32"),
     "provider": (["--provider", "cpu"], "provider", "cpu"),
     "workers": (["--workers", "2"], "workers", 2),
@@ -357,7 +358,7 @@ def test_the_defaults_of_the_options_are_those_of_the_library(monkeypatch):
     received = {}
     monkeypatch.setattr(Scorer, "load", lambda model, engine, **others: received.update(engine=engine, **others))
     call("score", "letters")
-    assert received == {"engine": EngineOptions(), "effort": "auto", "max_false_attribution": None}
+    assert received == {"engine": EngineOptions(), "effort": "auto", "max_false_attribution": None, "any_text": False}
     assert document_defaults() == ReadOptions()
 
 

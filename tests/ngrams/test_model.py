@@ -59,7 +59,7 @@ def vector(model: NgramModel, text: str) -> CsrMatrix:
 
 def buckets(extractor: FeatureExtractor, text: str) -> list[Counter[int]]:
     """For each view, how often each bucket occurs."""
-    (counts,) = Vectorizer.all_buckets(extractor).count([text])
+    ((counts, _),) = Vectorizer.all_buckets(extractor).count([text])
     found = []
     for view, (start, stop) in enumerate(pairwise(counts.indptr.tolist())):
         own = counts.indices[start:stop] - (view << extractor.bits)

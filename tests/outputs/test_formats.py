@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import os
+from dataclasses import replace
 
 import pytest
 from hypothesis import example, given
@@ -56,9 +57,11 @@ def test_no_cell_is_a_formula_wherever_a_program_splits_the_line(path, author, r
 
 def test_a_csv_row_has_the_probabilities_with_six_decimals():
     row = FORMATS["csv"](5).row(make_record(probability=2 / 3))
-    assert row == b"a,scored,Ada,0.666667,Ben,0.333333,0.333333,1,9,utf-8," + b"0" * 64 + b",\n"
+    assert row == b"a,scored,Ada,0.666667,Ben,0.333333,0.333333,1,9,utf-8," + b"0" * 64 + b",,,,\n"
+    unknown = replace(make_record(status="unknown"), known_author_score=2e-5, coverage=0.25, reason="unlike anything")
+    assert FORMATS["csv"](5).row(unknown).endswith(b",,0.000020,0.250000,unlike anything\n")
     failed = FORMATS["csv"](5).row(make_record(status="failed"))
-    assert failed == b"a,failed,,,,,,1,9,utf-8," + b"0" * 64 + b",broken\n"
+    assert failed == b"a,failed,,,,,,1,9,utf-8," + b"0" * 64 + b",broken,,,\n"
 
 
 @pytest.mark.promise("exact-names")
@@ -76,6 +79,9 @@ def test_a_jsonl_row_is_exact_and_plain_ascii(record):
     assert tuple(row.get("evidence", ())) == record.evidence
     assert [row[column] for column in ("status", "windows", "tokens", "encoding", "sha256", "error")] == [
         *(record.status, record.windows, record.tokens, record.encoding, record.sha256, record.error)
+    ]
+    assert [row[column] for column in ("known_author_score", "coverage", "reason")] == [
+        *(record.known_author_score, record.coverage, record.reason)
     ]
 
 

@@ -28,6 +28,8 @@ ANY_RECORDS = st.builds(
     error=st.none() | ANY_TEXT,
     evidence=st.lists(st.floats(allow_nan=False), max_size=9).map(tuple),
     known_author_score=st.none() | st.floats(allow_nan=False),
+    coverage=st.none() | st.floats(allow_nan=False),
+    reason=st.none() | ANY_TEXT,
 )
 
 

@@ -7,10 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from fusion_bundle import DOCUMENTS, make_fusion_bundle
+from other_texts import encoded_data, foreign_text, number_table, source_code
 from tiny import AUTHORS, prose
 
+from authorid.bundle.decision import Decision
 from authorid.encoder.engine_options import EngineOptions
-from authorid.encoder.windows import Window
+from authorid.encoder.windows import Window, Windower
 from authorid.errors import BundleLacksError
 from authorid.inputs.documents import Document, DocumentRef
 from authorid.scoring.cascade import Cascade
@@ -116,6 +118,80 @@ def test_unknown_rows_keep_their_ranking(both):
     assert all(len(row.ranking) == 3 for row in rows)
     lenient = Scorer(both, max_false_attribution=1.0)
     assert {row.status for row in lenient.score_texts(DOCUMENTS)} == {"scored"}
+
+
+EFFORTS = ("fast", "auto", "full")
+ELSEWHERE = [foreign_text("fi", 0), foreign_text("zh", 0), source_code(1), encoded_data(0), number_table(0)]
+
+
+def test_what_is_unlike_anything_in_training_is_unknown_whatever_the_effort(both):
+    texts = [*DOCUMENTS, *ELSEWHERE]
+    rows = {effort: list(Scorer(both, effort=effort).score_texts(texts)) for effort in EFFORTS}
+    assert {row.status for row in rows["full"][: len(DOCUMENTS)]} == {"scored"}
+    unlike = {effort: found[len(DOCUMENTS) :] for effort, found in rows.items()}
+    assert unlike["fast"] == unlike["auto"] == unlike["full"]
+    assert {(row.status, row.reason, row.windows) for row in unlike["full"]} == {
+        ("unknown", "unlike anything in training", 0)
+    }
+    assert all(len(row.ranking) == 3 and row.coverage < both.decision.coverage_threshold for row in unlike["full"])
+
+
+def test_any_text_is_attributed_on_request(both):
+    for effort in EFFORTS:
+        rows = list(Scorer(both, effort=effort, any_text=True).score_texts(ELSEWHERE))
+        assert {(row.status, row.reason) for row in rows} == {("scored", None)}
+        assert {
+            row.status for row in Scorer(both, effort=effort, max_false_attribution=1.0).score_texts(ELSEWHERE)
+        } == {"unknown"}
+
+
+def test_an_unknown_row_has_a_reason(both):
+    (row,) = Scorer(both, max_false_attribution=0.0).score_texts(DOCUMENTS[-1:])
+    assert row.reason == "known-author score below the threshold"
+    certain = replace(both, decision=replace(both.decision, unknown_threshold=1.0))
+    assert next(iter(Scorer(certain).score_texts(DOCUMENTS[-1:]))).reason == "probability below the threshold"
+
+
+NO_TEXT = {
+    "zero-width": "\u200b\u200c\u200d\ufeff" * 40,
+    "private use": "\ue000\uf8ff\U000f0000" * 40,
+    "replacement characters": "\ufffd" * 90,
+    "combining marks": "\u0301\u0328\u05b0" * 40,
+    "emoji": "\U0001f600\U0001f44d\u2764\ufe0f " * 30,
+    "punctuation": "?! ... -- ; (_) " * 20,
+    "symbols": "+ = < > \u20ac $ \u2211 \u2192 " * 20,
+    "Hangul fillers": "\u115f\u1160\u3164\uffa0" * 30,
+    "Braille blanks": "\u2800" * 60,
+    "direction marks": "\u202e\u2066\u200f" * 40,
+}
+
+
+@pytest.mark.parametrize("kind", NO_TEXT)
+def test_a_document_without_a_letter_or_digit_fails_whatever_the_effort(both, kind, tmp_path):
+    (tmp_path / "a.txt").write_text(NO_TEXT[kind], "utf-8")
+    for effort in EFFORTS:
+        scorer = Scorer(both, effort=effort)
+        for row in (*scorer.score_texts([NO_TEXT[kind]]), *scorer.score([tmp_path])):
+            assert (row.status, row.error) == ("failed", "no text (no letter or digit)")
+
+
+@pytest.mark.parametrize("text", ["7 8 9", "\u0967\u0968", "\u2163", "a\u200b", "\ufffd\ufffd x", "\u0e01\u0e33"])
+def test_a_document_with_a_letter_or_digit_has_an_answer_at_every_effort(both, text):
+    for effort in EFFORTS:
+        (row,) = Scorer(both, effort=effort).score_texts([text])
+        assert row.status in ("scored", "unknown")
+
+
+def test_the_ngrams_answer_where_the_tokenizer_finds_nothing(both, monkeypatch):
+    monkeypatch.setattr(Windower, "windows", lambda self, ids, number: [])
+    (alone,) = Scorer(both, effort="fast").score_texts(DOCUMENTS[-1:])
+    assert alone.status == "scored"
+    for effort in ("auto", "full"):
+        uncertain = replace(both, decision=replace(both.decision, exit_threshold=1.0))
+        assert list(Scorer(uncertain, effort=effort).score_texts(DOCUMENTS[-1:])) == [alone]
+    encoder_only = replace(both, ngrams=None, decision=Decision())
+    (row,) = Scorer(encoder_only).score_texts(DOCUMENTS[-1:])
+    assert (row.status, row.error) == ("failed", "no text (no tokens)")
 
 
 def test_short_texts_get_less_certain_answers(both):

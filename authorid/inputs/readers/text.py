@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
-from authorid.inputs.decoding import decode, tidy
+from authorid.inputs.decoding import decode, lacks_text, tidy
 from authorid.inputs.documents import Document, DocumentRef, Failure, ReadOptions
 
 __all__ = ["TextReader"]
@@ -21,7 +21,8 @@ class TextReader:
         """Yield the one document. Raises `UndecodableError` if `data` is not text."""
         text, encoding = decode(data, options.encoding)
         text = tidy(text)
-        if text.strip():
+        lacking = lacks_text(text)
+        if lacking is None:
             yield Document(ref, text, encoding, hashlib.sha256(data).hexdigest())
         else:
-            yield Failure(ref, "no text (only white space)")
+            yield Failure(ref, lacking)

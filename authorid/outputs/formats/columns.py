@@ -19,6 +19,9 @@ COLUMNS = (
     "encoding",
     "sha256",
     "error",
+    "known_author_score",
+    "coverage",
+    "reason",
 )
 """The columns of a CSV file and the keys of a JSON row, in order."""
 

@@ -13,7 +13,7 @@ __all__ = ["CsvWriter"]
 
 
 class CsvWriter:
-    """Writes every cell as visible text that no spreadsheet runs as a formula, and probabilities with six decimals."""
+    """Writes every cell as visible text that no spreadsheet runs as a formula, and numbers with six decimals."""
 
     name: ClassVar[str] = "csv"
     suffixes: ClassVar[tuple[str, ...]] = (".csv",)
@@ -45,6 +45,8 @@ class CsvWriter:
                 cell(record.encoding or ""),
                 record.sha256 or "",
                 cell(record.error or ""),
+                *("" if number is None else f"{number:.6f}" for number in (record.known_author_score, record.coverage)),
+                cell(record.reason or ""),
             ]
         )
 

@@ -43,6 +43,9 @@ class JsonlWriter:
             record.encoding,
             record.sha256,
             record.error,
+            record.known_author_score,
+            record.coverage,
+            record.reason,
         )
         row: dict[str, Any] = dict(zip(COLUMNS, values, strict=True))
         if path.encode("utf-8") != raw:
