@@ -26,7 +26,7 @@ from authorid.version import __version__
 __all__ = [
     "RUN_FORMAT",
     "Existing",
-    "RunFiles",
+    "TrainingFiles",
     "begin_training",
     "check_run",
     "hf_config",
@@ -157,7 +157,7 @@ def _discard_finished_state(workspace: Workspace) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class RunFiles:
+class TrainingFiles:
     """What the files of a run are made from; `ngrams` is the file of the n-gram model, if it has one."""
 
     model: Any
@@ -167,7 +167,7 @@ class RunFiles:
     ngrams: bytes | None
 
 
-def write_run(workspace: Workspace, files: RunFiles, record: Mapping[str, Any]) -> None:
+def write_run(workspace: Workspace, files: TrainingFiles, record: Mapping[str, Any]) -> None:
     """Write all files of a run beside its place, and run.json with their digests; `Workspace.publish` comes next."""
     scratch = workspace.state
     with raising_output_errors(workspace.out):

@@ -27,7 +27,7 @@ from authorid.training.recipes import TrainingOptions
 from authorid.training.run_directory import (
     RUN_FORMAT,
     Existing,
-    RunFiles,
+    TrainingFiles,
     begin_training,
     check_run,
     hf_config,
@@ -99,7 +99,7 @@ def _publish(workspace: Workspace) -> None:
 
 def _finish(
     prepared: Preparation, plan: dict[str, Any], history: History, test: Corpus | None, reporter: Reporter
-) -> tuple[RunFiles, dict[str, Any]]:
+) -> tuple[TrainingFiles, dict[str, Any]]:
     """The parts of the finished run, the model in float32 and the n-gram model beside it, and their record."""
     corpus, options, geometry = prepared.corpus, prepared.options, prepared.geometry
     # A new model, because the layers keep their dtype policy: the weights of a run are float32 throughout.
@@ -115,7 +115,7 @@ def _finish(
         ngrams = fitted.ngrams.to_bytes()
         record["fusion"] = {**describe_ngrams(fitted), "decision": asdict(fitted.decision)}
     config = hf_config(geometry, corpus.authors, options.dropout)
-    return RunFiles(model, prepared.tokenizer, config, history, ngrams), record
+    return TrainingFiles(model, prepared.tokenizer, config, history, ngrams), record
 
 
 def _record(
