@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from authorid.bundle.author_names import too_much_alike
 from authorid.bundle.decision import Decision
 from authorid.bundle.verification import verify_files, verify_graphs
 from authorid.errors import BundleCorruptError, BundleLacksError, BundleNotFoundError
@@ -227,6 +228,9 @@ def _read_config(path: Path) -> tuple[str, tuple[str, ...]]:
     labels = {int(index): str(label) for index, label in config["id2label"].items()}
     if sorted(labels) != list(range(len(labels))) or len(labels) < 2:
         raise BundleCorruptError(f"{path}: id2label must number at least two authors from 0")
+    alike = too_much_alike(labels.values())
+    if alike is not None:
+        raise BundleCorruptError(f"{path}: the authors {alike}; rename one in the training corpus and train again")
     return str(config["model_type"]), tuple(labels[index] for index in range(len(labels)))
 
 

@@ -12,7 +12,8 @@ from authorid.bundle.save import check_target, check_writable, write_bundle
 from authorid.errors import CorpusError, OutputError, RunError
 from authorid.ngrams.model import load_ngram_model
 from authorid.reporter import SILENT, Reporter
-from authorid.training.corpus import Corpus, load_corpus, load_test_corpus
+from authorid.training.corpus import Corpus, load_corpus, load_known_corpus
+from authorid.training.corpus_spec import LEAVE_OUT, CorpusSpec
 from authorid.training.fusion import UNMEASURED, FusionFit, fit_fusion
 from authorid.training.ngram_card import ngram_card, ngram_section, replace_ngram_section
 from authorid.training.ngram_fit import NgramOptions
@@ -29,7 +30,7 @@ __all__ = ["describe_ngrams", "export_ngrams", "train_ngrams"]
 
 
 def train_ngrams(
-    corpus: Path,
+    corpus: Path | CorpusSpec,
     out: Path,
     options: NgramOptions = NgramOptions(),
     *,
@@ -43,12 +44,14 @@ def train_ngrams(
     replaces a run at `out`. Raises `CorpusError`, `RunError`, `OutputError` and `MissingExtraError`.
     """
     out = Path(out)
-    known = _check_and_load(Path(corpus), out, test_corpus, force=force)
+    known = _check_and_load(CorpusSpec.of(corpus), out, test_corpus, force=force)
     for warning in known.warnings:
         reporter.warning(warning)
     fitted = fit_fusion(known, options, reporter=reporter)
     if not len(fitted.ngrams.buckets):
-        raise CorpusError(f"{corpus}: no n-gram is in enough of its documents to learn from; longer texts are needed")
+        raise CorpusError(
+            f"{known.root}: no n-gram is in enough of its documents to learn from; longer texts are needed"
+        )
     for warning in fitted.warnings:
         reporter.warning(warning)
     record = {
@@ -72,7 +75,7 @@ def train_ngrams(
     return write_bundle(bundle, files, overwrite=True, marker="run.json", check=load_ngram_model)
 
 
-def _check_and_load(corpus: Path, out: Path, test_corpus: Path | None, *, force: bool) -> Corpus:
+def _check_and_load(corpus: CorpusSpec, out: Path, test_corpus: Path | None, *, force: bool) -> Corpus:
     """Check that the run can be written to `out`, and return the training corpus."""
     check_directory(out, "replace" if force else "refuse")
     foreign = foreign_files(out)
@@ -81,7 +84,7 @@ def _check_and_load(corpus: Path, out: Path, test_corpus: Path | None, *, force:
     check_writable(out.resolve().parent)  # the bundle is built there before it is moved to `out`
     known = load_corpus(corpus)
     if test_corpus is not None:
-        load_test_corpus(Path(test_corpus), known)
+        load_known_corpus(corpus.at(Path(test_corpus)), known.authors, LEAVE_OUT)
     return known
 
 

@@ -35,6 +35,7 @@ def training_plan(
     return {
         "options": options.to_json(),
         "corpus": corpus.digest,
+        **({"reading": dict(corpus.reading)} if corpus.reading else {}),
         "authors": list(corpus.authors),
         "base_model_sha256": base_sha256,
         "training": [corpus.documents[index].path for index in training],
@@ -50,6 +51,8 @@ def check_plan(plan: Mapping[str, Any], past: Mapping[str, Any], out: Path) -> N
         differences.append("the base model has other weights")
     if plan["corpus"] != past["corpus"] or plan["authors"] != past["authors"]:
         differences.append("the corpus has changed")
+    elif plan.get("reading") != past.get("reading"):
+        differences.append("the corpus is read with other options")
     elif not differences and (plan["training"], plan["validation"]) != (past["training"], past["validation"]):
         differences.append("the corpus is split differently (another version of Keras or numpy?)")
     if differences:

@@ -14,6 +14,7 @@ from authorid.errors import expect
 from authorid.evaluation.metrics import evaluate_predictions
 from authorid.reporter import SILENT, Reporter
 from authorid.training.corpus import Corpus
+from authorid.training.corpus_spec import CorpusSpec
 from authorid.training.encoder import checkpoint
 from authorid.training.encoder.backbone import resolve_base_model, weights_sha256
 from authorid.training.encoder.classifier import build_classifier
@@ -41,7 +42,7 @@ _PACKAGES = ("tensorflow", "keras", "keras_hub", "safetensors", "scipy", "matplo
 
 
 def train(
-    corpus: Path,
+    corpus: Path | CorpusSpec,
     out: Path,
     options: TrainingOptions,
     *,
@@ -61,7 +62,7 @@ def train(
     expect(_PACKAGES, "train")
     out = Path(out)
     check_directory(out, existing)
-    corpora = load_corpora(Path(corpus), test_corpus, reporter)
+    corpora = load_corpora(corpus, test_corpus, reporter)
     base = resolve_base_model(options.base_model)
     split = corpora.split(options)
     plan = checkpoint.training_plan(options, weights_sha256(base), corpora.training, split)
@@ -130,6 +131,7 @@ def _record(
             "documents": len(corpus.documents),
             "authors": len(corpus.authors),
             "windows": prepared.examples.windows,
+            **({"reading": dict(corpus.reading)} if corpus.reading else {}),
         },
         "training": plan["training"],
         "validation": plan["validation"],
