@@ -34,6 +34,6 @@ def too_much_alike(names: Iterable[str]) -> str | None:
         if other == name:
             return f"{name!r} occurs twice"
         if normalized_name(other) == normalized_name(name):  # they look the same, so their characters are shown
-            return f"{ascii(other)} and {ascii(name)} differ only in Unicode normalization"
+            return f"{other!a} and {name!a} differ only in Unicode normalization"
         return f"{other!r} and {name!r} differ only in case"
     return None

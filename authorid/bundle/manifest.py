@@ -108,9 +108,8 @@ class Bundle:
             if graph_key(candidate, provider) in self.graphs and wanted in ("auto", candidate):
                 return candidate
         have = ", ".join(sorted(self.graphs)) or "n-grams only"
-        lacking, hint = f"no {wanted} graph", ""
+        lacking, hint = "no graph" if wanted == "auto" else f"no {wanted} graph", ""
         if provider != "cpu":
-            lacking = "no graph" if wanted == "auto" else lacking
             lacking, hint = f"{lacking} for {provider}", f"; authorid export --{provider} writes them"
         raise BundleLacksError(f"{self.path}: {lacking} in this bundle; it has {have}{hint}")
 

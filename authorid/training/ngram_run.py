@@ -133,7 +133,13 @@ def describe_ngrams(fitted: FusionFit) -> dict[str, Any]:
         "views": [view.name for view in fitted.ngrams.extractor.views],
         "ngrams": len(fitted.ngrams.buckets),
         "shifted_split": fitted.report,
+        **({} if fitted.encoder_documents is None else {"encoder_weight": _describe_weight(fitted)}),
     }
+
+
+def _describe_weight(fitted: FusionFit) -> dict[str, Any]:
+    """Return the encoder's weight as it was fitted, and the number of documents it was fitted on."""
+    return {"fitted": fitted.decision.encoder_weight, "documents": fitted.encoder_documents}
 
 
 def export_ngrams(

@@ -57,9 +57,12 @@ def check_directory(out: Path, existing: Existing) -> None:
     finished = (out / "run.json").is_file()
     begun = (out / _CHECKPOINT).is_dir()
     if finished and existing != "replace":
-        raise RunError(f"{out}: holds a finished run; use force to replace it")
+        raise RunError(f"{out}: holds a finished run; pass --force to replace it")
     if begun and not finished and existing == "refuse":
-        raise RunError(f"{out}: holds an unfinished training; resume it, or use force to start over")
+        raise RunError(
+            f"{out}: holds an unfinished training; continue it as it was begun, with --resume, or pass --force to "
+            "start over"
+        )
     if out.is_dir() and not finished and not begun and any(out.iterdir()):
         raise RunError(f"{out}: not empty and not a training run; refusing to write into it")
     check_writable(out)

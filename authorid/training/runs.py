@@ -72,7 +72,7 @@ class Run:
             raise RunError(f"{root}: no such run directory")
         if not (root / "run.json").is_file():
             if (root / "checkpoint").is_dir():
-                raise RunError(f"{root}: this training is not finished; resume it")
+                raise RunError(f"{root}: this training is not finished; authorid train --resume continues it")
             raise RunError(f"{root}: not a training run (no run.json)")
         if _read_json(root / "run.json").get("recipe") == "ngrams":
             raise RunError(f"{root}: this run has no encoder; it is a bundle already, ready for score and export")
@@ -138,6 +138,7 @@ class Run:
             isinstance(authors, list)
             and len(authors) >= 2
             and all(isinstance(author, str) and author for author in authors)
+            and len(set(authors)) == len(authors)
         ):
             raise RunError("authors must be at least two different names")
         alike = too_much_alike(authors)

@@ -41,5 +41,5 @@ def test_a_model_whose_authors_are_too_much_alike_is_refused(tmp_path, names):
     manifest = json.loads((path / MANIFEST).read_text())
     manifest["files"]["config.json"] = hashlib.sha256((path / "config.json").read_bytes()).hexdigest()
     (path / MANIFEST).write_text(json.dumps(manifest))
-    with pytest.raises(BundleCorruptError, match="the authors .*(differ only in|occurs twice)"):
+    with pytest.raises(BundleCorruptError, match=r"the authors .*(differ only in|occurs twice)"):
         load_bundle(path)

@@ -56,7 +56,9 @@ def check_plan(plan: Mapping[str, Any], past: Mapping[str, Any], out: Path) -> N
     elif not differences and (plan["training"], plan["validation"]) != (past["training"], past["validation"]):
         differences.append("the corpus is split differently (another version of Keras or numpy?)")
     if differences:
-        raise RunError(f"{out}: cannot resume: {'; '.join(differences)}. Use force to start over")
+        raise RunError(
+            f"{out}: cannot resume: {'; '.join(differences)}. Pass --force instead of --resume to start over"
+        )
 
 
 def save(root: Path, model: Any, plan: Mapping[str, Any], history: Mapping[str, Any]) -> None:
@@ -86,7 +88,7 @@ def read_checkpoint(root: Path) -> Checkpoint | None:
             metadata = file.metadata()
         return Checkpoint(json.loads(metadata["plan"]), json.loads(metadata["history"]))
     except Exception as error:  # safetensors raises its own class, which may not be importable
-        raise RunError(f"{path}: the checkpoint is not readable ({error}); use force to start over") from None
+        raise RunError(f"{path}: the checkpoint is not readable ({error}); pass --force to start over") from None
 
 
 def restore(root: Path, model: Any) -> None:
@@ -96,7 +98,7 @@ def restore(root: Path, model: Any) -> None:
     tensors = numpy_format.load_file(path)
     variables = _variables(model)
     if set(tensors) != set(variables):
-        raise RunError(f"{path}: made for another model; use force to start over")
+        raise RunError(f"{path}: made for another model; pass --force to start over")
     for name, variable in variables.items():
         if tuple(variable.shape) != tensors[name].shape:
             raise RunError(f"{path}: {name} has shape {tensors[name].shape}, not {tuple(variable.shape)}")

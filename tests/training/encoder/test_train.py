@@ -147,7 +147,7 @@ def test_a_killed_training_is_resumed_to_the_same_end(tmp_path, bases, corpus):
     assert child.wait() == -signal.SIGKILL
     with pytest.raises(RunError, match="not finished"):
         Run.load(out)
-    with pytest.raises(RunError, match="unfinished training; resume it"):
+    with pytest.raises(RunError, match=r"unfinished training; continue it .*--resume, or pass --force"):
         train(corpus, out, options)
     with pytest.raises(RunError, match=r"epochs 5, was 4; seed 3, was 1"):
         train(corpus, out, replace(options, epochs=5, seed=3), existing="resume")
@@ -175,7 +175,7 @@ def test_a_finished_run_is_replaced_only_by_force(tmp_path, bases, corpus):
     train(corpus, out, options)
     (out / "notes.txt").write_text("mine")
     for existing in ("refuse", "resume"):
-        with pytest.raises(RunError, match="finished run; use force"):
+        with pytest.raises(RunError, match="finished run; pass --force"):
             train(corpus, out, options, existing=existing)
     again = train(corpus, out, replace(options, epochs=2), existing="replace")
     assert again.options.epochs == 2
