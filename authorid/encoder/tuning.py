@@ -56,8 +56,8 @@ def tune(
 
     Saves the best configuration of each provider in the cache; with `provider` ``auto`` also which provider is fastest.
     `reporter` gets the progress, a message about each provider that cannot be measured, and where the result was saved.
-    Raises `AuthoridError` when the bundle has no encoder, or when the requested provider, or onnxruntime itself, cannot be
-    measured.
+    Raises `AuthoridError` when the bundle has no encoder, or when the requested provider, or onnxruntime itself,
+    cannot be measured.
     """
     if not bundle.graphs:
         raise BundleLacksError(f"{bundle.path}: n-grams only, no encoder to tune; score needs no tuning for this model")
