@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "docs" / "reference"
 PUBLIC = {
     "authorid": None,
-    "authorid.training": ("TrainingOptions", "train", "prepare_batched", "plot_history"),
+    "authorid.training": ("TrainingOptions", "CorpusSpec", "train", "prepare_batched", "plot_history"),
     "authorid.export": ("ExportOptions", "export_run"),
 }
 """The public API: modules with their names that are public; None: all of ``__all__``."""

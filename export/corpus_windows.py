@@ -15,7 +15,8 @@ from authorid.export.export_options import ExportOptions
 from authorid.export.graph.graph_runner import Ids
 from authorid.export.sources import CorpusRecord, Source
 from authorid.reporter import SILENT, Reporter
-from authorid.training.corpus import Corpus, CorpusDocument, load_corpus
+from authorid.training.corpus import Corpus, load_corpus, load_known_corpus
+from authorid.training.corpus_warnings import CorpusDocument
 
 __all__ = ["VerificationSet", "calibration_draws", "training_corpus", "verification_set"]
 
@@ -57,7 +58,7 @@ def training_corpus(
             )
         return None
     try:
-        corpus = load_corpus(found)
+        corpus = load_corpus(recorded.spec(found))
         if corpus.digest != recorded.digest:
             raise CorpusError(
                 f"{found}: not the corpus of this training run (its digest is {corpus.digest[:12]}…, the run has "
@@ -79,13 +80,7 @@ def verification_set(
     Raises `CorpusError` when no document has any words, or an author of `options.verify_on` is not a label.
     """
     if options.verify_on is not None:
-        other = load_corpus(options.verify_on, copies=True)
-        unknown = sorted(set(other.authors) - set(source.labels))
-        if unknown:
-            raise CorpusError(
-                f"{options.verify_on}: {len(unknown)} of its authors are unknown to the run: "
-                f"{', '.join(unknown[:5])}{', ...' if len(unknown) > 5 else ''}"
-            )
+        other = load_known_corpus(source.corpus.spec(options.verify_on), source.labels)
         origin, corpus, documents = "verification", other, list(other.documents)
     elif corpus is None:
         return None

@@ -22,6 +22,9 @@ from authorid.outputs import journal as journals
 from authorid.outputs.records import Record
 
 ROWS = 5
+LOCK_SEAMS = 2
+"""Seams around the sync of the lock."""
+
 SEAMS = ("create", "write_all", "sync", "publish", "remove", "sync_directory")
 
 
@@ -130,8 +133,8 @@ def main(directory: Path, form: str, how: str) -> int:
             attempt(out, later, resume=True)
             good = out.read_bytes() == expected_later
         elif how == "force":
-            # Before its first seam, a run has left no trace.
-            if seam and is_complete(out) and out.read_bytes() != expected_later:
+            # Before its first seam after the lock, a run has left no trace.
+            if seam > LOCK_SEAMS and is_complete(out) and out.read_bytes() != expected_later:
                 print(f"seam {seam}: the old file is mistaken for the new one")  # noqa: T201
                 return 1
             attempt(out, later, resume=True)

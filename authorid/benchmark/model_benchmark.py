@@ -66,6 +66,8 @@ def run_benchmark(
     record["throughput"] = encoder.throughput(options.seconds / 3)
     del engines, encoder  # frees their memory before the end-to-end run
     reporter.info("scoring documents from end to end")
+    if bundle.ngrams is not None and not bundle.decision.encoder_weight:
+        reporter.warning("the encoder has the weight 0 in this model: the n-grams score the documents without it")
     record["documents"] = _score_documents(bundle, _fastest(record["throughput"]), options, options.seconds / 3)
     record["peak_rss_mb"] = peak_rss_mb()
     return record
@@ -115,6 +117,6 @@ def _score_documents(bundle: Bundle, engine: EngineOptions, options: BenchOption
     return {
         "source": "generated" if options.documents is None else str(options.documents),
         "complete": complete,
-        "options": asdict(engine),
+        "options": None if scorer.engine is None else asdict(engine),
         **stats.report(wall, scorer.describe()),
     }

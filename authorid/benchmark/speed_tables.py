@@ -84,4 +84,4 @@ def _documents_table(documents: dict[str, Any]) -> SpeedTable:
         f"{documents['peak_rss_mb']:.0f}",
     )
     columns = _numeric("documents", "s", "documents/s", "tokens/s", "p50 ms", "p99 ms", "MB")
-    return "Documents, end to end", columns, [row]
+    return f"Documents, end to end, effort {documents['effort']}", columns, [row]

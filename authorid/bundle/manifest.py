@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from authorid.bundle.author_names import too_much_alike
 from authorid.bundle.decision import Decision
 from authorid.bundle.record_digest import check_digest, with_digest
 from authorid.bundle.strict_json import read_object
@@ -122,9 +123,8 @@ class Bundle:
             if graph_key(candidate, provider) in self.graphs and wanted in ("auto", candidate):
                 return candidate
         have = ", ".join(sorted(self.graphs)) or "n-grams only"
-        lacking, hint = f"no {wanted} graph", ""
+        lacking, hint = "no graph" if wanted == "auto" else f"no {wanted} graph", ""
         if provider != "cpu":
-            lacking = "no graph" if wanted == "auto" else lacking
             lacking, hint = f"{lacking} for {provider}", f"; authorid export --{provider} writes them"
         raise BundleLacksError(f"{self.path}: {lacking} in this bundle; it has {have}{hint}")
 
@@ -254,6 +254,9 @@ def _read_config(path: Path) -> tuple[str, tuple[str, ...]]:
         raise BundleCorruptError(f"{path}: not a usable configuration ({reason})") from None
     if sorted(labels) != list(range(len(labels))) or len(labels) < 2:
         raise BundleCorruptError(f"{path}: id2label must number at least two authors from 0")
+    alike = too_much_alike(labels.values())
+    if alike is not None:
+        raise BundleCorruptError(f"{path}: the authors {alike}; rename one in the training corpus and train again")
     return model_type, tuple(labels[index] for index in range(len(labels)))
 
 

@@ -55,7 +55,7 @@ def _run(arguments: Sequence[str], interrupts: Interrupts) -> int:
     except AuthoridError as error:
         return _fatal(str(error))
     except MemoryError:
-        return _fatal("out of memory; the rows that were finished are safe, and --resume continues from there")
+        return _fatal("out of memory")
     except KeyboardInterrupt:
         return interrupts.exit_code or EXIT_INTERRUPTED
     except BrokenPipeError:

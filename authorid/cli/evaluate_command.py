@@ -8,9 +8,19 @@ from typing import TYPE_CHECKING
 import click
 
 from authorid.cli.files import check_writable, make_directory, write_json
-from authorid.cli.options import EFFORT, PATH, PRECISION, SectionedCommand, quiet_option, refuse_options
+from authorid.cli.options import (
+    EFFORT,
+    PATH,
+    PRECISION,
+    SectionedCommand,
+    document_options,
+    exclude_author_option,
+    quiet_option,
+    refuse_options,
+)
 
 if TYPE_CHECKING:
+    from authorid.inputs.documents import ReadOptions
     from authorid.scoring.cascade import Effort
 
 __all__ = ["evaluate"]
@@ -40,6 +50,8 @@ __all__ = ["evaluate"]
     help="Evaluate every effort too, and the n-grams and the encoder each alone.",
 )
 @click.option("--precision", type=PRECISION, default="auto", help="Precision of the graph to run.")
+@exclude_author_option
+@document_options
 @quiet_option
 @click.pass_context
 def evaluate(
@@ -52,6 +64,8 @@ def evaluate(
     effort: Effort,
     ablation: bool,
     precision: str,
+    exclude_authors: tuple[str, ...],
+    documents: ReadOptions,
     quiet: bool,
 ) -> None:
     """Evaluate MODEL on documents whose authors are known.
@@ -62,6 +76,7 @@ def evaluate(
     from authorid.cli.console import Terminal
     from authorid.cli.result_tables import show_evaluation, show_metrics
     from authorid.evaluation.plots import plot_evaluation, require_matplotlib
+    from authorid.training.corpus_spec import CorpusSpec
     from authorid.training.evaluate import EvaluationOptions
     from authorid.training.evaluate import evaluate as run_evaluation
 
@@ -79,7 +94,7 @@ def evaluate(
     terminal = Terminal(quiet=quiet)
     options = EvaluationOptions(precision=precision, effort=effort, ablation=ablation, unknown_authors=unknown_authors)
     with terminal.progress("Evaluating") as reporter:
-        report = run_evaluation(model, corpus, options, reporter=reporter)
+        report = run_evaluation(model, CorpusSpec(corpus, documents, exclude_authors), options, reporter=reporter)
     if json_file is not None:
         write_json(json_file, report.to_json())
     if plots is not None:

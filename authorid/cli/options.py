@@ -27,6 +27,7 @@ __all__ = [
     "SectionedCommand",
     "document_options",
     "engine_options",
+    "exclude_author_option",
     "model_option",
     "option_group",
     "quiet_option",
@@ -126,28 +127,28 @@ def model_option(text: str) -> Decorator:
 @option_group(
     "Documents",
     "documents",
-    click.option("--include", multiple=True, metavar="GLOB", help="Score only files that GLOB matches."),
+    click.option("--include", multiple=True, metavar="GLOB", help="Read only files that GLOB matches."),
     click.option("--exclude", multiple=True, metavar="GLOB", help="Skip files and directories that GLOB matches."),
-    click.option("--hidden", is_flag=True, help="Score hidden files too."),
+    click.option("--hidden", is_flag=True, help="Read hidden files too."),
     click.option("--follow-symlinks", is_flag=True, help="Follow symbolic links; loops are detected."),
     click.option("--encoding", metavar="NAME", help="Try this encoding when a file is not UTF-8."),
     click.option(
         "--max-bytes",
         type=click.IntRange(min=1),
         default=16 * 1024 * 1024,
-        help="Fail larger files without reading them.",
+        help="Refuse larger files without reading them.",
     ),
     click.option(
         "--timeout",
         type=FiniteRange(min=0.001),
         metavar="SECONDS",
-        help="Fail a file when its file system does not respond within SECONDS.",
+        help="Give up on a file when its file system does not respond within SECONDS.",
     ),
     click.option(
         "--ignore-file",
         type=PATH,
         metavar="FILE",
-        help="Skip what the rules in FILE exclude below each PATH; the syntax is that of .gitignore.",
+        help="Skip what the rules in FILE exclude below each directory given; the syntax is that of .gitignore.",
     ),
 )
 def document_options(
@@ -174,6 +175,15 @@ def document_options(
         max_bytes=max_bytes,
         timeout=timeout,
     )
+
+
+exclude_author_option = click.option(
+    "--exclude-author",
+    "exclude_authors",
+    multiple=True,
+    metavar="NAME",
+    help="Leave out the author directory NAME.",
+)
 
 
 def _check_encoding(encoding: str | None) -> None:

@@ -51,7 +51,7 @@ class ResultOptions:
     """Where the results go, in which format, and what an earlier run there means."""
 
     out: str | None
-    form: str | None
+    form: str
     top: int
     evidence: bool
     stats: Path | None
@@ -74,7 +74,7 @@ class ResultOptions:
         "-f",
         "form",
         type=click.Choice(["csv", "jsonl"]),
-        show_default="from the ending of FILE",
+        show_default="from the ending of FILE; csv for a stream",
         help="Format of the results.",
     ),
     click.option("--resume", is_flag=True, help="Continue an interrupted run."),
@@ -96,9 +96,35 @@ def _result_options(
 ) -> ResultOptions:
     if resume and out in (None, "-"):
         raise usage_error("there is nothing to resume without --out FILE", "--resume")
-    if stats is not None and out not in (None, "-") and os.path.realpath(stats) == os.path.realpath(str(out)):
+    if stats is not None:
+        _check_stats(stats, out)
+    return ResultOptions(out, _format(out, form), top, evidence, stats, resume, force, fail_fast)
+
+
+def _format(out: str | None, form: str | None) -> str:
+    """The format to write; a stream has no ending, and gets CSV."""
+    from authorid.outputs import format_for, is_stream
+
+    if out is None or is_stream(out) or Path(out).is_dir():
+        return form or "csv"
+    try:
+        return format_for(out, form)
+    except ValueError as error:
+        raise usage_error(str(error), "--out") from None
+
+
+def _check_stats(stats: Path, out: str | None) -> None:
+    """Raise a usage error if the statistics would go to the results, or to another file that the run itself writes."""
+    from authorid.outputs import is_stream
+    from authorid.outputs.run_files import RunFiles
+
+    if out is None or is_stream(out):
+        return
+    path, results = os.path.realpath(stats), os.path.realpath(out)
+    if path == results:
         raise usage_error("the statistics would replace the results: name another file", "--stats")
-    return ResultOptions(out, form, top, evidence, stats, resume, force, fail_fast)
+    if path in RunFiles(Path(results)).all:
+        raise usage_error("the run itself needs a file of this name: name another file", "--stats")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +185,7 @@ class _ScoringRun:
     "--rows",
     type=click.IntRange(min=0),
     default=20,
-    help="Number of documents in the table on the terminal.",
+    help="Number of documents in the table that is shown.",
 )
 @quiet_option
 def score(
@@ -207,7 +233,7 @@ def score(
     if output.earlier is not None:
         _show_resumed(terminal, output.earlier, complete=run.problem is None)
     if run.problem is not None:
-        terminal.error(f"{run.problem}; {output.saved}{_how_to_resume(destination)}")
+        terminal.error(f"{run.problem}; {output.saved}{_how_to_resume(output)}")
         raise click.exceptions.Exit(run.exit_code)
     _finish(run, scorer, output, terminal)
 
@@ -224,25 +250,24 @@ def _write_rows(
     from authorid.bundle.manifest import MANIFEST
     from authorid.inputs.reading import file_sha256
     from authorid.inputs.timeouts import Timeout
-    from authorid.outputs import format_for, run_fingerprint
+    from authorid.outputs import run_fingerprint
     from authorid.scoring.stats import versions
 
     results = run.results
-    form = format_for(results.out or "", results.form)
     fingerprint = run_fingerprint(
         paths,
         documents,
         manifest=scorer.bundle.path / MANIFEST,
         scorer=scorer.describe(),
         versions=versions(),
-        output={"format": form, "top": results.top, "evidence": results.evidence},
+        output={"format": results.form, "top": results.top, "evidence": results.evidence},
     )
     gc.freeze()  # what is loaded by now is needed to the end: no collection has to look through it
     started = time.perf_counter()
     with (
         Timeout(documents.timeout) as timeout,
         destination.open(
-            form,
+            results.form,
             top=results.top,
             fingerprint=fingerprint,
             authors=scorer.bundle.authors,
@@ -344,9 +369,9 @@ def _show_resumed(terminal: Terminal, earlier: EarlierRun, *, complete: bool) ->
     terminal.info(message if complete else f"{message} so far")
 
 
-def _how_to_resume(destination: Destination) -> str:
-    """The command that continues this run, for the end of a message; empty when there is no file to resume."""
-    if destination.target is None:
+def _how_to_resume(output: Output) -> str:
+    """The command that continues this run, for the end of a message; empty when it cannot be continued."""
+    if not output.resumable:
         return ""
     arguments = sys.argv[1:]
     end = arguments.index("--") if "--" in arguments else len(arguments)

@@ -11,6 +11,8 @@ from authorid.cli.options import (
     PATH,
     FiniteRange,
     SectionedCommand,
+    document_options,
+    exclude_author_option,
     option_group,
     quiet_option,
     refuse_options,
@@ -19,13 +21,15 @@ from authorid.cli.options import (
 
 if TYPE_CHECKING:
     from authorid.cli.console import Terminal
+    from authorid.inputs.documents import ReadOptions
+    from authorid.training.corpus_spec import CorpusSpec
     from authorid.training.recipes import TrainingOptions
     from authorid.training.run_directory import Existing
 
 __all__ = ["train"]
 
-_NGRAM_TRAINING_OPTIONS = {"corpus", "out", "encoder", "test_corpus", "force", "quiet"}
-"""The parameters that have an effect with --no-encoder."""
+_ENCODER_TRAINING_OPTIONS = {"resume"}
+"""The parameters besides those in the group of the encoder that have no effect with --no-encoder."""
 
 
 class _RecipeChoice(click.Choice[str]):
@@ -144,7 +148,8 @@ def _encoder_options(
     """How to train the encoder; None when there is none."""
     context = click.get_current_context()
     if not encoder:
-        without_effect = {parameter.name for parameter in context.command.params} - _NGRAM_TRAINING_OPTIONS
+        grouped = {option.name for option in context.command.params if getattr(option, "section", "") == "Encoder"}
+        without_effect = grouped - {"encoder"} | _ENCODER_TRAINING_OPTIONS
         refuse_options(context, without_effect, "this option is for an encoder, and there is none with --no-encoder")
         return None
     from authorid.training.recipes import TrainingOptions
@@ -178,7 +183,14 @@ def _encoder_options(
 @click.option("--test-corpus", type=PATH, metavar="DIR", help="Evaluate the finished model on this corpus.")
 @click.option("--resume", is_flag=True, help="Continue an interrupted training.")
 @click.option("--force", is_flag=True, help="Replace an existing run.")
+@exclude_author_option
+@click.option(
+    "--all-authors",
+    is_flag=True,
+    help="Learn every directory as an author, also those with names such as `unknown` or `test`.",
+)
 @_encoder_options
+@document_options
 @quiet_option
 def train(
     corpus: Path,
@@ -186,7 +198,10 @@ def train(
     test_corpus: Path | None,
     resume: bool,
     force: bool,
+    exclude_authors: tuple[str, ...],
+    all_authors: bool,
     encoder_options: TrainingOptions | None,
+    documents: ReadOptions,
     quiet: bool,
 ) -> None:
     """Train a model on CORPUS and write a run directory.
@@ -195,10 +210,12 @@ def train(
     directory per author.
     """
     from authorid.cli.console import Terminal
+    from authorid.training.corpus_spec import CorpusSpec
 
     terminal = Terminal(quiet=quiet)
+    spec = CorpusSpec(corpus, documents, exclude_authors, all_authors)
     if encoder_options is None:
-        _train_ngrams(terminal, corpus, out, test_corpus=test_corpus, force=force)
+        _train_ngrams(terminal, spec, out, test_corpus=test_corpus, force=force)
         return
     from authorid.training import train as run_training
 
@@ -206,13 +223,13 @@ def train(
         raise usage_error("--resume continues a training, --force starts it over: choose one", "--resume")
     existing: Existing = "resume" if resume else "replace" if force else "refuse"
     with terminal.progress("Training") as reporter:
-        run = run_training(corpus, out, encoder_options, test_corpus=test_corpus, existing=existing, reporter=reporter)
+        run = run_training(spec, out, encoder_options, test_corpus=test_corpus, existing=existing, reporter=reporter)
     metrics = [(name.replace("_", " "), f"{value:.4f}") for name, value in run.metrics.items()]
     terminal.table("Training", [("metric", False), ("last epoch", True)], metrics)
     terminal.info(f"run written to {out}; next: authorid export {out} --out BUNDLE --quantize")
 
 
-def _train_ngrams(terminal: Terminal, corpus: Path, out: Path, *, test_corpus: Path | None, force: bool) -> None:
+def _train_ngrams(terminal: Terminal, corpus: CorpusSpec, out: Path, *, test_corpus: Path | None, force: bool) -> None:
     from authorid.cli.result_tables import show_metrics
     from authorid.training.evaluate import EvaluationOptions, evaluate
     from authorid.training.ngram_run import train_ngrams
@@ -221,7 +238,7 @@ def _train_ngrams(terminal: Terminal, corpus: Path, out: Path, *, test_corpus: P
         train_ngrams(corpus, out, test_corpus=test_corpus, force=force, reporter=reporter)
     if test_corpus is not None:
         with terminal.progress("Evaluating") as reporter:
-            report = evaluate(out, test_corpus, EvaluationOptions(ablation=False), reporter=reporter)
+            report = evaluate(out, corpus.at(test_corpus), EvaluationOptions(ablation=False), reporter=reporter)
         show_metrics(terminal, report.metrics)
     terminal.info(
         f"run written to {out}, which is also a bundle; next: authorid score DOCUMENTS --model {out} --out results.csv"

@@ -22,7 +22,7 @@ from authorid.encoder.engine import Engine, tuning_key
 from authorid.encoder.engine_options import DEFAULT_BATCH_TOKENS, EngineOptions
 from authorid.encoder.providers import PROVIDERS
 from authorid.encoder.windows import load_windower
-from authorid.errors import AuthoridError
+from authorid.errors import AuthoridError, BundleLacksError
 from authorid.machine import available_cores
 from authorid.reporter import SILENT, Reporter
 
@@ -56,8 +56,13 @@ def tune(
 
     Saves the best configuration of each provider in the cache; with `provider` ``auto`` also which provider is fastest.
     `reporter` gets the progress, a message about each provider that cannot be measured, and where the result was saved.
-    Raises `AuthoridError` when the requested provider, or onnxruntime itself, cannot be measured.
+    Raises `AuthoridError` when the bundle has no encoder, or when the requested provider, or onnxruntime itself,
+    cannot be measured.
     """
+    if not bundle.graphs:
+        raise BundleLacksError(f"{bundle.path}: n-grams only, no encoder to tune; score needs no tuning for this model")
+    if bundle.ngrams is not None and not bundle.decision.encoder_weight:
+        reporter.warning("the encoder has the weight 0 in this model: only score --effort full runs it")
     chosen = bundle.precision(precision, "openvino" if provider == "openvino" else "cpu")
     length, vocabulary = bundle.window.length, load_windower(bundle).tokenizer.get_vocab_size()
     engines = _engines(bundle, chosen, provider, reporter)

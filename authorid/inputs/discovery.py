@@ -22,7 +22,7 @@ from authorid.inputs.ignore import IgnoreRules
 from authorid.inputs.long_paths import list_directory, status_of
 from authorid.inputs.timeouts import NO_TIMEOUT, Timeout
 
-__all__ = ["DiscoveredFile", "OrderKey", "canonical_path", "order_key", "problem_of", "walk"]
+__all__ = ["DiscoveredFile", "OrderKey", "canonical_path", "directories", "order_key", "problem_of", "walk"]
 
 OrderKey = tuple[int, tuple[bytes, ...]]
 """Sorts files in walk order."""
@@ -69,6 +69,16 @@ def walk(
     walker = _Walker(options, timeout)
     for root, path in enumerate(paths):
         yield from walker.walk_root(root, os.fspath(path))
+
+
+def directories(path: str, options: ReadOptions = DEFAULTS, timeout: Timeout = NO_TIMEOUT) -> Iterator[str]:
+    """Yield the names of the directories directly below `path` that a walk enters, in walk order. Raises `OSError`."""
+    walker = _Walker(options, timeout)
+    status = timeout.call(partial(status_of, path, follow=True))
+    level = _Level(path, "", (status.st_dev, status.st_ino), walker.names(path))
+    for name in level.names:
+        if isinstance(walker.entry(0, level, name, [level]), _Level):
+            yield name
 
 
 _BLOCK = 16384

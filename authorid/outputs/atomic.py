@@ -13,6 +13,7 @@ from pathlib import Path
 __all__ = [
     "create",
     "exchange",
+    "is_at",
     "make_directory",
     "move",
     "publish",
@@ -26,12 +27,19 @@ __all__ = [
 
 
 def create(path: Path, mode: int = 0o666) -> int:
-    """Open a new, empty file for writing. An older file or symbolic link at `path` is removed, never followed.
+    """Open a new, empty file for writing. Raises `FileExistsError` if something is at `path`, even a symbolic link.
 
     `mode` is the mode of the file; the umask applies, and its owner can always read and write it.
     """
-    path.unlink(missing_ok=True)
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode & 0o666 | 0o600)
+
+
+def is_at(descriptor: int, path: Path) -> bool:
+    """Whether the open file `descriptor` is the one at `path`: it may have been removed or replaced."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except OSError:
+        return False
 
 
 def write_all(descriptor: int, data: bytes) -> None:

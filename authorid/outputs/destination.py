@@ -18,18 +18,25 @@ from typing import Any, BinaryIO, Protocol
 
 from authorid.errors import OutputError
 from authorid.inputs.discovery import DiscoveredFile
-from authorid.outputs import atomic
 from authorid.outputs.file_output import FileOutput, closing_quietly, file_without_journal, resume_earlier_run
 from authorid.outputs.formats import FORMATS
-from authorid.outputs.journal import FORMAT, JournalHeader, create_empty, is_begun, read_header
-from authorid.outputs.lock import exclusive_lock
+from authorid.outputs.journal import (
+    FORMAT,
+    JournalHeader,
+    create_empty,
+    is_begun,
+    is_foreign,
+    read_header,
+    remove_journal,
+)
+from authorid.outputs.lock import run_lock
 from authorid.outputs.records import Record
 from authorid.outputs.resume import EarlierRun, FileDigest
 from authorid.outputs.run_files import RunFiles
 from authorid.outputs.stream_output import StreamOutput
 from authorid.outputs.write_errors import raising_output_errors
 
-__all__ = ["Destination", "Output", "open_writer", "reserve"]
+__all__ = ["Destination", "Output", "is_stream", "open_writer", "reserve"]
 
 
 class Output(Protocol):
@@ -48,6 +55,10 @@ class Output(Protocol):
         """Publish the results after the last record. Raises `OutputError`. Without this, the run can be resumed."""
 
     @property
+    def resumable(self) -> bool:
+        """Whether another run can continue this one. Read this after the output is closed."""
+
+    @property
     def saved(self) -> str:
         """What has become of the records of an incomplete run, in words. Read this after the output is closed."""
 
@@ -55,29 +66,25 @@ class Output(Protocol):
 class Destination:
     """Where the results of a run go, reserved for it. `reserve` makes it.
 
-    `target` is the file to write, with symbolic links resolved; None for a stream. `complete` means that there is
+    `target` is the file to write, with symbolic links resolved, and `run_files` are the files of the run; both are None
+    for a stream. `complete` means that there is
     nothing to resume: the file exists and has no journal.
     """
 
     def __init__(self, out: str | None) -> None:
         self.out = out or ""
         self.target: Path | None = None
+        self.run_files: RunFiles | None = None
         self.stream: BinaryIO | None = None
         self.resuming = self.complete = False
         if out is None or out == "-":
             return
         # Links are resolved once: the file has to be renamed in the directory in which it really is.
         target = Path(os.path.realpath(out))
-        mode = Path(out).stat().st_mode if Path(out).exists() else stat.S_IFREG
-        if stat.S_ISDIR(mode):
+        if target.is_dir():
             raise OutputError(f"{out}: is a directory; --out takes the name of a file")
-        if stat.S_ISREG(mode) and _descriptor(out) is None:
-            self.target = target
-
-    @property
-    def run_files(self) -> RunFiles | None:
-        """The files of the run; None for a stream."""
-        return None if self.target is None else RunFiles(self.target)
+        if not is_stream(out):
+            self.target, self.run_files = target, RunFiles.of_new_run(target)
 
     @property
     def files(self) -> frozenset[str]:
@@ -130,8 +137,8 @@ def reserve(out: str | None, *, resume: bool = False, force: bool = False) -> It
                 there = files.target.exists()
                 destination.complete = resume and not force and not files.journal.exists() and there
                 if destination.complete:
-                    atomic.remove(files.next_journal)
-                    atomic.remove(files.merged_journal)
+                    remove_journal(files.next_journal)
+                    remove_journal(files.merged_journal)
                 elif there and not files.journal.exists():
                     create_empty(files.journal)
         yield destination
@@ -157,10 +164,15 @@ def open_writer(out: str, form: str, *, top: int = 5) -> Iterator[Callable[[Reco
 
 def _check(out: str, files: RunFiles, *, resume: bool, force: bool) -> None:
     """Raise `OutputError` unless the user allowed what the run would do to existing files."""
+    for path in (files.journal, files.next_journal, files.merged_journal):
+        if is_foreign(path):
+            raise OutputError(
+                f"{path}: not a journal of authorid, which needs this name; move it away, or choose another --out"
+            )
     if is_begun(files.journal) and not (force and not resume):
         header = read_header(files.journal)
         if header is None:
-            raise OutputError(f"{files.journal}: not a journal of authorid; move it away, or pass --force")
+            raise OutputError(f"{files.journal}: the beginning of this journal is damaged; pass --force to start over")
         if header.format != FORMAT:
             raise OutputError(
                 f"{files.journal}: has journal format {header.format}, and this release reads format {FORMAT} only; "
@@ -174,6 +186,14 @@ def _check(out: str, files: RunFiles, *, resume: bool, force: bool) -> None:
         )
     if files.target.exists():
         raise OutputError(f"{out}: already exists; pass --force to replace it, or another name to --out")
+
+
+def is_stream(out: str | None) -> bool:
+    """Whether `out` stands for a stream or for nothing, instead of a file or a directory."""
+    if out is None or out == "-" or _descriptor(out) is not None:
+        return True
+    mode = Path(out).stat().st_mode if Path(out).exists() else stat.S_IFREG
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 _STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
@@ -190,7 +210,7 @@ def _descriptor(out: str) -> int | None:
 def _hold(destination: Destination) -> Iterator[None]:
     """Lock the file of the destination, or open its stream."""
     if destination.run_files is not None:
-        with exclusive_lock(destination.run_files.lock, destination.out):
+        with run_lock(destination.run_files, destination.out):
             yield
     elif destination.out in ("", "-"):
         yield

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import BinaryIO
 
 from authorid.errors import OutputError, os_error_reason
 from authorid.inputs.discovery import DiscoveredFile
 from authorid.outputs import atomic
 from authorid.outputs.formats import Writer
-from authorid.outputs.journal import Journal, JournalHeader, read_entries, read_header
+from authorid.outputs.journal import Journal, JournalHeader, is_begun, read_entries, read_header, remove_journal
 from authorid.outputs.records import Record
 from authorid.outputs.resume import EarlierRun, FileDigest, differences, merge_journals
 from authorid.outputs.run_files import RunFiles
@@ -42,6 +44,8 @@ class FileOutput:
         self._expected: deque[tuple[int, str, bool]] = deque()
         self._promoted = self._finished = False
         self._failure: OSError | None = None
+        self._lost: bool | None = None
+        remove_journal(files.next_journal)
         self._journal = Journal(files.next_journal, header.fingerprint, header.authors, files.mode)
         try:
             if earlier is None:
@@ -73,6 +77,8 @@ class FileOutput:
     def _promote(self) -> None:
         """The new journal now holds all that the old one did: replace the old one."""
         self._journal.sync()
+        if not self._journal.is_at(self._files.next_journal):
+            raise _replaced(self._files.next_journal)
         atomic.publish(self._files.next_journal, self._files.journal)
         self._promoted = True
 
@@ -86,7 +92,7 @@ class FileOutput:
             _publish(self._stream, self._files)
             # A power cut may bring the journals back. The run is then resumed, to the same result, or forced.
             for journal in (self._files.journal, self._files.next_journal, self._files.merged_journal):
-                atomic.remove(journal)
+                remove_journal(journal)
             self._finished = True
 
     def close(self) -> None:
@@ -96,16 +102,28 @@ class FileOutput:
                 self._journal.sync()
             except OSError as error:
                 self._failure = error
+            self._lost = self._is_lost()
         with contextlib.suppress(OSError):
             self._journal.close()
-        with contextlib.suppress(OSError):
-            self._stream.close()
-        with contextlib.suppress(OSError):
-            atomic.remove(self._files.partial)
+        _discard(self._stream, self._files.partial)
+
+    def _is_lost(self) -> bool:
+        """Whether somebody has removed the records of this run, or put another file in their place."""
+        if self._lost is not None:
+            return self._lost
+        return not self._journal.is_at(self._files.journal if self._promoted else self._files.next_journal)
+
+    @property
+    def resumable(self) -> bool:
+        """Whether another run can continue this one."""
+        return not self._is_lost() or (not self._promoted and is_begun(self._files.journal))
 
     @property
     def saved(self) -> str:
         """How many records are safe, in words."""
+        if self._is_lost():
+            journal = self._files.journal if self._promoted else self._files.next_journal
+            return f"the rows of this run are lost, because {journal.name} was removed or replaced"
         rows = f"{self._journal.rows} rows"
         if not self._promoted:
             rows += " of this run and all of the one before"
@@ -115,6 +133,8 @@ class FileOutput:
         return f"{rows} are safe{lost}"
 
     def _advice(self) -> str:
+        if self._is_lost():
+            return f"; {self.saved}"
         files = self._files
         names = files.journal.name if self._promoted else f"{files.next_journal.name} and {files.journal.name}"
         return f". {self.saved} in {names}: free some space or fix the cause, then run the same command with --resume"
@@ -154,17 +174,14 @@ def file_without_journal(out: str, files: RunFiles, writer: Writer) -> Iterator[
             raise output_error(out, error) from error
 
     try:
-        with closing_quietly(stream):
-            with raising_output_errors(out):
-                stream.write(writer.header())
-            yield write
-            with raising_output_errors(out):
-                stream.write(writer.footer())
-                _publish(stream, files)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            atomic.remove(files.partial)
-        raise
+        with raising_output_errors(out):
+            stream.write(writer.header())
+        yield write
+        with raising_output_errors(out):
+            stream.write(writer.footer())
+            _publish(stream, files)
+    finally:
+        _discard(stream, files.partial)
 
 
 @contextmanager
@@ -183,4 +200,19 @@ def _publish(stream: BinaryIO, files: RunFiles) -> None:
     with contextlib.suppress(OSError):  # keep the mode of the old file
         os.fchmod(stream.fileno(), stat.S_IMODE(files.target.stat().st_mode))
     atomic.sync(stream.fileno())
+    if not atomic.is_at(stream.fileno(), files.partial):
+        raise _replaced(files.partial)
     atomic.publish(files.partial, files.target)
+
+
+def _discard(stream: BinaryIO, path: Path) -> None:
+    """Close the file that was written through `stream`, and remove it if it is still at `path`."""
+    with contextlib.suppress(OSError):
+        if atomic.is_at(stream.fileno(), path):
+            atomic.remove(path)
+    with contextlib.suppress(OSError):
+        stream.close()
+
+
+def _replaced(path: Path) -> OSError:
+    return FileNotFoundError(errno.ENOENT, f"{path.name} was removed or replaced")

@@ -13,8 +13,11 @@ again: together that costs twice as much. Lines are given to the system for a gr
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
+import stat
 import threading
 import time
 import zlib
@@ -27,7 +30,17 @@ from authorid.outputs import atomic
 from authorid.outputs.record_codec import Entry, RecordCodec
 from authorid.outputs.records import Record
 
-__all__ = ["FORMAT", "Journal", "JournalHeader", "create_empty", "is_begun", "read_entries", "read_header"]
+__all__ = [
+    "FORMAT",
+    "Journal",
+    "JournalHeader",
+    "create_empty",
+    "is_begun",
+    "is_foreign",
+    "read_entries",
+    "read_header",
+    "remove_journal",
+]
 
 FORMAT = 5
 """The version of the format. It changes whenever this release could not read an older journal, or the reverse."""
@@ -76,6 +89,35 @@ def create_empty(path: Path) -> None:
 def is_begun(path: Path) -> bool:
     """Whether there is a journal at `path` that is not empty."""
     return path.exists() and path.stat().st_size > 0
+
+
+_EXAMPLE = b'00000000 {"journal": '
+_BEGINNING = re.compile(rb"[0-9a-f]{8} \{\"journal\": ")
+
+
+def is_foreign(path: Path) -> bool:
+    """Whether there is something at `path` that no run has left, not even one that was killed. Raises `OSError`."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENXIO):  # nothing, a symbolic link, a socket
+            return error.errno != errno.ENOENT
+        raise
+    try:
+        kind = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
+            return True
+        # A power cut may leave only a part of the first line, with NULs for the rest.
+        beginning = os.pread(descriptor, len(_EXAMPLE), 0).rstrip(b"\0")
+    finally:
+        os.close(descriptor)
+    return not _BEGINNING.match(beginning + _EXAMPLE[len(beginning) :])
+
+
+def remove_journal(path: Path) -> None:
+    """Remove the journal at `path` if there is one. What is not a journal is left alone."""
+    if not is_foreign(path):
+        atomic.remove(path)
 
 
 def read_header(path: Path) -> JournalHeader | None:
@@ -181,6 +223,10 @@ class Journal:
             self._synced, self._synced_rows = True, self.rows
             now = time.monotonic()
             self._sync_at = now + max(_SYNC_SECONDS, (now - started) / _SYNC_SHARE)
+
+    def is_at(self, path: Path) -> bool:
+        """Whether this journal is the file at `path`; call it before `close`."""
+        return atomic.is_at(self._descriptor, path)
 
     def close(self) -> None:
         """Close the file."""

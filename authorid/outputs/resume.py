@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from authorid.inputs.discovery import DiscoveredFile, OrderKey
-from authorid.outputs.journal import FORMAT, Journal, read_entries, read_header
+from authorid.outputs.journal import FORMAT, Journal, read_entries, read_header, remove_journal
 from authorid.outputs.record_codec import Entry
 from authorid.outputs.records import Record
 
@@ -104,6 +104,7 @@ def merge_journals(newer: Path, older: Path, target: Path) -> None:
     header = read_header(older)
     if header is None or header.format != FORMAT:
         raise ValueError(f"{older} is not a journal of this format")
+    remove_journal(target)
     merged = Journal(target, header.fingerprint, header.authors, older.stat().st_mode)
     try:
         last: OrderKey = (-1, ())

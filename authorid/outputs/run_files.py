@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import secrets
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["RunFiles"]
+__all__ = ["TOKEN_LENGTH", "RunFiles"]
+
+TOKEN_LENGTH = 8
+"""Hexadecimal digits of a token."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunFiles:
     """The names of the files of a run whose results go to `target`.
 
-    ``results.csv.journal`` holds every finished record (see `authorid.outputs.journal`), ``results.csv.partial`` is the
-    file that will be published, and ``results.csv.lock`` is the lock. A resumed run writes a new journal,
+    ``results.csv.journal`` holds every finished record (see `authorid.outputs.journal`), and ``results.csv.lock`` is
+    the lock. ``results.csv.0123abcd.partial`` is the file that will be published; its `token` makes its name the run's
+    own, so that a run neither removes nor publishes a file of another program. A resumed run writes a new journal,
     ``results.csv.journal.next``, which replaces the old one after the walk has passed the last record of the old one.
     So at any moment the two together hold every record that was ever finished. ``results.csv.journal.merged`` is the
     two in one file, before it replaces the old one.
     """
 
     target: Path
+    token: str = ""
+
+    @classmethod
+    def of_new_run(cls, target: Path) -> RunFiles:
+        """The files of a run with a token of its own."""
+        return cls(target, secrets.token_hex(TOKEN_LENGTH // 2))
 
     def _beside(self, suffix: str) -> Path:
         return self.target.with_name(self.target.name + suffix)
@@ -43,7 +54,7 @@ class RunFiles:
     @property
     def partial(self) -> Path:
         """The results so far, until they are published."""
-        return self._beside(".partial")
+        return self._beside(f".{self.token}.partial")
 
     @property
     def lock(self) -> Path:

@@ -38,6 +38,11 @@ class StreamOutput:
         self._put(self._writer.footer())
 
     @property
+    def resumable(self) -> bool:
+        """False: what was written stays as it is."""
+        return False
+
+    @property
     def saved(self) -> str:
         """How many rows were written, in words."""
         return f"{self._rows} rows were written"

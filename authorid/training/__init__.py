@@ -5,6 +5,7 @@ This package imports Keras (extra ``train``) only when it is needed.
 
 from authorid.evaluation.plots import plot_history
 from authorid.training.corpus import Corpus, load_corpus
+from authorid.training.corpus_spec import CorpusSpec
 from authorid.training.encoder.backbone import load_backbone
 from authorid.training.encoder.base_model import BaseModelError
 from authorid.training.encoder.classifier import Geometry, build_classifier
@@ -16,6 +17,7 @@ from authorid.training.runs import Run
 __all__ = [
     "BaseModelError",
     "Corpus",
+    "CorpusSpec",
     "Geometry",
     "Run",
     "TrainingOptions",

@@ -7,37 +7,38 @@ an index means the same document in every process that reads the same corpus.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from authorid.errors import CorpusError
-from authorid.inputs.decoding import UndecodableError, decode, lacks_text, tidy
+from authorid.inputs.discovery import DiscoveredFile, walk
+from authorid.inputs.documents import Failure
+from authorid.inputs.reading import read_file
+from authorid.inputs.timeouts import Timeout
+from authorid.training.author_directories import check_learnable, find_authors, match_authors
+from authorid.training.corpus_spec import CorpusSpec
+from authorid.training.corpus_warnings import CorpusDocument, DuplicateFinder, LeftOutFiles
 
-__all__ = ["Corpus", "CorpusDocument", "load_corpus", "load_test_corpus"]
-
-
-@dataclass(frozen=True, slots=True)
-class CorpusDocument:
-    """One text of a corpus: `path` is relative to the corpus, with ``/``; `label` is an index into `Corpus.authors`."""
-
-    path: str
-    label: int
-    text: str
-    sha256: str
+__all__ = ["Corpus", "CorpusDocument", "load_corpus", "load_known_corpus"]
 
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
     """Documents with known authors.
 
-    `authors` are the directory names, sorted. `warnings` name what was left out, and texts that several authors share.
+    `authors` are the directory names in Unicode normal form C, sorted by directory name. `warnings` name what was left
+    out, and texts that several authors share. `unused` are the relative paths of files in the author directories that
+    gave no document, and `reading` is how the corpus was read (see `CorpusSpec.to_json`).
     """
 
     root: Path
     authors: tuple[str, ...]
     documents: tuple[CorpusDocument, ...]
     warnings: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+    reading: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -48,127 +49,87 @@ class Corpus:
         return total.hexdigest()
 
 
-def load_corpus(root: Path, *, copies: bool = False) -> Corpus:
-    """Read the corpus at `root`: each visible subdirectory is an author, each visible file in it a document.
+def load_corpus(corpus: Path | CorpusSpec, *, copies: bool = False) -> Corpus:
+    """Read a corpus to learn from: each subdirectory is an author, each file in it, at any depth, a document.
 
-    Files that are empty or cannot be read or decoded are left out, with a warning. Of an author's documents with the
-    same text only the first is kept, also with a warning: a text that is both trained on and held out tells nothing
-    about new documents. With `copies` all are kept, because an evaluation counts every document. Texts that several
-    authors share are kept, with a warning. Raises `CorpusError` when `root` is not a directory or has fewer than two
-    authors, or when an author has no readable document.
+    Files are found and read as they are for scoring. Those that cannot be read or decoded are left out, with a warning.
+    Of an author's documents with the same text only the first is kept, also with a warning: a text that is both
+    trained on and held out tells nothing about new documents. With `copies` all are kept, because an evaluation counts
+    every document. Texts that several authors share are kept, with a warning. Raises `CorpusError` when there are fewer
+    than two authors, when a directory is probably no author or is one that `find_authors` refuses, and when an author
+    has no readable document.
     """
-    root = Path(root)
-    if not root.is_dir():
-        raise CorpusError(f"{root}: not a directory; a corpus has one subdirectory per author")
-    homes = sorted((entry for entry in root.iterdir() if _visible(entry) and entry.is_dir()), key=_name)
-    if not homes:
-        raise CorpusError(f"{root}: no author subdirectories; a corpus has one subdirectory per author")
-    if len(homes) < 2:
-        raise CorpusError(f"{root}: only one author ({homes[0].name}); attribution needs at least two")
-    documents: list[CorpusDocument] = []
-    warnings: list[str] = []
-    texts = _DuplicateFinder(root)
-    for label, home in enumerate(homes):
-        if not _encodable(home.name):
-            raise CorpusError(f"{root}: the author directory {home.name!r} has a name that is not UTF-8; rename it")
-        before = len(documents)
-        for path in _files(home):
-            relative = path.relative_to(root).as_posix()
-            if not _encodable(relative):
-                warnings.append(f"{str(path)!r}: left out, its name is not UTF-8")
-                continue
-            try:
-                data = path.read_bytes()
-                text, _ = decode(data)
-            except (OSError, UndecodableError) as error:
-                warnings.append(f"{path}: left out, {error}")
-                continue
-            lacking = lacks_text(text)
-            if lacking is not None:
-                warnings.append(f"{path}: left out, {lacking}")
-                continue
-            document = CorpusDocument(relative, label, text, hashlib.sha256(data).hexdigest())
-            if copies or texts.add(document):
-                documents.append(document)
-        if len(documents) == before:
-            raise CorpusError(f"{home}: this author has no readable document; add some or remove the directory")
-    return Corpus(root, tuple(home.name for home in homes), tuple(documents), (*warnings, *texts.warnings()))
+    spec = CorpusSpec.of(corpus)
+    with Timeout(spec.documents.timeout) as timeout:
+        authors = find_authors(spec, timeout)
+        check_learnable(spec, authors, timeout)
+        return _CorpusReader(spec, authors, copies).read(timeout)
 
 
-def load_test_corpus(root: Path, corpus: Corpus) -> Corpus:
-    """Read the corpus at `root`, to evaluate a model of `corpus` on it.
+def load_known_corpus(corpus: Path | CorpusSpec, authors: Sequence[str], hint: str = "") -> Corpus:
+    """Read a corpus to evaluate a model of `authors` on: all copies are kept, and authors have the model's names.
 
-    Raises `CorpusError` as `load_corpus` does, and when an author is not in `corpus`.
+    Raises `CorpusError` as `load_corpus` does, and when an author is not one of the model's; the message then ends with
+    `hint`.
     """
-    test = load_corpus(root, copies=True)
-    unknown = sorted(set(test.authors) - set(corpus.authors))
-    if unknown:
-        raise CorpusError(f"{root}: authors that are not in the training corpus: {', '.join(unknown[:5])}")
-    return test
+    spec = CorpusSpec.of(corpus)
+    with Timeout(spec.documents.timeout) as timeout:
+        known = match_authors(spec, find_authors(spec, timeout), authors, hint)
+        return _CorpusReader(spec, known, copies=True).read(timeout)
 
 
-class _DuplicateFinder:
-    """Finds texts that occur more than once in a corpus, after the same clean-up as for the models."""
+class _CorpusReader:
+    """Reads the documents of `authors`, the names of authors by those of their directories."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._seen: dict[bytes, dict[int, str]] = {}
-        """Digest of a text -> author -> path of the author's first document with this text."""
-        self._copies: list[tuple[str, str]] = []
-        self._shared: list[tuple[str, str]] = []
+    def __init__(self, spec: CorpusSpec, authors: Mapping[str, str], copies: bool) -> None:
+        self._spec = spec
+        self._authors = authors
+        self._labels = {directory: label for label, directory in enumerate(authors)}
+        self._documents: list[CorpusDocument] = []
+        self._texts = None if copies else DuplicateFinder(spec.path)
+        self._left_out = LeftOutFiles(spec.path)
 
-    def add(self, document: CorpusDocument) -> bool:
-        """Remember `document`; returns whether it is its author's first one with this text."""
-        digest = hashlib.sha256(tidy(document.text).encode("utf-8", "replace")).digest()
-        paths = self._seen.setdefault(digest, {})
-        if document.label in paths:
-            self._copies.append((document.path, paths[document.label]))
-            return False
-        if paths:
-            self._shared.append((document.path, next(iter(paths.values()))))
-        paths[document.label] = document.path
-        return True
+    def read(self, timeout: Timeout) -> Corpus:
+        """Read all documents, in walk order."""
+        for file in walk([self._spec.path], self._spec.documents, timeout):
+            directory, _, rest = file.below.partition("/")
+            label = self._labels.get(directory)
+            if label is not None:
+                self._read_file(file, label, timeout)
+            elif not rest and file.problem is not None and timeout.call(lambda path=file.path: Path(path).is_dir()):  # type: ignore[misc]
+                self._left_out.add(file.below, file.problem)  # perhaps an author, behind a link
+        self._check_authors()
+        return Corpus(
+            root=self._spec.path,
+            authors=tuple(self._authors.values()),
+            documents=tuple(self._documents),
+            warnings=(*self._left_out.warnings(), *(self._texts.warnings() if self._texts is not None else ())),
+            unused=tuple(self._left_out.names) + (self._texts.copies if self._texts is not None else ()),
+            reading=self._spec.to_json(),
+        )
 
-    def warnings(self) -> Iterator[str]:
-        """Yield one warning about copies and one about texts of several authors, where there are any."""
-        if self._copies:
-            one, other = self._copies[0]
-            yield (
-                f"{self._root}: {len(self._copies)} documents are copies of others by the same author; each text is "
-                f"used once ({one} is the same as {other})"
-            )
-        if self._shared:
-            one, other = self._shared[0]
-            yield (
-                f"{self._root}: {len(self._shared)} documents also occur under another author, so their true author is "
-                f"unclear ({one} is the same as {other})"
-            )
+    def _read_file(self, file: DiscoveredFile, label: int, timeout: Timeout) -> None:
+        try:
+            file.below.encode()
+        except UnicodeEncodeError:  # undecodable bytes appear as lone surrogates
+            self._left_out.add(file.below, "its name is not UTF-8")
+            return
+        for item in read_file(file, self._spec.documents, timeout):
+            if isinstance(item, Failure):
+                self._left_out.add(file.below, item.reason)
+                continue
+            path = file.below if item.ref.member is None else f"{file.below}#{item.ref.member}"
+            document = CorpusDocument(path, label, item.text, item.sha256)
+            if self._texts is None or self._texts.add(document):
+                self._documents.append(document)
 
-
-def _files(home: Path) -> Iterator[Path]:
-    """Yield the visible regular files under `home`, at any depth, in sorted order; links to directories are skipped."""
-    for entry in sorted(home.iterdir(), key=_name):
-        if not _visible(entry):
-            continue
-        if entry.is_dir():
-            if not entry.is_symlink():
-                yield from _files(entry)
-        elif entry.is_file():
-            yield entry
-
-
-def _visible(path: Path) -> bool:
-    return not path.name.startswith(".")
-
-
-def _encodable(name: str) -> bool:
-    """Return whether a file name is valid Unicode; undecodable bytes appear as lone surrogates."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _name(path: Path) -> str:
-    return path.name
+    def _check_authors(self) -> None:
+        """Raise `CorpusError` if an author has no document."""
+        with_documents = {document.label for document in self._documents}
+        for label, directory in enumerate(self._authors):
+            if label not in with_documents:
+                reason = self._left_out.reason_below(directory)
+                raise CorpusError(
+                    f"{self._spec.path / directory}: this author has no readable document"
+                    f"{f' ({reason})' if reason else ''}; add some or remove the directory"
+                )

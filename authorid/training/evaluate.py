@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from authorid.bundle.author_names import author_key
 from authorid.bundle.decision import Decision
 from authorid.bundle.manifest import MANIFEST, load_bundle
 from authorid.encoder.engine_options import EngineOptions
@@ -18,12 +20,15 @@ from authorid.errors import CorpusError
 from authorid.evaluation.evaluation_report import EvaluationReport, make_report
 from authorid.evaluation.metrics import auroc, evaluate_predictions
 from authorid.inputs.decoding import tidy
-from authorid.inputs.documents import ReadOptions
+from authorid.inputs.discovery import directories
+from authorid.inputs.timeouts import Timeout
 from authorid.reporter import SILENT, Reporter
 from authorid.scoring.attribution import Attribution
 from authorid.scoring.posterior import posterior
 from authorid.scoring.scorer import Effort, Scorer
-from authorid.training.corpus import Corpus, load_corpus
+from authorid.training.corpus import Corpus, load_known_corpus
+from authorid.training.corpus_spec import LEAVE_OUT, CorpusSpec
+from authorid.training.corpus_warnings import LeftOutFiles
 from authorid.training.runs import Run
 
 __all__ = ["EvaluationOptions", "evaluate"]
@@ -47,20 +52,25 @@ class EvaluationOptions:
 
 
 def evaluate(
-    model: Path, corpus: Path, options: EvaluationOptions = EvaluationOptions(), *, reporter: Reporter = SILENT
+    model: Path,
+    corpus: Path | CorpusSpec,
+    options: EvaluationOptions = EvaluationOptions(),
+    *,
+    reporter: Reporter = SILENT,
 ) -> EvaluationReport:
     """Evaluate the bundle or run directory `model` on `corpus`, a directory with one subdirectory per author.
 
+    Names of authors are compared in Unicode normal form C. Documents by unknown authors are read as `corpus` is.
     Documents that cannot be read or scored are left out, with a warning. Those that are ``unknown`` count by their most
     probable author; `EvaluationReport.ablation` also has their number, and the accuracy if they count as wrong. Raises
     `CorpusError` when an author of the corpus is not one of the model's, or when unknown authors are given with a
     training run.
     """
     if (model / MANIFEST).is_file() or not (model / "run.json").is_file():
-        return _evaluate_bundle(model, corpus, options, reporter)
+        return _evaluate_bundle(model, CorpusSpec.of(corpus), options, reporter)
     if options.unknown_authors is not None:
         raise CorpusError(f"{model}: unknown authors are evaluated with bundles only; export this run first")
-    return _evaluate_run(Run.load(model), corpus, reporter)
+    return _evaluate_run(Run.load(model), CorpusSpec.of(corpus), reporter)
 
 
 @dataclass(frozen=True)
@@ -75,7 +85,7 @@ class _Predictions:
     probabilities: Probabilities
 
 
-def _evaluate_run(run: Run, corpus: Path, reporter: Reporter) -> EvaluationReport:
+def _evaluate_run(run: Run, corpus: CorpusSpec, reporter: Reporter) -> EvaluationReport:
     for warning in run.warnings:
         reporter.warning(warning)
     known = _load_known(corpus, run.authors, reporter)
@@ -102,7 +112,9 @@ def _run_answers(run: Run, texts: Sequence[str]) -> Iterator[Probabilities | Non
             yield posterior(logits, decision, ngrams.score_text(plain), len(plain.encode("utf-8", "replace")))
 
 
-def _evaluate_bundle(model: Path, corpus: Path, options: EvaluationOptions, reporter: Reporter) -> EvaluationReport:
+def _evaluate_bundle(
+    model: Path, corpus: CorpusSpec, options: EvaluationOptions, reporter: Reporter
+) -> EvaluationReport:
     bundle = load_bundle(model)
     engine = EngineOptions(precision=options.precision)
     scorer = Scorer(bundle, engine, effort=options.effort)
@@ -121,7 +133,8 @@ def _evaluate_bundle(model: Path, corpus: Path, options: EvaluationOptions, repo
         ablation.append(_score(alone, known, _ProgressOnly(reporter)).row)
     unknown = None
     if options.unknown_authors is not None:
-        unknown = _evaluate_unknown(scorer, options.unknown_authors, scored.attributions, reporter)
+        others = corpus.at(options.unknown_authors)
+        unknown = _evaluate_unknown(scorer, others, scored.attributions, reporter)
     found = scored.predictions
     lengths = [len(known.documents[index].text) for index in found.kept]
     return make_report(found.truth, found.probabilities, bundle.authors, lengths, ablation, unknown)
@@ -152,17 +165,11 @@ class _ScoredCorpus:
     row: dict[str, Any]
 
 
-def _load_known(corpus: Path, authors: Sequence[str], reporter: Reporter) -> Corpus:
+def _load_known(corpus: CorpusSpec, authors: Sequence[str], reporter: Reporter) -> Corpus:
     """Read the corpus; raises `CorpusError` when one of its authors is not among `authors`."""
-    known = load_corpus(corpus, copies=True)
+    known = load_known_corpus(corpus, authors, LEAVE_OUT)
     for message in known.warnings:
         reporter.warning(message)
-    unknown = sorted(set(known.authors) - set(authors))
-    if unknown:
-        raise CorpusError(
-            f"{corpus}: {len(unknown)} of its {len(known.authors)} authors are unknown to the model: "
-            f"{', '.join(unknown[:5])}{', ...' if len(unknown) > 5 else ''}"
-        )
     return known
 
 
@@ -231,20 +238,20 @@ def _score(scorer: Scorer, corpus: Corpus, reporter: Reporter) -> _ScoredCorpus:
 
 
 def _evaluate_unknown(
-    scorer: Scorer, directory: Path, known: Sequence[Attribution], reporter: Reporter
+    scorer: Scorer, others: CorpusSpec, known: Sequence[Attribution], reporter: Reporter
 ) -> dict[str, Any]:
-    """Return how well documents by unknown authors, below `directory`, are separated from the `known` ones.
+    """Return how well documents by unknown authors, those of `others`, are separated from the `known` ones.
 
     The values are their number, the AUROC of the known-author score and of the probability, and for each
     false-attribution threshold of the bundle the shares of documents that are attributed.
     """
     unknown = []
-    for done, attribution in enumerate(_score_unknown(scorer, directory, reporter)):
+    for done, attribution in enumerate(_score_unknown(scorer, others, reporter)):
         reporter.progress(done + 1, None, "unknown authors")
         if attribution.ranking:
             unknown.append(attribution)
     if not unknown:
-        raise CorpusError(f"{directory}: no documents by unknown authors")
+        raise CorpusError(f"{others.path}: no documents by unknown authors")
     if not known:
         raise CorpusError("no documents by known authors to compare the unknown ones with")
     result: dict[str, Any] = {"documents": len(unknown)}
@@ -268,14 +275,29 @@ def _evaluate_unknown(
     return result
 
 
-def _score_unknown(scorer: Scorer, directory: Path, reporter: Reporter) -> Iterator[Attribution]:
-    """Score everything below `directory` except directories named like an author of the model, and hidden entries."""
-    try:
-        entries = sorted(directory.iterdir())
-    except OSError as error:
-        raise CorpusError(f"{directory}: cannot be read as a directory of unknown authors: {error.strerror}") from None
-    known = {entry for entry in entries if entry.name in scorer.bundle.authors and entry.is_dir()}
+def _score_unknown(scorer: Scorer, others: CorpusSpec, reporter: Reporter) -> Iterator[Attribution]:
+    """Score all documents of `others` except those in directories that are named like an author of the model."""
+    directory, options = others.path, others.documents
+    if not directory.is_dir():
+        raise CorpusError(f"{directory}: not a directory of documents by unknown authors")
+    authors = {author_key(name) for name in scorer.bundle.authors}
+    with Timeout(options.timeout) as timeout:
+        try:
+            known = [name for name in directories(str(directory), options, timeout) if author_key(name) in authors]
+        except OSError as error:
+            raise CorpusError(f"{directory}: cannot be read: {error.strerror or error}") from None
     if known:
         reporter.warning(f"{directory}: {len(known)} directories of authors that the model knows are left out")
-    others = [entry for entry in entries if entry not in known and not entry.name.startswith(".")]
-    yield from scorer.score(others, ReadOptions(follow_symlinks=True))
+    options = replace(options, ignore=(*options.ignore, *map(_rule_for_directory, known)))
+    left_out = LeftOutFiles(directory)
+    for attribution in scorer.score([directory], options):
+        if attribution.status == "failed":
+            left_out.add(attribution.path.removeprefix(f"{directory}/"), attribution.error or "")
+        yield attribution
+    for message in left_out.warnings():
+        reporter.warning(message)
+
+
+def _rule_for_directory(name: str) -> str:
+    """A line of an ignore file that leaves out the top-level directory `name`."""
+    return "/" + re.sub(r"([\\*?\[])", r"\\\1", name) + "/"

@@ -73,12 +73,16 @@ ScoredDocuments = tuple[Scores, Labels, Labels]
 
 @dataclass(frozen=True)
 class FusionFit:
-    """A fitted n-gram model, the decision rule, results on the shifted split (`report`), and warnings for the user."""
+    """A fitted n-gram model, the decision rule, results on the shifted split (`report`), and warnings for the user.
+
+    `encoder_documents` is the number of documents on which the encoder's weight was fitted; None without an encoder.
+    """
 
     ngrams: NgramModel
     decision: Decision
     report: dict[str, Any]
     warnings: tuple[str, ...] = ()
+    encoder_documents: int | None = None
 
 
 @dataclass(frozen=True)
@@ -163,7 +167,7 @@ def fit_fusion(
     if not len(sample.held):
         warnings.append("nothing could be held out: probabilities are not calibrated, unknown authors not recognized")
         decision = _rule(ngram_weight=0.4, half_length=300.0, least_spread=0.1)
-        return FusionFit(ngrams, decision, {"split": sample.how}, tuple(warnings))
+        return FusionFit(ngrams, decision, {"split": sample.how}, tuple(warnings), None if encoder is None else 0)
     if len(sample.held) < 100:
         warnings.append(f"only {len(sample.held)} documents to calibrate on: probabilities are rough")
     decision, report = _fit_confidence(sample, options)
@@ -172,15 +176,18 @@ def fit_fusion(
     if open_set is not None:
         decision = replace(decision, false_attribution_thresholds=open_set.thresholds, known_author_rule=open_set.rule)
         report = open_set.report | report
+    encoder_documents = None if encoder is None else 0
     if encoder is not None and sample.complete and len(encoder.validation):
         validation = encoder.validation
         scores = _SplitFit.on(encoder.training, texts, labels, options).scores(validation)
         sizes = _bytes([texts[index] for index in validation])
         decision = fit_encoder_weight(scores, encoder.scores, sizes, labels[validation], decision)
+        encoder_documents = len(validation)
     elif encoder is not None:  # its weight stays `UNMEASURED`
-        warnings.append("no held-out documents to fit the encoder's weight on: the n-grams answer without it")
+        why = "the corpus is too large" if len(encoder.validation) else "no held-out documents"
+        warnings.append(f"{why} to fit the encoder's weight on: the n-grams answer without it")
     warnings += _rough_open_set(open_set, len(corpus.authors))
-    return FusionFit(ngrams, decision, report, tuple(warnings))
+    return FusionFit(ngrams, decision, report, tuple(warnings), encoder_documents)
 
 
 def _fit_ngrams(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from authorid.bundle.manifest import NGRAMS, Bundle
 
 __all__ = ["NGRAM_HEADING", "ngram_card", "ngram_section", "replace_ngram_section"]
@@ -47,7 +50,7 @@ def ngram_section(bundle: Bundle) -> str:
         f"({', '.join(about['views'])}). `authorid.json` has the rule that fuses both models into one answer.",
         f"The encoder's log-probabilities have the weight {weight:g} in it, the n-gram scores the weight "
         f"{bundle.decision.ngram_weight:g}."
-        + ("" if weight else " So `--effort auto` does not run the encoder: no documents were held out to weight it."),
+        + ("" if weight else f" So `--effort auto` does not run the encoder. {_why_no_weight(about)}"),
     ]
     if "accuracy" in split:
         auroc = split.get("open_set_auroc")
@@ -70,6 +73,18 @@ def _floor(bundle: Bundle) -> list[str]:
         f"Documents with fewer than {threshold:.1%} of their n-grams in the vocabulary (for short ones, fewer still) "
         "are unlike anything in training and get the answer `unknown`: other languages, source code, encoded data."
     ]
+
+
+def _why_no_weight(about: Mapping[str, Any]) -> str:
+    """Return why the encoder has the weight 0; `about` describes the fit."""
+    fit = about.get("encoder_weight")
+    if fit is None:
+        return "No weight was fitted for it."
+    if not fit["documents"]:
+        return "No weight could be fitted for it."
+    if fit["fitted"]:
+        return f"This was chosen at export; the weight {fit['fitted']:g} was fitted on {fit['documents']} documents."
+    return f"It improved nothing on the {fit['documents']} documents that were held out to fit its weight."
 
 
 def replace_ngram_section(card: str, section: str) -> str:

@@ -15,7 +15,8 @@ from authorid.ngrams.model import load_ngram_model
 from authorid.outputs.directory import Content, Workspace, content_sha256
 from authorid.outputs.write_errors import raising_output_errors
 from authorid.reporter import SILENT, Reporter
-from authorid.training.corpus import Corpus, load_corpus, load_test_corpus
+from authorid.training.corpus import Corpus, load_corpus, load_known_corpus
+from authorid.training.corpus_spec import LEAVE_OUT, CorpusSpec
 from authorid.training.fusion import UNMEASURED, FusionFit, fit_fusion
 from authorid.training.ngram_card import ngram_card, ngram_section, replace_ngram_section
 from authorid.training.ngram_fit import NgramOptions
@@ -25,7 +26,7 @@ __all__ = ["describe_ngrams", "export_ngrams", "train_ngrams"]
 
 
 def train_ngrams(
-    corpus: Path,
+    corpus: Path | CorpusSpec,
     out: Path,
     options: NgramOptions = NgramOptions(),
     *,
@@ -39,15 +40,16 @@ def train_ngrams(
     replaces a run at `out`. Raises `CorpusError`, `RunError`, `OutputError` and `MissingExtraError`.
     """
     with reserve_run(Path(out), "replace" if force else "refuse", reporter) as workspace:
-        known = load_corpus(Path(corpus))
+        spec = CorpusSpec.of(corpus)
+        known = load_corpus(spec)
         if test_corpus is not None:
-            load_test_corpus(Path(test_corpus), known)
+            load_known_corpus(spec.at(Path(test_corpus)), known.authors, LEAVE_OUT)
         for warning in known.warnings:
             reporter.warning(warning)
         fitted = fit_fusion(known, options, reporter=reporter)
         if not len(fitted.ngrams.buckets):
             raise CorpusError(
-                f"{corpus}: no n-gram is in enough of its documents to learn from; longer texts are needed"
+                f"{known.root}: no n-gram is in enough of its documents to learn from; longer texts are needed"
             )
         for warning in fitted.warnings:
             reporter.warning(warning)
@@ -122,7 +124,13 @@ def describe_ngrams(fitted: FusionFit) -> dict[str, Any]:
         "views": [view.name for view in fitted.ngrams.extractor.views],
         "ngrams": len(fitted.ngrams.buckets),
         "shifted_split": fitted.report,
+        **({} if fitted.encoder_documents is None else {"encoder_weight": _describe_weight(fitted)}),
     }
+
+
+def _describe_weight(fitted: FusionFit) -> dict[str, Any]:
+    """Return the encoder's weight as it was fitted, and the number of documents it was fitted on."""
+    return {"fitted": fitted.decision.encoder_weight, "documents": fitted.encoder_documents}
 
 
 def export_ngrams(

@@ -27,6 +27,7 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
+from authorid.bundle.author_names import too_much_alike
 from authorid.bundle.decision import Decision
 from authorid.bundle.manifest import NGRAMS
 from authorid.bundle.record_digest import check_digest
@@ -148,6 +149,9 @@ class Run:
             and len(set(authors)) == len(authors)
         ):
             raise RunError("authors must be at least two different names")
+        alike = too_much_alike(authors)
+        if alike is not None:
+            raise RunError(f"the authors {alike}; rename one in the corpus and train again")
         geometry = Geometry.from_json(record["geometry"])
         options = TrainingOptions.from_json(record["options"])
         window, stride, head = int(record["window"]), int(record["stride"]), record["head"]

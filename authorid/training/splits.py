@@ -7,10 +7,10 @@ each author's last ones or, where file names carry no numbers, those at one end 
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections import defaultdict
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import numpy.typing as npt
@@ -160,26 +160,28 @@ def _split_by_subject(corpus: Corpus, share: float) -> tuple[list[int], list[int
 def _split_as_keras(corpus: Corpus, share: float, seed: int) -> tuple[list[int], list[int]]:
     """Split as ``keras.utils.text_dataset_from_directory(seed=..., validation_split=..., subset=...)`` does.
 
-    Keras' text datasets do not name their files, so files are recognized by author and digest.
+    Keras splits a copy of the directory in which each file contains the index of its document: text datasets do not
+    name their files, and Keras would read files that the corpus leaves out. Those count in its split, so that they are
+    in the copy too, with the index -1.
     """
     keras = import_keras()
-    known: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for index, document in enumerate(corpus.documents):
-        known[corpus.authors[document.label], document.sha256].append(index)
     subsets: list[list[int]] = []
-    for subset in ("training", "validation"):
-        try:
-            dataset = keras.utils.text_dataset_from_directory(
-                str(corpus.root), batch_size=None, seed=seed, validation_split=share, subset=subset, verbose=False
-            )
-        except ValueError as error:
-            raise CorpusError(f"{corpus.root}: Keras cannot read it as a text dataset ({error})") from None
-        names = dataset.class_names
-        found = [
-            known[names[int(label)], hashlib.sha256(text).hexdigest()] for text, label in dataset.as_numpy_iterator()
-        ]
-        # Files that `load_corpus` left out have no index.
-        subsets.append(sorted(indices.pop() for indices in found if indices))
+    with TemporaryDirectory(prefix="authorid-") as directory:
+        contents = {path: -1 for path in corpus.unused}
+        contents |= {document.path: index for index, document in enumerate(corpus.documents)}
+        for path, index in contents.items():
+            copy = Path(directory, path)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_text(str(index))
+        for subset in ("training", "validation"):
+            try:
+                dataset = keras.utils.text_dataset_from_directory(
+                    directory, batch_size=None, seed=seed, validation_split=share, subset=subset, verbose=False
+                )
+            except ValueError as error:
+                raise CorpusError(f"{corpus.root}: Keras cannot read it as a text dataset ({error})") from None
+            found = [int(text) for text, _ in dataset.as_numpy_iterator()]
+            subsets.append(sorted(index for index in found if index >= 0))
     training, validation = subsets
     missed = len(corpus.documents) - len(training) - len(validation)
     if missed:

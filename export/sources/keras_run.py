@@ -72,6 +72,7 @@ class KerasRun:
             digest=self.run.corpus_digest,
             training=self.run.training,
             validation=self.run.validation,
+            reading=record.get("reading", {}),
         )
 
     @property

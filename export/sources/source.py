@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
@@ -15,6 +15,7 @@ from authorid.bundle.manifest import WindowSpec
 from authorid.encoder.windows import Windower
 from authorid.export.encoder_weights import EncoderWeights
 from authorid.ngrams.model import NgramModel
+from authorid.training.corpus_spec import CorpusSpec
 
 __all__ = ["CorpusRecord", "Source"]
 
@@ -23,7 +24,8 @@ __all__ = ["CorpusRecord", "Source"]
 class CorpusRecord:
     """The corpus that a classifier was trained on: its `name`, its `path` at that time, and the digest of its texts.
 
-    `training` and `validation` are paths of documents, relative to the corpus.
+    `training` and `validation` are paths of documents, relative to the corpus. `reading` is how it was read, as
+    `CorpusSpec.to_json` gives it.
     """
 
     name: str
@@ -31,6 +33,11 @@ class CorpusRecord:
     digest: str
     training: tuple[str, ...]
     validation: tuple[str, ...]
+    reading: Mapping[str, Any] = field(default_factory=dict)
+
+    def spec(self, path: Path) -> CorpusSpec:
+        """The same corpus, or another one to be read alike, at `path`; raises `RunError`."""
+        return replace(CorpusSpec.from_json(path, self.reading), all_authors=True)
 
 
 class Source(Protocol):

@@ -7,7 +7,9 @@ import shutil
 import pytest
 from click.testing import CliRunner
 from command import run
+from fusion_bundle import make_fusion_bundle
 from json_records import write_record
+from recording import RecordingReporter
 
 from authorid.benchmark import BenchOptions, run_benchmark, tables
 from authorid.cli.app import app
@@ -84,3 +86,19 @@ def test_a_place_for_the_record_that_is_none_is_refused_before_the_work(command,
     done = run(*command, "--json", tmp_path / "none" / "record.json")
     assert done.returncode == 1
     assert "record.json: cannot write there: no such file or directory" in done.stderr
+
+
+def test_a_model_whose_encoder_has_no_weight_is_measured_with_a_warning(tmp_path):
+    pytest.importorskip("scipy")
+    from authorid.training.ngram_run import export_ngrams
+
+    make_fusion_bundle(tmp_path)
+    bundle = export_ngrams(tmp_path / "run", tmp_path / "weightless", encoder=tmp_path / "encoder", weight=0.0)
+    reporter = RecordingReporter()
+    record = run_benchmark(bundle.path, BenchOptions(seconds=0.3, generated=5), reporter=reporter)
+    assert reporter.warnings == [
+        "the encoder has the weight 0 in this model: the n-grams score the documents without it"
+    ]
+    documents = record["documents"]
+    assert (documents["options"], documents["effort"], documents["precision"]) == (None, "fast", "ngrams")
+    assert "Documents, end to end, effort fast" in [title for title, _, _ in tables(record)]

@@ -29,7 +29,21 @@ from authorid.scoring.scorer import Scorer
 from authorid.training import evaluate as evaluation
 from authorid.training import ngram_run
 
-TRAIN = {
+DOCUMENTS = {
+    "include": (["--include", "*.txt", "--include", "*.md"], "include", ("*.txt", "*.md")),
+    "exclude": (["--exclude", "drafts"], "exclude", ("drafts",)),
+    "hidden": (["--hidden"], "hidden", True),
+    "follow_symlinks": (["--follow-symlinks"], "follow_symlinks", True),
+    "encoding": (["--encoding", "latin-1"], "encoding", "latin-1"),
+    "max_bytes": (["--max-bytes", "99"], "max_bytes", 99),
+    "timeout": (["--timeout", "8"], "timeout", 8.0),
+    "ignore_file": (["--ignore-file", "rules"], "ignore", ("*.log",)),
+}
+CORPUS = {
+    "exclude_authors": (["--exclude-author", "test", "--exclude-author", "x y"], "exclude_authors", ("test", "x y")),
+    "all_authors": (["--all-authors"], "all_authors", True),
+}
+ENCODER = {
     "base_model": (["--base-model", "bert"], "base_model", "bert"),
     "recipe": (["--recipe", "classic"], "recipe", "classic"),
     "epochs": (["--epochs", "7"], "epochs", 7),
@@ -46,9 +60,15 @@ TRAIN = {
     "topic_dropout": (["--topic-dropout", "0"], "topic_dropout", 0.0),
     "train_embeddings": (["--train-embeddings"], "freeze_embeddings", False),
     "precision": (["--precision", "bfloat16"], "precision", "bfloat16"),
+    "resume": (["--resume"], "existing", "resume"),
+}
+"""Options of train that have no effect with --no-encoder."""
+TRAIN = {
+    **ENCODER,
+    **CORPUS,
+    **DOCUMENTS,
     "encoder": (["--no-encoder"], "called", "train_ngrams"),
     "test_corpus": (["--test-corpus", "other"], "test_corpus", Path("other")),
-    "resume": (["--resume"], "existing", "resume"),
     "force": (["--force"], "existing", "replace"),
     "quiet": (["--quiet"], "output", ""),
 }
@@ -63,14 +83,7 @@ SCORE = {
     "workers": (["--workers", "2"], "workers", 2),
     "threads": (["--threads", "3"], "threads", 3),
     "batch_tokens": (["--batch-tokens", "77"], "batch_tokens", 77),
-    "include": (["--include", "*.txt", "--include", "*.md"], "include", ("*.txt", "*.md")),
-    "exclude": (["--exclude", "drafts"], "exclude", ("drafts",)),
-    "hidden": (["--hidden"], "hidden", True),
-    "follow_symlinks": (["--follow-symlinks"], "follow_symlinks", True),
-    "encoding": (["--encoding", "latin-1"], "encoding", "latin-1"),
-    "max_bytes": (["--max-bytes", "99"], "max_bytes", 99),
-    "timeout": (["--timeout", "8"], "timeout", 8.0),
-    "ignore_file": (["--ignore-file", "rules"], "ignore", ("*.log",)),
+    **DOCUMENTS,
 }
 SCORE_ELSEWHERE = {"model", "out", "form", "stats", "resume", "force", "fail_fast", "rows", "quiet"}
 """Options of score whose effect tests/cli/test_score_command.py and tests/outputs/test_outputs.py check."""
@@ -81,6 +94,8 @@ TUNE = {
     "quiet": (["--quiet"], "output", ""),
 }
 EVALUATE = {
+    **DOCUMENTS,
+    "exclude_authors": CORPUS["exclude_authors"],
     "json_file": (["--json", "figures.json"], "json", {"accuracy": 0.5}),
     "plots": (["--plots", "plots"], "plots", Path("plots")),
     "unknown_authors": (["--unknown-authors", "others"], "unknown_authors", Path("others")),
@@ -97,6 +112,12 @@ FORWARDED = {"score": SCORE, "tune": TUNE, "train": TRAIN, "evaluate": EVALUATE}
 
 def without_reporter(parameters):
     return {name: value for name, value in parameters.items() if name != "reporter"}
+
+
+def of_corpus(spec):
+    """The values of a `CorpusSpec`, with its path as ``corpus``."""
+    chosen = {"exclude_authors": spec.exclude_authors, "all_authors": spec.all_authors}
+    return {"corpus": spec.path, **dataclasses.asdict(spec.documents), **chosen}
 
 
 def call(*arguments):
@@ -117,6 +138,7 @@ def shown_options(command):
 def here(tmp_path, monkeypatch):
     """Work in an empty directory, so that relative names are inside it."""
     monkeypatch.chdir(tmp_path)
+    Path("rules").write_text("*.log\n")
 
 
 @pytest.fixture
@@ -127,12 +149,12 @@ def train(monkeypatch):
         found = {}
 
         def library(corpus, out, options, **others):
-            found.update(called="train", corpus=corpus, out=out, **dataclasses.asdict(options))
+            found.update(called="train", out=out, **dataclasses.asdict(options), **of_corpus(corpus))
             found.update(without_reporter(others))
             return SimpleNamespace(metrics={"loss": 0.5})
 
         def without_encoder(corpus, out, **others):
-            found.update(called="train_ngrams", corpus=corpus, out=out, **without_reporter(others))
+            found.update(called="train_ngrams", out=out, **of_corpus(corpus), **without_reporter(others))
 
         monkeypatch.setattr(training, "train", library)
         monkeypatch.setattr(ngram_run, "train_ngrams", without_encoder)
@@ -152,7 +174,7 @@ def evaluate(monkeypatch):
         found = {}
 
         def library(model, corpus, options, reporter):
-            found.update(model=model, corpus=corpus, **dataclasses.asdict(options))
+            found.update(model=model, **dataclasses.asdict(options), **of_corpus(corpus))
             return SimpleNamespace(metrics=None, to_json=lambda: {"accuracy": 0.5})
 
         monkeypatch.setattr(evaluation, "evaluate", library)
@@ -176,7 +198,6 @@ def evaluate(monkeypatch):
 @pytest.fixture
 def score(monkeypatch):
     """Returns what reaches the library from `authorid score letters` with some options."""
-    Path("rules").write_text("*.log\n")
     bundle = make_bundle(Path("model").absolute())
     load, run = Scorer.load, Scorer.score
 
@@ -261,7 +282,7 @@ def test_the_other_options_work_without_an_encoder(train):
     assert train("--no-encoder", "--quiet")["output"] == ""
 
 
-@pytest.mark.parametrize("name", sorted(set(TRAIN) - {"encoder", "test_corpus", "force", "quiet"}))
+@pytest.mark.parametrize("name", sorted(ENCODER))
 def test_options_for_an_encoder_are_wrong_usage_without_one(name):
     arguments = TRAIN[name][0]
     done = call("train", "corpus", "--out", "run", "--no-encoder", *arguments)
@@ -292,7 +313,9 @@ def test_a_test_corpus_is_checked_before_the_training():
                 Path(directory, author, f"{number}.txt").write_text(prose("Ada", 30, seed=number) + author)
     done = call("train", "corpus", "--out", "run", "--no-encoder", "--test-corpus", "test")
     assert done.exit_code == 1
-    assert "authors that are not in the training corpus: Zoe" in str(done.exception)
+    assert "1 of its 2 authors are unknown to the model: Zoe; --exclude-author NAME leaves a directory out" in str(
+        done.exception
+    )
     assert not Path("run").exists()
 
 

@@ -7,6 +7,7 @@ import os
 import queue
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from command import command, environment, run
 from tiny import AUTHORS, make_bundle, prose
 
 from authorid.inputs.documents import DocumentRef
+from authorid.outputs.file_output import FileOutput
 from authorid.scoring.attribution import Attribution
 from authorid.scoring.stats import RunStats
 
@@ -98,6 +100,62 @@ def test_a_descriptor_is_a_stream_also_when_it_is_a_file(bundle, corpus, tmp_pat
             )
         assert len(into.read_text("utf-8").splitlines()) == before + 13
         into.write_text("".join(into.read_text("utf-8").splitlines(keepends=True)[:13]), "utf-8")
+
+
+@pytest.mark.parametrize("name", ["r.json", "r.tsv", "r.xlsx", "r", "r.csv.gz", "csv"])
+def test_an_ending_without_a_format_is_wrong_usage(score, corpus, tmp_path, name):
+    code, _, err = score(corpus, "--out", tmp_path / name)
+    assert code == 2
+    assert "there are .csv, .jsonl, .ndjson, or choose one with --format" in " ".join(err.split())
+    assert sorted(tmp_path.iterdir()) == [corpus]
+    assert score(corpus, "--out", tmp_path / name, "--format", "csv")[0] == 0
+    assert (tmp_path / name).read_text().startswith("path,status,")
+
+
+def test_the_ending_may_be_in_capitals_and_format_decides(score, corpus, tmp_path):
+    assert score(corpus, "--out", tmp_path / "R.JSONL")[0] == 0
+    assert json.loads((tmp_path / "R.JSONL").read_text().splitlines()[0])["status"] == "scored"
+    assert score(corpus, "--out", tmp_path / "r.CSV")[0] == 0
+    assert score(corpus, "--out", tmp_path / "rows.csv", "--format", "jsonl")[0] == 0
+    assert json.loads((tmp_path / "rows.csv").read_text().splitlines()[0])["status"] == "scored"
+
+
+def test_a_stream_needs_no_ending(score, corpus, tmp_path):
+    assert score(corpus, "--out", "-")[1].startswith("path,status,")
+    assert score(corpus, "--out", "/dev/null")[0] == 0
+    code, _, err = score(corpus, "--out", tmp_path)
+    assert (code, "is a directory" in err) == (1, True)
+
+
+@pytest.mark.promise("stats-file")
+@pytest.mark.parametrize("suffix", ["", ".journal", ".journal.next", ".journal.merged", ".lock"])
+def test_statistics_do_not_replace_a_file_of_the_run(score, corpus, tmp_path, suffix):
+    (tmp_path / "link.csv").symlink_to(tmp_path / "out.csv")
+    for out in ("out.csv", "link.csv"):
+        code, _, err = score(corpus, "--out", tmp_path / out, "--stats", tmp_path / f"out.csv{suffix}")
+        assert code == 2
+        assert "--stats" in err
+        assert not (tmp_path / "out.csv").exists()
+    assert score(corpus, "--out", tmp_path / "out.csv", "--stats", tmp_path / "out.csv.partial")[0] == 0
+
+
+def test_a_run_whose_journal_was_removed_does_not_report_rows_as_safe(score, corpus, tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    home.mkdir()
+    write = FileOutput.write
+
+    def write_then_remove(output, record):
+        write(output, record)
+        shutil.rmtree(home, ignore_errors=True)
+
+    monkeypatch.setattr(FileOutput, "write", write_then_remove)
+    (corpus / "zz.txt").write_bytes(b"\0\0")
+    code, _, err = score(corpus, "--out", home / "out.csv", "--fail-fast", "-q")
+    (corpus / "zz.txt").unlink()
+    assert code == 1
+    assert "the rows of this run are lost, because out.csv.journal was removed or replaced" in err
+    assert "safe" not in err
+    assert "--resume" not in err
 
 
 def test_a_descriptor_that_is_not_open_is_a_clear_error(score, corpus):

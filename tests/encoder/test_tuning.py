@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
+from fusion_bundle import make_fusion_bundle
 from recording import RecordingReporter
 
 from authorid import EngineOptions
+from authorid.bundle.manifest import load_bundle
 from authorid.encoder.cache import read_entry, write_entry
 from authorid.encoder.engine import Engine, tuning_key
 from authorid.encoder.tuning import random_windows, throughput, tune
+from authorid.errors import BundleLacksError
 from authorid.machine import available_cores
 
 
@@ -73,3 +77,16 @@ def test_a_result_that_cannot_be_saved_is_a_warning(bundle, monkeypatch):
     tune(bundle, seconds=0.1, reporter=reporter)
     assert "cannot be saved in /proc/nowhere" in reporter.warnings[0]
     assert read_entry("tuning", tuning_key(bundle, "int8")) is None
+
+
+def test_a_model_without_an_encoder_is_not_tuned(tmp_path):
+    pytest.importorskip("scipy")
+    bundle = make_fusion_bundle(tmp_path)
+    with pytest.raises(BundleLacksError, match="n-grams only, no encoder to tune"):
+        tune(load_bundle(tmp_path / "run"), seconds=0.1)
+    with pytest.raises(BundleLacksError, match=r"no graph in this bundle; it has n-grams only"):
+        load_bundle(tmp_path / "run").precision()
+    reporter = RecordingReporter()
+    unweighted = replace(bundle, decision=replace(bundle.decision, encoder_weight=0.0))
+    tune(unweighted, provider="cpu", seconds=0.1, reporter=reporter)
+    assert reporter.warnings == ["the encoder has the weight 0 in this model: only score --effort full runs it"]

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import shutil
 import stat
 
 import pytest
@@ -117,10 +119,129 @@ def test_another_fingerprint_is_refused_and_named(tmp_path):
 
 def test_a_foreign_file_with_the_name_of_the_journal_is_not_touched(tmp_path):
     (tmp_path / "out.csv.journal").write_text("dear diary\n")
-    for resume in (False, True):
+    for options in ({}, {"resume": True}, {"force": True}):
         with pytest.raises(OutputError, match="not a journal"):
-            write(tmp_path / "out.csv", RECORDS_OF_A_RUN, resume=resume)
+            write(tmp_path / "out.csv", RECORDS_OF_A_RUN, **options)
     assert (tmp_path / "out.csv.journal").read_text() == "dear diary\n"
+
+
+FOREIGN = b"precious: not made by authorid\n"
+
+
+@pytest.mark.promise("foreign-files")
+@pytest.mark.parametrize("options", [{}, {"resume": True}, {"force": True}])
+@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize("suffix", [".journal.next", ".journal.merged", ".lock", ".partial", ".0123abcd.partial"])
+def test_a_file_of_another_program_is_neither_removed_nor_published(tmp_path, suffix, begun, options):
+    out = tmp_path / "out.csv"
+    if begun:
+        write(out, RECORDS_OF_A_RUN[:3], finish=False)
+        (tmp_path / "out.csv.journal.next").unlink(missing_ok=True)
+    foreign = tmp_path / f"out.csv{suffix}"
+    foreign.write_bytes(FOREIGN)
+    if suffix.endswith(".partial"):
+        if not begun or options:
+            write(out, RECORDS_OF_A_RUN, **options)
+            assert len(out.read_text().splitlines()) == 21
+    else:
+        with pytest.raises(OutputError, match=rf"out\.csv\{suffix}: not a (journal|lock) of authorid.*move it away"):
+            write(out, RECORDS_OF_A_RUN, **options)
+        assert not out.exists()
+    assert foreign.read_bytes() == FOREIGN
+
+
+def during(out, meddle, *, resume=False):
+    """Write a run, call `meddle` after half of the records, and return the output and its error."""
+    output = None
+    try:
+        with (
+            reserve(str(out), resume=resume) as destination,
+            destination.open("csv", top=2, fingerprint={}, authors=AUTHORS, file_digest=lambda _: "0" * 64) as output,
+        ):
+            for number, record in enumerate(RECORDS_OF_A_RUN):
+                if number == 10:
+                    meddle()
+                output.write(output.recall(DiscoveredFile(record.ref.source, None, 0, f"{number:03}")) or record)
+            output.finish()
+    except OutputError as error:
+        return output, str(error)
+    return output, ""
+
+
+@pytest.mark.promise("foreign-files")
+def test_a_file_that_takes_the_place_of_the_results_during_the_run_is_not_published(tmp_path):
+    out = tmp_path / "out.csv"
+
+    def replace():
+        (partial,) = tmp_path.glob("*.partial")
+        (tmp_path / "other").write_bytes(FOREIGN)
+        (tmp_path / "other").replace(partial)
+
+    output, error = during(out, replace)
+    assert re.search(r"out\.csv\.[0-9a-f]{8}\.partial was removed or replaced\. 20 rows are safe", error)
+    assert not out.exists()
+    (partial,) = tmp_path.glob("*.partial")
+    assert partial.read_bytes() == FOREIGN
+    assert output.resumable
+    assert write(out, RECORDS_OF_A_RUN, resume=True).kept == 20
+    assert partial.read_bytes() == FOREIGN
+
+
+@pytest.mark.promise("safe-rows")
+@pytest.mark.parametrize("replaced", [False, True])
+def test_rows_in_a_journal_that_was_removed_are_not_reported_as_safe(tmp_path, replaced):
+    home = tmp_path / "home"
+    home.mkdir()
+
+    def remove():
+        shutil.rmtree(home)
+        if replaced:
+            home.mkdir()
+            (home / "out.csv.journal").write_bytes(FOREIGN)
+
+    output, error = during(home / "out.csv", remove)
+    assert "the rows of this run are lost, because out.csv.journal was removed or replaced" in error
+    assert "safe" not in error
+    assert "--resume" not in error
+    assert not output.resumable
+    assert output.saved == "the rows of this run are lost, because out.csv.journal was removed or replaced"
+    assert not replaced or (home / "out.csv.journal").read_bytes() == FOREIGN
+
+
+def test_a_resumed_run_without_its_new_journal_can_be_resumed_from_the_old_one(tmp_path):
+    write(tmp_path / "out.csv", RECORDS_OF_A_RUN[:15], finish=False)
+    output, error = during(tmp_path / "out.csv", (tmp_path / "out.csv.journal.next").unlink, resume=True)
+    assert "the rows of this run are lost, because out.csv.journal.next was removed or replaced" in error
+    assert output.resumable
+    assert write(tmp_path / "out.csv", RECORDS_OF_A_RUN, resume=True).kept == 15
+
+
+@pytest.mark.promise("no-leftovers")
+@pytest.mark.parametrize("content", [b"", b"12", b"12\n", b"12\n0123", b"12\n0123abcd", b"12\n0123abcd\n"])
+def test_the_unfinished_file_of_a_killed_run_is_removed_by_the_name_in_its_lock(tmp_path, content):
+    (tmp_path / "out.csv.lock").write_bytes(content)
+    if b"abcd" in content:
+        (tmp_path / "out.csv.0123abcd.partial").write_text("path,status\n")
+    with reserve(str(tmp_path / "out.csv")):
+        assert [path.name for path in tmp_path.iterdir()] == ["out.csv.lock"]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"1234", b'1234abcd {"jour', b'1234abcd {"journal": 4, "au', b"\0" * 50])
+def test_a_journal_that_a_power_cut_has_shortened_is_still_a_journal(tmp_path, content):
+    (tmp_path / "out.csv.journal.next").write_bytes(content)
+    write(tmp_path / "out.csv", RECORDS_OF_A_RUN)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
+
+
+@pytest.mark.parametrize(
+    "make", [os.mkfifo, lambda path: path.symlink_to("nowhere"), lambda path: path.write_text("x")]
+)
+def test_other_things_with_the_name_of_a_journal_are_refused(tmp_path, make):
+    make(tmp_path / "out.csv.journal.next")
+    with pytest.raises(OutputError, match="not a journal"):
+        write(tmp_path / "out.csv", RECORDS_OF_A_RUN)
+    assert os.path.lexists(tmp_path / "out.csv.journal.next")
 
 
 def test_a_journal_of_another_format_is_refused_by_its_number_and_kept(tmp_path):
@@ -175,9 +296,13 @@ def test_links_are_followed_to_where_the_file_is(tmp_path):
 def test_a_planted_link_is_not_written_through(tmp_path):
     victim = tmp_path / "victim"
     victim.write_text("precious")
-    for suffix in (".partial", ".journal.next", ".journal.merged"):
-        (tmp_path / f"out.csv{suffix}").symlink_to(victim)
-    write(tmp_path / "out.csv", RECORDS_OF_A_RUN)
+    for suffix in (".journal", ".journal.next", ".journal.merged"):
+        link = tmp_path / f"out.csv{suffix}"
+        link.symlink_to(victim)
+        with pytest.raises(OutputError, match="not a journal of authorid"):
+            write(tmp_path / "out.csv", RECORDS_OF_A_RUN, force=True)
+        assert link.is_symlink()
+        link.unlink()
     (tmp_path / "two.csv.lock").symlink_to(victim)
     with pytest.raises(OutputError, match="cannot write there"):
         write(tmp_path / "two.csv", RECORDS_OF_A_RUN)
@@ -194,13 +319,14 @@ def test_a_replaced_file_keeps_its_mode(tmp_path):
 
 
 def modes(directory):
-    return {path.name: stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir() if path.suffix != ".lock"}
+    found = {path.name: stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir() if path.suffix != ".lock"}
+    return {re.sub(r"\.[0-9a-f]{8}\.partial", ".TOKEN.partial", name): mode for name, mode in found.items()}
 
 
 @pytest.mark.promise("private")
 def test_all_files_of_a_run_have_the_mode_of_the_file_that_is_replaced(tmp_path):
     out = tmp_path / "out.csv"
-    hidden = {name: 0o600 for name in ("out.csv", "out.csv.journal", "out.csv.journal.next", "out.csv.partial")}
+    hidden = {name: 0o600 for name in ("out.csv", "out.csv.journal", "out.csv.journal.next", "out.csv.TOKEN.partial")}
     write(out, RECORDS_OF_A_RUN)
     out.chmod(0o600)
     with (

@@ -86,7 +86,9 @@ def test_a_jsonl_row_is_exact_and_plain_ascii(record):
 
 
 def test_the_format_follows_the_file_name_unless_it_is_given():
-    assert [format_for(name) for name in ("a.csv", "a.jsonl", "a.ndjson", "a")] == ["csv", "jsonl", "jsonl", "csv"]
+    assert [format_for(name) for name in ("a.csv", "a.jsonl", "a.ndjson", "a.JSONL", "a.json.Csv")] == [
+        *("csv", "jsonl", "jsonl", "jsonl", "csv")
+    ]
     assert format_for("a.csv", "jsonl") == "jsonl"
 
 
@@ -95,3 +97,10 @@ def test_every_format_has_its_name_and_suffixes(form):
     writer = FORMATS[form]
     assert writer.name == form
     assert all(format_for(f"results{suffix}") == form for suffix in writer.suffixes)
+
+
+@pytest.mark.parametrize("name", ["a", "a.json", "a.tsv", "a.xlsx", "a.csv.gz", "csv", "a.csv ", "a.csv/b", ".JSON"])
+def test_an_ending_without_a_format_is_an_error_that_names_the_known_ones(name):
+    with pytest.raises(ValueError, match=r"there are \.csv, \.jsonl, \.ndjson, or choose one with --format"):
+        format_for(name)
+    assert format_for(name, "jsonl") == "jsonl"

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import os
+import resource
 
 import pytest
 from checkpoints import AUTHORS, write_corpus
+from command import run
 
-from authorid.errors import CorpusError
-from authorid.training import load_corpus
+from authorid.errors import CorpusError, RunError
+from authorid.inputs.documents import ReadOptions
+from authorid.training import CorpusSpec, load_corpus
 
 
 def test_reads_authors_and_documents_in_a_fixed_order(tmp_path):
@@ -33,9 +36,11 @@ def test_hidden_files_are_skipped_and_unusable_files_cause_warnings(tmp_path):
     os.mkfifo(root / "Ben" / "pipe")
     corpus = load_corpus(root)
     assert len(corpus.documents) == 6
-    assert len(corpus.warnings) == 2
-    assert "picture.txt" in corpus.warnings[0]
-    assert "empty" in corpus.warnings[1]
+    assert corpus.warnings == (
+        f"{root / 'Ada' / 'picture.txt'}: left out, binary file (contains NUL bytes)",
+        f"{root / 'Ben' / 'empty.txt'}: left out, no text (only white space)",
+        f"{root / 'Ben' / 'pipe'}: left out, not a regular file (a FIFO)",
+    )
 
 
 def test_other_encodings_are_read(tmp_path):
@@ -120,3 +125,117 @@ def test_unusable_corpora_are_refused(tmp_path):
     (root / "Dan").mkdir()
     with pytest.raises(CorpusError, match=r"Dan.*no readable document"):
         load_corpus(root)
+
+
+@pytest.fixture
+def strange(tmp_path):
+    """A corpus with hidden files, links, a sparse file of 6 GB and a file in an encoding that must be declared."""
+    root = write_corpus(tmp_path / "c", documents=2)
+    (root / "Ada" / ".hidden.txt").write_text("The hidden loom.")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "9.txt").write_text("The engine of another corpus.")
+    (root / "Ada" / "link.txt").symlink_to(tmp_path / "elsewhere" / "9.txt")
+    (root / "Ada" / "more").symlink_to(tmp_path / "elsewhere")
+    (root / "Zoe").symlink_to(tmp_path / "elsewhere")
+    with (root / "Ben" / "huge.txt").open("wb") as stream:
+        stream.truncate(6 * 2**30)
+    (root / "Cyd" / "declared.txt").write_bytes("profit \u0142\u0105ka".encode("cp1250"))
+    return root
+
+
+def names(corpus):
+    return [document.path for document in corpus.documents]
+
+
+def test_files_are_found_and_read_as_they_are_for_scoring(strange):
+    corpus = load_corpus(strange)
+    assert names(corpus) == [*(f"{author}/{i}.txt" for author in AUTHORS for i in (1, 2)), "Cyd/declared.txt"]
+    assert set(corpus.warnings) == {
+        f"{strange}/Ada/link.txt: left out, symbolic link, not followed (see --follow-symlinks)",
+        f"{strange}/Ada/more: left out, symbolic link, not followed (see --follow-symlinks)",
+        f"{strange}/Ben/huge.txt: left out, larger than 16777216 bytes (see --max-bytes)",
+        f"{strange}/Zoe: left out, symbolic link, not followed (see --follow-symlinks)",
+    }
+    assert corpus.reading == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "changed"),
+    [
+        (ReadOptions(hidden=True), {"Ada/.hidden.txt"}),
+        (ReadOptions(follow_symlinks=True, exclude=("Zoe",)), {"Ada/link.txt", "Ada/more/9.txt"}),
+        (ReadOptions(include=("1.txt",)), {"Ada/2.txt", "Ben/2.txt", "Cyd/2.txt", "Cyd/declared.txt"}),
+        (ReadOptions(ignore=("/Cyd/decl*",)), {"Cyd/declared.txt"}),
+        (ReadOptions(max_bytes=17), set()),
+    ],
+)
+def test_the_options_of_scoring_choose_the_documents(strange, options, changed):
+    for author in AUTHORS:
+        (strange / author / "1.txt").write_text(f"{author} is short")
+    if options.max_bytes == 17:
+        changed = {name for name in names(load_corpus(strange)) if not name.endswith(("1.txt", "declared.txt"))}
+    found = names(load_corpus(CorpusSpec(strange, options), copies=True))
+    assert set(found) ^ set(names(load_corpus(strange))) == changed
+
+
+def test_an_encoding_can_be_declared(strange):
+    corpus = load_corpus(CorpusSpec(strange, ReadOptions(encoding="cp1250")))
+    assert corpus.documents[-1].text == "profit \u0142\u0105ka"
+    assert corpus.reading == {"encoding": "cp1250"}
+
+
+def test_a_huge_file_is_not_read(strange, tmp_path):
+    """By no command: a sparse file of 6 GB once took as much memory."""
+    limit = f"import resource; resource.setrlimit(resource.RLIMIT_AS, ({4 * 2**30}, {4 * 2**30}))"
+    done = run("train", strange, "--out", tmp_path / "run", "--no-encoder", prelude=limit)
+    assert done.returncode == 0, done.stderr
+    assert "huge.txt: left out, larger than 16777216 bytes (see --max-bytes)" in done.stderr
+    done = run("evaluate", tmp_path / "run", strange, prelude=limit)
+    assert done.returncode == 0, done.stderr
+    assert "huge.txt: left out, larger than 16777216 bytes (see --max-bytes)" in done.stderr
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 2 * 2**20
+
+
+def test_many_files_that_are_left_out_are_summarised(tmp_path):
+    root = write_corpus(tmp_path / "c", documents=2)
+    for i in range(300):
+        (root / "Ada" / f"p{i}.txt").write_bytes(b"\0\0\1")
+        (root / "Ben" / f"e{i}.txt").write_bytes(b"")
+    corpus = load_corpus(root)
+    assert corpus.warnings == (
+        f"{root}: 300 files are left out, such as Ada/p0.txt: binary file (contains NUL bytes)",
+        f"{root}: 300 files are left out, such as Ben/e0.txt: empty file",
+    )
+    assert len(corpus.unused) == 600
+
+
+def test_an_author_whose_files_are_all_left_out_is_named_with_the_reason(tmp_path):
+    root = write_corpus(tmp_path / "c", documents=2)
+    (root / "Dan").mkdir()
+    (root / "Dan" / "1.txt").write_bytes(b"\0\0\1")
+    with pytest.raises(CorpusError, match=r"Dan: this author has no readable document \(binary file .*\); add some"):
+        load_corpus(root)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {},
+        {"documents": ReadOptions(include=("a",), exclude=("b",), ignore=("c",), hidden=True, encoding="koi8-r")},
+        {"documents": ReadOptions(follow_symlinks=True, max_bytes=7), "exclude_authors": ("x",), "all_authors": True},
+    ],
+)
+def test_how_a_corpus_was_read_is_recorded_and_read_again(tmp_path, spec):
+    own = CorpusSpec(tmp_path, **spec)
+    assert CorpusSpec.from_json(tmp_path, own.to_json()) == own
+    assert bool(own.to_json()) == bool(spec)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [[], {"timeout": 1.0}, {"hidden": 1}, {"max_bytes": 0}, {"include": "a"}, {"ignore": [1]}, {"encoding": "no"},
+     {"encoding": "a\0"}, {"max_bytes": True}, {"skip": []}],
+)  # fmt: skip
+def test_a_damaged_record_of_how_a_corpus_was_read_is_refused(tmp_path, record):
+    with pytest.raises(RunError):
+        CorpusSpec.from_json(tmp_path, record)

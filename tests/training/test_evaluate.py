@@ -19,7 +19,8 @@ from authorid.cli.console import Terminal
 from authorid.cli.result_tables import show_evaluation
 from authorid.errors import CorpusError
 from authorid.evaluation.metrics import auroc
-from authorid.training import TrainingOptions, train
+from authorid.inputs.documents import ReadOptions
+from authorid.training import CorpusSpec, TrainingOptions, train
 from authorid.training.evaluate import EvaluationOptions, evaluate
 from authorid.training.ngram_fit import NgramOptions
 from authorid.training.ngram_run import export_ngrams, train_ngrams
@@ -105,15 +106,18 @@ def test_every_effort_and_the_encoder_alone_are_evaluated(models):
     ] == ["auto"]
 
 
-def test_unknown_authors_may_be_links_and_known_ones_among_them_are_left_out(models, tmp_path):
+def test_unknown_authors_behind_links_are_read_on_request_and_known_ones_are_left_out(models, tmp_path):
     options = EvaluationOptions(unknown_authors=models / "unknown")
     plain = evaluate(models / "run", models / "test", options).unknown_authors
     (tmp_path / "linked").mkdir()
     (tmp_path / "linked" / "Nobody").symlink_to(models / "unknown" / "Nobody")
     (tmp_path / "linked" / AUTHORS[0]).symlink_to(models / "test" / AUTHORS[0])
-    reporter = RecordingReporter()
     options = EvaluationOptions(unknown_authors=tmp_path / "linked")
-    assert evaluate(models / "run", models / "test", options, reporter=reporter).unknown_authors == plain
+    with pytest.raises(CorpusError, match="no documents by unknown authors"):
+        evaluate(models / "run", models / "test", options)
+    reporter = RecordingReporter()
+    test = CorpusSpec(models / "test", ReadOptions(follow_symlinks=True))
+    assert evaluate(models / "run", test, options, reporter=reporter).unknown_authors == plain
     assert [message for message in reporter.warnings if "1 directories of authors that the model knows" in message]
     with pytest.raises(CorpusError, match="no documents by unknown authors"):
         evaluate(models / "run", models / "test", EvaluationOptions(unknown_authors=models / "test"))
@@ -133,7 +137,7 @@ def test_known_authors_are_left_out_by_exact_name_and_at_the_top_level_only(tmp_
     report = evaluate(tmp_path / "run", tmp_path / "test", options, reporter=reporter)
     assert report.unknown_authors["documents"] == 10
     assert [message for message in reporter.warnings if "1 directories of authors that the model knows" in message]
-    with pytest.raises(CorpusError, match="cannot be read as a directory of unknown authors: No such file"):
+    with pytest.raises(CorpusError, match="not a directory of documents by unknown authors"):
         evaluate(tmp_path / "run", tmp_path / "test", EvaluationOptions(unknown_authors=tmp_path / "nowhere"))
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import pytest
 from fusion_bundle import DOCUMENTS, make_fusion_bundle, write_corpus
 from recording import RecordingReporter
@@ -16,9 +18,10 @@ from authorid.scoring.scorer import Scorer
 pytest.importorskip("scipy")
 from authorid import training
 from authorid.training.corpus import load_corpus
-from authorid.training.fusion import fit_fusion
+from authorid.training.fusion import EncoderScores, fit_fusion
+from authorid.training.ngram_card import ngram_section
 from authorid.training.ngram_fit import NgramOptions
-from authorid.training.ngram_run import export_ngrams, train_ngrams
+from authorid.training.ngram_run import describe_ngrams, export_ngrams, train_ngrams
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +87,34 @@ def test_the_smallest_corpora_give_warnings_and_a_working_model(tmp_path, docume
     fitted = fit_fusion(load_corpus(write_corpus(tmp_path / "corpus", documents=documents)), NgramOptions(bits=14))
     assert fitted.warnings
     assert int(fitted.ngrams.score_text(prose("Cyd", 90, seed=9)).argmax()) == 2
+
+
+@pytest.mark.parametrize(
+    ("fit", "weight", "reason"),
+    [
+        ({"fitted": 0.0, "documents": 8}, 0.0, "improved nothing on the 8 documents that were held out"),
+        ({"fitted": 0.3, "documents": 8}, 0.0, "chosen at export; the weight 0.3 was fitted on 8 documents"),
+        ({"fitted": 0.0, "documents": 0}, 0.0, "No weight could be fitted for it."),
+        (None, 0.0, "No weight was fitted for it."),
+        ({"fitted": 0.5, "documents": 8}, 0.5, ""),
+    ],
+)
+def test_the_card_says_why_an_encoder_has_no_weight(tmp_path, fit, weight, reason):
+    bundle = train_ngrams(write_corpus(tmp_path / "corpus"), tmp_path / "run", NgramOptions(bits=14))
+    about = bundle.provenance["fusion"] | ({} if fit is None else {"encoder_weight": fit})
+    decision = replace(bundle.decision, encoder_weight=weight)
+    section = ngram_section(replace(bundle, provenance=bundle.provenance | {"fusion": about}, decision=decision))
+    assert reason in section
+    assert ("`--effort auto` does not run the encoder" in section) == (not weight)
+
+
+@pytest.mark.parametrize("held_out", [0, 6])
+def test_the_fit_counts_the_documents_of_the_encoders_weight(tmp_path, held_out):
+    corpus = load_corpus(write_corpus(tmp_path / "corpus", documents=6))
+    scores = np.zeros((held_out, 3))
+    encoder = EncoderScores(np.arange(held_out, 18), np.arange(held_out), scores)
+    if held_out:
+        encoder = EncoderScores(np.arange(18)[np.arange(18) % 3 > 0], np.arange(0, 18, 3), scores)
+    fitted = fit_fusion(corpus, NgramOptions(bits=14), encoder=encoder)
+    assert describe_ngrams(fitted)["encoder_weight"] == {"fitted": 0.0, "documents": held_out}
+    assert any("no held-out documents" in warning for warning in fitted.warnings) == (not held_out)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authorid.training import TrainingOptions, load_corpus
+from authorid.training.encoder.keras_setup import import_keras
 from authorid.training.splits import (
     author_blocks,
     author_orders,
@@ -119,3 +120,26 @@ def test_a_shifted_split_of_names_without_numbers_is_by_subject(tmp_path):
     training, validation = split(load_corpus(root), TrainingOptions(base_model="m", validation_split=0.3))
     assert sorted(training + validation) == list(range(18))
     assert len(validation) == 6
+
+
+@pytest.mark.train
+def test_the_classic_split_is_that_of_keras(tmp_path):
+    """Also where files are left out: they count in the split of Keras, and none of them is read."""
+    root = write_corpus(tmp_path / "corpus", documents=12)
+    (root / "Ben" / "2b.txt").write_bytes((root / "Ben" / "2.txt").read_bytes())
+    (root / "Ada" / "deep").mkdir()
+    (root / "Ada" / "1.txt").rename(root / "Ada" / "deep" / "1.txt")
+    (root / "Cyd" / "empty.txt").write_text("")
+    corpus = load_corpus(root)
+    found = split(corpus, TrainingOptions(base_model="m", recipe="classic", validation_split=0.25, seed=3))
+    by_text = {(root / document.path).read_bytes(): i for i, document in enumerate(corpus.documents)}
+    keras = import_keras()
+    for subset, own in zip(("training", "validation"), found, strict=True):
+        dataset = keras.utils.text_dataset_from_directory(
+            str(root), batch_size=None, seed=3, validation_split=0.25, subset=subset, verbose=False
+        )
+        assert set(own) <= {by_text[text] for text, _ in dataset.as_numpy_iterator() if text}
+    with (root / "Ada" / "huge.txt").open("wb") as stream:
+        stream.truncate(2**40)
+    training, validation = split(load_corpus(root), TrainingOptions(base_model="m", recipe="classic"))
+    assert sorted(training + validation) == list(range(36))

@@ -51,7 +51,14 @@ FORMATS: dict[str, type[Writer]] = {writer.name: writer for writer in WRITERS}
 
 
 def format_for(out: str, wanted: str | None = None) -> str:
-    """The format to write: `wanted`, or the one that the ending of `out` stands for, or CSV."""
+    """The format to write: `wanted`, or the one that the ending of the file `out` stands for, in any case.
+
+    Raises `ValueError` if that is no ending of a format.
+    """
     if wanted is not None:
         return wanted
-    return next((writer.name for writer in WRITERS if out.endswith(writer.suffixes)), CsvWriter.name)
+    for writer in WRITERS:
+        if out.lower().endswith(writer.suffixes):
+            return writer.name
+    known = ", ".join(suffix for writer in WRITERS for suffix in writer.suffixes)
+    raise ValueError(f"{out}: no format has this ending; there are {known}, or choose one with --format")

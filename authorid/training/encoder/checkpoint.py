@@ -39,6 +39,7 @@ def training_plan(
     return {
         "options": options.to_json(),
         "corpus": corpus.digest,
+        **({"reading": dict(corpus.reading)} if corpus.reading else {}),
         "authors": list(corpus.authors),
         "base_model_sha256": base_sha256,
         "training": [corpus.documents[index].path for index in training],
@@ -54,10 +55,14 @@ def check_plan(plan: Mapping[str, Any], past: Mapping[str, Any], out: str) -> No
         differences.append("the base model has changed")
     if plan["corpus"] != past["corpus"] or plan["authors"] != past["authors"]:
         differences.append("the corpus has changed")
+    elif plan.get("reading") != past.get("reading"):
+        differences.append("the corpus is read with other options")
     elif not differences and (plan["training"], plan["validation"]) != (past["training"], past["validation"]):
         differences.append("the corpus is split differently (another version of Keras or numpy?)")
     if differences:
-        raise RunError(f"{out}: cannot resume: {'; '.join(differences)}. Pass --force to start over")
+        raise RunError(
+            f"{out}: cannot resume: {'; '.join(differences)}. Pass --force instead of --resume to start over"
+        )
 
 
 def save(state: Path, model: Any, plan: Mapping[str, Any], history: Mapping[str, Any]) -> None:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+import io
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import ModuleType
 
 from authorid.errors import RunError, require
 
 __all__ = ["import_keras", "import_keras_hub"]
+
+_LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+_USER_HAS_SET_LOG_LEVEL = _LOG_LEVEL in os.environ
 
 
 def import_keras() -> ModuleType:
@@ -19,9 +26,7 @@ def import_keras() -> ModuleType:
     """
     if "keras" not in sys.modules:
         os.environ["KERAS_BACKEND"] = "tensorflow"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    require("tensorflow", "train")
-    keras = require("keras", "train")
+    keras = _load_keras()
     backend = keras.config.backend()
     if backend != "tensorflow":
         raise RunError(
@@ -30,7 +35,51 @@ def import_keras() -> ModuleType:
     return keras
 
 
+@functools.cache
+def _load_keras() -> ModuleType:
+    os.environ.setdefault(_LOG_LEVEL, "2")
+    with _native_messages_discarded():
+        tensorflow = require("tensorflow", "train")
+        keras = require("keras", "train")
+        tensorflow.config.list_physical_devices()  # looks for graphics cards, with messages of its own
+    return keras
+
+
 def import_keras_hub() -> ModuleType:
     """Import keras-hub, after Keras; raises `MissingExtraError`."""
     import_keras()
-    return require("keras_hub", "train")
+    with _native_messages_discarded():
+        return require("keras_hub", "train")
+
+
+@contextmanager
+def _native_messages_discarded() -> Iterator[None]:
+    """Discard what C++ code writes to standard error in this block; Python's own messages are still shown.
+
+    While TensorFlow loads, its messages ignore the log level that it documents. They are shown when the user has set
+    that level.
+    """
+    if _USER_HAS_SET_LOG_LEVEL:
+        yield
+        return
+    before = sys.stderr
+    try:
+        shown = os.dup(2)
+    except OSError:  # standard error is closed
+        yield
+        return
+    null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    own = os.fdopen(shown, "w", encoding="utf-8", errors="backslashreplace")
+    with suppress(AttributeError, OSError, io.UnsupportedOperation):
+        before.flush()
+        if before.fileno() == 2:
+            sys.stderr = own
+    os.dup2(null, 2)
+    try:
+        yield
+    finally:
+        own.flush()
+        os.dup2(shown, 2)
+        sys.stderr = before
+        own.close()
+        os.close(null)

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from authorid.encoder.windows import Windower
 from authorid.errors import CorpusError, RunError
 from authorid.reporter import Reporter
-from authorid.training.corpus import Corpus, load_corpus, load_test_corpus
+from authorid.training.corpus import Corpus, load_corpus, load_known_corpus
+from authorid.training.corpus_spec import LEAVE_OUT, CorpusSpec
 from authorid.training.encoder.backbone import backbone_of
 from authorid.training.encoder.base_model import BaseModel
 from authorid.training.encoder.classifier import POLICIES, Geometry, build_classifier, freeze_embeddings
@@ -64,10 +65,12 @@ class Preparation:
     validation: ValidationSet
 
 
-def load_corpora(corpus: Path, test_corpus: Path | None, reporter: Reporter) -> Corpora:
-    """Read the corpora and report their warnings; raises `CorpusError`."""
+def load_corpora(corpus: Path | CorpusSpec, test_corpus: Path | None, reporter: Reporter) -> Corpora:
+    """Read the corpora, both as `corpus` says, and report their warnings; raises `CorpusError`."""
     training = load_corpus(corpus)
-    test = None if test_corpus is None else load_test_corpus(Path(test_corpus), training)
+    test = None
+    if test_corpus is not None:
+        test = load_known_corpus(CorpusSpec.of(corpus).at(Path(test_corpus)), training.authors, LEAVE_OUT)
     for warning in (*training.warnings, *(test.warnings if test else ())):
         reporter.warning(warning)
     return Corpora(training, test)

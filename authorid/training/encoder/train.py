@@ -15,6 +15,7 @@ from authorid.outputs.directory import Workspace
 from authorid.outputs.write_errors import raising_output_errors
 from authorid.reporter import SILENT, Reporter
 from authorid.training.corpus import Corpus
+from authorid.training.corpus_spec import CorpusSpec
 from authorid.training.encoder import checkpoint
 from authorid.training.encoder.base_model import read_base_model, resolve_base_model
 from authorid.training.encoder.classifier import build_classifier
@@ -44,7 +45,7 @@ _PACKAGES = ("tensorflow", "keras", "keras_hub", "safetensors", "scipy", "matplo
 
 
 def train(
-    corpus: Path,
+    corpus: Path | CorpusSpec,
     out: Path,
     options: TrainingOptions,
     *,
@@ -63,7 +64,7 @@ def train(
     # Before anything is read or downloaded, which can take a long time.
     expect(_PACKAGES, "train")
     with reserve_run(Path(out), existing, reporter) as workspace:
-        corpora = load_corpora(Path(corpus), test_corpus, reporter)
+        corpora = load_corpora(corpus, test_corpus, reporter)
         base = read_base_model(resolve_base_model(options.base_model))
         split = corpora.split(options)
         plan = checkpoint.training_plan(options, base.sha256(), corpora.training, split)
@@ -147,6 +148,7 @@ def _record(
             "documents": len(corpus.documents),
             "authors": len(corpus.authors),
             "windows": prepared.examples.windows,
+            **({"reading": dict(corpus.reading)} if corpus.reading else {}),
         },
         "training": plan["training"],
         "validation": plan["validation"],

@@ -265,7 +265,7 @@ def test_models_and_corpora_that_do_not_fit_are_refused(tmp_path, bases, corpus)
         train(corpus, tmp_path / "run", TrainingOptions(base_model=str(bases["bert"])))
     other = write_corpus(tmp_path / "other")
     (other / "Ada").rename(other / "Zoe")
-    with pytest.raises(CorpusError, match="not in the training corpus: Zoe"):
+    with pytest.raises(CorpusError, match="unknown to the model: Zoe"):
         train(corpus, tmp_path / "run", windows(bases["bert"]), test_corpus=other)
     html = write_corpus(tmp_path / "html")
     for path in (html / "Ada").iterdir():

@@ -1,0 +1,116 @@
+"""Which directories of a corpus are authors."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from authorid.bundle.author_names import author_key, normalized_name, too_much_alike
+from authorid.errors import CorpusError
+from authorid.inputs.discovery import directories
+from authorid.inputs.timeouts import Timeout
+from authorid.training.corpus_spec import CorpusSpec
+
+__all__ = ["check_learnable", "find_authors", "match_authors"]
+
+AuthorDirectories = Mapping[str, str]
+"""The name of each author by the name of the directory, sorted by the latter."""
+
+_NO_AUTHORS = frozenset(
+    (
+        *("unknown", "unidentified", "unattributed", "disputed", "dubious", "anonymous", "anon", "joint", "mixed"),
+        *("train", "training", "test", "testing", "tests", "dev", "valid", "validation", "val", "eval", "evaluation"),
+        *("held-out", "heldout", "holdout", "misc", "miscellaneous", "other", "others", "various", "unsorted", "todo"),
+        *("tmp", "temp", "backup", "backups", "trash", "output", "out", "results", "runs", "models", "checkpoints"),
+        *("cache", "data", "docs", "texts", "corpus", "node_modules", "venv", "__macosx", "lost+found", "@eadir"),
+        *("$recycle.bin", "system volume information"),
+    )
+)
+"""Names, as `author_key` has them, that people and programs give to directories of something else."""
+
+_UNNAMED = re.compile(r"\.|__.*__$|(?:new|untitled) (?:folder|directory)|unknown[ _-]?(?:author|writer)s?$")
+"""Matches other such names: hidden ones, ``__pycache__``, ``New Folder (2)``, ``unknown_authors``."""
+
+_NUMBER = re.compile(r"[\s._-]*\d+$")
+
+_MODEL_FILES = ("run.json", "authorid.json", "checkpoint")
+
+
+def find_authors(spec: CorpusSpec, timeout: Timeout) -> AuthorDirectories:
+    """The author directories of a corpus; the names of the authors are in Unicode normal form C.
+
+    Raises `CorpusError` if there is no such directory, if a name is not UTF-8, or if two names are too much alike.
+    """
+    root = spec.path
+    if not timeout.call(root.is_dir):
+        raise CorpusError(f"{root}: not a directory; a corpus has one subdirectory per author")
+    excluded = {normalized_name(name) for name in spec.exclude_authors}
+    try:
+        names = list(directories(str(root), spec.documents, timeout))
+    except OSError as error:
+        raise CorpusError(f"{root}: cannot be read: {error.strerror or error}") from None
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise CorpusError(
+                f"{root}: the author directory {name!r} has a name that is not UTF-8; rename it"
+            ) from None
+    found = {name: normalized_name(name) for name in names if normalized_name(name) not in excluded}
+    alike = too_much_alike(found)
+    if alike is not None:
+        raise CorpusError(f"{root}: the author directories {alike}; rename one, or move its documents to the other")
+    if not found:
+        raise CorpusError(f"{root}: no author subdirectories; a corpus has one subdirectory per author")
+    if len(found) < 2:
+        raise CorpusError(f"{root}: only one author ({next(iter(found))}); attribution needs at least two")
+    return found
+
+
+def check_learnable(spec: CorpusSpec, authors: AuthorDirectories, timeout: Timeout) -> None:
+    """Raise `CorpusError` if a directory is probably no author, or if one that is excluded does not exist."""
+    for name in spec.exclude_authors:
+        if not timeout.call((spec.path / name).is_dir):
+            raise CorpusError(f"{spec.path}: has no author directory {name!r} that could be left out")
+    if spec.all_authors:
+        return
+    doubtful = [name for name in authors if timeout.call(lambda name=name: _is_doubtful(spec.path, name))]  # type: ignore[misc]
+    if doubtful:
+        some = ", ".join(repr(name) for name in doubtful[:5]) + (", ..." if len(doubtful) > 5 else "")
+        are = "is probably not an author" if len(doubtful) == 1 else "are probably not authors"
+        options = " ".join(f"--exclude-author {shlex.quote(name)}" for name in doubtful[:5])
+        raise CorpusError(
+            f"{spec.path}: {some} {are}; pass {options} to leave {'it' if len(doubtful) == 1 else 'them'} out, or "
+            "--all-authors to learn every directory as an author"
+        )
+
+
+def match_authors(
+    spec: CorpusSpec, found: AuthorDirectories, known: Sequence[str], hint: str = ""
+) -> AuthorDirectories:
+    """The authors `found`, under the names that a model has for them; normal forms make no difference.
+
+    Raises `CorpusError`, which ends with `hint`, if one of them is not among the `known` authors of the model.
+    """
+    names = {normalized_name(author): author for author in known}
+    unknown = [name for name in found.values() if name not in names]
+    if unknown:
+        by_key = {author_key(author): author for author in known}
+        spelled = [
+            f"{name} (there is {by_key[author_key(name)]})" if author_key(name) in by_key else name for name in unknown
+        ]
+        raise CorpusError(
+            f"{spec.path}: {len(unknown)} of its {len(found)} authors are unknown to the model: "
+            f"{', '.join(spelled[:5])}{', ...' if len(unknown) > 5 else ''}{hint}"
+        )
+    return {directory: names[author] for directory, author in found.items()}
+
+
+def _is_doubtful(root: Path, name: str) -> bool:
+    key = _NUMBER.sub("", author_key(name))
+    if key in _NO_AUTHORS or _UNNAMED.match(key):
+        return True
+    return any(os.path.lexists(root / name / file) for file in _MODEL_FILES)

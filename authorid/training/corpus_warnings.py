@@ -1,0 +1,114 @@
+"""What a corpus leaves out or holds twice, and the warnings about it: few, even when there are many such files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["CorpusDocument", "DuplicateFinder", "LeftOutFiles"]
+
+_NAMED_FILES = 5
+"""Up to this many files that were left out get a warning each; more get one for each reason."""
+
+_NAMED_REASONS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusDocument:
+    """One text of a corpus: `path` is relative to the corpus, with ``/``; `label` is an index into `Corpus.authors`."""
+
+    path: str
+    label: int
+    text: str
+    sha256: str
+
+
+class LeftOutFiles:
+    """Collects the files of the corpus at `root` that give no document."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._files: list[tuple[str, str]] = []
+
+    def add(self, name: str, reason: str) -> None:
+        """Remember the file `name`, relative to the corpus, and why it is left out."""
+        self._files.append((name, reason))
+
+    @property
+    def names(self) -> Iterator[str]:
+        """The files, relative to the corpus, in walk order."""
+        return (name for name, _ in self._files)
+
+    def reason_below(self, directory: str) -> str | None:
+        """The reason of the first file in `directory`, or of the directory itself."""
+        return next((reason for name, reason in self._files if name.partition("/")[0] == directory), None)
+
+    def warnings(self) -> Iterator[str]:
+        """Yield a warning for each file, or for each reason when there are many files."""
+        if len(self._files) <= _NAMED_FILES:
+            for name, reason in self._files:
+                yield f"{_shown(self._root / name)}: left out, {reason}"
+            return
+        by_reason: dict[str, list[str]] = {}
+        for name, reason in self._files:
+            by_reason.setdefault(reason, []).append(name)
+        ordered = sorted(by_reason.items(), key=lambda item: -len(item[1]))
+        for reason, names in ordered[:_NAMED_REASONS]:
+            yield f"{self._root}: {len(names)} files are left out, such as {_shown(Path(names[0]))}: {reason}"
+        rest = sum(len(names) for _, names in ordered[_NAMED_REASONS:])
+        if rest:
+            yield f"{self._root}: {rest} more files are left out, for other reasons"
+
+
+def _shown(path: Path) -> str:
+    """The path, with an escape for each byte that is not UTF-8."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return repr(str(path))
+    return str(path)
+
+
+class DuplicateFinder:
+    """Finds texts that occur more than once in the corpus at `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._seen: dict[bytes, dict[int, str]] = {}
+        """Digest of a text -> author -> path of the author's first document with this text."""
+        self._copies: list[tuple[str, str]] = []
+        self._shared: list[tuple[str, str]] = []
+
+    def add(self, document: CorpusDocument) -> bool:
+        """Remember `document`; returns whether it is its author's first one with this text."""
+        digest = hashlib.sha256(document.text.encode("utf-8", "replace")).digest()
+        paths = self._seen.setdefault(digest, {})
+        if document.label in paths:
+            self._copies.append((document.path, paths[document.label]))
+            return False
+        if paths:
+            self._shared.append((document.path, next(iter(paths.values()))))
+        paths[document.label] = document.path
+        return True
+
+    @property
+    def copies(self) -> tuple[str, ...]:
+        """The paths of the documents that are copies."""
+        return tuple(path for path, _ in self._copies)
+
+    def warnings(self) -> Iterator[str]:
+        """Yield one warning about copies and one about texts of several authors, where there are any."""
+        if self._copies:
+            one, other = self._copies[0]
+            yield (
+                f"{self._root}: {len(self._copies)} documents are copies of others by the same author; each text is "
+                f"used once ({one} is the same as {other})"
+            )
+        if self._shared:
+            one, other = self._shared[0]
+            yield (
+                f"{self._root}: {len(self._shared)} documents also occur under another author, so their true author is "
+                f"unclear ({one} is the same as {other})"
+            )
