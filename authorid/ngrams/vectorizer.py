@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.ngrams import kernels
-from authorid.ngrams.arrays import CsrMatrix, GramTable, encode_texts
+from authorid.ngrams.arrays import BYTES, CHARACTERS, WORDS, CsrMatrix, GramTable, encode_texts
 from authorid.ngrams.features import FeatureExtractor
 
 __all__ = ["Vectorizer"]
@@ -25,6 +25,9 @@ _GROUP = 128
 _PIECE = 1 << 18
 """The most characters in a group, and in a piece of a longer text. The few n-grams that lie across the edge of two
 pieces are not counted."""
+
+
+_UNITS = {"byte": BYTES, "word": WORDS, "char": CHARACTERS}
 
 
 class Vectorizer:
@@ -72,7 +75,7 @@ class Vectorizer:
         return CsrMatrix(indices, total[indices], indptr)
 
     def _count_group(self, texts: list[str]) -> CsrMatrix:
-        encoded = encode_texts(texts)
+        encoded = encode_texts([self._extractor.prepare(text) for text in texts])
         # A text has at most as many entries as n-grams, and as features. Memory that stays unused is never touched.
         capacity = min(len(encoded.data) * len(self._grams), len(texts) * int(self._bounds[-1]))
         counts = CsrMatrix(
@@ -98,8 +101,8 @@ class Vectorizer:
             marks = np.packbits(has_feature, bitorder="little").view("<u8").astype(np.uint64)
             ranks = np.searchsorted(own, np.arange(0, size, 64)).astype(np.uint32)
             keep = -1 if view.keep is None else view.keep
-            words, one = view.unit == "word", view.mask == "one"
-            grams += [GramTable(number, words, keep, one, length, marks, ranks, start) for length in view.sizes]
+            unit, one = _UNITS[view.unit], view.mask == "one"
+            grams += [GramTable(number, unit, keep, one, length, marks, ranks, start) for length in view.sizes]
         return grams
 
 

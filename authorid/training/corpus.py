@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from authorid.bundle.manifest import Typography
 from authorid.errors import CorpusError
 from authorid.inputs.decoding import UndecodableError, decode, tidy
+from authorid.inputs.typography import fold_typography
 
 __all__ = ["Corpus", "CorpusDocument", "load_corpus", "load_test_corpus"]
 
@@ -48,13 +50,14 @@ class Corpus:
         return total.hexdigest()
 
 
-def load_corpus(root: Path, *, copies: bool = False) -> Corpus:
+def load_corpus(root: Path, *, copies: bool = False, typography: Typography = "kept") -> Corpus:
     """Read the corpus at `root`: each visible subdirectory is an author, each visible file in it a document.
 
     Files that are empty or cannot be read or decoded are left out, with a warning. Of an author's documents with the
     same text only the first is kept, also with a warning: a text that is both trained on and held out tells nothing
     about new documents. With `copies` all are kept, because an evaluation counts every document. Texts that several
-    authors share are kept, with a warning. Raises `CorpusError` when `root` is not a directory or has fewer than two
+    authors share are kept, with a warning. With `typography` ``folded``, texts are folded as for a model that was
+    trained so. Raises `CorpusError` when `root` is not a directory or has fewer than two
     authors, or when an author has no readable document.
     """
     root = Path(root)
@@ -83,6 +86,8 @@ def load_corpus(root: Path, *, copies: bool = False) -> Corpus:
             except (OSError, UndecodableError) as error:
                 warnings.append(f"{path}: left out, {error}")
                 continue
+            if typography == "folded":
+                text = fold_typography(tidy(text))
             if not text.strip():
                 warnings.append(f"{path}: left out, empty")
                 continue
@@ -94,12 +99,12 @@ def load_corpus(root: Path, *, copies: bool = False) -> Corpus:
     return Corpus(root, tuple(home.name for home in homes), tuple(documents), (*warnings, *texts.warnings()))
 
 
-def load_test_corpus(root: Path, corpus: Corpus) -> Corpus:
-    """Read the corpus at `root`, to evaluate a model of `corpus` on it.
+def load_test_corpus(root: Path, corpus: Corpus, typography: Typography = "kept") -> Corpus:
+    """Read the corpus at `root`, to evaluate a model of `corpus` on it, with the `typography` of that.
 
     Raises `CorpusError` as `load_corpus` does, and when an author is not in `corpus`.
     """
-    test = load_corpus(root, copies=True)
+    test = load_corpus(root, copies=True, typography=typography)
     unknown = sorted(set(test.authors) - set(corpus.authors))
     if unknown:
         raise CorpusError(f"{root}: authors that are not in the training corpus: {', '.join(unknown[:5])}")

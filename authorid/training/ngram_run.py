@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from authorid.bundle.manifest import NGRAMS, Bundle, WindowSpec, load_bundle
+from authorid.bundle.manifest import NGRAMS, Bundle, Typography, WindowSpec, load_bundle
 from authorid.bundle.save import check_target, check_writable, write_bundle
 from authorid.errors import CorpusError, OutputError, RunError
 from authorid.ngrams.model import load_ngram_model
@@ -43,7 +43,7 @@ def train_ngrams(
     replaces a run at `out`. Raises `CorpusError`, `RunError`, `OutputError` and `MissingExtraError`.
     """
     out = Path(out)
-    known = _check_and_load(Path(corpus), out, test_corpus, force=force)
+    known = _check_and_load(Path(corpus), out, test_corpus, options.typography, force=force)
     for warning in known.warnings:
         reporter.warning(warning)
     fitted = fit_fusion(known, options, reporter=reporter)
@@ -54,12 +54,13 @@ def train_ngrams(
     record = {
         "format": RUN_FORMAT,
         "recipe": "ngrams",
+        "typography": options.typography,
         "authors": list(known.authors),
         "corpus": _describe_corpus(known),
         "fusion": describe_ngrams(fitted),
         "versions": versions(),
     }
-    bundle = _bundle(out, known, fitted, record)
+    bundle = replace(_bundle(out, known, fitted, record), typography=options.typography)
     files: dict[str, bytes | str | Path] = {
         NGRAMS: fitted.ngrams.to_bytes(),
         "config.json": encode_json(_config(known)),
@@ -72,16 +73,18 @@ def train_ngrams(
     return write_bundle(bundle, files, overwrite=True, marker="run.json", check=load_ngram_model)
 
 
-def _check_and_load(corpus: Path, out: Path, test_corpus: Path | None, *, force: bool) -> Corpus:
+def _check_and_load(
+    corpus: Path, out: Path, test_corpus: Path | None, typography: Typography, *, force: bool
+) -> Corpus:
     """Check that the run can be written to `out`, and return the training corpus."""
     check_directory(out, "replace" if force else "refuse")
     foreign = foreign_files(out)
     if foreign:
         raise RunError(f"{out}: holds files that are not of a training run ({foreign[0]}); remove them first")
     check_writable(out.resolve().parent)  # the bundle is built there before it is moved to `out`
-    known = load_corpus(corpus)
+    known = load_corpus(corpus, typography=typography)
     if test_corpus is not None:
-        load_test_corpus(Path(test_corpus), known)
+        load_test_corpus(Path(test_corpus), known, typography)
     return known
 
 
@@ -162,6 +165,11 @@ def export_ngrams(
         decision = replace(decision, encoder_weight=weight)
     if own.authors != base.authors:
         raise OutputError(f"{run}: does not know the same authors as {encoder}")
+    if own.typography != base.typography:
+        raise OutputError(
+            f"{run}: trained with typography {own.typography}, but {encoder} with typography {base.typography}; "
+            "train one of them again, with or without --keep-typography"
+        )
     files: dict[str, bytes | str | Path] = {
         name: (base.path / name).read_bytes() for name in base.files if name not in (base.ngrams, "run.json")
     }

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from authorid.bundle.manifest import Typography
 from authorid.encoder.windows import Windower
 from authorid.errors import CorpusError, RunError
 from authorid.reporter import Reporter
@@ -63,10 +64,10 @@ class Preparation:
     validation: ValidationSet
 
 
-def load_corpora(corpus: Path, test_corpus: Path | None, reporter: Reporter) -> Corpora:
+def load_corpora(corpus: Path, test_corpus: Path | None, typography: Typography, reporter: Reporter) -> Corpora:
     """Read the corpora and report their warnings; raises `CorpusError`."""
-    training = load_corpus(corpus)
-    test = None if test_corpus is None else load_test_corpus(Path(test_corpus), training)
+    training = load_corpus(corpus, typography=typography)
+    test = None if test_corpus is None else load_test_corpus(Path(test_corpus), training, typography)
     for warning in (*training.warnings, *(test.warnings if test else ())):
         reporter.warning(warning)
     return Corpora(training, test)

@@ -61,7 +61,7 @@ def train(
     expect(_PACKAGES, "train")
     out = Path(out)
     check_directory(out, existing)
-    corpora = load_corpora(Path(corpus), test_corpus, reporter)
+    corpora = load_corpora(Path(corpus), test_corpus, options.typography, reporter)
     base = resolve_base_model(options.base_model)
     split = corpora.split(options)
     plan = checkpoint.training_plan(options, weights_sha256(base), corpora.training, split)
