@@ -49,6 +49,7 @@ TRAIN = {
     "encoder": (["--no-encoder"], "called", "train_ngrams"),
     "test_corpus": (["--test-corpus", "other"], "test_corpus", Path("other")),
     "resume": (["--resume"], "existing", "resume"),
+    "keep_typography": (["--keep-typography"], "typography", "kept"),
     "force": (["--force"], "existing", "replace"),
     "quiet": (["--quiet"], "output", ""),
 }
@@ -130,8 +131,9 @@ def train(monkeypatch):
             found.update(without_reporter(others))
             return SimpleNamespace(metrics={"loss": 0.5})
 
-        def without_encoder(corpus, out, **others):
-            found.update(called="train_ngrams", corpus=corpus, out=out, **without_reporter(others))
+        def without_encoder(corpus, out, options, **others):
+            found.update(called="train_ngrams", corpus=corpus, out=out, typography=options.typography)
+            found.update(without_reporter(others))
 
         monkeypatch.setattr(training, "train", library)
         monkeypatch.setattr(ngram_run, "train_ngrams", without_encoder)
@@ -258,9 +260,11 @@ def test_plots_that_cannot_be_drawn_are_refused_before_the_evaluation(monkeypatc
 def test_the_other_options_work_without_an_encoder(train):
     assert train("--no-encoder", "--force")["force"] is True
     assert train("--no-encoder", "--quiet")["output"] == ""
+    assert train("--no-encoder")["typography"] == "folded"
+    assert train("--no-encoder", "--keep-typography")["typography"] == "kept"
 
 
-@pytest.mark.parametrize("name", sorted(set(TRAIN) - {"encoder", "test_corpus", "force", "quiet"}))
+@pytest.mark.parametrize("name", sorted(set(TRAIN) - {"encoder", "test_corpus", "keep_typography", "force", "quiet"}))
 def test_options_for_an_encoder_are_wrong_usage_without_one(name):
     arguments = TRAIN[name][0]
     done = call("train", "corpus", "--out", "run", "--no-encoder", *arguments)
