@@ -13,7 +13,7 @@ from authorid.encoder.windows import Windower
 from authorid.errors import CorpusError, ExportError
 from authorid.export.export_options import ExportOptions
 from authorid.export.graph.graph_runner import Ids
-from authorid.export.sources import CorpusRecord, Source
+from authorid.export.sources import Source
 from authorid.reporter import SILENT, Reporter
 from authorid.training.corpus import Corpus, load_corpus, load_known_corpus
 from authorid.training.corpus_warnings import CorpusDocument
@@ -41,14 +41,13 @@ class VerificationSet:
         return [ids for windows in self.documents for ids in windows]
 
 
-def training_corpus(
-    recorded: CorpusRecord, path: Path | None, *, required: bool, reporter: Reporter = SILENT
-) -> Corpus | None:
-    """Load the corpus that was `recorded`, from `path` or else from where it was; its digest must match.
+def training_corpus(source: Source, path: Path | None, *, required: bool, reporter: Reporter = SILENT) -> Corpus | None:
+    """Load the training corpus of `source`, from `path` or else from where it was; its digest must match.
 
     Returns None when it is not `required` and cannot be found there. Raises `ExportError` when it is required and its
     path is not known, `CorpusError` when it is not the same corpus and was required or named by `path`.
     """
+    recorded = source.corpus
     found = path or (recorded.path if recorded.path is not None and recorded.path.is_dir() else None)
     if found is None:
         if required:
@@ -58,7 +57,7 @@ def training_corpus(
             )
         return None
     try:
-        corpus = load_corpus(recorded.spec(found))
+        corpus = load_corpus(recorded.spec(found), typography=source.typography)
         if corpus.digest != recorded.digest:
             raise CorpusError(
                 f"{found}: not the corpus of this training run (its digest is {corpus.digest[:12]}…, the run has "
@@ -80,7 +79,7 @@ def verification_set(
     Raises `CorpusError` when no document has any words, or an author of `options.verify_on` is not a label.
     """
     if options.verify_on is not None:
-        other = load_known_corpus(source.corpus.spec(options.verify_on), source.labels)
+        other = load_known_corpus(source.corpus.spec(options.verify_on), source.labels, typography=source.typography)
         origin, corpus, documents = "verification", other, list(other.documents)
     elif corpus is None:
         return None

@@ -86,6 +86,7 @@ def _export(source: Source, workspace: Workspace, options: ExportOptions, report
         model_type=weights.family,
         authors=source.labels,
         window=source.window,
+        typography=source.typography,
         pooling=weights.head.pooling,
         decision=decision,
         ngrams=NGRAMS if ngram_files else None,
@@ -130,7 +131,7 @@ def _ngrams(source: Source, options: ExportOptions) -> tuple[Decision | None, Ma
 
 
 def _prepare(source: Source, options: ExportOptions, reporter: Reporter) -> _Export:
-    corpus = training_corpus(source.corpus, options.corpus, required=options.quantize, reporter=reporter)
+    corpus = training_corpus(source, options.corpus, required=options.quantize, reporter=reporter)
     windower = source.windower()
     verification = verification_set(source, corpus, windower, options)
     golden = golden_windows(windower, source.window.length)

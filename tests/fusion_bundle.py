@@ -26,6 +26,6 @@ def make_fusion_bundle(root: Path) -> Bundle:
     from authorid.training.ngram_fit import NgramOptions
     from authorid.training.ngram_run import export_ngrams, train_ngrams
 
-    train_ngrams(write_corpus(root / "corpus"), root / "run", NgramOptions(bits=14))
+    train_ngrams(write_corpus(root / "corpus"), root / "run", NgramOptions(bits=14, typography="kept"))
     make_bundle(root / "encoder")
     return export_ngrams(root / "run", root / "bundle", encoder=root / "encoder", weight=0.5)

@@ -13,7 +13,7 @@ CAPITAL = 0x9FB21C651E98DF25
 SIZE_FACTOR = 0xA24BAED4963EE407
 VIEW_FACTOR = 0xD6E8FEB86659FD93
 MASK = (1 << 64) - 1
-SPACE = b"\t\n\v\f\r "
+SPACE = b"\t\n\v\f\r \x1f"
 
 
 def words_of(text: str) -> list[bytes]:
@@ -48,6 +48,21 @@ def byte_keys(words: list[bytes], view: View, common: Sequence[int], size: int) 
     return [int.from_bytes(gram, "big") ^ (size * SIZE_FACTOR & MASK) for gram in grams]
 
 
+def character_keys(words: list[bytes], size: int) -> list[int]:
+    characters = [c.encode() for c in b"".join(words).decode() if c != "\x1f"]
+    hashes = [
+        sum((byte + 1) * pow(GOLDEN, position + 1, MASK + 1) for position, byte in enumerate(own)) for own in characters
+    ]
+    return [key_of(hashes[start : start + size]) for start in range(len(hashes) - size + 1)]
+
+
+def key_of(units: list[int]) -> int:
+    key = units[0] + len(units)
+    for unit in units[1:]:
+        key = key * GOLDEN + unit
+    return key & MASK
+
+
 def word_keys(words: list[bytes], view: View, common: Sequence[int], size: int) -> list[int]:
     units = [
         shape_of(word[0])
@@ -56,21 +71,19 @@ def word_keys(words: list[bytes], view: View, common: Sequence[int], size: int) 
         for word in words
         if word not in [bytes([space]) for space in SPACE]
     ]
-    keys = []
-    for start in range(len(units) - size + 1):
-        key = units[start] + size
-        for unit in units[start + 1 : start + size]:
-            key = key * GOLDEN + unit
-        keys.append(key & MASK)
-    return keys
+    return [key_of(units[start : start + size]) for start in range(len(units) - size + 1)]
 
 
 def bucket_counts(text: str, number: int, view: View, common: Sequence[int], bits: int) -> Counter[int]:
     """How often each bucket of the view with that `number` occurs in `text`."""
-    keys_of = word_keys if view.unit == "word" else byte_keys
+    words = words_of(text)
     found: Counter[int] = Counter()
     for size in view.sizes:
-        for key in keys_of(words_of(text), view, common, size):
+        if view.unit == "char":
+            keys = character_keys(words, size)
+        else:
+            keys = (word_keys if view.unit == "word" else byte_keys)(words, view, common, size)
+        for key in keys:
             key = (key ^ ((number + 1) * VIEW_FACTOR & MASK)) * GOLDEN & MASK
             key = (key ^ key >> 32) * GOLDEN & MASK
             found[key >> (64 - bits)] += 1

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from authorid.bundle.author_names import too_much_alike
 from authorid.bundle.decision import Decision
@@ -31,6 +31,7 @@ __all__ = [
     "Golden",
     "Precision",
     "Provider",
+    "Typography",
     "WindowSpec",
     "graph_key",
     "load_bundle",
@@ -63,6 +64,10 @@ Provider = Literal["cpu", "openvino"]
 """The inference backend of a graph: onnxruntime's own CPU kernels, or OpenVINO. See `authorid.encoder.providers`."""
 
 
+Typography = Literal["folded", "kept"]
+"""Whether a model gets texts with folded typography (`authorid.inputs.typography`), in training and in scoring."""
+
+
 def graph_key(precision: str, provider: str = "cpu") -> str:
     """The key of a graph in `Bundle.graphs`: ``int8``, ``openvino-int8``, ..."""
     return precision if provider == "cpu" else f"{provider}-{precision}"
@@ -92,7 +97,7 @@ class Bundle:
     `graphs` maps a `graph_key` to a file name. `ngrams` is the file name of the n-gram model. A bundle has graphs, an
     n-gram model, or both. Several graphs may share one file of weights. `files` maps the name of every file to its
     SHA-256. `provenance` and `parity` are for people to read: what the model was made from, and how its graphs compare
-    with the original.
+    with the original. `typography` is what the model was trained with.
     """
 
     path: Path
@@ -107,6 +112,7 @@ class Bundle:
     parity: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     ngrams: str | None = None
+    typography: Typography = "kept"
 
     @property
     def name(self) -> str:
@@ -163,6 +169,8 @@ def manifest_record(bundle: Bundle, digests: Mapping[str, str]) -> dict[str, Any
             "decision": asdict(bundle.decision),
             "graphs": dict(bundle.graphs),
             **({"ngrams": bundle.ngrams} if bundle.ngrams else {}),
+            # A manifest without it, as those before there was folding, means "kept".
+            **({"typography": bundle.typography} if bundle.typography != "kept" else {}),
             "golden": [asdict(item) for item in bundle.golden],
             "parity": dict(bundle.parity),
             "provenance": dict(bundle.provenance),
@@ -240,7 +248,15 @@ def _parse(root: Path, record: dict[str, Any]) -> Bundle:
         parity=dict(record.get("parity", {})),
         files=files,
         ngrams=ngrams,
+        typography=_parse_typography(manifest, record.get("typography", "kept")),
     )
+
+
+def _parse_typography(manifest: Path, value: object) -> Typography:
+    for known in get_args(Typography):
+        if value == known:
+            return known  # type: ignore[no-any-return]
+    raise BundleCorruptError(f"{manifest}: unknown typography {value!r}; this release knows folded and kept")
 
 
 def _read_config(path: Path) -> tuple[str, tuple[str, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +21,7 @@ from authorid.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from authorid.bundle.manifest import Typography
     from authorid.cli.console import Terminal
     from authorid.inputs.documents import ReadOptions
     from authorid.training.corpus_spec import CorpusSpec
@@ -181,6 +183,12 @@ def _encoder_options(
 @click.argument("corpus", type=PATH, metavar="CORPUS")
 @click.option("--out", "-o", type=PATH, required=True, metavar="RUN", help="Directory for the run.")
 @click.option("--test-corpus", type=PATH, metavar="DIR", help="Evaluate the finished model on this corpus.")
+@click.option(
+    "--keep-typography",
+    is_flag=True,
+    help="Learn from quotes, dashes, spaces and ligatures as they are, not in the form that a keyboard has. "
+    "The classic recipe always does.",
+)
 @click.option("--resume", is_flag=True, help="Continue an interrupted training.")
 @click.option("--force", is_flag=True, help="Replace an existing run.")
 @exclude_author_option
@@ -196,6 +204,7 @@ def train(
     corpus: Path,
     out: Path,
     test_corpus: Path | None,
+    keep_typography: bool,
     resume: bool,
     force: bool,
     exclude_authors: tuple[str, ...],
@@ -215,12 +224,15 @@ def train(
     terminal = Terminal(quiet=quiet)
     spec = CorpusSpec(corpus, documents, exclude_authors, all_authors)
     if encoder_options is None:
-        _train_ngrams(terminal, spec, out, test_corpus=test_corpus, force=force)
+        typography: Typography = "kept" if keep_typography else "folded"
+        _train_ngrams(terminal, spec, out, typography, test_corpus=test_corpus, force=force)
         return
     from authorid.training import train as run_training
 
     if resume and force:
         raise usage_error("--resume continues a training, --force starts it over: choose one", "--resume")
+    if keep_typography:
+        encoder_options = replace(encoder_options, typography="kept")
     existing: Existing = "resume" if resume else "replace" if force else "refuse"
     with terminal.progress("Training") as reporter:
         run = run_training(spec, out, encoder_options, test_corpus=test_corpus, existing=existing, reporter=reporter)
@@ -229,13 +241,17 @@ def train(
     terminal.info(f"run written to {out}; next: authorid export {out} --out BUNDLE --quantize")
 
 
-def _train_ngrams(terminal: Terminal, corpus: CorpusSpec, out: Path, *, test_corpus: Path | None, force: bool) -> None:
+def _train_ngrams(
+    terminal: Terminal, corpus: CorpusSpec, out: Path, typography: Typography, *, test_corpus: Path | None, force: bool
+) -> None:
     from authorid.cli.result_tables import show_metrics
     from authorid.training.evaluate import EvaluationOptions, evaluate
+    from authorid.training.ngram_fit import NgramOptions
     from authorid.training.ngram_run import train_ngrams
 
+    options = NgramOptions(typography=typography)
     with terminal.progress("Training") as reporter:
-        train_ngrams(corpus, out, test_corpus=test_corpus, force=force, reporter=reporter)
+        train_ngrams(corpus, out, options, test_corpus=test_corpus, force=force, reporter=reporter)
     if test_corpus is not None:
         with terminal.progress("Evaluating") as reporter:
             report = evaluate(out, corpus.at(test_corpus), EvaluationOptions(ablation=False), reporter=reporter)

@@ -11,14 +11,16 @@
 
 /* ---- tfidf ---- */
 
+#define FREQUENCY_KINDS 3
+
 /* What `tfidf` reads and writes: `rows` are those of `indptr`, `scratch` is as long as the longest of them. */
 typedef struct {
     const int32_t *indices;
     const int64_t *data, *indptr;
     const float *idf;
-    const double *logs, *weights;
-    const uint8_t *once;
-    Py_ssize_t entries, rows, features, levels, views;
+    const double *frequencies, *weights;
+    const uint8_t *kinds;
+    Py_ssize_t entries, rows, features, levels, views; /* `levels` counts have a frequency of each kind */
     double *scratch;
     float *values;
 } TfIdf;
@@ -30,10 +32,10 @@ static void compute_tfidf(const TfIdf *call)
         const int64_t start = call->indptr[row], count = call->indptr[row + 1] - start;
         const int32_t *indices = call->indices + start;
         const int64_t *data = call->data + start;
-        const int once = call->once[row % call->views];
+        const double *frequencies = call->frequencies + call->kinds[row % call->views] * call->levels;
         double sum = 0;
         for (int64_t i = 0; i < count; i++) {
-            call->scratch[i] = (once ? 1.0 : call->logs[data[i]]) * (double)call->idf[indices[i]];
+            call->scratch[i] = frequencies[data[i]] * (double)call->idf[indices[i]];
             sum += call->scratch[i] * call->scratch[i];
         }
         const double norm = sqrt(sum), factor = call->weights[row % call->views] / (norm > 0 ? norm : 1.0);
@@ -52,36 +54,42 @@ static Py_ssize_t check_tfidf(const TfIdf *call)
     }
     if (check_indices("counts.indices", call->indices, call->entries, call->features) < 0) return -1;
     int valid = 1;
+    for (Py_ssize_t view = 0; view < call->views; view++) valid = valid && call->kinds[view] < FREQUENCY_KINDS;
+    if (!valid) {
+        PyErr_Format(PyExc_ValueError, "kinds must be at least 0 and less than %d", FREQUENCY_KINDS);
+        return -1;
+    }
     for (Py_ssize_t i = 0; valid && i < call->entries; i++) valid = call->data[i] >= 0 && call->data[i] < call->levels;
     if (valid) return longest;
     PyErr_Format(PyExc_ValueError, "counts.data must be at least 0 and less than %zd", call->levels);
     return -1;
 }
 
-PyDoc_STRVAR(tfidf_doc, "tfidf($module, counts, idf, logs, weights, once, values, /)\n--\n\n"
+PyDoc_STRVAR(tfidf_doc, "tfidf($module, counts, idf, frequencies, weights, kinds, values, /)\n--\n\n"
                         "See authorid.ngrams.kernels.Kernels.");
 
 static PyObject *tfidf(PyObject *module, PyObject *arguments)
 {
-    PyObject *idf, *logs, *weights, *once, *values, *result = NULL;
+    PyObject *idf, *frequencies, *weights, *kinds, *values, *result = NULL;
     CsrObjects matrix;
     Arrays arrays;
     TfIdf call = {.entries = -1, .rows = -1, .features = -1, .levels = -1, .views = -1};
     (void)module;
-    if (!PyArg_ParseTuple(arguments, "(OOO)OOOOO", &matrix.indices, &matrix.data, &matrix.indptr, &idf, &logs, &weights,
-                          &once, &values) ||
+    if (!PyArg_ParseTuple(arguments, "(OOO)OOOOO", &matrix.indices, &matrix.data, &matrix.indptr, &idf, &frequencies,
+                          &weights, &kinds, &values) ||
         init_arrays(&arrays, 8) < 0)
         return NULL;
     if (get_array(&arrays, "counts.indices", matrix.indices, &INT32, READ, &call.entries, &call.indices) < 0 ||
         get_array(&arrays, "counts.data", matrix.data, &INT64, READ, &call.entries, &call.data) < 0 ||
         get_array(&arrays, "counts.indptr", matrix.indptr, &INT64, READ, &call.rows, &call.indptr) < 0 ||
         get_array(&arrays, "idf", idf, &FLOAT32, READ, &call.features, &call.idf) < 0 ||
-        get_array(&arrays, "logs", logs, &FLOAT64, READ, &call.levels, &call.logs) < 0 ||
+        get_array(&arrays, "frequencies", frequencies, &FLOAT64, READ, &call.levels, &call.frequencies) < 0 ||
         get_array(&arrays, "weights", weights, &FLOAT64, READ, &call.views, &call.weights) < 0 ||
-        get_array(&arrays, "once", once, &UINT8, READ, &call.views, &call.once) < 0 ||
+        get_array(&arrays, "kinds", kinds, &UINT8, READ, &call.views, &call.kinds) < 0 ||
         get_array(&arrays, "values", values, &FLOAT32, WRITE, &call.entries, &call.values) < 0)
         goto done;
     call.rows--; /* indptr has one element more */
+    call.levels /= FREQUENCY_KINDS;
     const Py_ssize_t longest = check_tfidf(&call);
     if (longest < 0) goto done;
     call.scratch = malloc(((size_t)longest + 1) * sizeof(double));

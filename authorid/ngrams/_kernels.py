@@ -13,8 +13,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from authorid.ngrams.arrays import Bytes, CsrMatrix, EncodedTexts, GramTable, Indices, Keys, Offsets, WordTable
-from authorid.ngrams.words import GOLDEN, JoinedTexts, WordSequence, join_texts, steps
+from authorid.ngrams.arrays import (
+    BYTES,
+    CHARACTERS,
+    FREQUENCY_KINDS,
+    WORDS,
+    Bytes,
+    CsrMatrix,
+    EncodedTexts,
+    GramTable,
+    Indices,
+    Keys,
+    Offsets,
+    WordTable,
+)
+from authorid.ngrams.words import GOLDEN, JoinedTexts, WordSequence, character_hashes, join_texts, steps
 
 __all__ = ["accumulate_scores", "count_ngrams", "tfidf"]
 
@@ -77,11 +90,15 @@ class _Extraction:
 
     def buckets(self, gram: GramTable) -> tuple[Offsets, Offsets]:
         """The bucket of every n-gram, and where those of each text begin [texts + 1]."""
-        if gram.words:
-            offsets, keys = self._words.visible_offsets, _word_keys(self._units(gram.keep), gram.size)
+        if gram.unit == WORDS:
+            offsets, keys = self._words.visible_offsets, _unit_keys(self._units(gram.keep), gram.size)
         else:
             seen = self._joined if gram.keep < 0 else self._mask(gram.keep, bool(gram.one))
-            offsets, keys = seen.offsets, _byte_keys(seen.bytes, gram.size)
+            if gram.unit == CHARACTERS:
+                characters, offsets = character_hashes(seen)
+                keys = _unit_keys(characters, gram.size)
+            else:
+                offsets, keys = seen.offsets, _byte_keys(seen.bytes, gram.size)
         # The view is part of the key: the same bytes in two views are two features.
         keys ^= np.uint64((gram.view + 1) * _VIEW_FACTOR & _UINT64)
         keys *= np.uint64(GOLDEN)
@@ -126,7 +143,7 @@ def _within_texts(buckets: Offsets, offsets: Offsets, size: int) -> tuple[Offset
     return buckets[kept], before[np.minimum(offsets, len(buckets))]
 
 
-def _word_keys(units: Keys, size: int) -> Keys:
+def _unit_keys(units: Keys, size: int) -> Keys:
     count = max(0, len(units) - size + 1)
     keys = units[:count] + np.uint64(size)
     for position in range(1, size):
@@ -190,17 +207,17 @@ def _popcount(values: Keys) -> Keys:
 def tfidf(
     counts: CsrMatrix,
     idf: npt.NDArray[np.float32],
-    logs: npt.NDArray[np.float64],
+    frequencies: npt.NDArray[np.float64],
     weights: npt.NDArray[np.float64],
-    once: npt.NDArray[np.uint8],
+    kinds: npt.NDArray[np.uint8],
     values: npt.NDArray[np.float32],
 ) -> None:
     """See `authorid.ngrams.kernels.Kernels.tfidf`."""
-    _check_tfidf(counts, idf, logs, weights, once, values)
+    _check_tfidf(counts, idf, frequencies, weights, kinds, values)
     sizes = np.diff(counts.indptr)
     texts = len(sizes) // len(weights)
-    worth = logs.take(counts.data)
-    worth[np.tile(once > 0, texts).repeat(sizes)] = 1.0
+    levels = len(frequencies) // FREQUENCY_KINDS
+    worth = frequencies.take(counts.data + (np.tile(kinds, texts) * np.int64(levels)).repeat(sizes))
     worth *= idf.take(counts.indices)
     # bincount adds one after the other, as the compiled loop does.
     squares = np.bincount(np.arange(len(sizes)).repeat(sizes), weights=worth * worth, minlength=len(sizes))
@@ -258,8 +275,8 @@ def _check_count(
 ) -> tuple[int, int]:
     """Returns how many texts and how many views there are."""
     for gram in grams:
-        if not 1 <= gram.size <= (16 if gram.words else 8):
-            raise ValueError("n-grams have 1 to 8 bytes or 1 to 16 words")
+        if gram.unit not in (BYTES, WORDS, CHARACTERS) or not 1 <= gram.size <= (8 if gram.unit == BYTES else 16):
+            raise ValueError("n-grams have 1 to 8 bytes, or 1 to 16 words or characters")
         _check_array("marks", gram.marks, np.uint64)
         _check_array("ranks", gram.ranks, np.uint32, len(gram.marks))
     _check_array("texts.data", texts.data, np.uint8)
@@ -288,21 +305,22 @@ def _check_count(
     return text_count, views
 
 
-def _check_tfidf(counts: CsrMatrix, idf: Any, logs: Any, weights: Any, once: Any, values: Any) -> None:
+def _check_tfidf(counts: CsrMatrix, idf: Any, frequencies: Any, weights: Any, kinds: Any, values: Any) -> None:
     _check_array("counts.indices", counts.indices, np.int32)
     entries = len(counts.indices)
     _check_array("counts.data", counts.data, np.int64, entries)
     _check_array("counts.indptr", counts.indptr, np.int64)
     _check_array("idf", idf, np.float32)
-    _check_array("logs", logs, np.float64)
+    _check_array("frequencies", frequencies, np.float64)
     _check_array("weights", weights, np.float64)
-    _check_array("once", once, np.uint8, len(weights))
+    _check_array("kinds", kinds, np.uint8, len(weights))
     _check_array("values", values, np.float32, entries, writable=True)
     _check_indptr("counts.indptr", counts.indptr, entries)
     if not len(weights) or (len(counts.indptr) - 1) % len(weights):
         raise ValueError("the rows of indptr are not those of whole texts")
     _check_range("counts.indices", counts.indices, len(idf))
-    _check_range("counts.data", counts.data, len(logs))
+    _check_range("kinds", kinds, FREQUENCY_KINDS)
+    _check_range("counts.data", counts.data, len(frequencies) // FREQUENCY_KINDS)
 
 
 def _check_accumulate(weights: Any, shared: Any, vectors: CsrMatrix, parts: Any, block: int) -> None:
@@ -342,6 +360,6 @@ def _check_indptr(name: str, indptr: Offsets, end: int) -> None:
         raise ValueError(f"{name} must begin with 0, never descend, and end with {end}")
 
 
-def _check_range(name: str, numbers: Indices | Offsets, end: int) -> None:
+def _check_range(name: str, numbers: Indices | Offsets | Bytes, end: int) -> None:
     if len(numbers) and not (numbers.min() >= 0 and numbers.max() < end):
         raise ValueError(f"{name} must be at least 0 and less than {end}")

@@ -11,6 +11,7 @@
 #define SIZE_FACTOR UINT64_C(0xA24BAED4963EE407)
 #define VIEW_FACTOR UINT64_C(0xD6E8FEB86659FD93)
 #define PROBES 64
+#define SEPARATOR 0x1F /* no character: it only separates words */
 
 /* A WordTable of Python: see `authorid.ngrams.arrays`. */
 typedef struct {
@@ -21,9 +22,11 @@ typedef struct {
     int shift;
 } WordTable;
 
+enum { BYTES, WORDS, CHARACTERS };
+
 /* A GramTable of Python; `salt` stands for the view's number. */
 typedef struct {
-    int words, keep, one, size;
+    int unit, keep, one, size;
     uint64_t salt;
     const uint64_t *marks;
     const uint32_t *ranks;
@@ -135,7 +138,7 @@ static uint64_t bucket_of(uint64_t key, uint64_t salt, int bits)
     return key >> (64 - bits);
 }
 
-/* Both fill `to` with the bucket of every n-gram of the text, and return how many there are: at most one for each byte. */
+/* All fill `to` with the bucket of every n-gram, and return how many there are: at most one for each byte. */
 
 static Py_ssize_t byte_grams(const Text *text, const WordTable *table, const GramTable *gram, int bits, uint64_t *to)
 {
@@ -150,10 +153,38 @@ static Py_ssize_t byte_grams(const Text *text, const WordTable *table, const Gra
     return length < gram->size ? 0 : length - gram->size + 1;
 }
 
+static Py_ssize_t unit_grams(const uint64_t *units, Py_ssize_t length, const GramTable *gram, int bits, uint64_t *to)
+{
+    Py_ssize_t count = 0;
+    for (; count + gram->size <= length; count++) {
+        uint64_t key = units[count] + (uint64_t)gram->size;
+        for (int i = 1; i < gram->size; i++) key = key * GOLDEN + units[count + i];
+        to[count] = bucket_of(key, gram->salt, bits);
+    }
+    return count;
+}
+
+static Py_ssize_t character_grams(const Text *text, const WordTable *table, const GramTable *gram, int bits, uint64_t *to)
+{
+    const uint8_t *bytes = gram->keep < 0 ? text->bytes : text->masked;
+    const Py_ssize_t length = gram->keep < 0 ? text->length : mask_words(text, table, gram);
+    Py_ssize_t count = 0;
+    uint64_t power = GOLDEN;
+    for (Py_ssize_t i = 0; i < length; i++) {
+        if (bytes[i] == SEPARATOR) continue;
+        if (!count || (bytes[i] & 0xC0) != 0x80) {
+            text->units[count++] = 0;
+            power = GOLDEN;
+        }
+        text->units[count - 1] += ((uint64_t)bytes[i] + 1) * power;
+        power *= GOLDEN;
+    }
+    return unit_grams(text->units, count, gram, bits, to);
+}
+
 static Py_ssize_t word_grams(const Text *text, const GramTable *gram, int bits, uint64_t *to)
 {
     const uint64_t *units = text->plain;
-    Py_ssize_t count = 0;
     if (gram->keep >= 0) {
         for (Py_ssize_t k = 0; k < text->visible; k++) {
             /* No branch on the rank of a word: processors cannot predict it. */
@@ -162,12 +193,14 @@ static Py_ssize_t word_grams(const Text *text, const GramTable *gram, int bits, 
         }
         units = text->units;
     }
-    for (; count + gram->size <= text->visible; count++) {
-        uint64_t key = units[count] + (uint64_t)gram->size;
-        for (int i = 1; i < gram->size; i++) key = key * GOLDEN + units[count + i];
-        to[count] = bucket_of(key, gram->salt, bits);
-    }
-    return count;
+    return unit_grams(units, text->visible, gram, bits, to);
+}
+
+static Py_ssize_t grams_of(const Text *text, const WordTable *table, const GramTable *gram, int bits, uint64_t *to)
+{
+    if (gram->unit == WORDS) return word_grams(text, gram, bits, to);
+    if (gram->unit == CHARACTERS) return character_grams(text, table, gram, bits, to);
+    return byte_grams(text, table, gram, bits, to);
 }
 
 /* ---- count_ngrams ---- */
@@ -249,8 +282,7 @@ static int count_texts(const EncodedTexts *texts, const WordTable *table, const 
         const int64_t start = texts->offsets[t];
         split_words(texts->data + start, (Py_ssize_t)(texts->offsets[t + 1] - start), table, text);
         for (const GramTable *gram = grams; gram < grams + gram_count; gram++) {
-            Py_ssize_t count = gram->words ? word_grams(text, gram, bits, text->buckets)
-                                           : byte_grams(text, table, gram, bits, text->buckets);
+            Py_ssize_t count = grams_of(text, table, gram, bits, text->buckets);
             count = look_up(gram, text->buckets, count, text->buckets);
             for (Py_ssize_t k = 0; k < count; k++) {
                 const uint64_t feature = text->buckets[k];
@@ -273,11 +305,11 @@ static int get_gram_table(Arrays *arrays, PyObject *tuple, GramTable *gram)
         PyErr_SetString(PyExc_TypeError, "grams must be a list of tuples");
         return -1;
     }
-    if (!PyArg_ParseTuple(tuple, "KpipiOOn", &view, &gram->words, &gram->keep, &gram->one, &gram->size, &marks, &ranks,
+    if (!PyArg_ParseTuple(tuple, "KiipiOOn", &view, &gram->unit, &gram->keep, &gram->one, &gram->size, &marks, &ranks,
                           &gram->first))
         return -1;
-    if (gram->size < 1 || gram->size > (gram->words ? 16 : 8)) {
-        PyErr_SetString(PyExc_ValueError, "n-grams have 1 to 8 bytes or 1 to 16 words");
+    if (gram->unit < BYTES || gram->unit > CHARACTERS || gram->size < 1 || gram->size > (gram->unit == BYTES ? 8 : 16)) {
+        PyErr_SetString(PyExc_ValueError, "n-grams have 1 to 8 bytes, or 1 to 16 words or characters");
         return -1;
     }
     gram->salt = (view + 1) * VIEW_FACTOR;

@@ -8,6 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "BYTES",
+    "CHARACTERS",
+    "FREQUENCY_KINDS",
+    "WORDS",
     "Bytes",
     "CountedTexts",
     "CsrMatrix",
@@ -19,6 +23,12 @@ __all__ = [
     "WordTable",
     "encode_texts",
 ]
+
+BYTES, WORDS, CHARACTERS = range(3)
+"""What the n-grams of a `GramTable` are made of."""
+
+FREQUENCY_KINDS = 3
+"""How many ways there are to turn a count into a term frequency: see `Kernels.tfidf`."""
 
 Bytes = npt.NDArray[np.uint8]
 Keys = npt.NDArray[np.uint64]
@@ -76,8 +86,8 @@ class WordTable(NamedTuple):
 class GramTable(NamedTuple):
     """The features of one n-gram size in one view.
 
-    `view` is the view's number; `words` says whether the units are words rather than bytes. Words whose rank is `keep`
-    or higher are masked (-1: none are), to a single character each when `one` is set. `size` is the units in an n-gram.
+    `view` is the view's number; `unit` is `BYTES`, `WORDS` or `CHARACTERS`. Words whose rank is `keep` or higher are
+    masked (-1: none are), to a single character each when `one` is set. `size` is the units in an n-gram.
 
     The features of a view are in the order of their buckets, and begin with feature `first`. Bit ``bucket & 63`` of
     ``marks[bucket >> 6]`` says whether a bucket has a feature, ``ranks[bucket >> 6]`` how many features of the view
@@ -85,7 +95,7 @@ class GramTable(NamedTuple):
     """
 
     view: int
-    words: bool
+    unit: int
     keep: int
     one: bool
     size: int

@@ -49,16 +49,17 @@ class Kernels(Protocol):
         self,
         counts: CsrMatrix,
         idf: npt.NDArray[np.float32],
-        logs: npt.NDArray[np.float64],
+        frequencies: npt.NDArray[np.float64],
         weights: npt.NDArray[np.float64],
-        once: npt.NDArray[np.uint8],
+        kinds: npt.NDArray[np.uint8],
         values: npt.NDArray[np.float32],
         /,
     ) -> None:
         """Fill `values` float32 [entries] with the tf-idf of `counts`, scaled to length ``weights[view]`` in each row.
 
-        The term frequency of a count is ``logs[count]``, or 1 in views where `once` uint8 [views] is set; every count
-        must be less than the length of `logs` float64. `idf` is float32 [features], `weights` float64 [views].
+        `frequencies` float64 [FREQUENCY_KINDS * levels] are tables of the term frequencies of counts, one after the
+        other; every count must be less than `levels`. A view uses table ``kinds[view]``; `kinds` is uint8 [views].
+        `idf` is float32 [features], `weights` float64 [views].
         """
 
     def accumulate_scores(

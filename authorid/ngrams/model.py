@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -30,7 +30,7 @@ from authorid.bundle.safetensors import read_tensors, write_tensors
 from authorid.cancellation import CancelCheck, never_cancelled
 from authorid.errors import BundleCorruptError
 from authorid.ngrams import kernels
-from authorid.ngrams.arrays import CsrMatrix
+from authorid.ngrams.arrays import FREQUENCY_KINDS, CsrMatrix
 from authorid.ngrams.coverage import Coverage, plain_view
 from authorid.ngrams.features import FeatureExtractor, View
 from authorid.ngrams.vectorizer import Vectorizer
@@ -45,8 +45,12 @@ _MOST_PARTS = 1 << 18
 _BLOCK = 1 << 16
 """The most features of a text in one sum of float32. A long text needs no more memory than a short one."""
 
-_LOGS = np.concatenate(([0.0], 1.0 + np.log(np.arange(1, 4096))))
-"""The term frequency of a feature that occurs so often."""
+_LEVELS = np.arange(4096, dtype=np.float64)
+_FREQUENCIES = np.stack([np.append(0.0, 1.0 + np.log(_LEVELS[1:])), np.ones(len(_LEVELS)), _LEVELS])
+"""The term frequency of a feature that occurs so often: one table for each kind."""
+
+_LOG, _ONCE, _LINEAR = range(FREQUENCY_KINDS)
+"""Kinds of term frequencies: sublinear, 1 for every feature that occurs, and the count itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +117,9 @@ class NgramModel:
         return np.array([view.weight for view in self.extractor.views], dtype=np.float64)
 
     @cached_property
-    def _once(self) -> npt.NDArray[np.uint8]:
-        return np.array([view.once for view in self.extractor.views], dtype=np.uint8)
+    def _kinds(self) -> npt.NDArray[np.uint8]:
+        views = self.extractor.views
+        return np.array([_ONCE if view.once else _LINEAR if view.linear else _LOG for view in views], dtype=np.uint8)
 
     @cached_property
     def _kernel_weights(self) -> npt.NDArray[Any]:
@@ -132,10 +137,9 @@ class NgramModel:
 
     def _tfidf(self, counts: CsrMatrix) -> CsrMatrix:
         values = np.empty(len(counts.indices), dtype=np.float32)
-        data, logs = _within_table(counts.data)
-        kernels.active.tfidf(
-            CsrMatrix(counts.indices, data, counts.indptr), self.idf, logs, self._view_weights, self._once, values
-        )
+        data, frequencies = _within_table(counts.data)
+        known = CsrMatrix(counts.indices, data, counts.indptr)
+        kernels.active.tfidf(known, self.idf, frequencies, self._view_weights, self._kinds, values)
         return CsrMatrix(counts.indices, values, counts.indptr)
 
     def score_texts(self, texts: Sequence[str], check: CancelCheck = never_cancelled) -> NgramScores:
@@ -172,7 +176,7 @@ class NgramModel:
             "format": str(FORMAT),
             "bits": str(self.extractor.bits),
             "bounds": json.dumps(self.bounds),
-            "views": json.dumps([asdict(view) for view in self.extractor.views]),
+            "views": json.dumps([view.to_json() for view in self.extractor.views]),
         }
         tensors: dict[str, npt.NDArray[Any]] = {
             "common": self.extractor.common,
@@ -248,12 +252,12 @@ def _row_sums(matrix: CsrMatrix, rows: slice) -> list[int]:
 
 
 def _within_table(counts: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """The `counts` as indices of a table of term frequencies, and the table; higher counts are added to it."""
-    high = np.flatnonzero(counts >= len(_LOGS))
+    """The `counts` as indices of the tables of term frequencies, and these; higher counts are added to them."""
+    high = np.flatnonzero(counts >= len(_LEVELS))
     if not len(high):
-        return counts, _LOGS
+        return counts, _FREQUENCIES.ravel()
     # One by one: the last bit of an array's logarithm may depend on the position in the array.
-    added = [1.0 + math.log(count) for count in counts[high].tolist()]
+    added = [(1.0 + math.log(count), 1.0, float(count)) for count in counts[high].tolist()]
     indices = counts.copy()
-    indices[high] = np.arange(len(_LOGS), len(_LOGS) + len(high))
-    return indices, np.concatenate((_LOGS, added))
+    indices[high] = np.arange(len(_LEVELS), len(_LEVELS) + len(high))
+    return indices, np.hstack([_FREQUENCIES, np.transpose(added)]).ravel()

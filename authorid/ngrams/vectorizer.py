@@ -15,7 +15,16 @@ import numpy.typing as npt
 
 from authorid.cancellation import CancelCheck, never_cancelled
 from authorid.ngrams import kernels
-from authorid.ngrams.arrays import CountedTexts, CsrMatrix, EncodedTexts, GramTable, encode_texts
+from authorid.ngrams.arrays import (
+    BYTES,
+    CHARACTERS,
+    WORDS,
+    CountedTexts,
+    CsrMatrix,
+    EncodedTexts,
+    GramTable,
+    encode_texts,
+)
 from authorid.ngrams.features import FeatureExtractor
 from authorid.ngrams.words import joined_lengths
 
@@ -27,6 +36,9 @@ _GROUP = 128
 _PIECE = 1 << 18
 """The most characters in a group, and in a piece of a longer text. The few n-grams that lie across the edge of two
 pieces are not counted."""
+
+
+_UNITS = {"byte": BYTES, "word": WORDS, "char": CHARACTERS}
 
 
 class Vectorizer:
@@ -82,7 +94,7 @@ class Vectorizer:
         return CountedTexts(CsrMatrix(indices, total[indices], indptr), length)
 
     def _count_group(self, texts: list[str]) -> CountedTexts:
-        encoded = encode_texts(texts)
+        encoded = encode_texts([self._extractor.prepare(text) for text in texts])
         return CountedTexts(self._count_encoded(encoded), joined_lengths(encoded, self._extractor.word_table.spaces))
 
     def _count_encoded(self, encoded: EncodedTexts) -> CsrMatrix:
@@ -112,8 +124,8 @@ class Vectorizer:
             marks = np.packbits(has_feature, bitorder="little").view("<u8").astype(np.uint64)
             ranks = np.searchsorted(own, np.arange(0, size, 64)).astype(np.uint32)
             keep = -1 if view.keep is None else view.keep
-            words, one = view.unit == "word", view.mask == "one"
-            grams += [GramTable(number, words, keep, one, length, marks, ranks, start) for length in view.sizes]
+            unit, one = _UNITS[view.unit], view.mask == "one"
+            grams += [GramTable(number, unit, keep, one, length, marks, ranks, start) for length in view.sizes]
         return grams
 
 

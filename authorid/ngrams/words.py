@@ -16,8 +16,10 @@ from authorid.ngrams.arrays import Bytes, EncodedTexts, Indices, Keys, Offsets, 
 
 __all__ = [
     "GOLDEN",
+    "SEPARATOR",
     "JoinedTexts",
     "WordSequence",
+    "character_hashes",
     "join_texts",
     "joined_lengths",
     "make_word_table",
@@ -30,6 +32,9 @@ GOLDEN = 0x9E3779B97F4A7C15
 """2**64 divided by the golden ratio, odd: multiplying by it spreads keys well (Knuth, TAOCP 6.4)."""
 
 _CAPITAL = 0x9FB21C651E98DF25
+
+SEPARATOR = "\x1f"
+"""A character that only separates words: it is neither seen nor counted (see `authorid.ngrams.segmentation`)."""
 
 _PROBES = 64
 """How many slots are searched for a hash. One or two are enough for words that were not chosen to collide."""
@@ -53,10 +58,11 @@ def _byte_shapes() -> bytes:
 
 _CLASSES, _SHAPES = _byte_classes(), _byte_shapes()
 _SPACES = bytes(byte in b"\t\n\v\f\r " for byte in range(256))
+_SPACES_OF_SEGMENTS = bytes(byte in b"\t\n\v\f\r \x1f" for byte in range(256))
 
 
-def make_word_table(hashes: Keys) -> WordTable:
-    """The table of the common words with these `hashes`, most common first.
+def make_word_table(hashes: Keys, *, segmented: bool = False) -> WordTable:
+    """The table of the common words with these `hashes`, most common first; for `segmented` texts, with `SEPARATOR`.
 
     Raises `ValueError` when a hash occurs twice, or too many share a slot.
     """
@@ -64,8 +70,9 @@ def make_word_table(hashes: Keys) -> WordTable:
     if len(set(hashes.tolist())) < count:
         raise ValueError("the same common word twice")
     bits = max(8, (8 * count).bit_length())
+    spaces = _SPACES_OF_SEGMENTS if segmented else _SPACES
     table = WordTable(
-        _CLASSES, _SHAPES, _SPACES, np.full(1 << bits, count, np.int32), np.append(hashes, np.uint64(0)), 64 - bits
+        _CLASSES, _SHAPES, spaces, np.full(1 << bits, count, np.int32), np.append(hashes, np.uint64(0)), 64 - bits
     )
     unplaced = np.arange(count, dtype=np.int32)
     for probe in range(_PROBES):
@@ -152,7 +159,7 @@ class WordSequence:
         begins[offsets[offsets < len(data)]] = True
         self.starts = np.flatnonzero(begins)
         self.lengths = steps(self.starts, len(data))
-        self.hashes = _hashes(data, self.starts)
+        self.hashes = _hashes(np.frombuffer(data.tobytes().lower(), dtype=np.uint8), self.starts)
         self.classes = classes.take(self.starts)
         self.firsts = data.take(self.starts)
         self._table = table
@@ -199,21 +206,31 @@ def steps(starts: Offsets, end: int) -> Offsets:
 
 
 def _hashes(data: Bytes, starts: Offsets) -> Keys:
-    """Sum of (byte + 1) * GOLDEN ** (position in the word, from 1) of each word, case-folded, modulo 2**64.
+    """Sum of (byte + 1) * GOLDEN ** (position in the word, from 1) of each word, modulo 2**64.
 
     A cumulative sum over positions in the whole text gives all of them; dividing by the power of a word's start then
     turns positions in the text into positions in the word.
     """
     powers, inverse = _powers(len(data))
-    folded = np.frombuffer(data.tobytes().lower(), dtype=np.uint8).astype(np.uint64)
-    folded += np.uint64(1)
-    folded *= powers
-    np.cumsum(folded, out=folded)
-    ends = folded.take(starts[1:] - 1)
-    hashes: Keys = np.append(ends, folded[-1:])
+    sums = data.astype(np.uint64)
+    sums += np.uint64(1)
+    sums *= powers
+    np.cumsum(sums, out=sums)
+    ends = sums.take(starts[1:] - 1)
+    hashes: Keys = np.append(ends, sums[-1:])
     hashes[1:] -= ends
     hashes *= inverse.take(starts)
     return hashes
+
+
+def character_hashes(joined: JoinedTexts) -> tuple[Keys, Offsets]:
+    """The hash of each character of UTF-8 texts but `SEPARATOR`, and where those of each text begin [texts + 1]."""
+    kept = np.flatnonzero(joined.bytes != ord(SEPARATOR))
+    data, offsets = joined.bytes.take(kept), np.searchsorted(kept, joined.offsets)
+    begins = data & 0xC0 != 0x80
+    begins[offsets[offsets < len(data)]] = True
+    starts = np.flatnonzero(begins)
+    return _hashes(data, starts), np.searchsorted(starts, offsets)
 
 
 def _powers(count: int) -> tuple[Keys, Keys]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -21,6 +22,7 @@ from authorid.inputs.discovery import DiscoveredFile, walk
 from authorid.inputs.documents import Document, DocumentRef, Failure, ReadOptions
 from authorid.inputs.reading import read_file
 from authorid.inputs.timeouts import Timeout
+from authorid.inputs.typography import fold_typography
 from authorid.machine import available_cores
 from authorid.ngrams import kernels
 from authorid.ngrams.model import load_ngram_model
@@ -243,6 +245,8 @@ class Scorer:
 
     def _run(self, inputs: Inputs, evidence: bool, stats: RunStats) -> Generator[Attribution, None, None]:
         """Score `inputs` and yield their rows in order."""
+        if self.bundle.typography == "folded":
+            inputs = _folded(inputs)
         scheduler = Scheduler(self._cascade, inputs, stats, self._text_workers)
         ready: dict[int, Attribution] = {}
         due = 0
@@ -292,6 +296,20 @@ def _read_files(paths: Iterable[str | os.PathLike[str]], options: ReadOptions, r
                 yield from read_file(file, options, timeout)
             else:
                 yield Attribution.from_record(known)
+
+
+def _folded(inputs: Inputs) -> Inputs:
+    """The `inputs`, with folded typography in the texts."""
+    with closing(inputs):
+        for item in inputs:
+            if not isinstance(item, Document):
+                yield item
+                continue
+            text = fold_typography(item.text)
+            if text.strip():
+                yield item if text is item.text else replace(item, text=text)
+            else:
+                yield Failure(item.ref, "no text (only white space)")
 
 
 def _text_document(index: int, text: object) -> Document | Failure:

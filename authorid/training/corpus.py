@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from authorid.bundle.manifest import Typography
 from authorid.errors import CorpusError
 from authorid.inputs.discovery import DiscoveredFile, walk
 from authorid.inputs.documents import Failure
 from authorid.inputs.reading import read_file
 from authorid.inputs.timeouts import Timeout
+from authorid.inputs.typography import fold_typography
 from authorid.training.author_directories import check_learnable, find_authors, match_authors
 from authorid.training.corpus_spec import CorpusSpec
 from authorid.training.corpus_warnings import CorpusDocument, DuplicateFinder, LeftOutFiles
@@ -49,13 +51,14 @@ class Corpus:
         return total.hexdigest()
 
 
-def load_corpus(corpus: Path | CorpusSpec, *, copies: bool = False) -> Corpus:
+def load_corpus(corpus: Path | CorpusSpec, *, copies: bool = False, typography: Typography = "kept") -> Corpus:
     """Read a corpus to learn from: each subdirectory is an author, each file in it, at any depth, a document.
 
     Files are found and read as they are for scoring. Those that cannot be read or decoded are left out, with a warning.
     Of an author's documents with the same text only the first is kept, also with a warning: a text that is both
     trained on and held out tells nothing about new documents. With `copies` all are kept, because an evaluation counts
-    every document. Texts that several authors share are kept, with a warning. Raises `CorpusError` when there are fewer
+    every document. Texts that several authors share are kept, with a warning. With `typography` ``folded``, texts are
+    folded, as they are for a model that was trained so. Raises `CorpusError` when there are fewer
     than two authors, when a directory is probably no author or is one that `find_authors` refuses, and when an author
     has no readable document.
     """
@@ -63,10 +66,12 @@ def load_corpus(corpus: Path | CorpusSpec, *, copies: bool = False) -> Corpus:
     with Timeout(spec.documents.timeout) as timeout:
         authors = find_authors(spec, timeout)
         check_learnable(spec, authors, timeout)
-        return _CorpusReader(spec, authors, copies).read(timeout)
+        return _CorpusReader(spec, authors, copies, typography).read(timeout)
 
 
-def load_known_corpus(corpus: Path | CorpusSpec, authors: Sequence[str], hint: str = "") -> Corpus:
+def load_known_corpus(
+    corpus: Path | CorpusSpec, authors: Sequence[str], hint: str = "", typography: Typography = "kept"
+) -> Corpus:
     """Read a corpus to evaluate a model of `authors` on: all copies are kept, and authors have the model's names.
 
     Raises `CorpusError` as `load_corpus` does, and when an author is not one of the model's; the message then ends with
@@ -75,14 +80,15 @@ def load_known_corpus(corpus: Path | CorpusSpec, authors: Sequence[str], hint: s
     spec = CorpusSpec.of(corpus)
     with Timeout(spec.documents.timeout) as timeout:
         known = match_authors(spec, find_authors(spec, timeout), authors, hint)
-        return _CorpusReader(spec, known, copies=True).read(timeout)
+        return _CorpusReader(spec, known, True, typography).read(timeout)
 
 
 class _CorpusReader:
     """Reads the documents of `authors`, the names of authors by those of their directories."""
 
-    def __init__(self, spec: CorpusSpec, authors: Mapping[str, str], copies: bool) -> None:
+    def __init__(self, spec: CorpusSpec, authors: Mapping[str, str], copies: bool, typography: Typography) -> None:
         self._spec = spec
+        self._folded = typography == "folded"
         self._authors = authors
         self._labels = {directory: label for label, directory in enumerate(authors)}
         self._documents: list[CorpusDocument] = []
@@ -119,7 +125,8 @@ class _CorpusReader:
                 self._left_out.add(file.below, item.reason)
                 continue
             path = file.below if item.ref.member is None else f"{file.below}#{item.ref.member}"
-            document = CorpusDocument(path, label, item.text, item.sha256)
+            text = fold_typography(item.text) if self._folded else item.text
+            document = CorpusDocument(path, label, text, item.sha256)
             if self._texts is None or self._texts.add(document):
                 self._documents.append(document)
 

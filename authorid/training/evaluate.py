@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from authorid.bundle.author_names import author_key
 from authorid.bundle.decision import Decision
-from authorid.bundle.manifest import MANIFEST, load_bundle
+from authorid.bundle.manifest import MANIFEST, Typography, load_bundle
 from authorid.encoder.engine_options import EngineOptions
 from authorid.errors import CorpusError
 from authorid.evaluation.evaluation_report import EvaluationReport, make_report
@@ -88,7 +88,7 @@ class _Predictions:
 def _evaluate_run(run: Run, corpus: CorpusSpec, reporter: Reporter) -> EvaluationReport:
     for warning in run.warnings:
         reporter.warning(warning)
-    known = _load_known(corpus, run.authors, reporter)
+    known = _load_known(corpus, run.authors, reporter, run.options.typography)
     answers = _run_answers(run, [document.text for document in known.documents])
     found = _collect(known, run.authors, answers, reporter)
     metrics = evaluate_predictions(found.truth, found.probabilities, run.authors)
@@ -165,9 +165,11 @@ class _ScoredCorpus:
     row: dict[str, Any]
 
 
-def _load_known(corpus: CorpusSpec, authors: Sequence[str], reporter: Reporter) -> Corpus:
+def _load_known(
+    corpus: CorpusSpec, authors: Sequence[str], reporter: Reporter, typography: Typography = "kept"
+) -> Corpus:
     """Read the corpus; raises `CorpusError` when one of its authors is not among `authors`."""
-    known = load_known_corpus(corpus, authors, LEAVE_OUT)
+    known = load_known_corpus(corpus, authors, LEAVE_OUT, typography)
     for message in known.warnings:
         reporter.warning(message)
     return known

@@ -161,6 +161,7 @@ def fit_fusion(
     With `encoder`, the rule also says how much the encoder counts.
     """
     texts = [tidy(document.text) for document in corpus.documents]
+    options = options.with_views(texts)
     labels = np.array([document.label for document in corpus.documents], dtype=np.int64)
     ngrams, sample = _fit_ngrams(corpus, texts, labels, options, reporter)
     warnings = _few_documents(corpus.authors, labels)

@@ -15,16 +15,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from authorid.bundle.manifest import Typography
 from authorid.errors import require
-from authorid.ngrams.features import FeatureExtractor, View
+from authorid.ngrams.features import FeatureExtractor, View, counts_characters
 from authorid.ngrams.model import NgramModel
+from authorid.ngrams.segmentation import segment
 from authorid.ngrams.vectorizer import Vectorizer
 from authorid.ngrams.words import word_hashes
+from authorid.training.views import views_for
 
 Labels = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-__all__ = ["DENSE_DOCUMENTS", "VIEWS", "NgramOptions", "Similarities", "TermCounts", "count", "fit"]
+__all__ = ["DENSE_DOCUMENTS", "NgramOptions", "Similarities", "TermCounts", "count", "fit"]
 
 DENSE_DOCUMENTS = 8000
 """The most documents whose inner products are kept as a dense matrix."""
@@ -38,27 +41,21 @@ SHARED = 0.25
 TOLERANCE = 1e-3
 """Conjugate gradients stop at this residual, relative to the targets."""
 
-VIEWS = (
-    View("bytes", "byte", (4,), once=True),
-    View("manner", "byte", (4,), keep=300, once=True),
-    View("phrases", "word", (2,), keep=1000, mask="one"),
-    View("skeleton", "word", (3,), keep=300, mask="one", weight=2**0.5),
-    View("words", "word", (1, 2, 3), weight=0.6**0.5, once=True, shared=True),
-    View("shapes", "word", (6,), keep=0, mask="one", weight=0.2**0.5, once=True, shared=True),
-)
-"""Chosen on the shifted splits of Reuters C50; none depends on the language (docs/research/accuracy.md)."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NgramOptions:
     """How to fit: the `views`, ``2 ** bits`` buckets in each (8 to 24 bits), `ridge` (strength of the regularization).
+
+    Without `views`, the scripts of the texts decide (`authorid.training.views`). `typography` says whether texts are
+    read with folded typography (`authorid.inputs.typography`).
 
     N-grams in fewer than `min_documents` training documents are left out, and the rarest of the others when the model
     would be larger than `megabytes`. `weights` is the type in which the linear layer is stored: int8, float16 or
     float32.
     """
 
-    views: tuple[View, ...] = VIEWS
+    views: tuple[View, ...] = ()
+    typography: Typography = "folded"
     bits: int = 20
     ridge: float = 0.05
     min_documents: int = 3
@@ -69,6 +66,10 @@ class NgramOptions:
         """Check the number of buckets, which memory depends on; raises `ValueError`."""
         if not 8 <= self.bits <= 24:
             raise ValueError(f"between 8 and 24 bits of buckets, got {self.bits}")
+
+    def with_views(self, texts: Sequence[str]) -> NgramOptions:
+        """The options with views; those for `texts` where there are none."""
+        return self if self.views else replace(self, views=views_for(texts))
 
     def required_documents(self, documents: int) -> int:
         """How many of `documents` must have an n-gram: `min_documents`, or fewer when there are very few documents."""
@@ -96,8 +97,11 @@ def count(texts: Sequence[str], labels: Labels, options: NgramOptions, training:
     Features are the n-grams that enough of the `training` texts (default: all) have, and enough authors where a view
     requires that.
     """
+    options = options.with_views(texts)
     chosen = np.arange(len(texts)) if training is None else training
-    extractor = FeatureExtractor(options.views, _common_words([texts[index] for index in chosen]), options.bits)
+    extractor = FeatureExtractor(
+        options.views, _common_words(options.views, [texts[index] for index in chosen]), options.bits
+    )
     matrix = _count_buckets(extractor, texts)
     documents = np.bincount(matrix[chosen].indices, minlength=matrix.shape[1])
     columns = np.flatnonzero(documents >= options.required_documents(len(chosen)))
@@ -145,8 +149,10 @@ def _count_buckets(extractor: FeatureExtractor, texts: Sequence[str]) -> Any:
     )
 
 
-def _common_words(texts: Sequence[str]) -> npt.NDArray[np.uint64]:
-    """Hashes of the most common words, most common first."""
+def _common_words(views: Sequence[View], texts: Sequence[str]) -> npt.NDArray[np.uint64]:
+    """Hashes of the most common words as the `views` see them, most common first."""
+    if counts_characters(views):
+        texts = [segment(text) for text in texts]
     words, counts = np.unique(np.concatenate([word_hashes(text) for text in texts]), return_counts=True)
     return np.asarray(words[np.lexsort((words, -counts))[:COMMON_WORDS]])
 
@@ -176,7 +182,7 @@ def tfidf(counts: TermCounts, idf: npt.NDArray[np.float32]) -> Any:
     matrix.data = 1 + np.log(matrix.data)
     blocks = []
     for view, (start, stop) in zip(counts.extractor.views, pairwise(counts.bounds), strict=True):
-        block = matrix[:, start:stop]
+        block = (counts.matrix if view.linear else matrix)[:, start:stop].astype(np.float64)
         if view.once:
             block.data[:] = 1.0
         block.data *= idf[start:stop][block.indices]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from authorid.bundle.manifest import NGRAMS, Bundle, WindowSpec, load_bundle
+from authorid.bundle.manifest import NGRAMS, Bundle, Typography, WindowSpec, load_bundle
 from authorid.bundle.record_digest import encode_json, with_digest
 from authorid.bundle.save import reserve_bundle, write_bundle_in
 from authorid.errors import BundleCorruptError, CorpusError, OutputError
@@ -41,9 +41,9 @@ def train_ngrams(
     """
     with reserve_run(Path(out), "replace" if force else "refuse", reporter) as workspace:
         spec = CorpusSpec.of(corpus)
-        known = load_corpus(spec)
+        known = load_corpus(spec, typography=options.typography)
         if test_corpus is not None:
-            load_known_corpus(spec.at(Path(test_corpus)), known.authors, LEAVE_OUT)
+            load_known_corpus(spec.at(Path(test_corpus)), known.authors, LEAVE_OUT, options.typography)
         for warning in known.warnings:
             reporter.warning(warning)
         fitted = fit_fusion(known, options, reporter=reporter)
@@ -53,22 +53,23 @@ def train_ngrams(
             )
         for warning in fitted.warnings:
             reporter.warning(warning)
-        bundle = _write(workspace, known, fitted)
+        bundle = _write(workspace, known, fitted, options.typography)
         with raising_output_errors(workspace.out):
             workspace.discard_state()  # of an unfinished training, which `force` replaces
         return bundle
 
 
-def _write(workspace: Workspace, corpus: Corpus, fitted: FusionFit) -> Bundle:
+def _write(workspace: Workspace, corpus: Corpus, fitted: FusionFit, typography: Typography) -> Bundle:
     record = {
         "format": RUN_FORMAT,
         "recipe": "ngrams",
+        "typography": typography,
         "authors": list(corpus.authors),
         "corpus": _describe_corpus(corpus),
         "fusion": describe_ngrams(fitted),
         "versions": versions(),
     }
-    bundle = _bundle(Path(workspace.out), corpus, fitted, record)
+    bundle = replace(_bundle(Path(workspace.out), corpus, fitted, record), typography=typography)
     files: dict[str, Content] = {
         NGRAMS: fitted.ngrams.to_bytes(),
         "config.json": encode_json(_config(corpus)),
@@ -162,6 +163,11 @@ def export_ngrams(
             decision = replace(decision, encoder_weight=weight)
         if own.authors != base.authors:
             raise OutputError(f"{run}: does not know the same authors as {encoder}")
+        if own.typography != base.typography:
+            raise OutputError(
+                f"{run}: trained with typography {own.typography}, but {encoder} with typography {base.typography}; "
+                "train one of them again, with or without --keep-typography"
+            )
         files: dict[str, Content] = {
             part: _read_verified(base, part) for part in base.files if part not in (base.ngrams, "run.json")
         }

@@ -238,6 +238,7 @@ def fit_open_set(
     them, ``(training, held out)``. Returns None if there are too few authors or documents, or if the documents are too
     much alike. Thresholds for shares of less than one document are omitted.
     """
+    options = options.with_views(texts)
     found = _leave_out(corpus, texts, split, options, reporter)
     rule = None if found is None else _fit_weights(found.known, found.unknown)
     if found is None or rule is None:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
-from authorid.bundle.manifest import LONGEST_WINDOW, MOST_OVERLAP
+from authorid.bundle.manifest import LONGEST_WINDOW, MOST_OVERLAP, Typography
 from authorid.encoder.windows import SPECIAL_TOKENS
 from authorid.errors import RunError
 from authorid.training.encoder.classifier import Pooling
@@ -35,6 +35,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
                 "topic_dropout": 1.0,
                 "dropout": 0.1,
                 "validation_how": "shifted",
+                "typography": "folded",
             }
         ),
         # Plain fine-tuning as in tutorials, unchanged so that results can be compared.
@@ -53,6 +54,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
                 "topic_dropout": 0.0,
                 "dropout": 0.2,
                 "validation_how": "random",
+                "typography": "kept",
             }
         ),
     }
@@ -84,7 +86,8 @@ class TrainingOptions:
     of them. `validation_how` chooses them: ``random`` ones, each author's ``last`` by file name, or ``shifted`` ones
     (`authorid.training.splits`). `topic_dropout` is the highest rate at which a training window loses tokens outside
     the 1,000 most frequent of the corpus (0: off); `dropout` is that of the head. `precision` ``bfloat16`` computes in
-    bfloat16, with float32 variables.
+    bfloat16, with float32 variables. `typography` says whether texts are read with folded typography
+    (`authorid.inputs.typography`).
     """
 
     base_model: str
@@ -106,6 +109,7 @@ class TrainingOptions:
     topic_dropout: float = _BY_RECIPE
     dropout: float = _BY_RECIPE
     precision: Precision = "float32"
+    typography: Typography = _BY_RECIPE
 
     def __post_init__(self) -> None:
         """Fill in the recipe's values and check every option; raises `RunError`."""
@@ -132,8 +136,9 @@ class TrainingOptions:
     def from_json(cls, record: Mapping[str, Any]) -> TrainingOptions:
         """Rebuild from `to_json`; raises `RunError` on unknown or missing options.
 
-        Options may lack `pooling` and `funnel`, which older versions did not have: they averaged the windows' tokens
-        (except in the classic recipe) and had no funnel. They may have ``residual``, which must be false.
+        Options may lack `pooling`, `funnel` and `typography`, which older versions did not have: they averaged the
+        windows' tokens (except in the classic recipe), had no funnel, and kept the typography. They may have
+        ``residual``, which must be false.
         """
         options = dict(record)
         if options.pop("residual", False):
@@ -142,7 +147,7 @@ class TrainingOptions:
         if unknown:
             raise RunError(f"unknown training options: {', '.join(sorted(unknown))}")
         classic = options.get("recipe") in ("classic", "seed")
-        former = {"funnel": False, "pooling": "first" if classic else "mean"}
+        former = {"funnel": False, "pooling": "first" if classic else "mean", "typography": "kept"}
         try:
             return cls(**former | options)
         except TypeError as error:
@@ -179,6 +184,7 @@ class TrainingOptions:
             "topic_dropout must be in [0, 1]": 0 <= self.topic_dropout <= 1,
             "dropout must be in [0, 1)": 0 <= self.dropout < 1,
             "precision must be 'float32' or 'bfloat16'": self.precision in ("float32", "bfloat16"),
+            "typography must be 'folded' or 'kept'": self.typography in get_args(Typography),
         }
         for demand, met in demands.items():
             if not met:

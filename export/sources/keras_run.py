@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.bundle.decision import Decision
-from authorid.bundle.manifest import WindowSpec
+from authorid.bundle.manifest import Typography, WindowSpec
 from authorid.encoder.windows import Windower
 from authorid.errors import require
 from authorid.export.encoder_weights import EncoderWeights
@@ -60,6 +60,11 @@ class KerasRun:
     def window(self) -> WindowSpec:
         """Window and stride of the training."""
         return WindowSpec(self.run.window, self.run.stride, self.run.truncate)
+
+    @property
+    def typography(self) -> Typography:
+        """As in the training."""
+        return self.run.options.typography
 
     @property
     def corpus(self) -> CorpusRecord:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.bundle.decision import Decision
-from authorid.bundle.manifest import WindowSpec
+from authorid.bundle.manifest import Typography, WindowSpec
 from authorid.encoder.windows import Windower
 from authorid.export.encoder_weights import EncoderWeights
 from authorid.ngrams.model import NgramModel
@@ -69,6 +69,10 @@ class Source(Protocol):
     @property
     def window(self) -> WindowSpec:
         """How the classifier expects documents to be cut."""
+
+    @property
+    def typography(self) -> Typography:
+        """Whether the classifier was trained on texts with folded typography."""
 
     @property
     def corpus(self) -> CorpusRecord:

@@ -69,6 +69,7 @@ TRAIN = {
     **DOCUMENTS,
     "encoder": (["--no-encoder"], "called", "train_ngrams"),
     "test_corpus": (["--test-corpus", "other"], "test_corpus", Path("other")),
+    "keep_typography": (["--keep-typography"], "typography", "kept"),
     "force": (["--force"], "existing", "replace"),
     "quiet": (["--quiet"], "output", ""),
 }
@@ -153,8 +154,9 @@ def train(monkeypatch):
             found.update(without_reporter(others))
             return SimpleNamespace(metrics={"loss": 0.5})
 
-        def without_encoder(corpus, out, **others):
-            found.update(called="train_ngrams", out=out, **of_corpus(corpus), **without_reporter(others))
+        def without_encoder(corpus, out, options, **others):
+            found.update(called="train_ngrams", out=out, typography=options.typography, **of_corpus(corpus))
+            found.update(without_reporter(others))
 
         monkeypatch.setattr(training, "train", library)
         monkeypatch.setattr(ngram_run, "train_ngrams", without_encoder)
@@ -280,6 +282,8 @@ def test_plots_that_cannot_be_drawn_are_refused_before_the_evaluation(monkeypatc
 def test_the_other_options_work_without_an_encoder(train):
     assert train("--no-encoder", "--force")["force"] is True
     assert train("--no-encoder", "--quiet")["output"] == ""
+    assert train("--no-encoder")["typography"] == "folded"
+    assert train("--no-encoder", "--keep-typography")["typography"] == "kept"
 
 
 @pytest.mark.parametrize("name", sorted(ENCODER))

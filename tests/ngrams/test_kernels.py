@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authorid.ngrams import _kernels, kernels
-from authorid.ngrams.arrays import CsrMatrix, encode_texts
+from authorid.ngrams.arrays import CsrMatrix, EncodedTexts, encode_texts
 from authorid.ngrams.features import FeatureExtractor, View
 from authorid.ngrams.model import NgramModel
 from authorid.ngrams.words import word_hashes
@@ -29,16 +29,25 @@ VIEWS = (
     View("w", "word", (1, 3, 16)),
     View("masked", "word", (2,), keep=3, mask="one", once=True),
 )
+BY_CHARACTERS = (
+    View("c", "char", (1, 3, 16), linear=True),
+    View("masked c", "char", (2,), keep=3, mask="one"),
+    View("w", "word", (1, 2), linear=True),
+    View("masked", "word", (2,), keep=3, mask="one", once=True),
+    View("b", "byte", (4,)),
+)
 
 
-def random_model(bits: int = 9, share: float = 0.5, kind: type = np.int8) -> NgramModel:
+def random_model(
+    bits: int = 9, share: float = 0.5, kind: type = np.int8, views: tuple[View, ...] = VIEWS
+) -> NgramModel:
     """A model that has a feature for this `share` of all buckets, and random weights."""
     rng = np.random.default_rng(7)
     common = word_hashes("the of and River 1996 größe")
-    own = [np.flatnonzero(rng.random(1 << bits) < share).astype(np.uint32) for _ in VIEWS]
+    own = [np.flatnonzero(rng.random(1 << bits) < share).astype(np.uint32) for _ in views]
     bounds = (0, *(int(count) for count in np.cumsum([len(buckets) for buckets in own])))
     return NgramModel(
-        extractor=FeatureExtractor(VIEWS, common, bits),
+        extractor=FeatureExtractor(views, common, bits),
         bounds=bounds,
         buckets=np.concatenate(own),
         idf=rng.random(bounds[-1], dtype=np.float32) + 1,
@@ -56,9 +65,29 @@ MODELS = {
     "no features": EMPTY,
     "float32": random_model(kind=np.float32),
     "float16": random_model(kind=np.float16),
+    "characters": random_model(views=BY_CHARACTERS),
 }
 
-words = st.sampled_from(["the", "The", "RIVER", "Größe", "1996", "U.S.", " ", "\n", "\t \r\n", "日本", "\0", "\ud800"])
+words = st.sampled_from(
+    [
+        "the",
+        "The",
+        "RIVER",
+        "Größe",
+        "1996",
+        "U.S.",
+        " ",
+        "\n",
+        "\t \r\n",
+        "日本",
+        "。",
+        "、",
+        "ไทย",
+        "\x1f",
+        "\0",
+        "\ud800",
+    ]
+)
 any_text = st.one_of(st.text(max_size=200), st.lists(words, max_size=200).map("".join))
 
 
@@ -124,7 +153,7 @@ def shapes(draw) -> tuple[np.random.Generator, CsrMatrix, int, int]:
 def test_tfidf_is_the_same_to_the_bit(shape):
     rng, counts, views, features = shape
     idf = rng.random(features, dtype=np.float32)
-    rest = (rng.random(9), rng.random(views) + 0.1, rng.integers(0, 2, views, dtype=np.uint8))
+    rest = (rng.random(27), rng.random(views) + 0.1, rng.integers(0, 3, views, dtype=np.uint8))
     found = [
         run(backend, "tfidf", (counts, idf, *rest, np.zeros(len(counts.data), np.float32))) for backend in BACKENDS
     ]
@@ -159,6 +188,16 @@ def count_arguments(texts: tuple[str, ...] = ("the river", "of 1996"), model: Ng
 def test_counts_are_the_same(texts):
     found = [run(backend, "count_ngrams", count_arguments(texts)) for backend in BACKENDS]
     assert found[0] == found[1]
+
+
+@needs_both
+@given(st.binary(max_size=40), st.integers(0, 2))
+def test_bytes_that_are_not_utf_8_give_the_same_counts(data, unit):
+    _, words, grams, *rest = count_arguments(model=MODELS["characters"])
+    texts = EncodedTexts(data, np.array([0, len(data) // 2, len(data)]))
+    grams = [gram._replace(unit=unit, size=min(gram.size, 8)) for gram in grams]
+    found = [run(backend, "count_ngrams", (texts, words, grams, *rest)) for backend in BACKENDS]
+    assert found[0] == found[1] and not isinstance(found[0], str)
 
 
 @needs_both
@@ -240,7 +279,10 @@ UNALIGNED = np.frombuffer(bytes(25), np.uint8, offset=1).view(np.int64)
         (WORDS, "shift", -1),
         (GRAMS, None, [GRAM._replace(size=0)]),
         (GRAMS, None, [GRAM._replace(size=9)]),
-        (GRAMS, None, [GRAM._replace(size=17, words=True)]),
+        (GRAMS, None, [GRAM._replace(size=17, unit=1)]),
+        (GRAMS, None, [GRAM._replace(size=17, unit=2)]),
+        (GRAMS, None, [GRAM._replace(unit=3)]),
+        (GRAMS, None, [GRAM._replace(unit=-1)]),
         (GRAMS, None, [GRAM._replace(marks=GRAM.marks[:-1])]),
         (GRAMS, None, [GRAM._replace(ranks=GRAM.ranks.astype(np.int64))]),
         (BITS, None, 0),
@@ -399,9 +441,9 @@ def tfidf_arguments(**changes) -> tuple:
         "data": np.array([1, 2, 3]),
         "indptr": np.array([0, 2, 2, 3, 3]),
         "idf": np.ones(5, np.float32),
-        "logs": np.ones(4),
+        "frequencies": np.ones(12),
         "weights": np.ones(2),
-        "once": np.zeros(2, np.uint8),
+        "kinds": np.zeros(2, np.uint8),
         "values": np.zeros(3, np.float32),
     } | changes
     counts = CsrMatrix(good.pop("indices"), good.pop("data"), good.pop("indptr"))
@@ -425,9 +467,10 @@ def tfidf_arguments(**changes) -> tuple:
         {"indptr": np.zeros(0, np.int64)},
         {"idf": np.ones(4, np.float32)},
         {"idf": np.ones(5)},
-        {"logs": np.ones(3)},
-        {"weights": np.ones(0), "once": np.zeros(0, np.uint8)},
-        {"once": np.zeros(3, np.uint8)},
+        {"frequencies": np.ones(11)},
+        {"weights": np.ones(0), "kinds": np.zeros(0, np.uint8)},
+        {"kinds": np.zeros(3, np.uint8)},
+        {"kinds": np.full(2, 3, np.uint8)},
         {"values": np.zeros(2, np.float32)},
         {"values": np.zeros(3)},
     ],

@@ -165,7 +165,16 @@ def test_a_model_with_one_view_scores_any_number_of_texts(many):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"sizes": (3, 3)}, {"sizes": ()}, {"keep": 1.5}, {"keep": 1 << 31}, {"keep": -1}, {"weight": np.inf}]
+    "wrong",
+    [
+        {"sizes": (3, 3)},
+        {"sizes": ()},
+        {"keep": 1.5},
+        {"keep": 1 << 31},
+        {"keep": -1},
+        {"weight": np.inf},
+        {"once": True, "linear": True},
+    ],
 )
 def test_an_invalid_view_is_refused(wrong):
     with pytest.raises(ValueError, match="view v"):
@@ -246,10 +255,17 @@ def test_too_many_buckets_are_refused(bits):
         NgramOptions(bits=bits)
 
 
-@pytest.mark.parametrize("views", [EVERY_KIND, EVERY_KIND[:1]])
+BY_CHARACTERS = (
+    View("c", "char", (1, 3), linear=True),
+    View("w", "word", (1, 2), linear=True),
+    View("masked", "word", (2,), keep=3, mask="one"),
+)
+
+
+@pytest.mark.parametrize("views", [EVERY_KIND, EVERY_KIND[:1], BY_CHARACTERS])
 def test_buckets_are_those_of_the_reference(views):
     """All n-grams of each view occur as often as in a reference implementation."""
-    many = [*texts(), "", "x", "Größe " * 50, " \t\n tab", "\ud800 \0"]
+    many = [*texts(), "", "x", "Größe " * 50, " \t\n tab", "\ud800 \0", "日本、the ไทย. 語 x\n\n中", "日  本"]
     extractor = FeatureExtractor(views, word_hashes("the of river"), 12)
     found = _count_buckets(extractor, many)
     assert found.shape == (len(many), len(views) << 12)
@@ -257,8 +273,17 @@ def test_buckets_are_those_of_the_reference(views):
         assert {int(bucket): int(row[bucket]) for bucket in np.flatnonzero(row)} == {
             (number << 12) + bucket: times
             for number, view in enumerate(views)
-            for bucket, times in bucket_counts(text, number, view, extractor.common.tolist(), 12).items()
+            for bucket, times in bucket_counts(
+                extractor.prepare(text), number, view, extractor.common.tolist(), 12
+            ).items()
         }
+
+
+def test_the_counts_of_a_linear_view_are_linear_also_when_they_are_high():
+    words = fitted(views=(View("c", "char", (1,), linear=True),))
+    few, many = vector(words, "the river"), vector(words, "the river" * 5000)
+    np.testing.assert_allclose(few.data, many.data, rtol=1e-5)
+    assert NgramModel.from_bytes(words.to_bytes()).extractor.views == words.extractor.views
 
 
 @pytest.mark.parametrize("cut", [0, 7, 8, 100, -1])

@@ -38,7 +38,7 @@ def write(root, authors, documents, words=60, seed=0):
 def models(tmp_path_factory):
     """An n-gram run, a bundle with an encoder too, more documents by their authors, and some by an unknown author."""
     root = tmp_path_factory.mktemp("models")
-    train_ngrams(write(root / "train", AUTHORS, 12), root / "run", NgramOptions(bits=14))
+    train_ngrams(write(root / "train", AUTHORS, 12), root / "run", NgramOptions(bits=14, typography="kept"))
     make_bundle(root / "encoder")
     export_ngrams(root / "run", root / "both", encoder=root / "encoder", weight=0.5)
     write(root / "test", AUTHORS, 6, words=30, seed=5000)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from authorid.bundle.manifest import Typography
 from authorid.encoder.windows import Windower
 from authorid.errors import CorpusError, RunError
 from authorid.reporter import Reporter
@@ -65,12 +66,15 @@ class Preparation:
     validation: ValidationSet
 
 
-def load_corpora(corpus: Path | CorpusSpec, test_corpus: Path | None, reporter: Reporter) -> Corpora:
+def load_corpora(
+    corpus: Path | CorpusSpec, test_corpus: Path | None, typography: Typography, reporter: Reporter
+) -> Corpora:
     """Read the corpora, both as `corpus` says, and report their warnings; raises `CorpusError`."""
-    training = load_corpus(corpus)
+    training = load_corpus(corpus, typography=typography)
     test = None
     if test_corpus is not None:
-        test = load_known_corpus(CorpusSpec.of(corpus).at(Path(test_corpus)), training.authors, LEAVE_OUT)
+        spec = CorpusSpec.of(corpus).at(Path(test_corpus))
+        test = load_known_corpus(spec, training.authors, LEAVE_OUT, typography)
     for warning in (*training.warnings, *(test.warnings if test else ())):
         reporter.warning(warning)
     return Corpora(training, test)

@@ -64,7 +64,7 @@ def train(
     # Before anything is read or downloaded, which can take a long time.
     expect(_PACKAGES, "train")
     with reserve_run(Path(out), existing, reporter) as workspace:
-        corpora = load_corpora(corpus, test_corpus, reporter)
+        corpora = load_corpora(corpus, test_corpus, options.typography, reporter)
         base = read_base_model(resolve_base_model(options.base_model))
         split = corpora.split(options)
         plan = checkpoint.training_plan(options, base.sha256(), corpora.training, split)
