@@ -156,10 +156,13 @@ def commands() -> str:
     """Every command with its options."""
     from authorid.cli.app import app
 
-    return "\n\n".join(_command(name, command) for name, command in app.commands.items() if not command.hidden)
+    described_groups: dict[str, str] = {}
+    shown = [(name, command) for name, command in app.commands.items() if not command.hidden]
+    return "\n\n".join(_command(name, command, described_groups) for name, command in shown)
 
 
-def _command(name: str, command: click.Command) -> str:
+def _command(name: str, command: click.Command, described_groups: dict[str, str]) -> str:
+    """One command; a group of options that an earlier command has too is only named. Adds to `described_groups`."""
     context = click.Context(command, info_name=f"authorid {name}")
     usage = " ".join(command.collect_usage_pieces(context))
     parts = [f"## authorid {name}", f"```text\nauthorid {name} {usage}\n```", inspect.cleandoc(command.help or "")]
@@ -169,7 +172,12 @@ def _command(name: str, command: click.Command) -> str:
             sections.setdefault(getattr(option, "section", ""), []).append(option)
     for title, options in sections.items():
         heading = [f"### {title or 'Other options'} of {name}"] if len(sections) > 1 else []
-        parts += [*heading, bullets(_option(option, context) for option in options)]
+        listed = bullets(_option(option, context) for option in options)
+        first = described_groups.setdefault(listed, name) if title else name
+        if first != name:
+            names_only = ", ".join(f"`{option.opts[0]}`" for option in options)
+            listed = f"As [of {first}](#{title.lower()}-of-{first}): {names_only}."
+        parts += [*heading, listed]
     return "\n\n".join(parts)
 
 

@@ -17,7 +17,8 @@ from authorid.ngrams.features import View
 from authorid.ngrams.words import join_texts, joined_lengths, make_word_table
 
 pytest.importorskip("scipy")
-from authorid.training.ngram_fit import VIEWS, NgramOptions, count, fit
+from authorid.training.ngram_fit import NgramOptions, count, fit
+from authorid.training.views import BYTE_VIEWS
 
 SPACES = make_word_table(np.zeros(0, dtype=np.uint64)).spaces
 TRAINING = [prose(author, 80, seed=seed) for author in AUTHORS for seed in range(4)]
@@ -46,7 +47,7 @@ def by_hand(text, sizes):
 @pytest.mark.parametrize("backend", sorted({kernels.active, _kernels}, key=lambda module: module.__name__))
 def test_coverage_is_what_counting_by_hand_gives(sizes, backend, monkeypatch):
     monkeypatch.setattr(kernels, "active", backend)
-    model = model_of((VIEWS[1], View("plain", "byte", sizes)))
+    model = model_of((BYTE_VIEWS[1], View("plain", "byte", sizes)))
     coverage = model.score_texts(OTHERS).coverage
     assert list(zip(coverage.known, coverage.total, strict=True)) == [by_hand(text, sizes) for text in OTHERS]
     assert coverage.overlap == {(4,): 4, (2, 3): 6}[sizes]
@@ -56,7 +57,7 @@ def test_coverage_is_what_counting_by_hand_gives(sizes, backend, monkeypatch):
 
 
 def test_a_long_text_has_the_coverage_of_its_parts(monkeypatch):
-    model, text = model_of(VIEWS), prose("Ada", 900) + "zebra " * 30
+    model, text = model_of(BYTE_VIEWS), prose("Ada", 900) + "zebra " * 30
     whole = model.score_texts([text]).coverage
     monkeypatch.setattr(vectorizer, "_PIECE", 300)
     pieces = model.score_texts([text]).coverage
@@ -65,9 +66,9 @@ def test_a_long_text_has_the_coverage_of_its_parts(monkeypatch):
 
 
 def test_a_model_without_a_plain_view_has_no_coverage():
-    assert plain_view(VIEWS) == 0
-    assert plain_view(VIEWS[1:]) is None
-    assert model_of(VIEWS[1:]).score_texts(OTHERS).coverage is None
+    assert plain_view(BYTE_VIEWS) == 0
+    assert plain_view(BYTE_VIEWS[1:]) is None
+    assert model_of(BYTE_VIEWS[1:]).score_texts(OTHERS).coverage is None
 
 
 @given(st.lists(st.text(st.sampled_from("a \t\n\v\f\r\x0bé"), max_size=12), max_size=6))
