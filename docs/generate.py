@@ -43,7 +43,7 @@ COLUMNS = {
     "margin": "Difference between the two probabilities.",
     "windows": "Windows that the encoder read; 0 when the n-grams answered alone.",
     "tokens": "Tokens that the encoder read, special tokens included.",
-    "encoding": "Encoding in which the file was read.",
+    "encoding": "Encoding in which the file was read, and how many wrong bytes were replaced.",
     "sha256": "SHA-256 of the bytes of the file.",
     "error": "Why the document failed; empty otherwise.",
     "known_author_score": "How much the document looks as if a known author wrote it, between 0 and 1.",

@@ -1,7 +1,8 @@
 """Decoding: which encoding the bytes of a file are in, and which bytes are not text.
 
-The encodings are tried in this order: a byte-order mark; strict UTF-8; the encoding that the user declared; UTF-16 and
-UTF-32 without a mark, for files with NUL bytes; detection. The name of the encoding is returned with the text.
+The encodings are tried in this order: a byte-order mark; strict UTF-8, or a seven-bit encoding if all bytes are ASCII;
+the encoding that the user declared; UTF-16 and UTF-32 without a mark, for files with NUL bytes; UTF-8 with a few wrong
+bytes; detection. The name of the encoding is returned with the text.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ import codecs
 import re
 import unicodedata
 
+from authorid.inputs.damage import decode_damaged_utf8, decode_replacing, name_with_damage
+from authorid.inputs.seven_bit import decode_seven_bit
+from authorid.inputs.undecodable import UndecodableError
+
 __all__ = ["UndecodableError", "decode", "lacks_text", "tidy"]
-
-
-class UndecodableError(ValueError):
-    """The bytes are not text in any encoding that can be justified."""
 
 
 # The longest mark first: the UTF-32 LE mark begins with the UTF-16 LE one.
@@ -26,47 +27,95 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 
-_BINARY = "binary file (contains NUL bytes)"
+_MARKUP = {b"%PDF-": "application/pdf", b"{\\rtf": "application/rtf", b"%!PS": "application/postscript"}
+"""How files begin that may be all ASCII, and yet are not the text that a reader sees."""
+
+_FIRST_BYTES = b"\xef\xff\xfe\x00%{"
+"""With which a mark or markup begins."""
 
 
 def decode(data: bytes, declared: str | None = None) -> tuple[str, str]:
     """Decode `data` to ``(text, encoding)``; `declared` is the name of an encoding to try before detection.
 
-    Raises `UndecodableError` if the bytes contain NULs that neither UTF-16 nor UTF-32 explains, or if no encoding
-    fits.
+    A few wrong bytes are replaced by U+FFFD each, and `encoding` gives their number: ``utf-8 (1 byte replaced)``.
+    Raises `UndecodableError` if the bytes contain NULs that neither UTF-16 nor UTF-32 explains, are of a format that is
+    not plain text, or if no encoding fits.
     """
-    for mark, encoding in _MARKS:
-        if data.startswith(mark):
-            try:
-                text = data.decode(encoding)
-            except UnicodeDecodeError as error:
-                raise UndecodableError(f"has a {encoding} byte-order mark, but {error.reason}") from None
-            if "\0" in text:
-                raise UndecodableError(_BINARY)
-            return text, encoding
+    if data[:1] in _FIRST_BYTES:
+        for mark, encoding in _MARKS:
+            if data.startswith(mark):
+                return _with_mark(data, encoding)
+        for beginning, mime_type in _MARKUP.items():
+            if data.startswith(beginning):
+                raise UndecodableError(f"not plain text ({mime_type})")
     binary = b"\0" in data
     # A declared seven-bit encoding is tried first: its files are pure ASCII, so they would also decode as UTF-8.
     seven_bit = declared is not None and codecs.lookup(declared).name.startswith(("iso2022", "hz", "utf-7"))
     if not binary and not (seven_bit and data.isascii()):
         try:
-            return data.decode("utf-8"), "utf-8"
+            text = data.decode("utf-8")
         except UnicodeDecodeError:
             pass
+        else:
+            return _or_seven_bit(text, data)
     if declared is not None:
-        declared_text = _decode_strictly(data, declared)
-        if declared_text is not None and "\0" not in declared_text:
-            return declared_text, codecs.lookup(declared).name
-    return _without_mark(data) if binary else _detect(data)
+        reading = decode_replacing(data, declared, limit=0)
+        if reading is not None and "\0" not in reading[0]:
+            return reading[0], codecs.lookup(declared).name
+    if binary:
+        return _without_mark(data)
+    damaged = decode_damaged_utf8(data)
+    if damaged is not None:
+        return damaged[0], name_with_damage("utf-8", damaged[1])
+    return _detected(data)
 
 
-def _decode_strictly(data: bytes, encoding: str) -> str | None:
-    """`data` decoded as `encoding`; None if that fails or gives text that cannot be encoded as UTF-8."""
-    try:
-        text = data.decode(encoding)
-        text.encode("utf-8")  # some codecs, such as unicode_escape, produce lone surrogates
-    except UnicodeError:
-        return None
-    return text
+def _or_seven_bit(text: str, data: bytes) -> tuple[str, str]:
+    """`text`, which is `data` in UTF-8, unless it is ASCII that hides a seven-bit encoding."""
+    if text.isascii():
+        hidden = decode_seven_bit(data)
+        if hidden is not None:
+            return hidden[0], name_with_damage(*hidden[1:])
+    return text, "utf-8"
+
+
+def _with_mark(data: bytes, encoding: str) -> tuple[str, str]:
+    reading = decode_replacing(data, encoding, limit=max(_CUT, len(data) // _TEXT_PER_DAMAGE))
+    if reading is not None and "\0" in reading[0]:
+        raise _binary(data, "contains NUL bytes")
+    if reading is None or (reading[1] and not _is_assigned(reading[0])):
+        raise UndecodableError(f"has a {encoding} byte-order mark, but is not {encoding}")
+    return reading[0], name_with_damage(encoding, reading[1])
+
+
+_CUT = 3
+"""The most bytes of a character that are left when the end of a file is cut."""
+
+_TEXT_PER_DAMAGE = 100
+
+
+def _binary(data: bytes, reason: str) -> UndecodableError:
+    from authorid.inputs.detection import file_type
+
+    return UndecodableError(f"binary file ({file_type(data) or reason})")
+
+
+def _detected(data: bytes) -> tuple[str, str]:
+    # Imported here: most corpora are UTF-8, and the detector takes a large part of the start-up time.
+    from authorid.inputs.detection import detect
+
+    found = None if data.isascii() else _damaged_seven_bit(data) or detect(data)
+    if found is None:
+        raise _binary(data, "no text encoding fits")
+    return found[0], name_with_damage(*found[1:])
+
+
+def _damaged_seven_bit(data: bytes) -> tuple[str, str, int] | None:
+    few = len(data) - len(data.translate(None, _HIGH_BYTES)) <= max(_CUT, len(data) // _TEXT_PER_DAMAGE)
+    return decode_seven_bit(data) if few else None
+
+
+_HIGH_BYTES = bytes(range(0x80, 0x100))
 
 
 _SEPARATORS = frozenset(" \n\r\t.,;:!?\u3000\u3001\u3002\uff0c\uff01\uff1f\u060c\u06d4\u0964")
@@ -81,59 +130,23 @@ def _without_mark(data: bytes) -> tuple[str, str]:
     """Decode UTF-16 or UTF-32 without a byte-order mark, if exactly one interpretation looks like text."""
     candidates = []
     for encoding in ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"):
-        text = _decode_strictly(data, encoding)
-        if text is not None and _looks_like_text(text):
-            candidates.append((text, encoding))
+        reading = decode_replacing(data, encoding, limit=_CUT)
+        if reading is not None and _looks_like_text(reading[0]):
+            candidates.append((reading[0], name_with_damage(encoding, reading[1])))
     if len(candidates) != 1:
-        raise UndecodableError(_BINARY)
+        raise _binary(data, "contains NUL bytes")
     return candidates[0]
 
 
 def _looks_like_text(text: str) -> bool:
-    if _CONTROLS.search(text):
+    if _CONTROLS.search(text) or not _is_assigned(text):
         return False
     sample = text[:_SAMPLE]
-    if any(unicodedata.category(character) in ("Cn", "Co") for character in sample):
-        return False
     return sum(character in _SEPARATORS for character in sample) * 100 >= len(sample)
 
 
-_COMMON_ENCODINGS = (
-    *("cp1252", "iso8859_2", "cp1250", "cp1251", "koi8_r", "cp1253", "cp1254", "cp1255", "cp1256"),
-    *("cp932", "euc_jp", "gb18030", "big5", "cp949", "mac_roman", "cp850", "cp437", "cp866", "iso8859_5"),
-)
-"""Encodings in order of how common they are. The order decides between those that the detector rates alike."""
-
-_COHERENCE_MARGIN = 0.041
-"""In tests with a dozen languages, the correct encoding was never less coherent than the best one by more than this."""
-
-_C1 = re.compile(rb"[\x80-\x9f]")
-
-
-def _detect(data: bytes) -> tuple[str, str]:
-    # Imported here: most corpora are UTF-8, and importing the detector takes a large part of the start-up time.
-    from charset_normalizer import from_bytes
-
-    matches = list(from_bytes(data))
-    if not matches:
-        raise UndecodableError("binary file (no text encoding fits)")
-    order = list(_COMMON_ENCODINGS)
-    if _C1.search(data):
-        order.remove("iso8859_2")  # these bytes are printable in Windows code pages, but control characters in ISO ones
-    # Several encodings often fit equally well. ("chaos" is the detector's measure of disorder, "coherence" of
-    # similarity to a language; both range from 0 to 1.) The most common one then wins over the one listed first.
-    best = matches[0]
-    for chaos in (0.01, 0.05):
-        near = [
-            match
-            for match in matches
-            if match.chaos <= best.chaos + chaos and match.coherence >= best.coherence - _COHERENCE_MARGIN
-        ]
-        for encoding in order:
-            for match in near:
-                if encoding in match.could_be_from_charset:
-                    return str(match), encoding
-    return str(best), best.encoding
+def _is_assigned(text: str) -> bool:
+    return not any(unicodedata.category(character) in ("Cn", "Co") for character in text[:_SAMPLE])
 
 
 _NEWLINES = ("\r\n", "\r", "\u0085", "\u2028")

@@ -48,7 +48,7 @@ def run_fingerprint(
         # The manifest holds the digests of all other files of the bundle.
         "model": hashlib.sha256(manifest.read_bytes()).hexdigest(),
         **{name: scorer[name] for name in _SCORER_FIELDS},
-        "versions": {**versions, "charset-normalizer": version("charset-normalizer")},
+        "versions": {**versions, "chardet": version("chardet")},
     }
     plain: dict[str, Any] = json.loads(json.dumps(fingerprint))
     return plain

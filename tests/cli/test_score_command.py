@@ -469,7 +469,7 @@ def test_help_imports_no_heavy_package(arguments):
     done = run(*arguments, prelude=loaded)
     assert done.returncode == 0
     modules = set(done.stderr.split())
-    heavy = {"numpy", "onnxruntime", "tokenizers", "rich", "scipy", "tensorflow", "keras", "charset_normalizer"}
+    heavy = {"numpy", "onnxruntime", "tokenizers", "rich", "scipy", "tensorflow", "keras", "chardet"}
     assert not heavy & modules
     assert {name for name in modules if name.startswith("authorid.") and not name.startswith("authorid.cli")} <= {
         "authorid.__main__",
