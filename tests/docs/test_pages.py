@@ -121,3 +121,12 @@ def test_the_version_is_the_same_everywhere():
     assert f'version = "{version}"' in (ROOT / "pyproject.toml").read_text("utf-8")
     assert f"version: {version}" in (ROOT / "CITATION.cff").read_text("utf-8")
     assert f"## [{version}]" in (ROOT / "CHANGELOG.md").read_text("utf-8") or version == "0.1.0"
+
+
+def test_the_table_of_encodings_is_the_measured_one():
+    measured = (ROOT / "bench" / "results" / "encodings.md").read_text("utf-8")
+    page = (DOCS / "research" / "encodings.md").read_text("utf-8")
+    assert measured.split("\n\n")[-1].strip() in page
+    (total,) = re.findall(r"^\| all \| \| (\d+) \| (\d+) \| (\d+) \| \d+ \| (\d+) \|$", measured, re.MULTILINE)
+    for number in total:
+        assert f"{int(number):,}" in page

@@ -239,3 +239,15 @@ def test_how_a_corpus_was_read_is_recorded_and_read_again(tmp_path, spec):
 def test_a_damaged_record_of_how_a_corpus_was_read_is_refused(tmp_path, record):
     with pytest.raises(RunError):
         CorpusSpec.from_json(tmp_path, record)
+
+
+def test_a_document_with_a_wrong_byte_is_learnt_as_it_is_scored(tmp_path):
+    text = "Čeština má háčky, čárky a kroužky; němčina přehlásky. "
+    for author in ("Ada", "Ben"):
+        (tmp_path / author).mkdir()
+        (tmp_path / author / "a.txt").write_bytes(f"{author} {text}".encode() * 9 + b"\x92")
+    corpus = load_corpus(tmp_path)
+    assert not corpus.warnings
+    assert [document.text for document in corpus.documents] == [
+        f"{who} {text}" * 9 + "\ufffd" for who in ("Ada", "Ben")
+    ]
