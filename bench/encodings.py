@@ -200,14 +200,14 @@ def _families(scores: list[Score], systems: list[str]) -> str:
     """A row for each language: what the first system, charset-normalizer and authorid read right, and of how many."""
     compared = [systems[0], "charset-normalizer", "authorid"]
     families = [*(name for name, _ in _FAMILIES), "other"]
-    lines = [f"| language | {' | '.join(families)} |", "|---|" + "---:|" * len(families)]
+    lines = [f"|language|{'|'.join(families)}|", "|---|" + "---:|" * len(families)]
     for language in ENCODINGS:
         cells = []
         for family in families:
             found = [score for score in scores if score.language == language and _family(score.encoding) == family]
             right = [str(sum(score.right[name] for score in found)) for name in compared]
             cells.append("/".join(right) + f":{sum(score.texts for score in found)}" if found else "")
-        lines.append(f"| {language} | {' | '.join(cells)} |")
+        lines.append(f"|{language}|{'|'.join(cells)}|")
     return "\n".join(lines) + "\n"
 
 
