@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -14,6 +13,7 @@ import click
 import pytest
 from command import command, environment, run
 from fusion_bundle import write_corpus
+from json_records import list_file
 from tiny import make_tokenizer
 
 from authorid.bundle.strict_json import parse_object
@@ -116,10 +116,12 @@ def test_a_thread_that_cannot_be_started_is_a_clear_error(bundle, tmp_path):
 FLOATS = [
     ("score", "docs", "--timeout"),
     ("score", "docs", "--max-false-attribution"),
+    ("train", "docs", "--out", "run", "--timeout"),
     ("train", "docs", "--out", "run", "--learning-rate"),
     ("train", "docs", "--out", "run", "--validation-split"),
     ("train", "docs", "--out", "run", "--label-smoothing"),
     ("train", "docs", "--out", "run", "--topic-dropout"),
+    ("evaluate", "run", "docs", "--timeout"),
     ("export", "run", "--out", "bundle", "--encoder-weight"),
     ("tune", "--seconds"),
     ("bench", "--seconds"),
@@ -181,9 +183,7 @@ def test_a_run_or_bundle_with_such_json_is_a_clear_error(bundle, tmp_path, name,
         shutil.copytree(bundle.path, model)
     (model / name).write_text(text)
     if name == "config.json":
-        manifest = json.loads((model / "authorid.json").read_text())
-        manifest["files"][name] = hashlib.sha256(text.encode()).hexdigest()
-        (model / "authorid.json").write_text(json.dumps(manifest))
+        list_file(model / "authorid.json", name)
     commands = [("evaluate", model, tmp_path / "docs"), ("export", model, "--out", tmp_path / "bundle")]
     commands += [("score", tmp_path / "docs", "--model", model)] if name != "run.json" else []
     commands += [("train", tmp_path / "docs", "--out", model, "--resume")] if name == "run.json" else []

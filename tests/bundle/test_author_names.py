@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-import hashlib
 import json
 
 import pytest
+from json_records import list_file
 from tiny import make_bundle
 
 from authorid.bundle.author_names import author_key, too_much_alike
@@ -38,8 +38,6 @@ def test_a_model_whose_authors_are_too_much_alike_is_refused(tmp_path, names):
     config = json.loads((path / "config.json").read_text())
     config["id2label"] = {str(index): name for index, name in enumerate(names)}
     (path / "config.json").write_text(json.dumps(config))
-    manifest = json.loads((path / MANIFEST).read_text())
-    manifest["files"]["config.json"] = hashlib.sha256((path / "config.json").read_bytes()).hexdigest()
-    (path / MANIFEST).write_text(json.dumps(manifest))
+    list_file(path / MANIFEST, "config.json")
     with pytest.raises(BundleCorruptError, match=r"the authors .*(differ only in|occurs twice)"):
         load_bundle(path)

@@ -63,7 +63,7 @@ def test_every_input_gets_a_row_even_if_it_cannot_be_read(scorer, tmp_path):
     assert errors == {
         "empty.txt": "empty file",
         "blank.txt": "no text (only white space)",
-        "binary.txt": "binary file (contains NUL bytes)",
+        "binary.txt": "binary file (application/x-elf)",
         "missing.txt": "no such file or directory",
     }
 

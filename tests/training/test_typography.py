@@ -6,6 +6,7 @@ import json
 
 import pytest
 from fusion_bundle import write_corpus
+from json_records import edit_record
 from tiny import AUTHORS, make_bundle, prose
 
 from authorid.bundle.manifest import MANIFEST, load_bundle
@@ -69,7 +70,7 @@ def test_the_bundle_records_the_typography_and_its_absence_means_kept(tmp_path):
 def test_an_unknown_typography_is_refused(tmp_path):
     folded = train(write_corpus(tmp_path / "corpus"), tmp_path / "run")
     manifest = folded.path / MANIFEST
-    manifest.write_text(manifest.read_text("utf-8").replace('"folded"', '"engraved"'), "utf-8")
+    edit_record(manifest, lambda record: record.update(typography="engraved"))
     with pytest.raises(BundleCorruptError, match="unknown typography 'engraved'"):
         load_bundle(folded.path)
 
