@@ -29,8 +29,12 @@ __all__ = ["app", "main"]
 def main() -> None:
     """Entry point of the ``authorid`` command."""
     _open_standard_descriptors()
-    with Interrupts(raise_interrupt) as interrupts:
-        exit_code = _run(sys.argv[1:], interrupts)
+    interrupts = Interrupts(raise_interrupt)
+    try:
+        with interrupts:
+            exit_code = _run(sys.argv[1:], interrupts)
+    except KeyboardInterrupt:  # a signal before the command began, or when it had just ended
+        exit_code = interrupts.exit_code or EXIT_INTERRUPTED
     if exit_code >= EXIT_INTERRUPTED and any(thread.name.startswith("authorid-") for thread in threading.enumerate()):
         # A thread that the run had to abandon must not wake up while Python is torn down.
         for stream in (sys.stdout, sys.stderr):

@@ -116,7 +116,7 @@ def test_authorid_pays_for_its_journal_as_score_does(part, bundle, tmp_path):
     document.write_text("the engine of the loom\n")
     # Only a run that has a journal of its own takes the place of one that was interrupted.
     journal = tmp_path / "out.csv.journal"
-    journal.write_text("of an interrupted run")
+    journal.touch()  # of a run that was cut short before its first byte was on the disk
     for _ in range(2):
         peer.score([str(document)], out, 1)
         assert [line.split(",")[1] for line in out.read_text().splitlines()] == ["status", "scored"]

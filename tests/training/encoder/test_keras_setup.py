@@ -45,7 +45,8 @@ def test_native_messages_are_shown_on_request():
     assert loaded(TF_CPP_MIN_LOG_LEVEL="0").count("native message") == 3
 
 
-def test_a_quiet_training_shows_only_warnings(tmp_path):
+def test_a_quiet_training_shows_only_warnings(tmp_path, monkeypatch):
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)  # which TensorFlow in this process has set
     base = write_checkpoint(tmp_path / "base", "distilbert")
     corpus = write_corpus(tmp_path / "corpus", 5)
     options = ("--base-model", base, "--epochs", 1, "--window", 32, "--quiet")
