@@ -85,7 +85,7 @@ Announced.__enter__ = lambda self: (enter(self), os.write(1, b"."))[0]
 """
 """Before our first statement, while Python itself starts, a signal kills the process as it kills any other."""
 
-TRIES = 60
+TRIES = 24
 
 
 @pytest.mark.promise("signals")
