@@ -12,7 +12,6 @@ import re
 import unicodedata
 
 from authorid.inputs.damage import decode_damaged_utf8, decode_replacing, name_with_damage
-from authorid.inputs.seven_bit import decode_seven_bit
 from authorid.inputs.undecodable import UndecodableError
 
 __all__ = ["UndecodableError", "decode", "lacks_text", "tidy"]
@@ -70,9 +69,15 @@ def decode(data: bytes, declared: str | None = None) -> tuple[str, str]:
     return _detected(data)
 
 
+_SEVEN_BIT_ESCAPES = (b"\x1b", b"~{", b"+")
+"""Without one of them, ASCII is ASCII."""
+
+
 def _or_seven_bit(text: str, data: bytes) -> tuple[str, str]:
     """`text`, which is `data` in UTF-8, unless it is ASCII that hides a seven-bit encoding."""
-    if text.isascii():
+    if text.isascii() and any(escape in data for escape in _SEVEN_BIT_ESCAPES):
+        from authorid.inputs.seven_bit import decode_seven_bit  # its expressions take time to compile
+
         hidden = decode_seven_bit(data)
         if hidden is not None:
             return hidden[0], name_with_damage(*hidden[1:])
@@ -111,6 +116,8 @@ def _detected(data: bytes) -> tuple[str, str]:
 
 
 def _damaged_seven_bit(data: bytes) -> tuple[str, str, int] | None:
+    from authorid.inputs.seven_bit import decode_seven_bit
+
     few = len(data) - len(data.translate(None, _HIGH_BYTES)) <= max(_CUT, len(data) // _TEXT_PER_DAMAGE)
     return decode_seven_bit(data) if few else None
 
