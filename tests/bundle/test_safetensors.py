@@ -67,12 +67,13 @@ def test_aligned_tensors_are_not_copied():
 
 @pytest.mark.parametrize("padding", range(4))
 def test_the_safetensors_package_reads_the_same(padding):
+    safetensors = pytest.importorskip("safetensors")
     numpy_format = pytest.importorskip("safetensors.numpy")
     ours = write_tensors(TENSORS, {})
     header, body = split(ours)
     try:
         theirs = numpy_format.load(as_file(header, body, padding))
-    except Exception:
+    except safetensors.SafetensorError:
         pytest.skip("this version of safetensors refuses unpadded headers")
     tensors, _ = read_tensors(as_file(header, body, padding))
     assert all(np.array_equal(theirs[name], tensors[name]) for name in TENSORS)
