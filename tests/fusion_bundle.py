@@ -23,7 +23,7 @@ def write_corpus(root: Path, documents: int = 5, words: int = 80) -> Path:
 
 def make_fusion_bundle(root: Path) -> Bundle:
     """Train an n-gram model and join it with an encoder: ``root/run`` is the n-gram run, ``root/bundle`` the bundle."""
-    from authorid.training.ngram_fit import NgramOptions
+    from authorid.training.ngram_options import NgramOptions
     from authorid.training.ngram_run import export_ngrams, train_ngrams
 
     train_ngrams(write_corpus(root / "corpus"), root / "run", NgramOptions(bits=14, typography="kept"))

@@ -24,7 +24,7 @@ from authorid.bundle.manifest import load_bundle
 from authorid.errors import BundleNotFoundError
 from authorid.outputs import atomic
 from authorid.outputs.directory import reserve_directory
-from authorid.training.ngram_fit import NgramOptions
+from authorid.training.ngram_options import NgramOptions
 from authorid.training.ngram_run import export_ngrams, train_ngrams
 
 EVENTS = {"os.mkdir", "os.rmdir", "os.remove", "os.rename", "os.chmod", "os.truncate"}

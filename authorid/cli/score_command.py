@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -46,8 +46,7 @@ if TYPE_CHECKING:
 __all__ = ["score"]
 
 
-@dataclass(frozen=True, slots=True)
-class ResultOptions:
+class ResultOptions(NamedTuple):
     """Where the results go, in which format, and what an earlier run there means."""
 
     out: str | None
@@ -127,8 +126,7 @@ def _check_stats(stats: Path, out: str | None) -> None:
         raise usage_error("the run itself needs a file of this name: name another file", "--stats")
 
 
-@dataclass(frozen=True, slots=True)
-class ModelOptions:
+class ModelOptions(NamedTuple):
     """Which model answers, and how."""
 
     path: Path | None
@@ -161,7 +159,7 @@ def _model_options(
     return ModelOptions(model, effort, max_false_attribution, any_text)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _ScoringRun:
     """A run in progress: its statistics, its first rows, and the problem that ended it early, if any."""
 

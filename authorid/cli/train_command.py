@@ -246,7 +246,7 @@ def _train_ngrams(
 ) -> None:
     from authorid.cli.result_tables import show_metrics
     from authorid.training.evaluate import EvaluationOptions, evaluate
-    from authorid.training.ngram_fit import NgramOptions
+    from authorid.training.ngram_options import NgramOptions
     from authorid.training.ngram_run import train_ngrams
 
     options = NgramOptions(typography=typography)

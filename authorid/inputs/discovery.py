@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
+from typing import NamedTuple
 
 from authorid.errors import os_error_reason
 from authorid.inputs.documents import DEFAULTS, ReadOptions
@@ -33,8 +34,7 @@ def order_key(root: int, below: str) -> OrderKey:
     return root, tuple(os.fsencode(below).split(b"/"))
 
 
-@dataclass(frozen=True, slots=True)
-class DiscoveredFile:
+class DiscoveredFile(NamedTuple):
     """A file, or something else, that a walk has found.
 
     `problem` is the reason why it must not be opened, if there is one. `root` is the index of the given path that led
@@ -88,7 +88,7 @@ _Identity = tuple[int, int]
 """Device and inode."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Level:
     """A directory that is being walked: its path, its path below the root, and the names that are still to come."""
 
@@ -98,7 +98,7 @@ class _Level:
     names: Iterator[str]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Walker:
     options: ReadOptions
     timeout: Timeout

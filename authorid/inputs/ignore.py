@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["IgnoreRules"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
+class _Rule(NamedTuple):
     """One line of an ignore file. `pattern` matches a whole path, or a whole name if `only_name` is set."""
 
     pattern: re.Pattern[str]

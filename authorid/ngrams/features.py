@@ -37,7 +37,9 @@ class View:
     `keep` None the text stays as it is; otherwise the `keep` most common words stay, and all others are masked: with
     `mask` ``shape`` each character becomes ``a``, ``A`` or ``0``, with ``one`` the whole word becomes one of these.
     `weight` scales the view. With `once` it only counts whether an n-gram occurs; with `linear`, how often; otherwise
-    the logarithm of that. With `shared`, the view has only n-grams that many of the authors use.
+    the logarithm of that. With `shared`, the view has only n-grams that many of the authors use. An n-gram is scaled by
+    its inverse document frequency (`scaling` ``idf``), by the square root of that (``root``), or by the inverse of the
+    standard deviation of its relative frequency in the training documents (``deviation``).
     """
 
     name: str
@@ -49,6 +51,7 @@ class View:
     once: bool = False
     shared: bool = False
     linear: bool = False
+    scaling: Literal["root", "idf", "deviation"] = "root"
 
     def __post_init__(self) -> None:
         """Check the ranges; raises `ValueError`."""
@@ -63,16 +66,20 @@ class View:
             raise ValueError(f"view {self.name}: keep must be a number of words below 2**31, got {self.keep!r}")
         if not isinstance(self.once, bool) or not isinstance(self.shared, bool):
             raise ValueError(f"view {self.name}: once and shared must be true or false")
+        if self.scaling not in ("root", "idf", "deviation"):
+            raise ValueError(f"view {self.name}: unknown scaling {self.scaling!r}")
         if not 0 < self.weight < float("inf"):
             raise ValueError(f"view {self.name}: weight must be positive, got {self.weight}")
         if self.once and self.linear:
             raise ValueError(f"view {self.name}: counts cannot be linear when n-grams count once")
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as plain values. `linear` is left out where it is not set: older releases do not know it."""
+        """The fields as plain values. What older releases do not know is left out where it has its default value."""
         record = asdict(self)
         if not self.linear:
             del record["linear"]
+        if self.scaling == "root":
+            del record["scaling"]
         return record
 
     @classmethod

@@ -22,9 +22,8 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from authorid.outputs import atomic
 from authorid.outputs.record_codec import Entry, RecordCodec
@@ -58,8 +57,7 @@ _SYNC_SHARE = 0.02
 """On slow disks, the share of the run time that may be spent on syncing."""
 
 
-@dataclass(frozen=True, slots=True)
-class JournalHeader:
+class JournalHeader(NamedTuple):
     """The first line of a journal. If `format` is not `FORMAT`, the rest is unknown and stays empty."""
 
     format: int

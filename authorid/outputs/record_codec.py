@@ -17,10 +17,9 @@ import sys
 from array import array
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii as quote
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from authorid.inputs.discovery import OrderKey, order_key
 from authorid.inputs.documents import DocumentRef
@@ -32,8 +31,7 @@ _MISSING = math.nan
 """Stands for a known-author score or a coverage that is None."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A record, and where its file is in the walk (see `DiscoveredFile`)."""
 
     root: int

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 __all__ = ["TOKEN_LENGTH", "RunFiles"]
 
@@ -13,8 +13,7 @@ TOKEN_LENGTH = 8
 """Hexadecimal digits of a token."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunFiles:
+class RunFiles(NamedTuple):
     """The names of the files of a run whose results go to `target`.
 
     ``results.csv.journal`` holds every finished record (see `authorid.outputs.journal`), and ``results.csv.lock`` is
@@ -31,7 +30,7 @@ class RunFiles:
     @classmethod
     def of_new_run(cls, target: Path) -> RunFiles:
         """The files of a run with a token of its own."""
-        return cls(target, secrets.token_hex(TOKEN_LENGTH // 2))
+        return cls(target, os.urandom(TOKEN_LENGTH // 2).hex())
 
     def _beside(self, suffix: str) -> Path:
         return self.target.with_name(self.target.name + suffix)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -46,8 +46,7 @@ Effort = Literal["fast", "full", "auto"]
 of every document, ``auto`` adds it only for documents that the n-gram model leaves uncertain."""
 
 
-@dataclass(frozen=True, slots=True)
-class Encoder:
+class Encoder(NamedTuple):
     """The transformer of a bundle: texts -> windows -> logits."""
 
     engine: Engine

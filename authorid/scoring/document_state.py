@@ -13,7 +13,7 @@ from authorid.inputs.documents import Document
 __all__ = ["DocumentState"]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class DocumentState:
     """A document in progress: its scores so far, and the windows that the encoder has not seen.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +26,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(NamedTuple):
     """One input whose row can be written.
 
     `number` is its position among the inputs of the run. `outcome` is the state of a document that needs no more
@@ -45,22 +44,19 @@ class Finished:
         return cls(state.number, state)
 
 
-@dataclass(frozen=True, slots=True)
-class InputsFinished:
+class InputsFinished(NamedTuple):
     """Some inputs are finished; those of one chunk travel in one message."""
 
     results: Sequence[Finished]
 
 
-@dataclass(frozen=True, slots=True)
-class DocumentStarted:
+class DocumentStarted(NamedTuple):
     """The encoder will see a document; its first windows follow in the batcher."""
 
     state: DocumentState
 
 
-@dataclass(frozen=True, slots=True)
-class BatchScored:
+class BatchScored(NamedTuple):
     """The encoder's `logits` float32 [windows, authors] of one batch.
 
     `owners` has a pair for each window: the number of its document, and its position in the document.
@@ -70,29 +66,25 @@ class BatchScored:
     logits: npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True)
-class WindowFailed:
+class WindowFailed(NamedTuple):
     """The encoder failed on a window of document `number`; `reason` describes the failure."""
 
     number: int
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class ThreadEnded:
+class ThreadEnded(NamedTuple):
     """A thread of the run has finished its work."""
 
     thread: threading.Thread
 
 
-@dataclass(frozen=True, slots=True)
-class ThreadFailed:
+class ThreadFailed(NamedTuple):
     """A thread of the run raised `error`, which ends the run."""
 
     error: BaseException
 
 
-@dataclass(frozen=True, slots=True)
 class StopRequested:
     """The run is to end early."""
 

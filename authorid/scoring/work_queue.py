@@ -5,8 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 __all__ = ["WorkQueue"]
 
@@ -16,8 +15,7 @@ _LINGER = 0.05
 """Maximum queue delay: seconds that an item waits for its chunk to fill while a consumer is idle."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry(Generic[_T]):
+class _Entry(NamedTuple, Generic[_T]):
     item: _T
     size: int
     added: float

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from authorid.ngrams.arrays import encode_texts
 from authorid.ngrams.coverage import Coverage, plain_view
 from authorid.ngrams.words import joined_lengths
-from authorid.training.ngram_fit import Labels, TermCounts
+from authorid.training.split_fit import SplitFit
 
 __all__ = ["coverage_of", "fit_coverage_threshold"]
 
@@ -29,22 +29,20 @@ LEAST_SHARE = 0.25
 """The threshold is at least this share of the mean coverage: few documents may say nothing about their deviation."""
 
 
-def coverage_of(
-    counts: TermCounts, texts: list[str], vocabulary: Labels, others: Labels, required: int
-) -> Coverage | None:
-    """Coverage of the documents `others` of `texts`; None if the views of `counts` do not include a plain one.
+def coverage_of(split: SplitFit, required: int) -> Coverage | None:
+    """Coverage of the held-out texts of `split`; None if its views do not include a plain one.
 
-    The vocabulary is the n-grams in at least `required` of the documents `vocabulary`.
+    The vocabulary is the n-grams in at least `required` of the training texts.
     """
+    counts = split.counts
     views = counts.extractor.views
     plain = plain_view(views)
     if plain is None:
         return None
     own = counts.matrix[:, counts.bounds[plain] : counts.bounds[plain + 1]]
-    documents = np.bincount(own[vocabulary].indices, minlength=own.shape[1])
-    known: Any = own[others][:, np.flatnonzero(documents >= required)].sum(axis=1, dtype=np.int64)
-    encoded = encode_texts([texts[index] for index in others])
-    lengths = joined_lengths(encoded, counts.extractor.word_table.spaces)
+    documents = np.bincount(own[: len(split.training)].indices, minlength=own.shape[1])
+    known: Any = own[split.held_indices][:, np.flatnonzero(documents >= required)].sum(axis=1, dtype=np.int64)
+    lengths = joined_lengths(encode_texts(split.held.texts), counts.extractor.word_table.spaces)
     return Coverage.of(np.asarray(known).ravel(), lengths, views[plain])
 
 

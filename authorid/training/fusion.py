@@ -13,30 +13,24 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.bundle.decision import Decision
-from authorid.errors import require
 from authorid.inputs.decoding import tidy
 from authorid.ngrams.model import NgramModel
 from authorid.reporter import SILENT, Reporter
 from authorid.scoring.posterior import log_softmax, ngram_evidence
+from authorid.training.confidence import best_factor, fit_ngram_confidence, fusion_rule
 from authorid.training.corpus import Corpus
 from authorid.training.coverage_floor import coverage_of, fit_coverage_threshold
-from authorid.training.ngram_fit import (
-    DENSE_DOCUMENTS,
-    Labels,
-    NgramOptions,
-    Similarities,
-    TermCounts,
-    count,
-    count_more,
-    fit,
-    inverse_frequencies,
-    similarities,
-    tfidf,
-)
+from authorid.training.ngram_fit import Sample, fit
+from authorid.training.ngram_options import NgramOptions
 from authorid.training.open_set import OpenSetCorpus, OpenSetFit, fit_open_set
-from authorid.training.splits import shifted_split
+from authorid.training.ridge import DENSE_DOCUMENTS, spread
+from authorid.training.samples import LabelledTexts, cut, sample_length
+from authorid.training.split_fit import SplitFit
+from authorid.training.splits import hold_out
+from authorid.training.term_counts import count
+from authorid.training.view_choice import choose_views
 
-__all__ = ["EncoderScores", "FusionFit", "fit_encoder_weight", "fit_fusion", "fit_ngram_confidence"]
+__all__ = ["EncoderScores", "FusionFit", "fit_encoder_weight", "fit_fusion"]
 
 HELD_OUT = 0.4
 """Share of each author's documents that is held out to fit the decision rule."""
@@ -48,17 +42,8 @@ TOLERATED = 0.002
 """Share of the held-out documents that is left to chance. The encoder may cost at most this share of right answers;
 with effort ``auto``, it would change at most this share of the answers that the n-gram model gives alone."""
 
-HALF_LENGTHS = (50.0, 100.0, 200.0, 300.0, 450.0, 600.0, 900.0, 1200.0)
-"""Half-lengths in bytes that are tried. 0 is not among them: it would trust the shortest texts as much as long ones."""
-
 WEIGHTS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0)
 """Weights of the encoder's mean log-softmax that are tried, besides 0."""
-
-SPREAD = 1.5
-"""The best value on every shifted split of Reuters C50 that was tried."""
-
-FLOOR = 0.05
-"""The standard deviation of scores is at least that at this quantile of the held-out documents."""
 
 FEW_AUTHORS = 20
 """With fewer authors, the thresholds for unknown authors depend mostly on which authors are left out."""
@@ -66,9 +51,8 @@ FEW_AUTHORS = 20
 UNMEASURED = 0.0
 """Weight of an encoder when nothing was held out: one that has learned only subjects would do harm."""
 
+Labels = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float64]
-ScoredDocuments = tuple[Scores, Labels, Labels]
-"""Scores [documents, authors] of documents, their lengths in bytes [documents] and their authors [documents]."""
 
 
 @dataclass(frozen=True)
@@ -97,58 +81,6 @@ class EncoderScores:
     scores: Scores
 
 
-@dataclass(frozen=True)
-class _SplitFit:
-    """An n-gram fit to the documents `training` [n] only, and all documents in terms of it.
-
-    Vocabulary, common words and frequencies come from `training` alone, so that the others are as new to the fit as
-    future documents. Columns of scores are authors; each has a document in `training`.
-    """
-
-    training: Labels
-    counts: TermCounts
-    idf: npt.NDArray[np.float32]
-    matrix: Any
-    products: Similarities
-    ridge: float
-
-    @classmethod
-    def on(cls, training: Labels, texts: list[str], labels: Labels, options: NgramOptions) -> _SplitFit:
-        counts = count(texts, labels, options, training)
-        idf = inverse_frequencies(counts, training)
-        matrix = tfidf(counts, idf)
-        return cls(training, counts, idf, matrix, similarities(matrix, labels), options.ridge)
-
-    def scores(self, documents: Labels) -> Scores:
-        """Return the scores [documents, authors] of `documents`."""
-        return self.products.scores(self.training, documents, self.ridge)[0]
-
-    def scores_of(self, texts: list[str]) -> Scores:
-        """Return the scores [texts, authors] of other `texts`."""
-        dual, _ = self.products.solve(self.training, self.ridge)
-        features = tfidf(count_more(self.counts, texts), self.idf)
-        return np.asarray(features @ (self.matrix[self.training].T @ dual) + dual.sum(axis=0))
-
-
-@dataclass(frozen=True)
-class _Sample:
-    """The documents on which the decision rule is fitted: all, or as many as `DENSE_DOCUMENTS` allows.
-
-    `training` and `held` are a shifted split of them, `how` describes its order.
-    """
-
-    texts: list[str]
-    corpus: OpenSetCorpus
-    training: Labels
-    held: Labels
-    how: str
-    complete: bool
-
-    @property
-    def labels(self) -> Labels:
-        return self.corpus.products.labels
-
-
 def fit_fusion(
     corpus: Corpus,
     options: NgramOptions = NgramOptions(),
@@ -160,29 +92,34 @@ def fit_fusion(
 
     With `encoder`, the rule also says how much the encoder counts.
     """
-    texts = [tidy(document.text) for document in corpus.documents]
-    options = options.with_views(texts)
-    labels = np.array([document.label for document in corpus.documents], dtype=np.int64)
-    ngrams, sample = _fit_ngrams(corpus, texts, labels, options, reporter)
-    warnings = _few_documents(corpus.authors, labels)
-    if not len(sample.held):
+    documents = _texts_of(corpus)
+    options = options.with_views(documents.texts)
+    length = sample_length(documents.texts)
+    # The documents on which the rule is fitted: all, or as many as the closed form allows.
+    sampled = documents[spread(documents.labels, DENSE_DOCUMENTS)]
+    training, held, how = hold_out(sampled, HELD_OUT, length)
+    choice = choose_views(training, held, options)
+    options = choice.options
+    split = SplitFit.on(training, held, options, choice.counts) if len(held) else None
+    ngrams, known = _fit_ngrams(cut(documents, length), len(corpus.authors), options, reporter)
+    warnings = _few_documents(corpus.authors, documents.labels)
+    if split is None:
         warnings.append("nothing could be held out: probabilities are not calibrated, unknown authors not recognized")
-        decision = _rule(ngram_weight=0.4, half_length=300.0, least_spread=0.1)
-        return FusionFit(ngrams, decision, {"split": sample.how}, tuple(warnings), None if encoder is None else 0)
-    if len(sample.held) < 100:
-        warnings.append(f"only {len(sample.held)} documents to calibrate on: probabilities are rough")
-    decision, report = _fit_confidence(sample, options)
-    split = sample.training, sample.held
-    open_set = fit_open_set(sample.corpus, sample.texts, split, options, reporter=reporter)
+        decision = fusion_rule(UNMEASURED, ngram_weight=0.4, half_length=300.0, least_spread=0.1)
+        return FusionFit(ngrams, decision, {"split": how}, tuple(warnings), None if encoder is None else 0)
+    if len(held) < 100:
+        warnings.append(f"only {len(held)} documents to calibrate on: probabilities are rough")
+    decision, report = _fit_confidence(split, len(documents), options)
+    report = {"split": how, **report}
+    open_set = fit_open_set(known, cut(sampled, length), (training, held), options, reporter=reporter)
     if open_set is not None:
         decision = replace(decision, false_attribution_thresholds=open_set.thresholds, known_author_rule=open_set.rule)
         report = open_set.report | report
     encoder_documents = None if encoder is None else 0
-    if encoder is not None and sample.complete and len(encoder.validation):
-        validation = encoder.validation
-        scores = _SplitFit.on(encoder.training, texts, labels, options).scores(validation)
-        sizes = _bytes([texts[index] for index in validation])
-        decision = fit_encoder_weight(scores, encoder.scores, sizes, labels[validation], decision)
+    if encoder is not None and len(sampled) == len(documents) and len(encoder.validation):
+        validation = documents[encoder.validation]
+        scores = SplitFit.on(cut(documents[encoder.training], length), validation, options).held_scores()
+        decision = fit_encoder_weight(scores, encoder.scores, _bytes(validation.texts), validation.labels, decision)
         encoder_documents = len(validation)
     elif encoder is not None:  # its weight stays `UNMEASURED`
         why = "the corpus is too large" if len(encoder.validation) else "no held-out documents"
@@ -191,40 +128,41 @@ def fit_fusion(
     return FusionFit(ngrams, decision, report, tuple(warnings), encoder_documents)
 
 
-def _fit_ngrams(
-    corpus: Corpus, texts: list[str], labels: Labels, options: NgramOptions, reporter: Reporter
-) -> tuple[NgramModel, _Sample]:
-    """Fit the n-gram model on all documents; returns it with the documents for the decision rule."""
-    counts = count(texts, labels, options)
-    idf = inverse_frequencies(counts, np.arange(len(labels)))
-    reporter.info(
-        f"{counts.matrix.shape[1]:,} n-grams in {len(counts.extractor.views)} views of {len(labels)} documents"
+def _texts_of(corpus: Corpus) -> LabelledTexts:
+    """Return the texts of `corpus` as models get them."""
+    return LabelledTexts(
+        [tidy(document.text) for document in corpus.documents],
+        np.array([document.label for document in corpus.documents], dtype=np.int64),
+        [document.path for document in corpus.documents],
     )
-    chosen = _spread(labels, DENSE_DOCUMENTS)
-    matrix = tfidf(counts, idf)
-    products = similarities(matrix[chosen], labels[chosen])
-    complete = len(chosen) == len(labels)
-    ngrams = fit(counts, labels, len(corpus.authors), options, (idf, products) if complete else None)
-    paths = [corpus.documents[index].path for index in chosen]
-    training, held, how = shifted_split(paths, products.labels, products.submatrix, HELD_OUT)
-    documents = OpenSetCorpus.of(paths, products, matrix[chosen], counts, options.ridge)
-    return ngrams, _Sample([texts[index] for index in chosen], documents, training, held, how, complete)
 
 
-def _fit_confidence(sample: _Sample, options: NgramOptions) -> tuple[Decision, dict[str, Any]]:
+def _fit_ngrams(
+    samples: LabelledTexts, authors: int, options: NgramOptions, reporter: Reporter
+) -> tuple[NgramModel, OpenSetCorpus]:
+    """Fit the n-gram model on all `samples`; returns it with those that the rule for unknown authors is fitted on."""
+    counts = count(samples.texts, samples.labels, options)
+    reporter.info(
+        f"{counts.matrix.shape[1]:,} n-grams in {len(counts.extractor.views)} views of {len(samples)} documents"
+    )
+    sample = Sample.of(counts, samples.labels)
+    ngrams = fit(counts, samples.labels, authors, options, sample)
+    paths = [samples.paths[index] for index in sample.chosen]
+    return ngrams, OpenSetCorpus.of(paths, sample.products, sample.matrix[sample.chosen], counts, options.ridge)
+
+
+def _fit_confidence(split: SplitFit, documents: int, options: NgramOptions) -> tuple[Decision, dict[str, Any]]:
     """Fit the rule for the n-gram model alone; returns it with the results on the held-out documents."""
-    fitted = _SplitFit.on(sample.training, sample.texts, sample.labels, options)
-    scores, truth = fitted.scores(sample.held), sample.labels[sample.held]
-    sizes = _bytes([sample.texts[index] for index in sample.held])
-    decision = fit_ngram_confidence((scores, sizes, truth), _short(fitted, sample.texts, sample.held))
+    scores, truth, sizes = split.held_scores(), split.held.labels, _bytes(split.held.texts)
+    truth = np.searchsorted(np.unique(split.training.labels), truth)
+    decision = fit_ngram_confidence((scores, sizes, truth), _short(split, truth))
     # As many documents must have an n-gram as for the model itself, although here there are fewer.
-    required = options.required_documents(len(sample.labels))
-    coverage = coverage_of(fitted.counts, sample.texts, sample.training, sample.held, required)
+    coverage = coverage_of(split, options.required_documents(documents))
     if coverage is not None:
         decision = replace(decision, coverage_threshold=fit_coverage_threshold(coverage))
-    probabilities = _probabilities(scores, sizes, decision)
+    probabilities = np.exp(log_softmax(ngram_evidence(scores, sizes, decision)))
     accuracy = float((probabilities.argmax(axis=1) == truth).mean())
-    return decision, {"split": sample.how, "held_out": len(sample.held), "accuracy": accuracy}
+    return decision, {"held_out": len(truth), "accuracy": accuracy}
 
 
 def _few_documents(authors: tuple[str, ...], labels: Labels) -> list[str]:
@@ -249,81 +187,27 @@ def _rough_open_set(open_set: OpenSetFit | None, authors: int) -> list[str]:
     return []
 
 
-def _spread(labels: Labels, most: int) -> Labels:
-    """Return the indices, ascending, of about `most` documents, spread evenly over those of each author.
-
-    Each author keeps at least two documents, or the only one: an author without documents would have no scores.
-    """
-    if len(labels) <= most:
-        return np.arange(len(labels))
-    documents = np.bincount(labels)
-    least = np.minimum(documents, 2)
-    more = documents - least
-    wanted = least + more * max(most - least.sum(), 0) // max(more.sum(), 1)
-    own = (np.flatnonzero(labels == author) for author in range(len(documents)))
-    chosen = [
-        some[np.linspace(0, len(some) - 1, n).round().astype(np.int64)] for some, n in zip(own, wanted, strict=True)
-    ]
-    return np.sort(np.concatenate(chosen))
-
-
-def _short(fitted: _SplitFit, texts: list[str], held: Labels) -> ScoredDocuments:
+def _short(split: SplitFit, truth: Labels) -> tuple[Scores, Labels, Labels]:
     """Cut pieces at random positions out of some held-out documents, and score them."""
     generator = np.random.default_rng(0)
-    pieces, truth = [], []
-    for index in held[:: max(1, len(held) // 250)]:
-        data = texts[index].encode("utf-8", "replace")
+    pieces: list[str] = []
+    authors: list[int] = []
+    for index in range(0, len(truth), max(1, len(truth) // 250)):
+        data = split.held.texts[index].encode("utf-8", "replace")
         for length in SHORT:
             if len(data) > length:
                 start = int(generator.integers(len(data) - length + 1))
                 pieces.append(data[start : start + length].decode("utf-8", "ignore"))
-                truth.append(fitted.products.labels[index])
+                authors.append(int(truth[index]))
     if not pieces:
-        authors = len(np.unique(fitted.products.labels))
-        return np.zeros((0, authors)), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
-    return fitted.scores_of(pieces), _bytes(pieces), np.array(truth)
+        nothing = np.zeros(0, dtype=np.int64)
+        return np.zeros((0, len(np.unique(split.training.labels)))), nothing, nothing
+    return split.scores_of(pieces), _bytes(pieces), np.array(authors)
 
 
 def _bytes(texts: list[str]) -> Labels:
     """Return the lengths in bytes on which the decision rule depends."""
     return np.array([len(text.encode("utf-8", "replace")) for text in texts], dtype=np.int64)
-
-
-def _probabilities(scores: Scores, sizes: Labels, decision: Decision) -> Scores:
-    return np.exp(log_softmax(ngram_evidence(scores, sizes, decision) / decision.temperature))
-
-
-def _loss(evidence: Scores, truth: Labels) -> float:
-    """Return the mean cross-entropy, smoothed as if one more document were wrong, so that weights stay finite."""
-    logs = log_softmax(evidence)
-    smoothing = 1.0 / (len(truth) + 1)
-    return float(-((1 - smoothing) * logs[np.arange(len(truth)), truth] + smoothing * logs.mean(axis=1)).mean())
-
-
-def _rule(**changes: float) -> Decision:
-    return Decision(rule="fusion", encoder_weight=UNMEASURED, spread=SPREAD, **changes)  # type: ignore[arg-type]
-
-
-def fit_ngram_confidence(whole: ScoredDocuments, short: ScoredDocuments) -> Decision:
-    """Return the decision rule whose n-gram weight and half-length maximize the likelihood of held-out documents.
-
-    `whole` are the held-out documents, `short` pieces of them; `short` may be empty.
-    """
-    scores, sizes, truth = whole
-    short_scores, short_sizes, short_truth = short
-    best = (np.inf, _rule(least_spread=float(np.quantile(scores.std(axis=1), FLOOR))))
-    for half in HALF_LENGTHS:
-        plain = replace(best[1], ngram_weight=1.0, half_length=half)
-        evidence = ngram_evidence(scores, sizes, plain)
-        weights = np.geomspace(0.02, 20.0, 140)
-        losses = [_loss(evidence * weight, truth) for weight in weights]
-        weight = float(weights[int(np.argmin(losses))])
-        loss = min(losses)
-        if len(short_truth):
-            loss += _loss(ngram_evidence(short_scores, short_sizes, plain) * weight, short_truth)
-        if loss < best[0]:
-            best = (loss, replace(plain, ngram_weight=weight))
-    return best[1]
 
 
 def fit_encoder_weight(ngrams: Scores, encoder: Scores, sizes: Labels, truth: Labels, decision: Decision) -> Decision:
@@ -360,10 +244,5 @@ def fit_encoder_weight(ngrams: Scores, encoder: Scores, sizes: Labels, truth: La
 
 def _best_temperature(evidence: Scores, truth: Labels) -> tuple[float, float]:
     """Return the least loss for temperatures between 0.4 and 4, and its temperature, to within a thousandth."""
-    optimize = require("scipy.optimize", "fit")
-
-    def loss(log_temperature: float) -> float:  # has one minimum
-        return _loss(evidence / np.exp(log_temperature), truth)
-
-    found = optimize.minimize_scalar(loss, bounds=np.log((0.4, 4.0)), method="bounded", options={"xatol": 1e-3})
-    return float(found.fun), float(np.exp(found.x))
+    factor, loss = best_factor(evidence, truth, (1 / 4.0, 1 / 0.4))
+    return loss, 1 / factor

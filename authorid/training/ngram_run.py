@@ -19,7 +19,7 @@ from authorid.training.corpus import Corpus, load_corpus, load_known_corpus
 from authorid.training.corpus_spec import LEAVE_OUT, CorpusSpec
 from authorid.training.fusion import UNMEASURED, FusionFit, fit_fusion
 from authorid.training.ngram_card import ngram_card, ngram_section, replace_ngram_section
-from authorid.training.ngram_fit import NgramOptions
+from authorid.training.ngram_options import NgramOptions
 from authorid.training.run_directory import RUN_FORMAT, check_run, reserve_run, versions
 
 __all__ = ["describe_ngrams", "export_ngrams", "train_ngrams"]

@@ -29,17 +29,12 @@ from authorid.machine import available_cores
 from authorid.ngrams.features import View
 from authorid.reporter import SILENT, Reporter
 from authorid.scoring.posterior import LEAST_SPREAD
-from authorid.training.ngram_fit import (
-    Labels,
-    NgramOptions,
-    Similarities,
-    TermCounts,
-    count,
-    inverse_frequencies,
-    similarities,
-    tfidf,
-)
+from authorid.training.ngram_options import NgramOptions
+from authorid.training.ridge import Similarities, inner_products
+from authorid.training.samples import LabelledTexts
+from authorid.training.split_fit import SplitFit
 from authorid.training.splits import author_blocks
+from authorid.training.term_counts import Labels, TermCounts
 
 __all__ = ["OpenSetCorpus", "OpenSetFit", "fit_open_set"]
 
@@ -135,22 +130,24 @@ class OpenSetCorpus:
         return cls(paths, products, _columns(shared), _columns(matrix[:, np.flatnonzero(plain)]), ridge)
 
     @classmethod
-    def counted(
-        cls, paths: Sequence[str], texts: Sequence[str], labels: Labels, training: Labels, options: NgramOptions
-    ) -> OpenSetCorpus:
-        """Prepare `texts`; vocabulary and frequencies come from the documents `training` alone."""
-        counts = count(texts, labels, options, training)
-        matrix = tfidf(counts, inverse_frequencies(counts, training))
-        return cls.of(paths, similarities(matrix, labels), matrix, counts, options.ridge)
+    def counted(cls, training: LabelledTexts, others: LabelledTexts, options: NgramOptions) -> OpenSetCorpus:
+        """Prepare the texts `training`, followed by `others`; only the former are known to the fit."""
+        split = SplitFit.on(training, others, options)
+        paths = training.paths + others.paths
+        return cls.of(paths, split.products, split.matrix, split.counts, options.ridge)
 
-    def features(self, training: Labels, others: Labels) -> _RuleFeatures:
-        """Return the features of the documents `others`, by a fit to the documents `training`."""
-        dual, _ = self.products.solve(training, self.ridge)
-        best = ((self.products.matrix[np.ix_(others, training)] + 1.0) @ dual).argmax(axis=1)
-        own = self.shared.scores(training, others, dual)[np.arange(len(others)), best]
+    def features(self, training: Labels, *others: Labels) -> list[_RuleFeatures]:
+        """Return the features of each of some sets of documents, by a fit to the documents `training`."""
+        fitted = self.products.solve(training, self.ridge)
         mean, deviation = self.own_scores(training)
-        plain = self.plain.scores(training, others, dual)
-        return _RuleFeatures((own - mean[best]) / deviation[best], np.log(np.maximum(plain.std(axis=1), LEAST_SPREAD)))
+        found = []
+        for chosen in others:
+            best = fitted.scores(self.products.matrix[np.ix_(chosen, training)]).argmax(axis=1)
+            own = self.shared.scores(training, chosen, fitted.dual)[np.arange(len(chosen)), best]
+            plain = self.plain.scores(training, chosen, fitted.dual)
+            spread = np.log(np.maximum(plain.std(axis=1), LEAST_SPREAD))
+            found.append(_RuleFeatures((own - mean[best]) / deviation[best], spread))
+        return found
 
     def own_scores(self, training: Labels) -> tuple[Scores, Scores]:
         """Return mean and standard deviation [authors] of the shared part of the scores of authors' own documents.
@@ -167,10 +164,10 @@ class OpenSetCorpus:
             rest = np.delete(training, block)
             if not len(block) or len(np.unique(self.products.labels[rest])) < 2:
                 continue
-            dual, left = self.products.solve(rest, self.ridge)
-            found = block[np.isin(labels[block], left)]
-            authors = np.searchsorted(left, labels[found])
-            own[found] = self.shared.scores(rest, training[found], dual)[np.arange(len(found)), authors]
+            fitted = self.products.solve(rest, self.ridge)
+            found = block[np.isin(labels[block], fitted.authors)]
+            authors = np.searchsorted(fitted.authors, labels[found])
+            own[found] = self.shared.scores(rest, training[found], fitted.dual)[np.arange(len(found)), authors]
         return _by_author(own, weights, labels)
 
 
@@ -207,7 +204,7 @@ def _columns(matrix: Any) -> _TfidfColumns | _ColumnProducts:
     """Return the form in which the scores of many documents take less time."""
     if matrix.shape[0] <= LARGE_CORPUS:
         return _TfidfColumns.of(matrix)
-    return _ColumnProducts(similarities(matrix, np.zeros(matrix.shape[0], dtype=np.int64)).matrix)
+    return _ColumnProducts(inner_products(matrix))
 
 
 @dataclass(frozen=True)
@@ -225,25 +222,24 @@ class _LeftOut:
 
 
 def fit_open_set(
-    corpus: OpenSetCorpus,
-    texts: Sequence[str],
-    split: tuple[Labels, Labels],
+    known: OpenSetCorpus,
+    samples: LabelledTexts,
+    split: tuple[LabelledTexts, LabelledTexts],
     options: NgramOptions,
     *,
     reporter: Reporter = SILENT,
 ) -> OpenSetFit | None:
     """Fit the rule for unknown authors, by leaving authors out in turn.
 
-    `corpus` holds the documents with these `texts`, prepared by a count of them all; `split` is a shifted split of
-    them, ``(training, held out)``. Returns None if there are too few authors or documents, or if the documents are too
-    much alike. Thresholds for shares of less than one document are omitted.
+    `known` holds the samples that the model is fitted on, `samples` are their texts, or some of them; `split` is a
+    shifted split, ``(training, held out)``. Returns None if there are too few authors or documents, or if the documents
+    are too much alike. Thresholds for shares of less than one document are omitted.
     """
-    options = options.with_views(texts)
-    found = _leave_out(corpus, texts, split, options, reporter)
+    found = _leave_out(samples, split, options, reporter)
     rule = None if found is None else _fit_weights(found.known, found.unknown)
     if found is None or rule is None:
         return None
-    mean, deviation = corpus.own_scores(np.arange(len(corpus.products.labels)))
+    mean, deviation = known.own_scores(np.arange(len(known.products.labels)))
     rule = replace(
         rule,
         mean=tuple(mean.tolist()),
@@ -265,38 +261,33 @@ def fit_open_set(
 
 
 def _leave_out(
-    corpus: OpenSetCorpus,
-    texts: Sequence[str],
-    split: tuple[Labels, Labels],
+    samples: LabelledTexts,
+    split: tuple[LabelledTexts, LabelledTexts],
     options: NgramOptions,
     reporter: Reporter,
 ) -> _LeftOut | None:
     """Leave authors out, fold by fold; returns None if there are fewer than three authors or no held-out documents."""
     training, held = split
-    labels = corpus.products.labels
-    authors = np.random.default_rng(0).permutation(np.unique(labels))
+    authors = np.random.default_rng(0).permutation(np.unique(samples.labels))
     size = max(min(FOLD, len(authors) // 3), len(authors) // 8)
     if size < 1 or not len(held):
         return None
     folds = [authors[start : start + size] for start in range(0, len(authors), size)]
     folds = folds[: max(2, -(-ENOUGH_AUTHORS // size))]
-    tasks: list[tuple[Labels, ...]] = []
+    tasks: list[tuple[LabelledTexts, ...]] = []
     for fold in folds:
-        unknown = np.isin(labels[held], fold)
-        tasks.append((training[~np.isin(labels[training], fold)], held[~unknown], held[unknown]))
-    for fold in folds:
-        # For the thresholds, the fit is like the final one: it uses all documents of the known authors.
-        unknown = np.isin(labels, fold)
-        tasks.append((np.flatnonzero(~unknown), np.flatnonzero(unknown)))
+        known, unknown = _by_fold(held, fold)
+        tasks.append((_by_fold(training, fold)[0], known, unknown))
+    # For the thresholds, the fit is like the final one: it uses all documents of the known authors.
+    tasks += [_by_fold(samples, fold) for fold in folds]
 
-    def features(task: tuple[Labels, ...]) -> list[_RuleFeatures]:
-        """Return the features of each set of documents after the first, by a fit to the first alone."""
-        chosen = np.concatenate(task)
-        fitted = np.arange(len(task[0]))
-        paths, some = [corpus.paths[index] for index in chosen], [texts[index] for index in chosen]
-        subset = OpenSetCorpus.counted(paths, some, labels[chosen], fitted, options)
-        bounds = np.cumsum([len(documents) for documents in task])
-        return [subset.features(fitted, np.arange(start, stop)) for start, stop in pairwise(bounds)]
+    def features(task: tuple[LabelledTexts, ...]) -> list[_RuleFeatures]:
+        """Return the features of each set of texts after the first, by a fit to the first alone."""
+        fitted, *others = task
+        together = others[0] if len(others) == 1 else others[0] + others[1]
+        subset = OpenSetCorpus.counted(fitted, together, options)
+        bounds = np.cumsum([len(texts) for texts in task])
+        return subset.features(np.arange(len(fitted)), *(np.arange(*edges) for edges in pairwise(bounds)))
 
     # Products of sparse matrices take one core each, and most of the time.
     with ThreadPoolExecutor(min(_TOGETHER, available_cores())) as pool:
@@ -304,15 +295,21 @@ def _leave_out(
         for done, some in enumerate(pool.map(features, tasks), start=1):
             found.append(some)
             reporter.progress(done, len(tasks), "unknown authors")
-    known, unknown_held = zip(*found[: len(folds)], strict=True)
+    known_held, unknown_held = zip(*found[: len(folds)], strict=True)
     unknown_all = [some for (some,) in found[len(folds) :]]
     joined = _RuleFeatures.joined
-    return _LeftOut(joined(known), joined(unknown_held), joined(unknown_all), int(size))
+    return _LeftOut(joined(known_held), joined(unknown_held), joined(unknown_all), int(size))
 
 
 def _threshold(scores: Scores, share: float) -> float:
     """Return the lowest known-author score that at most `share` of these documents reach."""
     return float(np.nextafter(np.quantile(scores, 1 - share, method="higher"), np.inf))
+
+
+def _by_fold(texts: LabelledTexts, fold: Labels) -> tuple[LabelledTexts, LabelledTexts]:
+    """Return the texts by other authors, and those by the authors in `fold`."""
+    unknown = np.isin(texts.labels, fold)
+    return texts[np.flatnonzero(~unknown)], texts[np.flatnonzero(unknown)]
 
 
 def _fit_weights(known: _RuleFeatures, unknown: _RuleFeatures) -> KnownAuthorRule | None:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +20,21 @@ from authorid.errors import CorpusError
 from authorid.inputs.decoding import tidy
 from authorid.training.corpus import Corpus
 from authorid.training.encoder.keras_setup import import_keras
-from authorid.training.ngram_fit import NgramOptions, count, inverse_frequencies, tfidf
+from authorid.training.ngram_options import NgramOptions
 from authorid.training.recipes import TrainingOptions
+from authorid.training.samples import LabelledTexts, cut
+from authorid.training.term_counts import count, inverse_frequencies, tfidf
 
-__all__ = ["author_blocks", "author_orders", "last_split", "numbered", "random_split", "shifted_split", "split"]
+__all__ = [
+    "author_blocks",
+    "author_orders",
+    "hold_out",
+    "last_split",
+    "numbered",
+    "random_split",
+    "shifted_split",
+    "split",
+]
 
 Labels = npt.NDArray[np.int64]
 
@@ -142,18 +154,46 @@ def author_blocks(paths: Sequence[str], labels: Labels, products: InnerProducts,
     return [np.flatnonzero(blocks == block) for block in range(number)]
 
 
+def hold_out(documents: LabelledTexts, share: float, sample_length: int) -> tuple[LabelledTexts, LabelledTexts, str]:
+    """Hold out the last `share` of each author's documents, and cut the others into samples to train on.
+
+    Returns ``(training, held out, how)`` (see `shifted_split`). Of an author with one long document, the last samples
+    are held out.
+    """
+    training, held, how = shifted_split(documents.paths, documents.labels, subject_products(documents), share)
+    samples = cut(documents[training], sample_length)
+    number = np.bincount(documents.labels)
+    parts: list[int] = []
+    for author in np.flatnonzero(number == 1):
+        own = np.flatnonzero(samples.labels == author)
+        if len(own) > 1:
+            parts += own[len(own) - _held_count(len(own), share) :].tolist()
+    kept = np.setdiff1d(np.arange(len(samples)), parts)
+    return samples[kept], documents[held] + samples[np.array(parts, dtype=np.int64)], how
+
+
+def subject_products(documents: LabelledTexts) -> InnerProducts:
+    """Return a function that gives inner products of `documents`; n-grams are counted when they are first needed."""
+    found: list[Any] = []
+
+    def products(chosen: Labels) -> npt.NDArray[np.float64]:
+        if not found:
+            counts = count(documents.texts, documents.labels, NgramOptions())
+            found.append(tfidf(counts, inverse_frequencies(counts, np.arange(len(documents)))))
+        rows = found[0][chosen]
+        return np.asarray((rows @ rows.T).toarray())
+
+    return products
+
+
 def _split_by_subject(corpus: Corpus, share: float) -> tuple[list[int], list[int]]:
     """Hold out the documents at one end of each author's main change of subject."""
-    paths = [document.path for document in corpus.documents]
-    labels = np.array([document.label for document in corpus.documents], dtype=np.int64)
-    counts = count([tidy(document.text) for document in corpus.documents], labels, NgramOptions())
-    matrix = tfidf(counts, inverse_frequencies(counts, np.arange(len(labels))))
-
-    def products(documents: Labels) -> npt.NDArray[np.float64]:
-        chosen = matrix[documents]
-        return np.asarray((chosen @ chosen.T).toarray())
-
-    training, held, _ = shifted_split(paths, labels, products, share)
+    documents = LabelledTexts(
+        [tidy(document.text) for document in corpus.documents],
+        np.array([document.label for document in corpus.documents], dtype=np.int64),
+        [document.path for document in corpus.documents],
+    )
+    training, held, _ = shifted_split(documents.paths, documents.labels, subject_products(documents), share)
     return training.tolist(), held.tolist()
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from authorid.ngrams.features import View
 
-__all__ = ["BYTE_VIEWS", "CHARACTER_VIEWS", "views_for"]
+__all__ = ["BYTE_VIEWS", "CHARACTER_VIEWS", "FREQUENT_WORDS", "PLAIN_BYTES", "PLAIN_WORDS", "views_for"]
 
 BYTE_VIEWS = (
     View("bytes", "byte", (4,), once=True),
@@ -19,6 +19,12 @@ BYTE_VIEWS = (
 )
 """For European scripts. Chosen on the shifted splits of Reuters C50; none depends on the language
 (docs/research/accuracy.md)."""
+
+PLAIN_BYTES = View("bytes-2-5", "byte", (2, 3, 4, 5), scaling="idf")
+PLAIN_WORDS = View("words-1-3", "word", (1, 2, 3), scaling="idf")
+FREQUENT_WORDS = View("frequent-words", "word", (1,), keep=1000, mask="one", linear=True, scaling="deviation")
+"""Views for European scripts that some corpora are better off with (`authorid.training.view_choice`): those of most
+text classifiers, and the relative frequencies of the most common words, as in Burrows's Delta."""
 
 CHARACTER_VIEWS = (
     View("characters", "char", (1,), linear=True),

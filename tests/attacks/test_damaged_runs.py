@@ -19,7 +19,7 @@ from authorid.errors import AuthoridError, BundleError, RunError
 
 pytest.importorskip("scipy")
 from authorid.training.evaluate import evaluate
-from authorid.training.ngram_fit import NgramOptions
+from authorid.training.ngram_options import NgramOptions
 from authorid.training.ngram_run import export_ngrams, train_ngrams
 from authorid.training.runs import Run
 

@@ -17,7 +17,9 @@ from authorid.ngrams.features import View
 from authorid.ngrams.words import join_texts, joined_lengths, make_word_table
 
 pytest.importorskip("scipy")
-from authorid.training.ngram_fit import NgramOptions, count, fit
+from authorid.training.ngram_fit import fit
+from authorid.training.ngram_options import NgramOptions
+from authorid.training.term_counts import count
 from authorid.training.views import BYTE_VIEWS
 
 SPACES = make_word_table(np.zeros(0, dtype=np.uint64)).spaces

@@ -22,7 +22,9 @@ from authorid.ngrams.vectorizer import Vectorizer
 from authorid.ngrams.words import word_hashes
 
 pytest.importorskip("scipy")
-from authorid.training.ngram_fit import NgramOptions, _count_buckets, count, fit
+from authorid.training.ngram_fit import fit
+from authorid.training.ngram_options import NgramOptions
+from authorid.training.term_counts import _count_buckets, count
 
 
 @pytest.fixture(scope="module", autouse=True, params=["compiled", "numpy"])

@@ -14,7 +14,7 @@ from authorid.errors import CorpusError
 from authorid.inputs.documents import ReadOptions
 from authorid.training import CorpusSpec, load_corpus
 from authorid.training.corpus import load_known_corpus
-from authorid.training.ngram_fit import NgramOptions
+from authorid.training.ngram_options import NgramOptions
 from authorid.training.ngram_run import train_ngrams
 
 

@@ -13,7 +13,7 @@ pytest.importorskip("scipy")
 from authorid.ngrams.coverage import Coverage
 from authorid.scoring.scorer import Scorer
 from authorid.training.coverage_floor import fit_coverage_threshold
-from authorid.training.ngram_fit import NgramOptions
+from authorid.training.ngram_options import NgramOptions
 from authorid.training.ngram_run import train_ngrams
 
 

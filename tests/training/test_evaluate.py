@@ -22,7 +22,7 @@ from authorid.evaluation.metrics import auroc
 from authorid.inputs.documents import ReadOptions
 from authorid.training import CorpusSpec, TrainingOptions, train
 from authorid.training.evaluate import EvaluationOptions, evaluate
-from authorid.training.ngram_fit import NgramOptions
+from authorid.training.ngram_options import NgramOptions
 from authorid.training.ngram_run import export_ngrams, train_ngrams
 
 

@@ -12,7 +12,9 @@ pytest.importorskip("scipy")
 from authorid.scoring.posterior import posterior
 from authorid.training import fusion, load_corpus
 from authorid.training.fusion import EncoderScores, fit_fusion
-from authorid.training.ngram_fit import NgramOptions, count, fit
+from authorid.training.ngram_fit import fit
+from authorid.training.ngram_options import NgramOptions
+from authorid.training.term_counts import count
 
 
 def test_a_sample_of_a_large_corpus_keeps_rare_authors(tmp_path, monkeypatch):
@@ -25,19 +27,6 @@ def test_a_sample_of_a_large_corpus_keeps_rare_authors(tmp_path, monkeypatch):
     assert len(found.decision.known_author_rule.mean) == len(AUTHORS)
     assert found.report["held_out"] == 4
     assert found.report["accuracy"] == 1.0
-
-
-def test_a_sample_is_spread_over_each_author_and_no_larger_than_requested():
-    labels = np.repeat(np.arange(5), [1, 2, 3, 1000, 5000])
-    chosen = fusion._spread(labels, 300)
-    assert len(np.unique(chosen)) == len(chosen) <= 300
-    assert np.array_equal(chosen, np.sort(chosen))
-    counts = np.bincount(labels[chosen])
-    assert counts[:3].tolist() == [1, 2, 2]
-    assert counts[3] == pytest.approx(300 / 6, rel=0.1)
-    assert chosen[counts[:3].sum()] == 6
-    assert chosen[-1] == len(labels) - 1
-    assert np.bincount(labels[fusion._spread(labels, 3)]).tolist() == [1, 2, 2, 2, 2]
 
 
 def test_probabilities_are_calibrated_on_documents_that_the_fit_has_not_counted(tmp_path, monkeypatch):

@@ -20,7 +20,7 @@ from authorid import training
 from authorid.training.corpus import load_corpus
 from authorid.training.fusion import EncoderScores, fit_fusion
 from authorid.training.ngram_card import ngram_section
-from authorid.training.ngram_fit import NgramOptions
+from authorid.training.ngram_options import NgramOptions
 from authorid.training.ngram_run import describe_ngrams, export_ngrams, train_ngrams
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,9 +22,12 @@ from authorid.evaluation.metrics import auroc
 from authorid.training import open_set
 from authorid.training.corpus import load_corpus
 from authorid.training.fusion import fit_fusion
-from authorid.training.ngram_fit import NgramOptions, count, fit
+from authorid.training.ngram_fit import fit
+from authorid.training.ngram_options import NgramOptions
 from authorid.training.ngram_run import train_ngrams
 from authorid.training.open_set import OpenSetCorpus
+from authorid.training.samples import LabelledTexts
+from authorid.training.term_counts import count
 
 RULE = KnownAuthorRule(
     mean=(0.2, -0.1),
@@ -126,13 +130,14 @@ def test_scoring_computes_what_training_fitted(corpus, bundle):
     texts, labels = [item.text for item in documents], np.array([item.label for item in documents])
     options = NgramOptions(bits=16, weights="float32")
     everything = np.arange(len(texts))
-    whole = OpenSetCorpus.counted([item.path for item in documents], texts, labels, everything, options)
+    known = LabelledTexts(texts, labels, [item.path for item in documents])
+    whole = OpenSetCorpus.counted(known, known[everything[:0]], options)
     model = fit(count(texts, labels, options), labels, 9, options)
     rule = bundle.decision.known_author_rule
     mean, deviation = whole.own_scores(everything)
     np.testing.assert_allclose(mean, rule.mean, atol=1e-6)
     np.testing.assert_allclose(deviation, rule.deviation, atol=1e-6)
-    fitted = whole.features(everything, everything).score(rule)
+    fitted = whole.features(everything, everything)[0].score(rule)
     decision = Decision("fusion", known_author_rule=rule)
     np.testing.assert_allclose(known_author_score(model.score_texts(texts), decision), fitted, atol=1e-3)
 
@@ -141,11 +146,14 @@ def test_nothing_is_fitted_on_authors_that_are_left_out(corpus, monkeypatch):
     """Vocabulary and common words must not come from their documents."""
     known = []
 
-    def spy(texts, labels, options, training):
-        known.append({word.split("x")[0] for i in training for word in texts[i].split() if word.startswith("word")})
-        return count(texts, labels, options, training)
+    def spy(training, held, options):
+        known.append(
+            {word.split("x")[0] for text in training.texts for word in text.split() if word.startswith("word")}
+        )
+        return plain(training, held, options)
 
-    monkeypatch.setattr(open_set, "count", spy)
+    plain = open_set.SplitFit.on
+    monkeypatch.setattr(open_set, "SplitFit", SimpleNamespace(on=spy))
     fit_fusion(load_corpus(corpus), NgramOptions(bits=16))
     assert [len(names) for names in known] == [6] * 6
     assert len(set.union(*known)) == 9
@@ -298,7 +306,6 @@ def test_later_documents_have_more_weight_in_an_authors_mean(corpus):
     documents = load_corpus(corpus).documents
     texts, labels = [item.text for item in documents], np.array([item.label for item in documents])
     paths = [item.path for item in documents]
-    options = NgramOptions(bits=16)
     everything = np.arange(len(texts))
     # The first author's last two or first two of twelve documents are by another author: unlike the rest.
     found = {}
@@ -307,6 +314,7 @@ def test_later_documents_have_more_weight_in_an_authors_mean(corpus):
         changed = list(texts)
         for index in own[:2] if where == "first" else own[-2:]:
             changed[index] = article(30, int(index))
-        whole = OpenSetCorpus.counted(paths, changed, labels, everything, options)
+        known = LabelledTexts(changed, labels, paths)
+        whole = OpenSetCorpus.counted(known, known[everything[:0]], NgramOptions(bits=16))
         found[where] = whole.own_scores(everything)[0][0]
     assert found["last"] < found["first"]

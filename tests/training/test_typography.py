@@ -15,7 +15,7 @@ from authorid.scoring.scorer import Scorer
 
 pytest.importorskip("scipy")
 from authorid.training.corpus import load_corpus
-from authorid.training.ngram_fit import NgramOptions
+from authorid.training.ngram_options import NgramOptions
 from authorid.training.ngram_run import export_ngrams, train_ngrams
 from authorid.training.recipes import TrainingOptions
 

@@ -9,7 +9,9 @@ import pytest
 from authorid.ngrams import _kernels, kernels
 
 pytest.importorskip("scipy")
-from authorid.training.ngram_fit import NgramOptions, count, fit
+from authorid.training.ngram_fit import fit
+from authorid.training.ngram_options import NgramOptions
+from authorid.training.term_counts import count
 from authorid.training.views import BYTE_VIEWS, CHARACTER_VIEWS, views_for
 
 COMMON = {

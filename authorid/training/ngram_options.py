@@ -1,0 +1,46 @@
+"""How an n-gram model is fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from authorid.bundle.manifest import Typography
+from authorid.ngrams.features import View
+from authorid.training.views import views_for
+
+__all__ = ["NgramOptions"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NgramOptions:
+    """How to fit: the `views`, ``2 ** bits`` buckets in each (8 to 24 bits), `ridge` (strength of the regularization).
+
+    Without `views`, the scripts of the texts decide (`authorid.training.views`). `typography` says whether texts are
+    read with folded typography (`authorid.inputs.typography`).
+
+    N-grams in fewer than `min_documents` training documents are left out, and the rarest of the others when the model
+    would be larger than `megabytes`. `weights` is the type in which the linear layer is stored: int8, float16 or
+    float32.
+    """
+
+    views: tuple[View, ...] = ()
+    typography: Typography = "folded"
+    bits: int = 20
+    ridge: float = 0.05
+    min_documents: int = 3
+    megabytes: float = 11.5
+    weights: str = "int8"
+
+    def __post_init__(self) -> None:
+        """Check the number of buckets, which memory depends on; raises `ValueError`."""
+        if not 8 <= self.bits <= 24:
+            raise ValueError(f"between 8 and 24 bits of buckets, got {self.bits}")
+
+    def with_views(self, texts: Sequence[str]) -> NgramOptions:
+        """The options with views; those for `texts` where there are none."""
+        return self if self.views else replace(self, views=views_for(texts))
+
+    def required_documents(self, documents: int) -> int:
+        """How many of `documents` must have an n-gram: `min_documents`, or fewer when there are very few documents."""
+        return min(self.min_documents, max(1, documents // 4))
