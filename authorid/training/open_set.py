@@ -273,7 +273,7 @@ def _leave_out(
     if size < 1 or not len(held):
         return None
     folds = [authors[start : start + size] for start in range(0, len(authors), size)]
-    folds = folds[: max(2, -(-ENOUGH_AUTHORS // size))]
+    folds = folds[: -(-ENOUGH_AUTHORS // size)]
     tasks: list[tuple[LabelledTexts, ...]] = []
     for fold in folds:
         known, unknown = _by_fold(held, fold)

@@ -187,5 +187,6 @@ def tfidf(counts: TermCounts, idf: npt.NDArray[np.float32]) -> Any:
             block.data[:] = 1.0
         block.data *= idf[start:stop][block.indices]
         norms = np.sqrt(np.asarray(block.multiply(block).sum(axis=1)).ravel())
-        blocks.append(sparse.diags_array(view.weight / np.maximum(norms, 1e-12)) @ block)
+        block.data *= np.repeat(view.weight / np.maximum(norms, 1e-12), np.diff(block.indptr))
+        blocks.append(block)
     return sparse.hstack(blocks, format="csr")

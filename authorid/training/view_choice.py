@@ -38,8 +38,8 @@ RIDGES = (8.0, 64.0)
 LEAST_HELD_OUT = 50
 """With fewer held-out documents, nothing is chosen."""
 
-MOST_TEXTS = 4000
-"""With more texts than this, some are left out, evenly for each author."""
+MOST_AUTHORS, MOST_TEXTS = 250, 4000
+"""With more authors, or more of their texts, some are left out, evenly."""
 
 GAIN = 0.02
 """A candidate further from the usual views must be better by this share of their loss: the fit that chooses has fewer
@@ -84,10 +84,11 @@ def choose_views(training: LabelledTexts, held: LabelledTexts, options: NgramOpt
     """Choose among `GROUPS` by fits to the texts `training`, which score the texts `held`."""
     if options.views != BYTE_VIEWS or len(held) < LEAST_HELD_OUT or len(np.unique(held.labels)) < 2:
         return ViewChoice(options)
-    known = spread(training.labels, MOST_TEXTS * 6 // 10)
-    others = spread(held.labels, MOST_TEXTS * 4 // 10)
+    authors = np.unique(held.labels)
+    authors = authors[np.linspace(0, len(authors) - 1, min(MOST_AUTHORS, len(authors))).round().astype(np.int64)]
+    known, others = _some(training, authors, MOST_TEXTS * 6 // 10), _some(held, authors, MOST_TEXTS * 4 // 10)
     complete = len(known) == len(training) and len(others) == len(held)
-    together = training[known] + held[others]
+    together = known + others
     everything = tuple(view for group in GROUPS for view in group)
     fitted = np.arange(len(known))
     counts = count_all(together.texts, together.labels, replace(options, views=everything), fitted)
@@ -96,6 +97,12 @@ def choose_views(training: LabelledTexts, held: LabelledTexts, options: NgramOpt
     if not complete:
         return ViewChoice(chosen)
     return ViewChoice(chosen, limited(counts.with_views(chosen.views), together.labels, chosen, fitted))
+
+
+def _some(texts: LabelledTexts, authors: Labels, most: int) -> LabelledTexts:
+    """The texts by `authors`, or about `most` of them."""
+    own = texts[np.flatnonzero(np.isin(texts.labels, authors))]
+    return own[spread(np.searchsorted(authors, own.labels), most)]
 
 
 def _group_products(counts: TermCounts, training: Labels) -> list[npt.NDArray[np.float32]]:

@@ -217,7 +217,7 @@ def test_large_corpora_give_the_same_rule(corpus, monkeypatch):
 
 
 def test_with_many_authors_some_are_left_out_and_the_progress_is_reported(corpus, monkeypatch):
-    monkeypatch.setattr(open_set, "ENOUGH_AUTHORS", 1)  # nine authors in folds of three: two folds are the least
+    monkeypatch.setattr(open_set, "ENOUGH_AUTHORS", 6)  # nine authors in folds of three: two folds
     reporter = RecordingReporter()
     fit_fusion(load_corpus(corpus), NgramOptions(bits=14), reporter=reporter)
     assert [step[:2] for step in reporter.steps] == [(1, 4), (2, 4), (3, 4), (4, 4)]
