@@ -84,6 +84,7 @@ def show_metrics(terminal: Terminal, metrics: Metrics) -> None:
     figures = {
         "accuracy": f"{metrics.accuracy:.4f}",
         "macro-F1": f"{metrics.macro_f1:.4f}",
+        "majority": f"{metrics.majority_rate:.4f}",
         "top-3": f"{metrics.top_3:.4f}",
         "top-5": f"{metrics.top_5:.4f}",
         "ECE": f"{metrics.ece:.4f}",

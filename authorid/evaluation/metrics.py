@@ -53,7 +53,8 @@ class Metrics:
 
     `macro_f1` is the mean F1 over the authors with at least one document, written or attributed; `confusion`
     int64 [authors, authors] counts documents by true author (row) and attributed author (column); `ece` is the
-    expected calibration error over 15 bins of equal width; `log_loss` is in nats.
+    expected calibration error over 15 bins of equal width; `log_loss` is in nats. `majority_rate` is the accuracy of
+    always answering the author of the most documents.
     """
 
     documents: int
@@ -63,6 +64,7 @@ class Metrics:
     top_5: float
     ece: float
     log_loss: float
+    majority_rate: float
     per_author: tuple[AuthorMetrics, ...]
     confusion: Labels
 
@@ -76,6 +78,7 @@ class Metrics:
             "top_5": self.top_5,
             "ece": self.ece,
             "log_loss": self.log_loss,
+            "majority_rate": self.majority_rate,
             "per_author": [
                 {
                     "author": row.author,
@@ -114,6 +117,7 @@ def evaluate_predictions(truth: npt.ArrayLike, probabilities: npt.ArrayLike, aut
         top_5=_top_k(labels, rows, 5),
         ece=_ece(labels, rows, CALIBRATION_BINS),
         log_loss=_log_loss(labels, rows),
+        majority_rate=float(support.max() / len(labels)),
         per_author=tuple(
             AuthorMetrics(author, float(precision[i]), float(recall[i]), float(f1[i]), int(support[i]))
             for i, author in enumerate(authors)

@@ -13,18 +13,18 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.bundle.decision import Decision
-from authorid.inputs.decoding import tidy
 from authorid.ngrams.model import NgramModel
 from authorid.reporter import SILENT, Reporter
 from authorid.scoring.posterior import log_softmax, ngram_evidence
 from authorid.training.confidence import best_factor, fit_ngram_confidence, fusion_rule
 from authorid.training.corpus import Corpus
+from authorid.training.corpus_checks import check_similarities, check_texts
 from authorid.training.coverage_floor import coverage_of, fit_coverage_threshold
 from authorid.training.ngram_fit import Sample, fit
 from authorid.training.ngram_options import NgramOptions
 from authorid.training.open_set import OpenSetCorpus, OpenSetFit, fit_open_set
 from authorid.training.ridge import DENSE_DOCUMENTS, spread
-from authorid.training.samples import LabelledTexts, cut, sample_length
+from authorid.training.samples import LabelledTexts, corpus_texts, cut, sample_length
 from authorid.training.split_fit import SplitFit
 from authorid.training.splits import hold_out
 from authorid.training.term_counts import count
@@ -92,7 +92,7 @@ def fit_fusion(
 
     With `encoder`, the rule also says how much the encoder counts.
     """
-    documents = _texts_of(corpus)
+    documents = corpus_texts(corpus)
     options = options.with_views(documents.texts)
     length = sample_length(documents.texts)
     # The documents on which the rule is fitted: all, or as many as the closed form allows.
@@ -101,8 +101,10 @@ def fit_fusion(
     choice = choose_views(training, held, options)
     options = choice.options
     split = SplitFit.on(training, held, options, choice.counts) if len(held) else None
-    ngrams, known = _fit_ngrams(cut(documents, length), len(corpus.authors), options, reporter)
-    warnings = _few_documents(corpus.authors, documents.labels)
+    samples = cut(documents, length)
+    ngrams, known, chosen = _fit_ngrams(samples, len(corpus.authors), options, reporter)
+    warnings = check_texts(documents, corpus.authors)
+    warnings += check_similarities(known.products.matrix, samples[chosen], corpus.authors)
     if split is None:
         warnings.append("nothing could be held out: probabilities are not calibrated, unknown authors not recognized")
         decision = fusion_rule(UNMEASURED, ngram_weight=0.4, half_length=300.0, least_spread=0.1)
@@ -128,19 +130,13 @@ def fit_fusion(
     return FusionFit(ngrams, decision, report, tuple(warnings), encoder_documents)
 
 
-def _texts_of(corpus: Corpus) -> LabelledTexts:
-    """Return the texts of `corpus` as models get them."""
-    return LabelledTexts(
-        [tidy(document.text) for document in corpus.documents],
-        np.array([document.label for document in corpus.documents], dtype=np.int64),
-        [document.path for document in corpus.documents],
-    )
-
-
 def _fit_ngrams(
     samples: LabelledTexts, authors: int, options: NgramOptions, reporter: Reporter
-) -> tuple[NgramModel, OpenSetCorpus]:
-    """Fit the n-gram model on all `samples`; returns it with those that the rule for unknown authors is fitted on."""
+) -> tuple[NgramModel, OpenSetCorpus, Labels]:
+    """Fit the n-gram model on all `samples`.
+
+    Returns it with those that the rule for unknown authors is fitted on, and the indices of these.
+    """
     counts = count(samples.texts, samples.labels, options)
     reporter.info(
         f"{counts.matrix.shape[1]:,} n-grams in {len(counts.extractor.views)} views of {len(samples)} documents"
@@ -148,7 +144,8 @@ def _fit_ngrams(
     sample = Sample.of(counts, samples.labels)
     ngrams = fit(counts, samples.labels, authors, options, sample)
     paths = [samples.paths[index] for index in sample.chosen]
-    return ngrams, OpenSetCorpus.of(paths, sample.products, sample.matrix[sample.chosen], counts, options.ridge)
+    matrix = sample.matrix[sample.chosen]
+    return ngrams, OpenSetCorpus.of(paths, sample.products, matrix, counts, options.ridge), sample.chosen
 
 
 def _fit_confidence(split: SplitFit, documents: int, options: NgramOptions) -> tuple[Decision, dict[str, Any]]:
@@ -163,16 +160,6 @@ def _fit_confidence(split: SplitFit, documents: int, options: NgramOptions) -> t
     probabilities = np.exp(log_softmax(ngram_evidence(scores, sizes, decision)))
     accuracy = float((probabilities.argmax(axis=1) == truth).mean())
     return decision, {"held_out": len(truth), "accuracy": accuracy}
-
-
-def _few_documents(authors: tuple[str, ...], labels: Labels) -> list[str]:
-    """Return a warning if some authors have fewer than 10 documents."""
-    few = np.flatnonzero(np.bincount(labels, minlength=len(authors)) < 10)
-    if not len(few):
-        return []
-    names = ", ".join(authors[index] for index in few[:3])
-    more = f" and {len(few) - 3} more" if len(few) > 3 else ""
-    return [f"fewer than 10 documents by {names}{more}: expect many wrong answers"]
 
 
 def _rough_open_set(open_set: OpenSetFit | None, authors: int) -> list[str]:

@@ -12,7 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["LabelledTexts", "cut", "sample_length"]
+from authorid.inputs.decoding import tidy
+from authorid.training.corpus import Corpus
+
+__all__ = ["LabelledTexts", "corpus_texts", "cut", "sample_length"]
 
 Labels = npt.NDArray[np.int64]
 
@@ -46,6 +49,15 @@ class LabelledTexts:
         """Return these texts, followed by `other`."""
         labels = np.concatenate([self.labels, other.labels])
         return LabelledTexts(self.texts + other.texts, labels, self.paths + other.paths)
+
+
+def corpus_texts(corpus: Corpus) -> LabelledTexts:
+    """Return the texts of `corpus` as models get them."""
+    return LabelledTexts(
+        [tidy(document.text) for document in corpus.documents],
+        np.array([document.label for document in corpus.documents], dtype=np.int64),
+        [document.path for document in corpus.documents],
+    )
 
 
 def sample_length(texts: Sequence[str]) -> int:

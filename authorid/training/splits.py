@@ -17,12 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.errors import CorpusError
-from authorid.inputs.decoding import tidy
 from authorid.training.corpus import Corpus
 from authorid.training.encoder.keras_setup import import_keras
 from authorid.training.ngram_options import NgramOptions
 from authorid.training.recipes import TrainingOptions
-from authorid.training.samples import LabelledTexts, cut
+from authorid.training.samples import LabelledTexts, corpus_texts, cut
 from authorid.training.term_counts import count, inverse_frequencies, tfidf
 
 __all__ = [
@@ -188,11 +187,7 @@ def subject_products(documents: LabelledTexts) -> InnerProducts:
 
 def _split_by_subject(corpus: Corpus, share: float) -> tuple[list[int], list[int]]:
     """Hold out the documents at one end of each author's main change of subject."""
-    documents = LabelledTexts(
-        [tidy(document.text) for document in corpus.documents],
-        np.array([document.label for document in corpus.documents], dtype=np.int64),
-        [document.path for document in corpus.documents],
-    )
+    documents = corpus_texts(corpus)
     training, held, _ = shifted_split(documents.paths, documents.labels, subject_products(documents), share)
     return training.tolist(), held.tolist()
 

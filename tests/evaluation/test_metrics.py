@@ -36,6 +36,7 @@ def test_metrics_of_a_worked_example():
     assert (ben.precision, ben.recall, ben.support) == (0.5, 1.0, 1)
     assert (cyd.precision, cyd.recall, cyd.f1) == (0.0, 0.0, 0.0)
     assert found.macro_f1 == pytest.approx((0.5 + 2 / 3 + 0) / 3)
+    assert found.majority_rate == 0.5
     assert found.log_loss == pytest.approx(-np.log([0.8, 0.3, 0.8, 0.3]).mean())
     assert found.top_3 == found.top_5 == 1.0
     # Bins of 1/15: (.8 twice, both right), (.6, wrong), (.5, wrong).
