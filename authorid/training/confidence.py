@@ -11,7 +11,7 @@ from authorid.bundle.decision import Decision
 from authorid.errors import require
 from authorid.scoring.posterior import log_softmax, ngram_evidence
 
-__all__ = ["best_factor", "fit_ngram_confidence", "fusion_rule", "held_out_losses"]
+__all__ = ["ScoredDocuments", "best_factor", "fit_ngram_confidence", "fusion_rule", "held_out_losses"]
 
 Labels = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float64]

@@ -5,6 +5,7 @@ It comes from the held-out documents of the shifted split, with the vocabulary o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,11 +30,20 @@ LEAST_SHARE = 0.25
 """The threshold is at least this share of the mean coverage: few documents may say nothing about their deviation."""
 
 
-def coverage_of(split: SplitFit, required: int) -> Coverage | None:
-    """Coverage of the held-out texts of `split`; None if its views do not include a plain one.
+def coverage_of(splits: Sequence[SplitFit], required: int) -> Coverage | None:
+    """Coverage of the held-out texts of all `splits`; None if their views do not include a plain one.
 
     The vocabulary is the n-grams in at least `required` of the training texts.
     """
+    parts = [_coverage(split, required) for split in splits]
+    known = [part for part in parts if part is not None]
+    if not known:
+        return None
+    counted, total = (np.concatenate([getattr(part, name) for part in known]) for name in ("known", "total"))
+    return Coverage(counted, total, known[0].overlap)
+
+
+def _coverage(split: SplitFit, required: int) -> Coverage | None:
     counts = split.counts
     views = counts.extractor.views
     plain = plain_view(views)

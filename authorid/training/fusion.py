@@ -16,7 +16,7 @@ from authorid.bundle.decision import Decision
 from authorid.ngrams.model import NgramModel
 from authorid.reporter import SILENT, Reporter
 from authorid.scoring.posterior import log_softmax, ngram_evidence
-from authorid.training.confidence import best_factor, fit_ngram_confidence, fusion_rule
+from authorid.training.confidence import ScoredDocuments, best_factor, fit_ngram_confidence, fusion_rule
 from authorid.training.corpus import Corpus
 from authorid.training.corpus_checks import check_similarities, check_texts
 from authorid.training.coverage_floor import coverage_of, fit_coverage_threshold
@@ -28,7 +28,7 @@ from authorid.training.samples import LabelledTexts, corpus_texts, cut, sample_l
 from authorid.training.split_fit import SplitFit
 from authorid.training.splits import hold_out
 from authorid.training.term_counts import count
-from authorid.training.view_choice import choose_views
+from authorid.training.view_choice import ViewChoice, choose_views
 
 __all__ = ["EncoderScores", "FusionFit", "fit_encoder_weight", "fit_fusion"]
 
@@ -44,6 +44,10 @@ with effort ``auto``, it would change at most this share of the answers that the
 
 WEIGHTS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0)
 """Weights of the encoder's mean log-softmax that are tried, besides 0."""
+
+FEW_HELD_OUT, BLOCKS = 100, 4
+"""When fewer documents are held out, they are held out in so many blocks, one at a time. A small corpus without 40 % of
+its documents makes a model that is much worse than the one that all of them make, and probabilities too low."""
 
 FEW_AUTHORS = 20
 """With fewer authors, the thresholds for unknown authors depend mostly on which authors are left out."""
@@ -97,23 +101,26 @@ def fit_fusion(
     length = sample_length(documents.texts)
     # The documents on which the rule is fitted: all, or as many as the closed form allows.
     sampled = documents[spread(documents.labels, DENSE_DOCUMENTS)]
-    training, held, how = hold_out(sampled, HELD_OUT, length)
-    choice = choose_views(training, held, options)
+    pairs, how = hold_out(sampled, HELD_OUT, length)
+    choice = choose_views(*pairs[0], options) if pairs else ViewChoice(options)
     options = choice.options
-    split = SplitFit.on(training, held, options, choice.counts) if len(held) else None
     samples = cut(documents, length)
     ngrams, known, chosen = _fit_ngrams(samples, len(corpus.authors), options, reporter)
     warnings = check_texts(documents, corpus.authors)
     warnings += check_similarities(known.products.matrix, samples[chosen], corpus.authors)
-    if split is None:
+    if not pairs:
         warnings.append("nothing could be held out: probabilities are not calibrated, unknown authors not recognized")
         decision = fusion_rule(UNMEASURED, ngram_weight=0.4, half_length=300.0, least_spread=0.1)
         return FusionFit(ngrams, decision, {"split": how}, tuple(warnings), None if encoder is None else 0)
-    if len(held) < 100:
-        warnings.append(f"only {len(held)} documents to calibrate on: probabilities are rough")
-    decision, report = _fit_confidence(split, len(documents), options)
+    held = len(pairs[0][1])
+    if held < FEW_HELD_OUT:
+        warnings.append(f"only {held} documents to calibrate on: probabilities are rough")
+        splits = [SplitFit.on(*pair, options) for pair in hold_out(sampled, HELD_OUT, length, BLOCKS)[0]]
+    else:
+        splits = [SplitFit.on(*pairs[0], options, choice.counts)]
+    decision, report = _fit_confidence(splits, len(documents), options)
     report = {"split": how, **report}
-    open_set = fit_open_set(known, cut(sampled, length), (training, held), options, reporter=reporter)
+    open_set = fit_open_set(known, cut(sampled, length), pairs[0], options, reporter=reporter)
     if open_set is not None:
         decision = replace(decision, false_attribution_thresholds=open_set.thresholds, known_author_rule=open_set.rule)
         report = open_set.report | report
@@ -148,13 +155,12 @@ def _fit_ngrams(
     return ngrams, OpenSetCorpus.of(paths, sample.products, matrix, counts, options.ridge), sample.chosen
 
 
-def _fit_confidence(split: SplitFit, documents: int, options: NgramOptions) -> tuple[Decision, dict[str, Any]]:
-    """Fit the rule for the n-gram model alone; returns it with the results on the held-out documents."""
-    scores, truth, sizes = split.held_scores(), split.held.labels, _bytes(split.held.texts)
-    truth = np.searchsorted(np.unique(split.training.labels), truth)
-    decision = fit_ngram_confidence((scores, sizes, truth), _short(split, truth))
+def _fit_confidence(splits: list[SplitFit], documents: int, options: NgramOptions) -> tuple[Decision, dict[str, Any]]:
+    """Fit the rule for the n-gram model alone; returns it with the results on what all `splits` hold out."""
+    scores, sizes, truth = _joined([_whole(split) for split in splits])
+    decision = fit_ngram_confidence((scores, sizes, truth), _joined([_short(split) for split in splits]))
     # As many documents must have an n-gram as for the model itself, although here there are fewer.
-    coverage = coverage_of(split, options.required_documents(documents))
+    coverage = coverage_of(splits, options.required_documents(documents))
     if coverage is not None:
         decision = replace(decision, coverage_threshold=fit_coverage_threshold(coverage))
     probabilities = np.exp(log_softmax(ngram_evidence(scores, sizes, decision)))
@@ -174,18 +180,29 @@ def _rough_open_set(open_set: OpenSetFit | None, authors: int) -> list[str]:
     return []
 
 
-def _short(split: SplitFit, truth: Labels) -> tuple[Scores, Labels, Labels]:
+def _joined(parts: list[ScoredDocuments]) -> ScoredDocuments:
+    scores, sizes, truth = zip(*parts, strict=True)
+    return np.concatenate(scores), np.concatenate(sizes), np.concatenate(truth)
+
+
+def _whole(split: SplitFit) -> ScoredDocuments:
+    """Score the held-out documents."""
+    return split.held_scores(), _bytes(split.held.texts), split.held.labels
+
+
+def _short(split: SplitFit) -> ScoredDocuments:
     """Cut pieces at random positions out of some held-out documents, and score them."""
     generator = np.random.default_rng(0)
     pieces: list[str] = []
     authors: list[int] = []
-    for index in range(0, len(truth), max(1, len(truth) // 250)):
-        data = split.held.texts[index].encode("utf-8", "replace")
+    held = split.held
+    for index in range(0, len(held), max(1, len(held) // 250)):
+        data = held.texts[index].encode("utf-8", "replace")
         for length in SHORT:
             if len(data) > length:
                 start = int(generator.integers(len(data) - length + 1))
                 pieces.append(data[start : start + length].decode("utf-8", "ignore"))
-                authors.append(int(truth[index]))
+                authors.append(int(held.labels[index]))
     if not pieces:
         nothing = np.zeros(0, dtype=np.int64)
         return np.zeros((0, len(np.unique(split.training.labels)))), nothing, nothing

@@ -153,22 +153,31 @@ def author_blocks(paths: Sequence[str], labels: Labels, products: InnerProducts,
     return [np.flatnonzero(blocks == block) for block in range(number)]
 
 
-def hold_out(documents: LabelledTexts, share: float, sample_length: int) -> tuple[LabelledTexts, LabelledTexts, str]:
+def hold_out(
+    documents: LabelledTexts, share: float, sample_length: int, blocks: int = 1
+) -> tuple[list[tuple[LabelledTexts, LabelledTexts]], str]:
     """Hold out the last `share` of each author's documents, and cut the others into samples to train on.
 
-    Returns ``(training, held out, how)`` (see `shifted_split`). Of an author with one long document, the last samples
-    are held out.
+    Of an author with one long document, the last samples are held out. With several `blocks`, what is held out is
+    divided into as many, in order, and each of them is held out by itself. Returns pairs ``(training, held out)``, one
+    for each block that has documents, and a description of the order (see `shifted_split`).
     """
-    training, held, how = shifted_split(documents.paths, documents.labels, subject_products(documents), share)
-    samples = cut(documents[training], sample_length)
     number = np.bincount(documents.labels)
-    parts: list[int] = []
-    for author in np.flatnonzero(number == 1):
-        own = np.flatnonzero(samples.labels == author)
-        if len(own) > 1:
-            parts += own[len(own) - _held_count(len(own), share) :].tolist()
-    kept = np.setdiff1d(np.arange(len(samples)), parts)
-    return samples[kept], documents[held] + samples[np.array(parts, dtype=np.int64)], how
+    single = number[documents.labels] == 1
+    units = documents[np.flatnonzero(~single)] + cut(documents[np.flatnonzero(single)], sample_length)
+    block = np.full(len(units), -1)
+    for own in author_orders(units.paths, units.labels, subject_products(units)):
+        if share and len(own) > 1:
+            held = _held_count(len(own), share)
+            block[own[len(own) - held :]] = np.arange(held) * blocks // held
+    how = "last by file name" if numbered(documents.paths) else "by subject"
+    # A block of one document of an author is a later one.
+    pairs = [
+        (cut(units[np.flatnonzero(block != each)], sample_length), units[np.flatnonzero(block == each)])
+        for each in range(blocks)
+        if (block == each).any()
+    ]
+    return pairs, how
 
 
 def subject_products(documents: LabelledTexts) -> InnerProducts:

@@ -56,10 +56,16 @@ def test_probabilities_are_calibrated_on_documents_that_the_fit_has_not_counted(
     monkeypatch.setattr(fusion, "fit_ngram_confidence", fit_ngram_confidence)
     monkeypatch.setattr(fusion, "fit_encoder_weight", fit_encoder_weight)
     numbers = np.array([int(document.path.split("/")[1][:-4]) for document in corpus.documents])
-    late, last = np.flatnonzero(numbers > 6), np.flatnonzero(numbers > 8)
+    last = np.flatnonzero(numbers > 8)
     encoder = EncoderScores(np.flatnonzero(numbers <= 8), last, np.zeros((len(last), len(AUTHORS))))
     fit_fusion(corpus, options, encoder=encoder)
-    np.testing.assert_allclose(received["confidence"], alone(np.flatnonzero(numbers <= 6), late), atol=1e-4)
+    # Of a small corpus, the last four documents of each author are held out one at a time.
+    blocks = [alone(np.flatnonzero(numbers != late), np.flatnonzero(numbers == late)) for late in (7, 8, 9, 10)]
+    np.testing.assert_allclose(received["confidence"], np.concatenate(blocks), atol=1e-4)
+    monkeypatch.setattr(fusion, "FEW_HELD_OUT", 0)
+    fit_fusion(corpus, options)
+    whole = alone(np.flatnonzero(numbers <= 6), np.flatnonzero(numbers > 6))
+    np.testing.assert_allclose(received["confidence"], whole, atol=1e-4)
     np.testing.assert_allclose(received["weight"], alone(np.flatnonzero(numbers <= 8), last), atol=1e-4)
 
 

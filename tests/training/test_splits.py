@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 
 from authorid.training import TrainingOptions, load_corpus
 from authorid.training.encoder.keras_setup import import_keras
+from authorid.training.samples import LabelledTexts
 from authorid.training.splits import (
     author_blocks,
     author_orders,
+    hold_out,
     last_split,
     numbered,
     random_split,
@@ -143,3 +145,39 @@ def test_the_classic_split_is_that_of_keras(tmp_path):
         stream.truncate(2**40)
     training, validation = split(load_corpus(root), TrainingOptions(base_model="m", recipe="classic"))
     assert sorted(training + validation) == list(range(36))
+
+
+def texts(numbers: tuple[int, ...], length: int = 30) -> LabelledTexts:
+    pairs = [(author, number) for author, count in enumerate(numbers) for number in range(count)]
+    labels = np.array([author for author, _ in pairs])
+    return LabelledTexts([f"{a} {n} ".ljust(length, "x") for a, n in pairs], labels, [f"{a}/{n}.txt" for a, n in pairs])
+
+
+def test_what_is_held_out_can_be_held_out_block_by_block():
+    documents = texts((10, 5, 2, 1))
+    (whole,), how = hold_out(documents, 0.4, 1000)
+    blocks, _ = hold_out(documents, 0.4, 1000, 4)
+    assert how == "last by file name"
+    assert whole[1].paths == ["0/6.txt", "0/7.txt", "0/8.txt", "0/9.txt", "1/3.txt", "1/4.txt", "2/1.txt"]
+    assert sorted(path for _, held in blocks for path in held.paths) == whole[1].paths
+    for training, held in blocks:
+        assert sorted(training.paths + held.paths) == sorted(documents.paths)
+        assert set(training.labels) == {0, 1, 2, 3}
+    assert blocks[3][1].paths == ["0/9.txt"]
+
+
+def test_training_documents_are_cut_and_held_out_ones_are_whole():
+    ((training, held),), _ = hold_out(texts((5, 5), length=1000), 0.4, 100)
+    assert len(held) == 4 and all(len(text) == 1000 for text in held.texts)
+    assert len(training) == 60 and all(len(text) <= 150 for text in training.texts)
+
+
+def test_an_author_with_one_long_document_has_its_end_held_out():
+    ((training, held),), _ = hold_out(texts((1, 5), length=1000), 0.4, 100)
+    novel = [text for text, label in zip(held.texts, held.labels, strict=True) if label == 0]
+    assert len(novel) == 4 and len("".join(novel)) == 400
+    assert (training.labels == 0).sum() == 6
+
+
+def test_nothing_is_held_out_of_single_short_documents():
+    assert hold_out(texts((1, 1)), 0.4, 1000)[0] == []
