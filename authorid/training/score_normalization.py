@@ -20,7 +20,7 @@ __all__ = ["ScoreNormalization", "equal_numbers", "fit_normalization", "no_norma
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 
-STRETCH = 1.2
+STRETCH = 1.3
 """Exponent of the standard deviation in the scale. The best of the values tried on corpora with unequal authors
 (docs/research/accuracy.md)."""
 

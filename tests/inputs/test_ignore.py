@@ -5,7 +5,7 @@ import subprocess
 import time
 
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from authorid.inputs.discovery import walk
@@ -145,7 +145,8 @@ def matches_slowly(glob, path):
     return path[:1] == glob[0] and matches_slowly(glob[1:], path[1:])
 
 
-@settings(max_examples=200)
+# Most lists of parts are no glob with a slash; how many of them come first is chance.
+@settings(max_examples=200, suppress_health_check=[HealthCheck.filter_too_much])
 @given(GLOB_PARTS, st.lists(st.text("ab", min_size=1, max_size=4), min_size=1, max_size=4))
 def test_a_match_that_never_backtracks_finds_what_backtracking_finds(parts, path):
     glob = "/".join(part for part in "".join(parts).split("/") if part)
