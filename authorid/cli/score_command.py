@@ -133,6 +133,8 @@ class ModelOptions(NamedTuple):
     effort: Effort
     max_false_attribution: float | None
     any_text: bool
+    adapt: bool
+    equal_shares: bool
 
 
 @option_group(
@@ -152,11 +154,26 @@ class ModelOptions(NamedTuple):
         help="Answer `unknown` when unsure: at most this share of documents by unknown authors gets a name.",
     ),
     click.option("--any-text", is_flag=True, help="Name an author even for what is unlike anything in training."),
+    click.option(
+        "--adapt",
+        is_flag=True,
+        help="Adapt the n-gram model to these documents first; an answer then depends on the other documents.",
+    ),
+    click.option(
+        "--equal-shares", is_flag=True, help="With --adapt: assume that all authors wrote as many of the documents."
+    ),
 )
 def _model_options(
-    model: Path | None, effort: Effort, max_false_attribution: float | None, any_text: bool
+    model: Path | None,
+    effort: Effort,
+    max_false_attribution: float | None,
+    any_text: bool,
+    adapt: bool,
+    equal_shares: bool,
 ) -> ModelOptions:
-    return ModelOptions(model, effort, max_false_attribution, any_text)
+    if equal_shares and not adapt:
+        raise usage_error("only --adapt can assume anything about all documents", "--equal-shares")
+    return ModelOptions(model, effort, max_false_attribution, any_text, adapt, equal_shares)
 
 
 @dataclass(slots=True, eq=False)
@@ -167,6 +184,7 @@ class _ScoringRun:
     shown: int
     stats: RunStats
     interrupts: Interrupts
+    inputs: Iterable[str]
     rows: list[Attribution] = field(default_factory=list)
     seconds: float = 0.0
     problem: str | None = None
@@ -226,7 +244,11 @@ def score(
             for notice in scorer.notices:
                 terminal.warning(notice)
             interrupts.stop = scorer.stop
-            run = _ScoringRun(results, rows, RunStats(), interrupts)
+            inputs: Iterable[str] = _input_paths(paths, interrupts)
+            if model.adapt:
+                inputs = list(inputs)
+                _adapt(scorer, inputs, documents, model.equal_shares, interrupts, terminal)
+            run = _ScoringRun(results, rows, RunStats(), interrupts, inputs)
             output = _write_rows(run, scorer, paths, documents, destination, terminal)
     if output.earlier is not None:
         _show_resumed(terminal, output.earlier, complete=run.problem is None)
@@ -234,6 +256,27 @@ def score(
         terminal.error(f"{run.problem}; {output.saved}{_how_to_resume(output)}")
         raise click.exceptions.Exit(run.exit_code)
     _finish(run, scorer, output, terminal)
+
+
+def _adapt(
+    scorer: Scorer,
+    inputs: list[str],
+    documents: ReadOptions,
+    equal_shares: bool,
+    interrupts: Interrupts,
+    terminal: Terminal,
+) -> None:
+    """Adapt the model to the documents below `inputs`, which are read twice for that."""
+    from authorid.scoring.adaptation import LEAST_DOCUMENTS
+
+    with terminal.progress("Adapting") as reporter:
+        adaptation = scorer.adapt(
+            inputs, documents, equal_shares=equal_shares, check=interrupts.exit_if_interrupted, reporter=reporter
+        )
+    if adaptation is None:
+        terminal.warning(f"fewer than {LEAST_DOCUMENTS} documents to adapt to: the model stays as it is")
+    else:
+        terminal.info(f"adapted to {adaptation.certain} of {adaptation.documents} documents")
 
 
 def _write_rows(
@@ -274,7 +317,7 @@ def _write_rows(
         terminal.progress("Scoring") as reporter,
         closing(
             scorer.score(
-                _input_paths(paths, run.interrupts),
+                run.inputs,
                 documents,
                 evidence=results.evidence,
                 stats=run.stats,

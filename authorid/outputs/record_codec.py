@@ -67,7 +67,8 @@ class RecordCodec:
             f"[{root},{quote(below)},{quote(ref.source)},{'null' if ref.member is None else quote(ref.member)},"
             f'"{record.status}",{record.windows},{record.tokens},{"null" if encoding is None else quote(encoding)},'
             f"{'null' if sha256 is None else quote(sha256)},{'null' if error is None else quote(error)},"
-            f'{"null" if reason is None else quote(reason)},{ranked},{len(evidence)},"{packed}"]\n'
+            f"{'null' if reason is None else quote(reason)},{'true' if record.adapted else 'false'},"
+            f'{ranked},{len(evidence)},"{packed}"]\n'
         ).encode()
 
     def _pack(self, ranking: Sequence[tuple[str, float]]) -> bytes:
@@ -89,7 +90,7 @@ class RecordCodec:
 
     def _decode(self, fields: Any) -> Entry:
         root, below, source, member, status, windows, tokens, encoding, sha256, error, reason, *packed = fields
-        ranked, seen, text = packed
+        adapted, ranked, seen, text = packed
         counts, strings = (root, windows, tokens, seen), (below, source)
         if not (
             all(type(value) is int and value >= 0 for value in counts)
@@ -97,6 +98,7 @@ class RecordCodec:
             and all(isinstance(value, str) for value in strings)
             and all(value is None or isinstance(value, str) for value in (member, encoding, sha256, error, reason))
             and status in get_args(Status)
+            and type(adapted) is bool
         ):
             raise ValueError("a field has the wrong type")
         for name in strings:
@@ -120,6 +122,7 @@ class RecordCodec:
             known_author_score=score,
             coverage=coverage,
             reason=reason,
+            adapted=adapted,
         )
         return Entry(root, below, record)
 

@@ -43,7 +43,7 @@ class Record:
     included. `encoding` and `sha256` describe the file. `evidence` holds the probability of the likeliest author in
     each window, if that was requested. `known_author_score` is how much the text looks as if one of the known authors
     wrote it (0 to 1), and `coverage` the share of its n-grams that the n-gram model knows; both are None without an
-    n-gram model. `reason` says why the status is ``unknown``.
+    n-gram model. `reason` says why the status is ``unknown``. `adapted` is whether the model was adapted to the run.
     """
 
     ref: DocumentRef
@@ -58,3 +58,4 @@ class Record:
     known_author_score: float | None = None
     coverage: float | None = None
     reason: str | None = None
+    adapted: bool = False

@@ -36,6 +36,7 @@ class Attribution:
         coverage: Share of the document's n-grams that the model has seen in training; None when the model has no
             n-grams, or the document is too short for one. Low values point to another language, or to no prose at all.
         reason: Why the status is ``unknown``; None for any other status.
+        adapted: Whether the model was adapted to the documents of the run; the answer then depends on them.
 
     """
 
@@ -51,6 +52,7 @@ class Attribution:
     known_author_score: float | None = None
     coverage: float | None = None
     reason: str | None = None
+    adapted: bool = False
 
     @property
     def path(self) -> str:
@@ -97,6 +99,7 @@ class Attribution:
             self.known_author_score,
             self.coverage,
             self.reason,
+            self.adapted,
         )
 
     @classmethod
@@ -115,6 +118,7 @@ class Attribution:
             record.known_author_score,
             record.coverage,
             record.reason,
+            record.adapted,
         )
 
 

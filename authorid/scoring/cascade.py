@@ -24,6 +24,7 @@ from authorid.inputs.documents import Failure
 from authorid.ngrams.coverage import Coverage
 from authorid.ngrams.model import NgramModel
 from authorid.outputs.records import Ranking
+from authorid.scoring.adaptation import Adaptation
 from authorid.scoring.attribution import Attribution, failed
 from authorid.scoring.document_state import DocumentState
 from authorid.scoring.posterior import known_author_score, log_softmax, posterior
@@ -62,6 +63,7 @@ class Cascade:
     decision: Decision
     authors: tuple[str, ...]
     effort: Effort
+    adaptation: Adaptation | None = None
 
     def score_ngrams(self, states: Sequence[DocumentState], check: CancelCheck = never_cancelled) -> None:
         """Score documents with the n-gram model; sets `probabilities` where that decides. Does nothing without one.
@@ -70,14 +72,16 @@ class Cascade:
         """
         if self.ngram_model is None or not states:
             return
-        ngrams = self.ngram_model.score_texts([state.document.text for state in states], check)
+        texts = [state.document.text for state in states]
+        ngrams = self.ngram_model.score_texts(texts, check)
         known = known_author_score(ngrams, self.decision).tolist()
+        found = ngrams.scores if self.adaptation is None else self.adaptation.score_texts(texts, check)
         sizes = [len(state.document.text.encode("utf-8", "replace")) for state in states]
-        for state, scores, size, score in zip(states, ngrams.scores, sizes, known, strict=True):
+        for state, scores, size, score in zip(states, found, sizes, known, strict=True):
             state.ngram_scores, state.size, state.known_author_score = scores, size, score
         unlike = self._find_unlike(states, ngrams.coverage)
         with np.errstate(over="ignore", invalid="ignore"):
-            probabilities = posterior(None, self.decision, ngrams.scores, sizes)
+            probabilities = posterior(None, self.decision, found, sizes, self._bias)
         if self.encoder is None:
             decided = np.ones(len(states), dtype=bool)
         elif self.effort == "auto":
@@ -145,7 +149,11 @@ class Cascade:
     def posterior(self, state: DocumentState) -> npt.NDArray[np.float64]:
         """Probabilities [authors] by the scores so far; not finite when the bundle's weights make them overflow."""
         with np.errstate(over="ignore", invalid="ignore"):
-            return posterior(state.scored_logits, self.decision, state.ngram_scores, state.size)
+            return posterior(state.scored_logits, self.decision, state.ngram_scores, state.size, self._bias)
+
+    @property
+    def _bias(self) -> npt.NDArray[np.float64] | None:
+        return None if self.adaptation is None else self.adaptation.bias
 
     def attribute(self, state: DocumentState, *, evidence: bool = False) -> Attribution:
         """The row of a document whose answer is final; with `evidence`, including the probability in each window."""
@@ -169,6 +177,7 @@ class Cascade:
             known_author_score=known_author,
             coverage=state.coverage,
             reason=reason,
+            adapted=self.adaptation is not None,
         )
 
     def _reason_unknown(self, state: DocumentState, probability: float) -> str | None:

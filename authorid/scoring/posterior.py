@@ -58,13 +58,14 @@ def posterior(
     decision: Decision,
     ngrams: npt.NDArray[np.float64] | None = None,
     size: npt.ArrayLike = 0,
+    bias: npt.NDArray[np.float64] | None = None,
 ) -> npt.NDArray[np.float64]:
     """Probabilities float64 [authors] of one document.
 
     `logits` [windows, authors] are those of the windows that the encoder has seen, None when it has seen none.
     `ngrams` [authors] are the scores of the n-gram model, None when the bundle has none. `size` is the length of the
     text in bytes. Without `logits`, several documents may be given at once: `ngrams` [documents, authors] and `size`
-    [documents] give probabilities [documents, authors].
+    [documents] give probabilities [documents, authors]. `bias` [authors] is added to the evidence of the n-gram scores.
 
     Raises `ValueError` when the decision rule needs n-gram scores and there are none.
     """
@@ -73,6 +74,8 @@ def posterior(
         if ngrams is None:
             raise ValueError("the rule 'fusion' needs the scores of the n-gram model")
         own = ngram_evidence(ngrams, size, decision)
+        if bias is not None:
+            own = own + bias
         if evidence is None:
             return np.exp(log_softmax(own))
         evidence = decision.encoder_weight * evidence + own

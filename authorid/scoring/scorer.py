@@ -12,11 +12,12 @@ from typing import Any, get_args
 
 from authorid.bundle.decision import Decision
 from authorid.bundle.manifest import Bundle, load_bundle
+from authorid.cancellation import CancelCheck, never_cancelled
 from authorid.encoder.engine import Engine
 from authorid.encoder.engine_options import EngineOptions
 from authorid.encoder.providers import require_provider
 from authorid.encoder.windows import load_windower
-from authorid.errors import BundleLacksError
+from authorid.errors import BundleLacksError, require
 from authorid.inputs.decoding import lacks_text, tidy
 from authorid.inputs.discovery import DiscoveredFile, walk
 from authorid.inputs.documents import Document, DocumentRef, Failure, ReadOptions
@@ -27,6 +28,8 @@ from authorid.machine import available_cores
 from authorid.ngrams import kernels
 from authorid.ngrams.model import load_ngram_model
 from authorid.outputs.records import Record
+from authorid.reporter import SILENT, Reporter
+from authorid.scoring.adaptation import Adaptation, BatchSample
 from authorid.scoring.attribution import Attribution, failed
 from authorid.scoring.cascade import Cascade, Effort, Encoder
 from authorid.scoring.document_state import DocumentState
@@ -35,6 +38,9 @@ from authorid.scoring.scheduler import Inputs, Scheduler
 from authorid.scoring.stats import RunStats
 
 __all__ = ["Effort", "Recall", "Scorer"]
+
+_ADAPTED_CHARACTERS = 1 << 19
+"""Characters of the texts that are collected at a time."""
 
 _MAX_TEXT_WORKERS = 2
 """Threads for n-gram scores and tokens: with more of them, each would wait for Python's lock."""
@@ -139,11 +145,11 @@ class Scorer:
             JSON-ready values: ``provider``, ``precision`` (``ngrams`` when the encoder is not used), ``workers``,
             ``threads`` per worker, ``batch_tokens`` (0 when the encoder is not used), ``effort``, ``unknown_below``
             (the thresholds for the probability, the known-author score and the coverage), ``ngrams`` (``compiled``,
-            ``numpy`` or None), ``model`` and ``model_sha256``, the digest of the graph, or of the n-gram file when
-            there is none.
+            ``numpy`` or None), ``adaptation`` (see `Adaptation.describe`, or None), ``model`` and ``model_sha256``, the
+            digest of the graph, or of the n-gram file when there is none.
 
         """
-        ngrams = self._cascade.ngram_model
+        ngrams, adaptation = self._cascade.ngram_model, self._cascade.adaptation
         common: dict[str, Any] = {
             "effort": self.effort,
             "unknown_below": [
@@ -153,6 +159,7 @@ class Scorer:
             ],
             "ngrams": None if ngrams is None else kernels.backend(),
             "model": self.bundle.name,
+            "adaptation": None if adaptation is None else adaptation.describe(),
         }
         engine = self.engine
         if engine is None:
@@ -212,6 +219,55 @@ class Scorer:
             raise TypeError(f"paths is a single path: write score([{paths!r}])")
         return self._run(_read_files(paths, options, recall), evidence, stats or RunStats())
 
+    def adapt(
+        self,
+        paths: Iterable[str | os.PathLike[str]],
+        options: ReadOptions = ReadOptions(),
+        *,
+        equal_shares: bool = False,
+        check: CancelCheck = never_cancelled,
+        reporter: Reporter = SILENT,
+    ) -> Adaptation | None:
+        """Adapt the n-gram model to the documents in `paths`; later runs of this scorer then use the adapted model.
+
+        It is for documents that differ from the training documents in subject or time, and for runs over these very
+        documents: an answer then depends on the other documents. The encoder is not adapted.
+
+        Args:
+            paths: As for `score`.
+            options: As for `score`.
+            equal_shares: Whether to assume that every author has written as many of the documents.
+            check: Called before each step, which takes a fraction of a second. What it raises ends the adaptation.
+            reporter: Gets the progress.
+
+        Returns:
+            What changed; None when there are too few documents, and nothing changes.
+
+        Raises:
+            BundleLacksError: The bundle has no n-gram model.
+            MissingExtraError: scipy is not installed.
+            Exception: What `paths` or `check` raised.
+
+        """
+        if self._cascade.ngram_model is None:
+            raise BundleLacksError(f"{self.bundle.path}: no n-gram model in this bundle; nothing can be adapted")
+        require("scipy.sparse", "fit")  # before the documents are read
+        sample = BatchSample(self._cascade.ngram_model, self.decision)
+        with closing(self._read(_read_files(paths, options, None))) as inputs:
+            texts: list[str] = []
+            for number, item in enumerate(inputs, start=1):
+                check()
+                reporter.progress(number)
+                if isinstance(item, Document):
+                    texts.append(item.text)
+                if sum(map(len, texts)) >= _ADAPTED_CHARACTERS:
+                    sample.add(texts, check)
+                    texts = []
+            sample.add(texts, check)
+        adaptation = sample.fit(equal_shares=equal_shares)
+        self._cascade = replace(self._cascade, adaptation=adaptation)
+        return adaptation
+
     def score_texts(
         self, texts: Iterable[str], *, evidence: bool = False, stats: RunStats | None = None
     ) -> Generator[Attribution, None, None]:
@@ -245,9 +301,7 @@ class Scorer:
 
     def _run(self, inputs: Inputs, evidence: bool, stats: RunStats) -> Generator[Attribution, None, None]:
         """Score `inputs` and yield their rows in order."""
-        if self.bundle.typography == "folded":
-            inputs = _folded(inputs)
-        scheduler = Scheduler(self._cascade, inputs, stats, self._text_workers)
+        scheduler = Scheduler(self._cascade, self._read(inputs), stats, self._text_workers)
         ready: dict[int, Attribution] = {}
         due = 0
         self._active_runs.add(scheduler)
@@ -263,6 +317,10 @@ class Scorer:
                         yield attribution
         finally:
             self._active_runs.discard(scheduler)
+
+    def _read(self, inputs: Inputs) -> Inputs:
+        """The `inputs` with texts as the model gets them."""
+        return _folded(inputs) if self.bundle.typography == "folded" else inputs
 
     def _attribution(self, finished: Finished, evidence: bool, stats: RunStats) -> Attribution:
         match finished.outcome:

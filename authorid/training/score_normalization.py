@@ -77,7 +77,7 @@ def _mean_of_others(values: Floats, others: npt.NDArray[np.bool_]) -> Floats:
 
 
 def _dependence(values: Floats, size: Floats) -> Floats:
-    """How `values` [authors] depend on `size` [authors]: a linear regression without its mean, and `OWN` of the rest."""
+    """The part of `values` [authors] that depends linearly on `size` [authors], and `OWN` of the rest."""
     centred = size - size.mean()
     slope = (centred @ values) / (centred @ centred + PRIOR)
     return np.asarray(slope * centred + OWN * (values - values.mean() - slope * centred))

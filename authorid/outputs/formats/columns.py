@@ -22,6 +22,7 @@ COLUMNS = (
     "known_author_score",
     "coverage",
     "reason",
+    "adapted",
 )
 """The columns of a CSV file and the keys of a JSON row, in order."""
 

@@ -47,6 +47,7 @@ class CsvWriter:
                 cell(record.error or ""),
                 *("" if number is None else f"{number:.6f}" for number in (record.known_author_score, record.coverage)),
                 cell(record.reason or ""),
+                "yes" if record.adapted else "",
             ]
         )
 

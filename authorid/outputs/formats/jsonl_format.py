@@ -46,6 +46,7 @@ class JsonlWriter:
             record.known_author_score,
             record.coverage,
             record.reason,
+            record.adapted,
         )
         row: dict[str, Any] = dict(zip(COLUMNS, values, strict=True))
         if path.encode("utf-8") != raw:
