@@ -49,6 +49,7 @@ COLUMNS = {
     "known_author_score": "How much the document looks as if a known author wrote it, between 0 and 1.",
     "coverage": "Share of its n-grams that occur in training; low in other languages and in what is no prose.",
     "reason": "Why the document is `unknown`; empty otherwise.",
+    "adapted": "Whether `--adapt` adapted the model to the run.",
 }
 JSONL_ONLY = {
     "top": "The most probable authors with their probabilities; `--top` sets how many.",
@@ -86,6 +87,8 @@ STATISTICS = {
     "them is `unknown`.",
     "ngrams": "`compiled`; `numpy`, at half the speed, without a C compiler at installation; null for a model "
     "without n-grams.",
+    "adaptation": "After `--adapt`: documents in the sample, how many were certain, and the digest of what changed; "
+    "null otherwise.",
     "model": "Name of the model.",
     "model_sha256": "SHA-256 of the model that ran.",
     "versions": "Versions of Python and of the packages that decide an answer.",

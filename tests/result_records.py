@@ -30,6 +30,7 @@ RECORDS = st.builds(
     known_author_score=st.none() | PROBABILITIES,
     coverage=st.none() | PROBABILITIES,
     reason=st.none() | st.text(max_size=20),
+    adapted=st.booleans(),
 )
 FAILURES = st.builds(Record, ref=st.builds(DocumentRef, PATHS), status=st.just("failed"), error=st.text(max_size=20))
 

@@ -41,9 +41,11 @@ LEAST_HELD_OUT = 50
 MOST_AUTHORS, MOST_TEXTS = 250, 4000
 """With more authors, or more of their texts, some are left out, evenly."""
 
-GAIN = 0.02
-"""A candidate further from the usual views must be better by this share of their loss: the fit that chooses has fewer
-documents than the final one, and the fewer there are, the better do plain n-grams look."""
+GAIN, STEP = 0.02, 0.01
+"""Any other candidate must be better than the usual views by a share `GAIN` of their loss, each further step by `STEP`.
+
+The fit that chooses has fewer documents than the final one; the fewer there are, the better do plain n-grams look.
+"""
 
 ERRORS = 1.0
 """A candidate must be better than the usual views by this many standard errors of the difference."""
@@ -147,9 +149,14 @@ class _Search:
 
     def _first_good(self, *candidates: _Candidate) -> _Candidate:
         """Return the first of `candidates` that is nearly as good as the best of them."""
-        losses = [float(self._loss(candidate).mean()) for candidate in candidates]
-        enough = min(losses) + GAIN * float(self._loss(USUAL).mean())
-        return next(candidate for candidate, loss in zip(candidates, losses, strict=True) if loss <= enough)
+        least = min(float(self._loss(candidate).mean()) for candidate in candidates)
+        usual = float(self._loss(USUAL).mean())
+
+        def good(candidate: _Candidate) -> bool:
+            share = GAIN if candidate == USUAL else STEP
+            return float(self._loss(candidate).mean()) <= least + share * usual
+
+        return next(candidate for candidate in candidates if good(candidate))
 
     def _loss(self, candidate: _Candidate) -> Scores:
         """The loss of each held-out document by a fit with the views of `candidate`."""

@@ -87,7 +87,8 @@ SCORE = {
     **DOCUMENTS,
 }
 SCORE_ELSEWHERE = {"model", "out", "form", "stats", "resume", "force", "fail_fast", "rows", "quiet"}
-"""Options of score whose effect tests/cli/test_score_command.py and tests/outputs/test_outputs.py check."""
+SCORE_ELSEWHERE |= {"adapt", "equal_shares"}
+"""Options of score whose effect is checked in tests/cli/test_score_command.py, tests/outputs and tests/scoring."""
 TUNE = {
     "precision": (["--precision", "fp32"], "precision", "fp32"),
     "provider": (["--provider", "cpu"], "provider", "cpu"),

@@ -57,11 +57,13 @@ def test_no_cell_is_a_formula_wherever_a_program_splits_the_line(path, author, r
 
 def test_a_csv_row_has_the_probabilities_with_six_decimals():
     row = FORMATS["csv"](5).row(make_record(probability=2 / 3))
-    assert row == b"a,scored,Ada,0.666667,Ben,0.333333,0.333333,1,9,utf-8," + b"0" * 64 + b",,,,\n"
+    assert row == b"a,scored,Ada,0.666667,Ben,0.333333,0.333333,1,9,utf-8," + b"0" * 64 + b",,,,,\n"
     unknown = replace(make_record(status="unknown"), known_author_score=2e-5, coverage=0.25, reason="unlike anything")
-    assert FORMATS["csv"](5).row(unknown).endswith(b",,0.000020,0.250000,unlike anything\n")
+    assert FORMATS["csv"](5).row(unknown).endswith(b",,0.000020,0.250000,unlike anything,\n")
+    adapted = FORMATS["csv"](5).row(replace(make_record(probability=2 / 3), adapted=True))
+    assert adapted == row[:-1] + b"yes\n"
     failed = FORMATS["csv"](5).row(make_record(status="failed"))
-    assert failed == b"a,failed,,,,,,1,9,utf-8," + b"0" * 64 + b",broken,,,\n"
+    assert failed == b"a,failed,,,,,,1,9,utf-8," + b"0" * 64 + b",broken,,,,\n"
 
 
 @pytest.mark.promise("exact-names")

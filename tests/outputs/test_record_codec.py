@@ -30,6 +30,7 @@ ANY_RECORDS = st.builds(
     known_author_score=st.none() | st.floats(allow_nan=False),
     coverage=st.none() | st.floats(allow_nan=False),
     reason=st.none() | ANY_TEXT,
+    adapted=st.booleans(),
 )
 
 
