@@ -10,18 +10,13 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
 
 import click
 
-from authorid.cli.bench_command import bench
-from authorid.cli.evaluate_command import evaluate
 from authorid.cli.exit_codes import EXIT_FATAL, EXIT_INTERRUPTED
-from authorid.cli.export_command import export
 from authorid.cli.interrupts import Interrupts, raise_interrupt
-from authorid.cli.score_command import score
-from authorid.cli.train_command import train
-from authorid.cli.tune_command import tune
 
 __all__ = ["app", "main"]
 
@@ -112,14 +107,32 @@ def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
         context.exit()
 
 
-class _OrderedGroup(click.Group):
-    """Lists its commands in the order in which they were added, instead of by name."""
+class _Commands(Mapping[str, click.Command]):
+    """The commands by name, in the order in which the help lists them. A command is imported when it is needed."""
+
+    _names = ("score", "train", "evaluate", "export", "tune", "bench")
+
+    def __getitem__(self, name: str) -> click.Command:
+        if name not in self._names:
+            raise KeyError(name)
+        command: click.Command = getattr(import_module(f"authorid.cli.{name}_command"), name)
+        return command
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+class _CommandGroup(click.Group):
+    """Lists its commands in their own order, instead of by name."""
 
     def list_commands(self, _: click.Context) -> list[str]:
         return list(self.commands)
 
 
-@click.group(cls=_OrderedGroup, no_args_is_help=True, context_settings={"show_default": True})
+@click.group(cls=_CommandGroup, no_args_is_help=True, context_settings={"show_default": True})
 @click.option(
     "--version",
     is_flag=True,
@@ -135,8 +148,7 @@ def app() -> None:
     require_threads()
 
 
-for _command in (score, train, evaluate, export, tune, bench):
-    app.add_command(_command)
+app.commands = _Commands()  # type: ignore[assignment]
 
 
 if __name__ == "__main__":

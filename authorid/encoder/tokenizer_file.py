@@ -2,17 +2,22 @@
 
 Such a file describes a program: normalizers that replace text, patterns that backtrack, templates that repeat tokens. A
 hostile one turns a short document into gigabytes of text, or never ends. Only what BERT-style tokenizers consist of is
-accepted, and all of that takes time and memory in proportion to the text.
+accepted, and all of that takes time and memory in proportion to the text. A file that was accepted once is known by its
+digest (`authorid.encoder.cache`): looking through a vocabulary takes longer than scoring a document.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 from tokenizers import Tokenizer
+
+from authorid.encoder.cache import read_entry, write_entry
+from authorid.version import __version__
 
 __all__ = ["read_tokenizer"]
 
@@ -36,8 +41,12 @@ def read_tokenizer(path: Path) -> Tokenizer:
     Raises `ValueError` when it cannot be read, or when it has parts that no BERT-style tokenizer needs.
     """
     try:
-        text = path.read_text("utf-8")
-        _check(json.loads(text, object_pairs_hook=_without_duplicates))
+        content = path.read_bytes()
+        key = hashlib.sha256(__version__.encode() + b"\0" + content).hexdigest()[:32]
+        text = content.decode("utf-8")
+        if read_entry("tokenizer", key) is None:
+            _check(json.loads(text, object_pairs_hook=_without_duplicates))
+            write_entry("tokenizer", key, {"accepted": True})
         return Tokenizer.from_str(text)
     except (KeyboardInterrupt, SystemExit, MemoryError):
         raise

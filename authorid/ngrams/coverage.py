@@ -7,7 +7,7 @@ what. Other languages, source code, tables of numbers and encoded data have far 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +21,7 @@ _CHANCE = 2.576
 """Standard deviations. Chance alone takes the coverage of one text in 200 further down."""
 
 
-@dataclass(frozen=True, slots=True)
-class Coverage:
+class Coverage(NamedTuple):
     """How many n-grams of the plain view some texts have: `total` int64 [texts], `known` of them in the vocabulary.
 
     `overlap` is the number of n-grams that share a byte; neighbours are not independent of each other.

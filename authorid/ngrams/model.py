@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -53,8 +53,7 @@ _LOG, _ONCE, _LINEAR = range(FREQUENCY_KINDS)
 """Kinds of term frequencies: sublinear, 1 for every feature that occurs, and the count itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class NgramScores:
+class NgramScores(NamedTuple):
     """Scores of some texts.
 
     `scores` float64 [texts, authors]. `parts` float64 [texts, views, 2, authors] are what each view adds to them: first

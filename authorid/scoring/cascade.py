@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,10 +24,12 @@ from authorid.inputs.documents import Failure
 from authorid.ngrams.coverage import Coverage
 from authorid.ngrams.model import NgramModel
 from authorid.outputs.records import Ranking
-from authorid.scoring.adaptation import Adaptation
 from authorid.scoring.attribution import Attribution, failed
 from authorid.scoring.document_state import DocumentState
 from authorid.scoring.posterior import known_author_score, log_softmax, posterior
+
+if TYPE_CHECKING:
+    from authorid.scoring.adaptation import Adaptation
 
 __all__ = ["Cascade", "Effort", "Encoder"]
 

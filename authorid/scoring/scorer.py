@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from authorid.bundle.decision import Decision
 from authorid.bundle.manifest import Bundle, load_bundle
@@ -29,13 +29,15 @@ from authorid.ngrams import kernels
 from authorid.ngrams.model import load_ngram_model
 from authorid.outputs.records import Record
 from authorid.reporter import SILENT, Reporter
-from authorid.scoring.adaptation import Adaptation, BatchSample
 from authorid.scoring.attribution import Attribution, failed
 from authorid.scoring.cascade import Cascade, Effort, Encoder
 from authorid.scoring.document_state import DocumentState
 from authorid.scoring.messages import Finished
 from authorid.scoring.scheduler import Inputs, Scheduler
 from authorid.scoring.stats import RunStats
+
+if TYPE_CHECKING:
+    from authorid.scoring.adaptation import Adaptation
 
 __all__ = ["Effort", "Recall", "Scorer"]
 
@@ -252,6 +254,8 @@ class Scorer:
         if self._cascade.ngram_model is None:
             raise BundleLacksError(f"{self.bundle.path}: no n-gram model in this bundle; nothing can be adapted")
         require("scipy.sparse", "fit")  # before the documents are read
+        from authorid.scoring.adaptation import BatchSample
+
         sample = BatchSample(self._cascade.ngram_model, self.decision)
         with closing(self._read(_read_files(paths, options, None))) as inputs:
             texts: list[str] = []
