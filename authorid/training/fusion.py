@@ -160,7 +160,7 @@ def _fit_confidence(splits: list[SplitFit], documents: int, options: NgramOption
     scores, sizes, truth = _joined([_whole(split) for split in splits])
     decision = fit_ngram_confidence((scores, sizes, truth), _joined([_short(split) for split in splits]))
     # As many documents must have an n-gram as for the model itself, although here there are fewer.
-    coverage = coverage_of(splits, options.required_documents(documents))
+    coverage = coverage_of(splits, options.required_documents(documents, scores.shape[1]))
     if coverage is not None:
         decision = replace(decision, coverage_threshold=fit_coverage_threshold(coverage))
     probabilities = np.exp(log_softmax(ngram_evidence(scores, sizes, decision)))

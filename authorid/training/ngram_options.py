@@ -11,6 +11,9 @@ from authorid.training.views import views_for
 
 __all__ = ["NgramOptions"]
 
+FEW_DOCUMENTS = 6
+"""Documents an author on average. With fewer, also an n-gram of a single document is worth having."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NgramOptions:
@@ -19,9 +22,9 @@ class NgramOptions:
     Without `views`, the scripts of the texts decide (`authorid.training.views`). `typography` says whether texts are
     read with folded typography (`authorid.inputs.typography`).
 
-    N-grams in fewer than `min_documents` training documents are left out, and the rarest of the others when the model
-    would be larger than `megabytes`. `weights` is the type in which the linear layer is stored: int8, float16 or
-    float32.
+    N-grams in fewer than `min_documents` training documents are left out, unless there are very few documents. So are
+    the rarest of the others when the model would be larger than `megabytes`. `weights` is the type in which the linear
+    layer is stored: int8, float16 or float32.
     """
 
     views: tuple[View, ...] = ()
@@ -41,6 +44,8 @@ class NgramOptions:
         """The options with views; those for `texts` where there are none."""
         return self if self.views else replace(self, views=views_for(texts))
 
-    def required_documents(self, documents: int) -> int:
-        """How many of `documents` must have an n-gram: `min_documents`, or fewer when there are very few documents."""
+    def required_documents(self, documents: int, authors: int) -> int:
+        """How many of the `documents` of `authors` must have an n-gram: `min_documents`, or one when there are few."""
+        if documents < FEW_DOCUMENTS * authors:
+            return 1
         return min(self.min_documents, max(1, documents // 4))

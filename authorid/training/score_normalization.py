@@ -24,8 +24,11 @@ STRETCH = 1.3
 """Exponent of the standard deviation in the scale. The best of the values tried on corpora with unequal authors
 (docs/research/accuracy.md)."""
 
-OWN = 0.1
-"""Share of what is peculiar to an author that goes too, chosen likewise."""
+OWN, VARIANCE = 0.1, 0.02
+"""Share of what is peculiar to an author that goes too, chosen likewise.
+
+Half of that share where the logarithms of the numbers have the variance `VARIANCE`; nothing where the numbers are equal.
+"""
 
 PRIOR = 0.1
 """Added to the sum of squares of the regressor: numbers that hardly differ say nothing about a slope."""
@@ -80,4 +83,6 @@ def _dependence(values: Floats, size: Floats) -> Floats:
     """The part of `values` [authors] that depends linearly on `size` [authors], and `OWN` of the rest."""
     centred = size - size.mean()
     slope = (centred @ values) / (centred @ centred + PRIOR)
-    return np.asarray(slope * centred + OWN * (values - values.mean() - slope * centred))
+    variance = float((centred**2).mean())
+    own = OWN * variance / (variance + VARIANCE)
+    return np.asarray(slope * centred + own * (values - values.mean() - slope * centred))

@@ -78,9 +78,9 @@ def count_all(
     )
     matrix = _count_buckets(extractor, texts)
     documents = np.bincount(matrix[chosen].indices, minlength=matrix.shape[1])
-    columns = np.flatnonzero(documents >= options.required_documents(len(chosen)))
-    matrix = matrix[:, columns].tocsr()
     known, own = np.unique(labels[chosen], return_inverse=True)
+    columns = np.flatnonzero(documents >= options.required_documents(len(chosen), len(known)))
+    matrix = matrix[:, columns].tocsr()
     shared = _shared(matrix[chosen], own, len(known))
     only_shared = np.array([view.shared for view in options.views])[columns >> options.bits]
     kept = np.flatnonzero(shared | ~only_shared)

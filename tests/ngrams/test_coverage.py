@@ -23,12 +23,12 @@ from authorid.training.term_counts import count
 from authorid.training.views import BYTE_VIEWS
 
 SPACES = make_word_table(np.zeros(0, dtype=np.uint64)).spaces
-TRAINING = [prose(author, 80, seed=seed) for author in AUTHORS for seed in range(4)]
+TRAINING = [prose(author, 80, seed=seed) for author in AUTHORS for seed in range(6)]
 OTHERS = ["engine of  the\n\n\tloom", "", "of", "日本語の文章です。", prose("Ben", 300, seed=99), "\ud800 market share"]
 
 
 def model_of(views):
-    labels = np.repeat(np.arange(3), 4)
+    labels = np.repeat(np.arange(3), 6)
     options = NgramOptions(bits=20, views=views)
     return fit(count(TRAINING, labels, options), labels, 3, options)
 
