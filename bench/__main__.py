@@ -1,4 +1,7 @@
-"""``python -m bench``: authorid against its peers. Results go to bench/results: JSON, a Markdown table, plots."""
+"""``python -m bench``: authorid against its peers. Results go to bench/results: JSON, a Markdown table, plots.
+
+``python -m bench accuracy`` measures accuracy with few documents, short texts and many authors, beside baselines.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +41,11 @@ _COUNTS = (100, 1_000, 2_000, 20_000, 100_000)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what was asked for; the exit status is 0 when at least our own results are there."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and arguments[0] == "accuracy":
+        from bench.accuracy import main as measure_accuracy
+
+        return measure_accuracy(arguments[1:])
     options = _arguments(arguments)
     started = time.monotonic()
     reporter = _Clock(started, quiet=options.silent)
@@ -70,8 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if any(row["ok"] and row["peer"] == OURS for row in rows) else 1
 
 
-def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+def _arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    epilog = "There is another command, with options of its own: python -m bench accuracy --help"
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__, epilog=epilog)
     add = parser.add_argument
     add("--model", type=Path, metavar="RUN", help="training run to take the weights from; default: random weights")
     add("--bundle", type=Path, help="bundle of RUN or of a similar run; with --peers none, any; default: export RUN")

@@ -27,7 +27,7 @@ STRETCH = 1.3
 OWN, VARIANCE = 0.1, 0.02
 """Share of what is peculiar to an author that goes too, chosen likewise.
 
-Half of that share where the logarithms of the numbers have the variance `VARIANCE`; nothing where the numbers are equal.
+Half of it where the logarithms of the numbers have the variance `VARIANCE`; nothing where the numbers are equal.
 """
 
 PRIOR = 0.1

@@ -130,3 +130,13 @@ def test_the_table_of_encodings_is_the_measured_one():
     (total,) = re.findall(r"^\| all \| \| (\d+) \| (\d+) \| (\d+) \| \d+ \| (\d+) \|$", measured, re.MULTILINE)
     for number in total:
         assert f"{int(number):,}" in page
+
+
+def test_the_tables_and_the_plot_of_accuracy_are_the_measured_ones():
+    results = ROOT / "bench" / "results"
+    _, _, *tables = (results / "accuracy.md").read_text("utf-8").strip().split("\n\n")
+    page = (DOCS / "explanation" / "accuracy.md").read_text("utf-8")
+    assert len(tables) == 2
+    for table in tables:
+        assert table in page
+    assert (DOCS / "explanation" / "accuracy.svg").read_bytes() == (results / "accuracy.svg").read_bytes()
