@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from authorid.bundle.manifest import Typography
 from authorid.ngrams.features import View
 from authorid.training.views import views_for
 
 __all__ = ["NgramOptions"]
+
+MANY_AUTHORS = 250
+"""With more authors a model may be larger: it would otherwise have few n-grams, and be wrong more often."""
 
 FEW_DOCUMENTS = 6
 """Documents an author on average. With fewer, also an n-gram of a single document is worth having."""
@@ -23,8 +28,8 @@ class NgramOptions:
     read with folded typography (`authorid.inputs.typography`).
 
     N-grams in fewer than `min_documents` training documents are left out, unless there are very few documents. So are
-    the rarest of the others when the model would be larger than `megabytes`. `weights` is the type in which the linear
-    layer is stored: int8, float16 or float32.
+    the rarest of the others when the model would be larger than `megabytes`; for more than `MANY_AUTHORS` it may be
+    larger in proportion. `weights` is the type in which the linear layer is stored: int8, float16 or float32.
     """
 
     views: tuple[View, ...] = ()
@@ -43,6 +48,11 @@ class NgramOptions:
     def with_views(self, texts: Sequence[str]) -> NgramOptions:
         """The options with views; those for `texts` where there are none."""
         return self if self.views else replace(self, views=views_for(texts))
+
+    def most_ngrams(self, authors: int) -> int:
+        """How many n-grams a model of `authors` may have."""
+        room = self.megabytes * 1e6 * max(1.0, authors / MANY_AUTHORS)
+        return max(1000, int(room / (authors * np.dtype(self.weights).itemsize + 13)))
 
     def required_documents(self, documents: int, authors: int) -> int:
         """How many of the `documents` of `authors` must have an n-gram: `min_documents`, or one when there are few."""

@@ -92,8 +92,7 @@ def count_all(
 def limited(counts: TermCounts, labels: Labels, options: NgramOptions, training: Labels | None = None) -> TermCounts:
     """Keep the n-grams that the most of the `training` documents (default: all) have, as many as `options` allow."""
     chosen = np.arange(len(labels)) if training is None else training
-    authors = len(np.unique(labels[chosen]))
-    most = max(1000, int(options.megabytes * 1e6 / (authors * np.dtype(options.weights).itemsize + 13)))
+    most = options.most_ngrams(len(np.unique(labels[chosen])))
     if len(counts.buckets) <= most:
         return counts
     documents = np.bincount(counts.matrix[chosen].indices, minlength=counts.matrix.shape[1])

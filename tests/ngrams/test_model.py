@@ -251,6 +251,17 @@ def test_the_size_is_bounded():
     assert len(count(texts(), LABELS, options).buckets) == 1000 or len(count(texts(), LABELS, options).buckets) < 1000
 
 
+def test_a_model_of_many_authors_has_no_fewer_n_grams_than_one_of_some():
+    options = NgramOptions()
+    numbers = [options.most_ngrams(authors) for authors in (50, 250, 1000, 10_000)]
+    assert numbers[0] > numbers[1] and numbers[1] <= numbers[2] <= numbers[3] < 1.1 * numbers[1]
+
+
+@pytest.mark.parametrize(("documents", "required"), [(2, 1), (5, 1), (6, 3), (100, 3)])
+def test_n_grams_of_single_documents_count_where_authors_have_few(documents, required):
+    assert NgramOptions().required_documents(50 * documents, 50) == required
+
+
 @pytest.mark.parametrize("bits", [7, 25])
 def test_too_many_buckets_are_refused(bits):
     with pytest.raises(ValueError, match="between 8 and 24"):
