@@ -33,7 +33,7 @@ PLAIN_WEIGHTS = (1.0, 2.0, 4.0)
 """Weights of plain bytes and of plain words that are tried beside `BYTE_VIEWS`."""
 
 RIDGES = (8.0, 64.0)
-"""Factors on the ridge that are tried."""
+"""Factors on the ridge that are tried without the usual views."""
 
 LEAST_HELD_OUT = 50
 """With fewer held-out documents, nothing is chosen."""
@@ -142,7 +142,8 @@ class _Search:
                 *([_Candidate((usual, 0.0, plain_words, 0.0))] if usual else []),
             )
         best = self._first_good(best, replace(best, weights=(*best.weights[:3], 1.0)))
-        best = self._first_good(best, *(replace(best, ridge=factor) for factor in RIDGES))
+        if not best.weights[0]:  # beside the usual views, a stronger ridge lowers the loss, and the accuracy too
+            best = self._first_good(best, *(replace(best, ridge=factor) for factor in RIDGES))
         difference = self._loss(USUAL) - self._loss(best)
         error = float(difference.std()) / len(difference) ** 0.5
         return best if float(difference.mean()) > ERRORS * error else USUAL
