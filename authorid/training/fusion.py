@@ -97,14 +97,15 @@ def fit_fusion(
     With `encoder`, the rule also says how much the encoder counts.
     """
     documents = corpus_texts(corpus)
-    options = options.with_views(documents.texts)
+    views_given, options = bool(options.views), options.with_views(documents.texts)
     length = sample_length(documents.texts)
     # The documents on which the rule is fitted: all, or as many as the closed form allows.
     sampled = documents[spread(documents.labels, DENSE_DOCUMENTS)]
     pairs, how = hold_out(sampled, HELD_OUT, length)
-    choice = choose_views(*pairs[0], options) if pairs else ViewChoice(options)
-    options = choice.options
     samples = cut(documents, length)
+    split = pairs[0] if pairs else (samples, samples[np.arange(0)])
+    choice = ViewChoice(options) if views_given else choose_views(*split, options)
+    options = choice.options
     ngrams, known, chosen = _fit_ngrams(samples, len(corpus.authors), options, reporter)
     warnings = check_texts(documents, corpus.authors)
     warnings += check_similarities(known.products.matrix, samples[chosen], corpus.authors)

@@ -3,7 +3,8 @@
 `authorid.training.views.BYTE_VIEWS` were found on newspaper articles by many authors. Other corpora are better off with
 the plain n-grams of most text classifiers: informal texts are full of spellings that masking hides, and short ones have
 few n-grams of any one size. Inner products of documents add up over views, so a choice costs one count, and one fit for
-every candidate. Where little was held out, or the best candidate is better by no more than chance, nothing changes.
+every candidate. Where the best candidate is better by no more than chance, nothing changes. Where too little was held
+out to choose, plain n-grams are added, which small corpora are hardly ever worse with.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ RIDGES = (8.0, 64.0)
 """Factors on the ridge that are tried without the usual views."""
 
 LEAST_HELD_OUT = 50
-"""With fewer held-out documents, nothing is chosen."""
+"""With fewer held-out documents, the choice is `FEW`, or `FEW_AND_SHORT` for texts of fewer than `SHORT` characters."""
+
+SHORT = 1000
 
 MOST_AUTHORS, MOST_TEXTS = 250, 4000
 """With more authors, or more of their texts, some are left out, evenly."""
@@ -80,12 +83,16 @@ class _Candidate:
 
 
 USUAL = _Candidate((1.0, 0.0, 0.0, 0.0))
+FEW, FEW_AND_SHORT = _Candidate((1.0, 2.0, 2.0, 0.0)), _Candidate((0.0, 1.0, 1.0, 0.0))
 
 
 def choose_views(training: LabelledTexts, held: LabelledTexts, options: NgramOptions) -> ViewChoice:
     """Choose among `GROUPS` by fits to the texts `training`, which score the texts `held`."""
-    if options.views != BYTE_VIEWS or len(held) < LEAST_HELD_OUT or len(np.unique(held.labels)) < 2:
+    if options.views != BYTE_VIEWS:
         return ViewChoice(options)
+    if len(held) < LEAST_HELD_OUT or len(np.unique(held.labels)) < 2:
+        short = np.median([len(text) for text in training.texts]) < SHORT
+        return ViewChoice(replace(options, views=(FEW_AND_SHORT if short else FEW).views()))
     authors = np.unique(held.labels)
     authors = authors[np.linspace(0, len(authors) - 1, min(MOST_AUTHORS, len(authors))).round().astype(np.int64)]
     known, others = _some(training, authors, MOST_TEXTS * 6 // 10), _some(held, authors, MOST_TEXTS * 4 // 10)

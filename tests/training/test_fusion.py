@@ -15,6 +15,7 @@ from authorid.training.fusion import EncoderScores, fit_fusion
 from authorid.training.ngram_fit import fit
 from authorid.training.ngram_options import NgramOptions
 from authorid.training.term_counts import count
+from authorid.training.views import BYTE_VIEWS
 
 
 def test_a_sample_of_a_large_corpus_keeps_rare_authors(tmp_path, monkeypatch):
@@ -23,7 +24,7 @@ def test_a_sample_of_a_large_corpus_keeps_rare_authors(tmp_path, monkeypatch):
     for path in list((root / AUTHORS[1]).iterdir())[1:]:
         path.unlink()
     monkeypatch.setattr(fusion, "DENSE_DOCUMENTS", 12)
-    found = fit_fusion(load_corpus(root), NgramOptions(bits=14))
+    found = fit_fusion(load_corpus(root), NgramOptions(views=BYTE_VIEWS, bits=14))
     assert len(found.decision.known_author_rule.mean) == len(AUTHORS)
     assert found.report["held_out"] == 4
     assert found.report["accuracy"] == 1.0
@@ -34,7 +35,7 @@ def test_probabilities_are_calibrated_on_documents_that_the_fit_has_not_counted(
     corpus = load_corpus(write_corpus(tmp_path / "corpus", documents=10))
     texts = [document.text for document in corpus.documents]
     labels = np.array([document.label for document in corpus.documents])
-    options = NgramOptions(bits=14, weights="float32")
+    options = NgramOptions(views=BYTE_VIEWS, bits=14, weights="float32")
 
     def alone(training, others):
         """Scores by a model that has never seen the others."""
@@ -83,7 +84,7 @@ def test_short_texts_get_no_more_confident_answers_than_they_deserve(tmp_path):
         (root / author).mkdir(parents=True)
         for number in range(10):
             (root / author / f"{number}.txt").write_text(text(author, number))
-    found = fit_fusion(load_corpus(root), NgramOptions(bits=14))
+    found = fit_fusion(load_corpus(root), NgramOptions(views=BYTE_VIEWS, bits=14))
     for length in (5, 10, 20, 40):
         answers = [
             (label, posterior(None, found.decision, found.ngrams.score_text(piece), len(piece)))
@@ -114,8 +115,8 @@ def test_texts_are_cut_to_bytes_at_reproducible_positions(tmp_path, monkeypatch)
     plain = fusion.fit_ngram_confidence
     monkeypatch.setattr(fusion, "fit_ngram_confidence", fit_ngram_confidence)
     corpus = load_corpus(root)
-    fit_fusion(corpus, NgramOptions(bits=14))
-    fit_fusion(corpus, NgramOptions(bits=14))
+    fit_fusion(corpus, NgramOptions(views=BYTE_VIEWS, bits=14))
+    fit_fusion(corpus, NgramOptions(views=BYTE_VIEWS, bits=14))
     for one, other in zip(*received, strict=True):
         np.testing.assert_array_equal(one, other)
     # A character of three bytes at either end may be cut off; the documents have 600 bytes.

@@ -28,6 +28,7 @@ from authorid.training.ngram_run import train_ngrams
 from authorid.training.open_set import OpenSetCorpus
 from authorid.training.samples import LabelledTexts
 from authorid.training.term_counts import count
+from authorid.training.views import BYTE_VIEWS
 
 RULE = KnownAuthorRule(
     mean=(0.2, -0.1),
@@ -84,7 +85,7 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def bundle(corpus):
-    return train_ngrams(corpus, corpus.parent / "run", NgramOptions(bits=16))
+    return train_ngrams(corpus, corpus.parent / "run", NgramOptions(views=BYTE_VIEWS, bits=16))
 
 
 def test_the_rule_is_what_it_says():
@@ -128,7 +129,7 @@ def test_scoring_computes_what_training_fitted(corpus, bundle):
     """The thresholds were fitted on the same score that a document gets."""
     documents = load_corpus(corpus).documents
     texts, labels = [item.text for item in documents], np.array([item.label for item in documents])
-    options = NgramOptions(bits=16, weights="float32")
+    options = NgramOptions(views=BYTE_VIEWS, bits=16, weights="float32")
     everything = np.arange(len(texts))
     known = LabelledTexts(texts, labels, [item.path for item in documents])
     whole = OpenSetCorpus.counted(known, known[everything[:0]], options)
@@ -154,7 +155,7 @@ def test_nothing_is_fitted_on_authors_that_are_left_out(corpus, monkeypatch):
 
     plain = open_set.SplitFit.on
     monkeypatch.setattr(open_set, "SplitFit", SimpleNamespace(on=spy))
-    fit_fusion(load_corpus(corpus), NgramOptions(bits=16))
+    fit_fusion(load_corpus(corpus), NgramOptions(views=BYTE_VIEWS, bits=16))
     assert [len(names) for names in known] == [6] * 6
     assert len(set.union(*known)) == 9
 
@@ -164,7 +165,7 @@ def test_the_result_does_not_depend_on_the_number_of_parallel_fits(corpus, monke
     for together in (1, 2):
         monkeypatch.setattr(open_set, "_TOGETHER", together)
         monkeypatch.setattr(open_set, "available_cores", lambda: 2)
-        decisions.append(fit_fusion(load_corpus(corpus), NgramOptions(bits=16)).decision)
+        decisions.append(fit_fusion(load_corpus(corpus), NgramOptions(views=BYTE_VIEWS, bits=16)).decision)
     assert decisions[0].known_author_rule is not None
     assert decisions[0] == decisions[1]
 
@@ -189,7 +190,9 @@ def test_at_most_the_given_share_of_unknown_authors_passes_a_threshold(monkeypat
 
     plain = open_set._threshold
     monkeypatch.setattr(open_set, "_threshold", threshold)
-    thresholds = fit_fusion(load_corpus(corpus), NgramOptions(bits=14)).decision.false_attribution_thresholds
+    thresholds = fit_fusion(
+        load_corpus(corpus), NgramOptions(views=BYTE_VIEWS, bits=14)
+    ).decision.false_attribution_thresholds
     assert all((scores >= found).mean() <= share for scores, share, found in received)
     assert all(found <= dict(thresholds)[share] for _, share, found in received)
     # A fraction of one of the 45 held-out documents cannot be measured.
@@ -204,9 +207,9 @@ def test_documents_with_the_same_score_pass_a_threshold_together(values, share):
 
 def test_large_corpora_give_the_same_rule(corpus, monkeypatch):
     """Above a number of documents, the same sums are computed from inner products."""
-    usual = fit_fusion(load_corpus(corpus), NgramOptions(bits=14)).decision
+    usual = fit_fusion(load_corpus(corpus), NgramOptions(views=BYTE_VIEWS, bits=14)).decision
     monkeypatch.setattr(open_set, "LARGE_CORPUS", 0)
-    large = fit_fusion(load_corpus(corpus), NgramOptions(bits=14)).decision
+    large = fit_fusion(load_corpus(corpus), NgramOptions(views=BYTE_VIEWS, bits=14)).decision
     for name in ("mean", "deviation", "z_weight", "spread_weight", "offset"):
         np.testing.assert_allclose(
             getattr(large.known_author_rule, name), getattr(usual.known_author_rule, name), rtol=1e-3, atol=1e-5
@@ -219,12 +222,12 @@ def test_large_corpora_give_the_same_rule(corpus, monkeypatch):
 def test_with_many_authors_some_are_left_out_and_the_progress_is_reported(corpus, monkeypatch):
     monkeypatch.setattr(open_set, "ENOUGH_AUTHORS", 6)  # nine authors in folds of three: two folds
     reporter = RecordingReporter()
-    fit_fusion(load_corpus(corpus), NgramOptions(bits=14), reporter=reporter)
+    fit_fusion(load_corpus(corpus), NgramOptions(views=BYTE_VIEWS, bits=14), reporter=reporter)
     assert [step[:2] for step in reporter.steps] == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 def test_few_authors_cause_a_warning(corpus):
-    found = fit_fusion(load_corpus(corpus), NgramOptions(bits=14))
+    found = fit_fusion(load_corpus(corpus), NgramOptions(views=BYTE_VIEWS, bits=14))
     assert [message for message in found.warnings if "only 9 authors" in message]
 
 
@@ -233,7 +236,7 @@ def test_no_rule_is_fitted_if_all_documents_are_alike(tmp_path):
         (tmp_path / f"author{author}").mkdir()
         for number in range(6):
             (tmp_path / f"author{author}" / f"{number}.txt").write_text("ab " * (20 + 6 * author + number))
-    found = fit_fusion(load_corpus(tmp_path), NgramOptions(bits=14))
+    found = fit_fusion(load_corpus(tmp_path), NgramOptions(views=BYTE_VIEWS, bits=14))
     assert found.decision.known_author_rule is None
     assert found.decision.false_attribution_thresholds == ()
     assert [message for message in found.warnings if "too much alike" in message]
@@ -242,7 +245,7 @@ def test_no_rule_is_fitted_if_all_documents_are_alike(tmp_path):
 def test_two_authors_are_too_few_to_learn_from(corpus, tmp_path):
     for author in ("author0", "author1"):
         shutil.copytree(corpus / author, tmp_path / "two" / author)
-    found = fit_fusion(load_corpus(tmp_path / "two"), NgramOptions(bits=14))
+    found = fit_fusion(load_corpus(tmp_path / "two"), NgramOptions(views=BYTE_VIEWS, bits=14))
     assert found.decision.known_author_rule is None
     assert any("too few authors" in message for message in found.warnings)
 
@@ -315,6 +318,6 @@ def test_later_documents_have_more_weight_in_an_authors_mean(corpus):
         for index in own[:2] if where == "first" else own[-2:]:
             changed[index] = article(30, int(index))
         known = LabelledTexts(changed, labels, paths)
-        whole = OpenSetCorpus.counted(known, known[everything[:0]], NgramOptions(bits=16))
+        whole = OpenSetCorpus.counted(known, known[everything[:0]], NgramOptions(views=BYTE_VIEWS, bits=16))
         found[where] = whole.own_scores(everything)[0][0]
     assert found["last"] < found["first"]

@@ -80,10 +80,13 @@ def test_the_usual_views_stay_where_nothing_is_clearly_better():
     assert choose_views(training, held, NgramOptions(bits=14, views=BYTE_VIEWS)).options.views == BYTE_VIEWS
 
 
-def test_the_usual_views_stay_where_little_is_held_out():
-    training, held = corpus(chat, documents=10)
+@pytest.mark.parametrize(("copies", "usual"), [(1, False), (20, True)])
+def test_where_little_is_held_out_the_length_of_the_texts_decides(copies, usual):
+    training, held = corpus(lambda author, number: chat(author, number) * copies, documents=10)
     assert len(held) == 40
-    assert choose_views(training, held, NgramOptions(bits=14, views=BYTE_VIEWS)).options.views == BYTE_VIEWS
+    names = {view.name for view in choose_views(training, held, NgramOptions(bits=14, views=BYTE_VIEWS)).options.views}
+    assert {"bytes-2-5", "words-1-3"} <= names
+    assert ("skeleton" in names) == usual
 
 
 def test_views_of_other_scripts_and_chosen_ones_are_left_alone():
