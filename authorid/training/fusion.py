@@ -146,6 +146,8 @@ def _fit_ngrams(
     Returns it with those that the rule for unknown authors is fitted on, and the indices of these.
     """
     counts = count(samples.texts, samples.labels, options)
+    if not (np.bincount(counts.matrix.indices) > 1).any():  # no two documents have anything in common
+        counts = counts.features(np.arange(0))
     reporter.info(
         f"{counts.matrix.shape[1]:,} n-grams in {len(counts.extractor.views)} views of {len(samples)} documents"
     )
