@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from authorid.training.ngram_options import NgramOptions
-from authorid.training.ridge import Similarities, similarities
+from authorid.training.ridge import DualFit, Similarities, similarities
 from authorid.training.samples import LabelledTexts
 from authorid.training.term_counts import TermCounts, count, count_more, inverse_frequencies, tfidf
 
@@ -53,14 +54,16 @@ class SplitFit:
         """Where the texts `held` are among all texts."""
         return np.arange(len(self.training), len(self.training) + len(self.held))
 
+    @cached_property
+    def _fitted(self) -> DualFit:
+        return self.products.solve(np.arange(len(self.training)), self.ridge)
+
     def held_scores(self) -> Scores:
         """Return the scores [texts, authors] of the texts `held`."""
-        return self.products.scores(np.arange(len(self.training)), self.held_indices, self.ridge)[0]
+        return self._fitted.scores(self.products.matrix[len(self.training) :, : len(self.training)])
 
     def scores_of(self, texts: list[str]) -> Scores:
         """Return the scores [texts, authors] of other `texts`."""
-        known = np.arange(len(self.training))
-        fitted = self.products.solve(known, self.ridge)
         features = tfidf(count_more(self.counts, texts), self.idf)
-        weights = self.matrix[known].T.tocsr().astype(np.float32) @ fitted.dual.astype(np.float32)
-        return np.asarray(features @ weights + fitted.bias)
+        transposed = self.matrix[: len(self.training)].T.tocsr().astype(np.float32)
+        return np.asarray(features @ (transposed @ self._fitted.dual.astype(np.float32)) + self._fitted.bias)
