@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from authorid.encoder.engine_options import EngineOptions
     from authorid.errors import AuthoridError
     from authorid.inputs.documents import Document, DocumentRef, Failure, ReadOptions
+    from authorid.outputs.records import Attribution
     from authorid.reporter import Reporter
-    from authorid.scoring.attribution import Attribution
     from authorid.scoring.scorer import Scorer
     from authorid.scoring.stats import RunStats
 
@@ -32,7 +32,7 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 # Imported on first use, so that `authorid --help` and `import authorid` stay fast.
 _MODULES = {
-    "Attribution": "authorid.scoring.attribution",
+    "Attribution": "authorid.outputs.records",
     "AuthoridError": "authorid.errors",
     "Bundle": "authorid.bundle.manifest",
     "Document": "authorid.inputs.documents",

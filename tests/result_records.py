@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from authorid.inputs.discovery import DiscoveredFile
 from authorid.inputs.documents import DocumentRef
-from authorid.outputs.records import Record
+from authorid.outputs.records import Attribution
 
 AUTHORS = ("Ada", "Ben", "Cyd", "", "=1+1", "Zoë \u202e\n", "\ud800")
 """The authors of random records."""
@@ -16,7 +16,7 @@ AUTHORS = ("Ada", "Ben", "Cyd", "", "=1+1", "Zoë \u202e\n", "\ud800")
 PATHS = st.binary(min_size=1, max_size=40).filter(lambda raw: b"\0" not in raw).map(os.fsdecode)
 PROBABILITIES = st.floats(0, 1)
 RECORDS = st.builds(
-    Record,
+    Attribution,
     ref=st.builds(DocumentRef, PATHS, st.none() | st.text(max_size=5)),
     status=st.sampled_from(["scored", "unknown"]),
     ranking=st.lists(
@@ -31,14 +31,20 @@ RECORDS = st.builds(
     coverage=st.none() | PROBABILITIES,
     reason=st.none() | st.text(max_size=20),
     adapted=st.booleans(),
+    reader=st.sampled_from(["text", "table"]),
+    expert=st.sampled_from(["ngrams", "encoder", "both"]),
 )
-FAILURES = st.builds(Record, ref=st.builds(DocumentRef, PATHS), status=st.just("failed"), error=st.text(max_size=20))
+FAILURES = st.builds(
+    Attribution, ref=st.builds(DocumentRef, PATHS), status=st.just("failed"), error=st.text(max_size=20)
+)
 
 
 def make_record(path="a", status="scored", sha256="0" * 64, probability=0.75):
     """A record of a document by Ada or Ben."""
     ranking = () if status == "failed" else (("Ada", probability), ("Ben", 1 - probability))
-    return Record(DocumentRef(path), status, ranking, 1, 9, "utf-8", sha256, "broken" if status == "failed" else None)
+    return Attribution(
+        DocumentRef(path), status, ranking, 1, 9, "utf-8", sha256, "broken" if status == "failed" else None
+    )
 
 
 def discovered(below, root=0):

@@ -20,7 +20,7 @@ from authorid.inputs.documents import DocumentRef
 from authorid.outputs import atomic, reserve
 from authorid.outputs import journal as journals
 from authorid.outputs.answers import Answers
-from authorid.outputs.records import Record
+from authorid.outputs.records import Attribution
 
 ROWS = 5
 LOCK_SEAMS = 2
@@ -29,12 +29,14 @@ LOCK_SEAMS = 2
 SEAMS = ("create", "write_all", "sync", "publish", "remove", "sync_directory")
 
 
-def record(number: int, version: int) -> Record:
+def record(number: int, version: int) -> Attribution:
     """The record of one document; its digest changes with its `version`."""
     probability = 0.5 + number / 100 + version / 1000
     ranking = (("Ada", probability), ("Ben", 0.9 - probability), ("Cyd", 0.1))
     evidence = (probability / 3, 1 / 3)
-    return Record(DocumentRef(f"d/{number}"), "scored", ranking, 1, 9, "utf-8", f"{version:064}", None, evidence, 1 / 7)
+    return Attribution(
+        DocumentRef(f"d/{number}"), "scored", ranking, 1, 9, "utf-8", f"{version:064}", None, evidence, 1 / 7
+    )
 
 
 def attempt(out: Path, versions: list[int], *, resume: bool, force: bool = False) -> None:

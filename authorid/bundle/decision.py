@@ -1,6 +1,6 @@
 """The decision rule: how n-gram scores and encoder logits become one answer, or "unknown".
 
-This module holds the numbers of the rule as a bundle stores them. `authorid.scoring.attribution` computes with them.
+This module holds the numbers of the rule as a bundle stores them. `authorid.scoring.posterior` computes with them.
 """
 
 from __future__ import annotations

@@ -295,6 +295,7 @@ def _read_config(path: Path, classes: Classes, fewest: int) -> tuple[str, tuple[
         config = read_object(path)
         labels = {int(index): str(label) for index, label in config["id2label"].items()}
         model_type = str(config["model_type"])
+        "".join(labels.values()).encode()  # raises ValueError for what no file of results can hold
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else error
         raise BundleCorruptError(f"{path}: not a usable configuration ({reason})") from None

@@ -33,9 +33,9 @@ def show_attributions(terminal: Terminal, rows: Sequence[Attribution], total: in
     measure = "prob." if answers.measure == "probability" else answers.measure
     cells = [
         (
-            row.path,
+            str(row.ref),
             row.status,
-            row.author or "",
+            row.author or row.candidate or "",
             number(row.probability),
             row.runner_up or "",
             number(row.runner_up_probability),

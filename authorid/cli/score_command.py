@@ -72,15 +72,15 @@ class ResultOptions(NamedTuple):
         "--format",
         "-f",
         "form",
-        type=click.Choice(["csv", "jsonl"]),
+        type=click.Choice(["csv", "tsv", "jsonl", "parquet"]),
         show_default="from the ending of FILE; csv for a stream",
         help="Format of the results.",
     ),
     click.option("--resume", is_flag=True, help="Continue an interrupted run."),
     click.option("--force", is_flag=True, help="Replace an existing FILE, and discard an interrupted run."),
     click.option("--fail-fast", is_flag=True, help="Stop at the first document that fails."),
-    click.option("--top", type=click.IntRange(min=1), default=5, help="Number of authors in a JSONL row."),
-    click.option("--evidence", is_flag=True, help="Add the probabilities of each window to JSONL rows."),
+    click.option("--top", type=click.IntRange(min=1), default=5, help="Number of authors in a JSONL or Parquet row."),
+    click.option("--evidence", is_flag=True, help="Add the probabilities of each window to JSONL and Parquet rows."),
     click.option("--stats", type=PATH, metavar="FILE", help="Write the statistics of the run as JSON."),
 )
 def _result_options(
@@ -219,12 +219,13 @@ def score(
     """
     with Interrupts() as importing:
         from authorid.cli.console import Terminal
-        from authorid.outputs import reserve
+        from authorid.outputs import require_format, reserve
         from authorid.scoring.scorer import Scorer
         from authorid.scoring.stats import RunStats
     importing.exit_if_interrupted()
 
     terminal = Terminal(quiet=quiet)
+    require_format(results.form)
     if results.stats is not None:
         check_writable(results.stats)
     with reserve(results.out, resume=results.resume, force=results.force) as destination:
@@ -342,12 +343,12 @@ def _write_all(run: _ScoringRun, attributions: Iterable[Attribution], output: Ou
     try:
         for done, attribution in enumerate(attributions, start=1):
             with run.stats.stages.stage("write"):
-                output.write(attribution.to_record())
+                output.write(attribution)
             if done <= run.shown:
                 run.rows.append(attribution)
             reporter.progress(done)
             if run.results.fail_fast and attribution.status == "failed":
-                return f"stopped at the first failure, {attribution.path}: {attribution.error}"
+                return f"stopped at the first failure, {attribution.ref}: {attribution.error}"
     except (AuthoridError, BrokenPipeError):
         raise
     except Exception as error:  # of any thread of the run: whatever it is, the rows that are finished are safe

@@ -62,13 +62,14 @@ class Document:
     """One readable text.
 
     `text` is normalized (see `authorid.inputs.decoding.tidy`), `encoding` is the codec that decoded it, and `sha256`
-    is the hex digest of the file's bytes.
+    is the hex digest of the file's bytes. `reader` is the name of the reader that read it.
     """
 
     ref: DocumentRef
     text: str
     encoding: str
     sha256: str
+    reader: str = "text"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from authorid.outputs.destination import Destination, Output, is_stream, open_writer, reserve
 from authorid.outputs.fingerprint import run_fingerprint
-from authorid.outputs.formats import FORMATS, format_for
-from authorid.outputs.records import Record
+from authorid.outputs.formats import FORMATS, format_for, require_format
+from authorid.outputs.records import Attribution
 
 __all__ = [
     "FORMATS",
+    "Attribution",
     "Destination",
     "Output",
-    "Record",
     "format_for",
     "is_stream",
     "open_writer",
+    "require_format",
     "reserve",
     "run_fingerprint",
 ]

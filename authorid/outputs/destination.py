@@ -31,7 +31,7 @@ from authorid.outputs.journal import (
     remove_journal,
 )
 from authorid.outputs.lock import run_lock
-from authorid.outputs.records import Record
+from authorid.outputs.records import Attribution
 from authorid.outputs.resume import EarlierRun, FileDigest
 from authorid.outputs.run_files import RunFiles
 from authorid.outputs.stream_output import StreamOutput
@@ -46,10 +46,10 @@ class Output(Protocol):
     earlier: EarlierRun | None
     """What the interrupted run knew, if this run resumes it."""
 
-    def recall(self, file: DiscoveredFile) -> Record | None:
+    def recall(self, file: DiscoveredFile) -> Attribution | None:
         """The record of a file that is known already. Call this for every file, before its record is written."""
 
-    def write(self, record: Record) -> None:
+    def write(self, record: Attribution) -> None:
         """Write one record. Raises `OutputError` if that fails."""
 
     def finish(self) -> None:
@@ -110,12 +110,15 @@ class Destination:
                 output = FileOutput(self.out, self.run_files, writer, header, earlier)
             with contextlib.closing(output):
                 yield output
-        elif self.out == "-":
+            return
+        stream = self.stream
+        if self.out == "-":
             if sys.stdout is None:
                 raise OutputError("standard output: cannot write there: it is closed")
-            yield StreamOutput(self.out, sys.stdout.buffer, writer)
-        else:
-            yield StreamOutput(self.out, self.stream, writer)
+            stream = sys.stdout.buffer
+        if writer.binary and stream is not None and stream.isatty():
+            raise OutputError(f"{self.out}: is a terminal, and {form} is not text: name a file, or redirect the output")
+        yield StreamOutput(self.out, stream, writer)
 
 
 @contextmanager
@@ -148,7 +151,7 @@ def reserve(out: str | None, *, resume: bool = False, force: bool = False) -> It
 @contextmanager
 def open_writer(
     out: str, form: str, *, top: int = 5, answers: Answers = Answers()
-) -> Iterator[Callable[[Record], None]]:
+) -> Iterator[Callable[[Attribution], None]]:
     """Write records to `out` and replace what is there, without a journal. For use from Python.
 
     `answers` are those of the model (`Bundle.answers`).

@@ -9,18 +9,20 @@ from __future__ import annotations
 import re
 import unicodedata
 
-__all__ = ["cell", "visible"]
+__all__ = ["cell", "unicode_text", "visible"]
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠", "'")  # noqa: RUF001
 """What a spreadsheet takes for the start of a formula, in full width too. Also the apostrophe, so that an apostrophe
 that `cell` adds can be distinguished from one that was there."""
 
-_NEXT_CELL = re.compile(r';(?=[\s"]*[=+\-@＝＋－＠])')  # noqa: RUF001
-"""In locales with a decimal comma, spreadsheets split CSV files at semicolons, even inside quotes. Quotes that follow
-the semicolon then only delimit a text, and disappear."""
+_NEXT_CELL = re.compile(r'[;,](?=[\s"]*[=+\-@＝＋－＠])')  # noqa: RUF001
+"""In locales with a decimal comma, spreadsheets split CSV files at semicolons, even inside quotes, and some split TSV
+files at commas too. Quotes that follow the separator then only delimit a text, and disappear."""
 
-_PLAIN = re.compile(r"[0-9A-Za-z/._][ -:<-\[\]-~]*")
-"""A text that needs no escape, as most names and paths: ASCII, no semicolon, no backslash, a harmless start."""
+_PLAIN = re.compile(r"[0-9A-Za-z/._][ -+\--:<-\[\]-~]*")
+"""A text that needs no escape, as most names and paths: ASCII, no separator, no backslash, a harmless start."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 """Unicode categories that control a terminal or are invisible: controls, bidi marks, surrogates, separators."""
@@ -52,13 +54,19 @@ def _escape(character: str) -> str:
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
+def unicode_text(text: str) -> str:
+    """`text` with every lone surrogate, such as an undecodable byte of a file name, as U+FFFD."""
+    return _SURROGATE.sub("\ufffd", text)
+
+
 def cell(text: str) -> str:
     r"""`visible` text for a spreadsheet: a text that would run as a formula gets an apostrophe in front.
 
     White space before the formula makes no difference, because some programs drop it. A text that begins with an
-    apostrophe gets one too. A semicolon before a formula becomes ``\x3b``, also with white space and quotes between.
+    apostrophe gets one too. A semicolon or comma before a formula becomes ``\x3b`` or ``\x2c``, also with white space
+    and quotes between.
     """
     if _PLAIN.fullmatch(text):
         return text
-    shown = _NEXT_CELL.sub(r"\\x3b", visible(text))
+    shown = _NEXT_CELL.sub(lambda separator: f"\\x{ord(separator[0]):02x}", visible(text))
     return f"'{shown}" if shown.lstrip().startswith(_FORMULA) else shown

@@ -17,7 +17,7 @@ from authorid.inputs.discovery import DiscoveredFile
 from authorid.outputs import atomic
 from authorid.outputs.formats import Writer
 from authorid.outputs.journal import Journal, JournalHeader, is_begun, read_entries, read_header, remove_journal
-from authorid.outputs.records import Record
+from authorid.outputs.records import Attribution
 from authorid.outputs.resume import EarlierRun, FileDigest, differences, merge_journals
 from authorid.outputs.run_files import RunFiles
 from authorid.outputs.write_errors import output_error, raising_output_errors
@@ -56,14 +56,14 @@ class FileOutput:
             raise
         self._stream.write(writer.header())
 
-    def recall(self, file: DiscoveredFile) -> Record | None:
+    def recall(self, file: DiscoveredFile) -> Attribution | None:
         """The record that the earlier run has of `file`, if it still holds."""
         record = None if self.earlier is None else self.earlier.recall(file)
         passed = self.earlier is None or self.earlier.exhausted
         self._expected.append((file.root, file.below, passed))
         return record
 
-    def write(self, record: Record) -> None:
+    def write(self, record: Attribution) -> None:
         """Write the record of the next file that `recall` was called for."""
         root, below, passed = self._expected.popleft()
         try:
@@ -159,7 +159,7 @@ def resume_earlier_run(out: str, files: RunFiles, header: JournalHeader, file_di
 
 
 @contextmanager
-def file_without_journal(out: str, files: RunFiles, writer: Writer) -> Iterator[Callable[[Record], None]]:
+def file_without_journal(out: str, files: RunFiles, writer: Writer) -> Iterator[Callable[[Attribution], None]]:
     """Write records to a file without a journal; publish it if the block ends without an error.
 
     Raises `OutputError` if the disk fails.
@@ -167,7 +167,7 @@ def file_without_journal(out: str, files: RunFiles, writer: Writer) -> Iterator[
     with raising_output_errors(out):
         stream = os.fdopen(atomic.create(files.partial, files.mode), "wb")
 
-    def write(record: Record) -> None:
+    def write(record: Attribution) -> None:
         try:
             stream.write(writer.row(record))
         except OSError as error:

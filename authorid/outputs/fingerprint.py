@@ -13,6 +13,7 @@ from typing import Any
 
 from authorid.inputs.discovery import canonical_path
 from authorid.inputs.documents import ReadOptions
+from authorid.outputs.formats import FORMATS
 
 __all__ = ["run_fingerprint"]
 
@@ -48,7 +49,7 @@ def run_fingerprint(
         # The manifest holds the digests of all other files of the bundle.
         "model": hashlib.sha256(manifest.read_bytes()).hexdigest(),
         **{name: scorer[name] for name in _SCORER_FIELDS},
-        "versions": {**versions, "chardet": version("chardet")},
+        "versions": {**versions, **{name: version(name) for name in ("chardet", *FORMATS[output["format"]].packages)}},
     }
     plain: dict[str, Any] = json.loads(json.dumps(fingerprint))
     return plain

@@ -27,7 +27,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from authorid.outputs import atomic
 from authorid.outputs.record_codec import Entry, RecordCodec
-from authorid.outputs.records import Record
+from authorid.outputs.records import Attribution
 
 __all__ = [
     "FORMAT",
@@ -41,7 +41,7 @@ __all__ = [
     "remove_journal",
 ]
 
-FORMAT = 6
+FORMAT = 7
 """The version of the format. It changes whenever this release could not read an older journal, or the reverse."""
 
 _FLUSH_SECONDS = 0.05
@@ -187,7 +187,7 @@ class Journal:
             os.close(self._descriptor)
             raise
 
-    def append(self, root: int, below: str, record: Record) -> None:
+    def append(self, root: int, below: str, record: Attribution) -> None:
         """Add the record of the file `below` the root number `root`. Raises `KeyError` for an unknown author."""
         self._waiting.append(_checked(self._codec.encode(root, below, record)))
         if len(self._waiting) >= _GROUP or self._failure is not None:

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, get_args
 
 from authorid.inputs.discovery import OrderKey, order_key
 from authorid.inputs.documents import DocumentRef
-from authorid.outputs.records import Ranking, Record, Status
+from authorid.outputs.records import Attribution, Expert, Ranking, Status
 
 __all__ = ["Entry", "RecordCodec"]
 
@@ -36,7 +36,7 @@ class Entry(NamedTuple):
 
     root: int
     below: str
-    record: Record
+    record: Attribution
 
     @property
     def order_key(self) -> OrderKey:
@@ -51,7 +51,7 @@ class RecordCodec:
         self._authors = tuple(authors)
         self._index_of = {author: index for index, author in enumerate(self._authors)}
 
-    def encode(self, root: int, below: str, record: Record) -> bytes:
+    def encode(self, root: int, below: str, record: Attribution) -> bytes:
         """One line, with its end. Raises `KeyError` for an author that is not in the list."""
         ranking, evidence, score, coverage = record.ranking, record.evidence, record.known_author_score, record.coverage
         if type(ranking) is Ranking and (ranking.authors is self._authors or ranking.authors == self._authors):
@@ -62,12 +62,13 @@ class RecordCodec:
         numbers += _doubles(len(others)).pack(*others)
         packed = b2a_base64(numbers, newline=False).decode()
         ref, encoding, sha256 = record.ref, record.encoding, record.sha256
-        error, reason = record.error, record.reason
+        error, reason, reader, expert = record.error, record.reason, record.reader, record.expert
         return (
             f"[{root},{quote(below)},{quote(ref.source)},{'null' if ref.member is None else quote(ref.member)},"
             f'"{record.status}",{record.windows},{record.tokens},{"null" if encoding is None else quote(encoding)},'
             f"{'null' if sha256 is None else quote(sha256)},{'null' if error is None else quote(error)},"
             f"{'null' if reason is None else quote(reason)},{'true' if record.adapted else 'false'},"
+            f"{'null' if reader is None else quote(reader)},{'null' if expert is None else quote(expert)},"
             f'{ranked},{len(evidence)},"{packed}"]\n'
         ).encode()
 
@@ -90,14 +91,17 @@ class RecordCodec:
 
     def _decode(self, fields: Any) -> Entry:
         root, below, source, member, status, windows, tokens, encoding, sha256, error, reason, *packed = fields
-        adapted, ranked, seen, text = packed
+        adapted, reader, expert, ranked, seen, text = packed
         counts, strings = (root, windows, tokens, seen), (below, source)
         if not (
             all(type(value) is int and value >= 0 for value in counts)
             and (ranked is None or (type(ranked) is int and ranked >= 0))
             and all(isinstance(value, str) for value in strings)
-            and all(value is None or isinstance(value, str) for value in (member, encoding, sha256, error, reason))
+            and all(
+                value is None or isinstance(value, str) for value in (member, encoding, sha256, error, reason, reader)
+            )
             and status in get_args(Status)
+            and (expert is None or expert in get_args(Expert))
             and type(adapted) is bool
         ):
             raise ValueError("a field has the wrong type")
@@ -107,7 +111,7 @@ class RecordCodec:
         size = 8 * len(self._authors) if ranked is None else 12 * ranked
         others = _doubles(seen + 2).unpack(data[size:])
         score, coverage = (None if math.isnan(number) else number for number in others[seen:])
-        record = Record(
+        record = Attribution(
             ref=DocumentRef(source, member),
             status=status,
             ranking=(
@@ -123,6 +127,8 @@ class RecordCodec:
             coverage=coverage,
             reason=reason,
             adapted=adapted,
+            reader=reader,
+            expert=expert,
         )
         return Entry(root, below, record)
 

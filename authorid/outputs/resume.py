@@ -10,7 +10,7 @@ from typing import Any
 from authorid.inputs.discovery import DiscoveredFile, OrderKey
 from authorid.outputs.journal import FORMAT, Journal, read_entries, read_header, remove_journal
 from authorid.outputs.record_codec import Entry
-from authorid.outputs.records import Record
+from authorid.outputs.records import Attribution
 
 __all__ = ["EarlierRun", "FileDigest", "differences", "merge_journals"]
 
@@ -40,7 +40,7 @@ class EarlierRun:
         """Whether the walk has passed the last entry."""
         return self._next is None
 
-    def recall(self, file: DiscoveredFile) -> Record | None:
+    def recall(self, file: DiscoveredFile) -> Attribution | None:
         """The record of `file`, if there is one that still holds. Call this for every file, in walk order."""
         key = file.order_key
         while self._next is not None and self._next.order_key < key:

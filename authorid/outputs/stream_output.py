@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 from authorid.inputs.discovery import DiscoveredFile
 from authorid.outputs.formats import Writer
-from authorid.outputs.records import Record
+from authorid.outputs.records import Attribution
 from authorid.outputs.resume import EarlierRun
 from authorid.outputs.write_errors import raising_output_errors
 
@@ -24,11 +24,11 @@ class StreamOutput:
         self._rows = 0
         self._put(writer.header())
 
-    def recall(self, file: DiscoveredFile) -> Record | None:
+    def recall(self, file: DiscoveredFile) -> Attribution | None:
         """None: nothing is known."""
         return None
 
-    def write(self, record: Record) -> None:
+    def write(self, record: Attribution) -> None:
         """Write one row."""
         self._put(self._writer.row(record))
         self._rows += 1

@@ -23,7 +23,7 @@ from authorid.encoder.windows import Window, Windower
 from authorid.inputs.documents import Failure
 from authorid.ngrams.coverage import Coverage
 from authorid.ngrams.model import NgramModel
-from authorid.outputs.records import Ranking
+from authorid.outputs.records import Expert, Ranking
 from authorid.scoring.attribution import Attribution, failed
 from authorid.scoring.document_state import DocumentState
 from authorid.scoring.posterior import known_author_score, posterior, window_answers
@@ -180,6 +180,8 @@ class Cascade:
             coverage=state.coverage,
             reason=reason,
             adapted=self.adaptation is not None,
+            reader=document.reader,
+            expert=_expert(state),
         )
 
     def _reason_unknown(self, state: DocumentState, probability: float) -> str | None:
@@ -203,3 +205,10 @@ class Cascade:
         state.in_flight = len(windows)
         state.tokens += sum(len(window.ids) for window in windows)
         return windows
+
+
+def _expert(state: DocumentState) -> Expert:
+    """Which model has answered."""
+    if state.probabilities is not None:
+        return "ngrams"
+    return "encoder" if state.ngram_scores is None else "both"

@@ -27,7 +27,6 @@ from authorid.inputs.typography import fold_typography
 from authorid.machine import available_cores
 from authorid.ngrams import kernels
 from authorid.ngrams.model import load_ngram_model
-from authorid.outputs.records import Record
 from authorid.reporter import SILENT, Reporter
 from authorid.scoring.attribution import Attribution, failed
 from authorid.scoring.cascade import Cascade, Effort, Encoder
@@ -47,7 +46,7 @@ _ADAPTED_CHARACTERS = 1 << 19
 _MAX_TEXT_WORKERS = 2
 """Threads for n-gram scores and tokens: with more of them, each would wait for Python's lock."""
 
-Recall = Callable[[DiscoveredFile], Record | None]
+Recall = Callable[[DiscoveredFile], Attribution | None]
 """Returns the record of an input that an earlier run scored and that has not changed since, or None."""
 
 
@@ -357,7 +356,7 @@ def _read_files(paths: Iterable[str | os.PathLike[str]], options: ReadOptions, r
             if known is None:
                 yield from read_file(file, options, timeout)
             else:
-                yield Attribution.from_record(known)
+                yield known
 
 
 def _folded(inputs: Inputs) -> Inputs:

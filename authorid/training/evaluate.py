@@ -300,7 +300,7 @@ def _score_unknown(scorer: Scorer, others: CorpusSpec, reporter: Reporter) -> It
     left_out = LeftOutFiles(directory)
     for attribution in scorer.score([directory], options):
         if attribution.status == "failed":
-            left_out.add(attribution.path.removeprefix(f"{directory}/"), attribution.error or "")
+            left_out.add(str(attribution.ref).removeprefix(f"{directory}/"), attribution.error or "")
         yield attribution
     for message in left_out.warnings():
         reporter.warning(message)

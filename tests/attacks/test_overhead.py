@@ -32,7 +32,7 @@ def with_journal(scorer, corpus, out):
     with reserve(str(out), force=True) as destination, destination.open("csv", **options) as output:
         for turn in range(TURNS):
             for row in scorer.score([corpus / str(turn)], recall=output.recall):
-                output.write(row.to_record())
+                output.write(row)
             output._journal.flush()  # otherwise it would happen while the other side is timed
             yield
         output.finish()
@@ -43,7 +43,7 @@ def without_journal(scorer, corpus, out):
     with open_writer(str(out), "csv") as write:
         for turn in range(TURNS):
             for row in scorer.score([corpus / str(turn)]):
-                write(row.to_record())
+                write(row)
             yield
     yield
 

@@ -43,7 +43,7 @@ def test_memory_and_descriptors_are_flat(bundle, tmp_path, documents):
         destination.open("csv", top=2, fingerprint={}, answers=bundle.answers, file_digest=lambda _: None) as output,
     ):
         for number, row in enumerate(scorer.score([tmp_path / "docs"], recall=output.recall)):
-            output.write(row.to_record())
+            output.write(row)
             assert row.status == "scored"
             if number % (documents // 20) == 0:
                 gc.collect()

@@ -17,7 +17,7 @@ from authorid.outputs import FORMATS, format_for
 from authorid.outputs.answers import Answers
 from authorid.outputs.escaping import cell
 from authorid.outputs.formats.columns import columns
-from authorid.outputs.records import Record
+from authorid.outputs.records import Attribution
 
 
 @pytest.mark.promise("no-formulas")
@@ -45,9 +45,9 @@ def test_no_cell_is_a_formula_wherever_a_program_splits_the_line(path, author, r
     writer = FORMATS["csv"](5)
     ranking = ((author, 0.75), (runner_up, 0.25))
     records = [
-        Record(DocumentRef(path), "scored", ranking, encoding=encoding),
-        Record(DocumentRef(path), "failed", error=author),
-        Record(DocumentRef(path), "unknown", ranking),
+        Attribution(DocumentRef(path), "scored", ranking, encoding=encoding),
+        Attribution(DocumentRef(path), "failed", error=author),
+        Attribution(DocumentRef(path), "unknown", ranking),
     ]
     text = "".join(writer.row(record).decode("utf-8") for record in records)
     for delimiter in ",;":

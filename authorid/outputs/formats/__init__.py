@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from typing import ClassVar, Protocol
 
+from authorid.errors import expect
 from authorid.outputs.answers import Answers
 from authorid.outputs.formats.csv_format import CsvWriter
 from authorid.outputs.formats.jsonl_format import JsonlWriter
-from authorid.outputs.records import Record
+from authorid.outputs.formats.parquet_format import ParquetWriter
+from authorid.outputs.formats.tsv_format import TsvWriter
+from authorid.outputs.records import Attribution
 
-__all__ = ["FORMATS", "WRITERS", "Writer", "format_for"]
+__all__ = ["FORMATS", "WRITERS", "Writer", "format_for", "require_format"]
 
 
 class Writer(Protocol):
@@ -29,13 +32,19 @@ class Writer(Protocol):
     suffixes: ClassVar[tuple[str, ...]]
     """The endings of file names that stand for this format."""
 
+    packages: ClassVar[tuple[str, ...]]
+    """Packages that come with the extra of the format's name, and whose versions decide the bytes."""
+
+    binary: ClassVar[bool]
+    """Whether the bytes are no text."""
+
     def __init__(self, top: int, answers: Answers = ...) -> None:
         """Prepare a file whose rows rank the `top` likeliest of `answers`, if the format has room for them."""
 
     def header(self) -> bytes:
         """What precedes the first row; may be empty."""
 
-    def row(self, record: Record) -> bytes:
+    def row(self, record: Attribution) -> bytes:
         """One record. Empty if the writer collects several before it can encode them."""
 
     def footer(self) -> bytes:
@@ -44,11 +53,18 @@ class Writer(Protocol):
 
 WRITERS: tuple[type[Writer], ...] = (
     CsvWriter,
+    TsvWriter,
     JsonlWriter,
+    ParquetWriter,
 )
 
 FORMATS: dict[str, type[Writer]] = {writer.name: writer for writer in WRITERS}
 """The writers by the names of their formats."""
+
+
+def require_format(form: str) -> None:
+    """Raise `MissingExtraError` if a package that the format needs is not installed; imports none."""
+    expect(FORMATS[form].packages, form)
 
 
 def format_for(out: str, wanted: str | None = None) -> str:

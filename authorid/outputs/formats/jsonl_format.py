@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import os
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from authorid.outputs.answers import Answers
-from authorid.outputs.formats.columns import columns, values
-from authorid.outputs.records import Record
+from authorid.outputs.formats.columns import columns, unicode_row
+from authorid.outputs.records import Attribution
 
 __all__ = ["JsonlWriter"]
 
@@ -23,6 +21,8 @@ class JsonlWriter:
 
     name: ClassVar[str] = "jsonl"
     suffixes: ClassVar[tuple[str, ...]] = (".jsonl", ".ndjson")
+    packages: ClassVar[tuple[str, ...]] = ()
+    binary: ClassVar[bool] = False
 
     def __init__(self, top: int = 5, answers: Answers = Answers()) -> None:
         self._top = top
@@ -33,13 +33,9 @@ class JsonlWriter:
         """Nothing."""
         return b""
 
-    def row(self, record: Record) -> bytes:
+    def row(self, record: Attribution) -> bytes:
         """One object on a line."""
-        row: dict[str, Any] = dict(zip(self._keys, values(record, self._answers), strict=True))
-        raw = os.fsencode(str(record.ref))
-        row["path"] = raw.decode("utf-8", "replace")
-        if row["path"].encode("utf-8") != raw:
-            row["path_b64"] = base64.b64encode(raw).decode("ascii")
+        row = unicode_row(record, self._keys, self._answers)
         noun, measure = self._answers.noun, self._answers.measure
         row["top"] = [{noun: name, measure: number} for name, number in record.ranking[: self._top]]
         if record.evidence:

@@ -105,7 +105,7 @@ class Ours(Peer):
                 "csv", top=5, fingerprint=fingerprint, answers=answers, file_digest=lambda _: None
             ) as output:
                 for attribution in scorer.score(paths, options, recall=output.recall):
-                    output.write(attribution.to_record())
+                    output.write(attribution)
                 output.finish()
 
 
