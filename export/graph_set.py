@@ -15,7 +15,14 @@ from authorid.export.graph.builder import CPU, OPENVINO
 from authorid.export.graph.emit import emit
 from authorid.export.graph.graph_runner import GraphRunner, Ids
 from authorid.export.quantize.calibration import Calibration, most_faithful
-from authorid.export.verify import EMITTED_TOLERANCE, Check, check_documents, check_invariance, check_logits
+from authorid.export.verify import (
+    EMITTED_TOLERANCE,
+    Check,
+    check_documents,
+    check_invariance,
+    check_logits,
+    check_padding,
+)
 from authorid.reporter import SILENT, Reporter
 
 __all__ = ["GraphSet"]
@@ -40,10 +47,11 @@ class GraphSet:
     def add_float32(self, weights: EncoderWeights, expected: npt.NDArray[np.float32]) -> None:
         """Emit the float32 graphs; their logits for the probe must be `expected`, those of the reference graph."""
         self.reporter.info("emitting the float32 graph")
-        runner = self._add("fp32", emit(weights))
+        runner = self._add("fp32", emit(weights, padding=True))
         name = "emitted float32 = reference: largest difference"
         self.checks.append(check_logits(name, runner.logits(self.probe), expected, EMITTED_TOLERANCE))
         self._check_invariance("fp32", "float32")
+        self.checks.append(check_padding("float32: padded batch = alone: largest difference", runner, self.probe))
         if self.openvino:
             graph = self.graphs[graph_key("fp32", "openvino")] = emit(weights, dialect=OPENVINO)
             name = "float32 in OpenVINO's dialect = reference: largest difference"

@@ -21,6 +21,7 @@ __all__ = [
     "check_documents",
     "check_invariance",
     "check_logits",
+    "check_padding",
     "require_all",
 ]
 
@@ -82,6 +83,16 @@ def check_invariance(name: str, runner: GraphRunner, threaded: GraphRunner, wind
             same += all(np.array_equal(alone, other) for other in (*small, *large))
             total += 1
     return Check(name, f"{same} of {total}", f"{total} of {total}", same == total)
+
+
+def check_padding(name: str, runner: GraphRunner, windows: Sequence[Ids]) -> Check:
+    """Largest difference between the logits of each window alone and in padded batches of unequal lengths."""
+    order = np.argsort([len(ids) for ids in windows], kind="stable")
+    # The shortest beside the longest: the most padding that there can be.
+    pairs = [sorted({int(order[i]), int(order[-1 - i])}) for i in range(-(-len(order) // 2))]
+    padded = np.concatenate([runner.padded_logits([windows[i] for i in pair]) for pair in pairs])
+    alone = runner.logits([windows[i] for pair in pairs for i in pair])
+    return check_logits(name, padded, alone, EMITTED_TOLERANCE)
 
 
 def check_documents(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from authorid.encoder.session import TOKEN_INPUTS
 from authorid.errors import ExportError
 from authorid.machine import available_cores
 from authorid.scoring.posterior import log_softmax
@@ -25,7 +26,8 @@ BATCH_TOKENS = 1024
 class GraphRunner:
     """An onnxruntime CPU session over a serialized `model`, on `threads` intra-op threads.
 
-    It feeds emitted graphs (``input_ids``) and reference graphs (Hugging Face's input names, masks filled with ones).
+    It feeds graphs that take windows (``window_ids``), and those with Hugging Face's input names (masks filled with
+    ones).
     Raises `ExportError` when onnxruntime refuses the graph.
     """
 
@@ -49,10 +51,22 @@ class GraphRunner:
     def run(self, ids: Ids) -> dict[str, npt.NDArray[np.float32]]:
         """All outputs for a batch of windows of equal length, int32 [b, s]."""
         feeds = {
-            name: ids.astype(dtype) if name == "input_ids" else np.full(ids.shape, name == "attention_mask", dtype)
+            name: ids.astype(dtype) if name in TOKEN_INPUTS else np.full(ids.shape, name == "attention_mask", dtype)
             for name, dtype in self._inputs.items()
         }
         return dict(zip(self.outputs, self._session.run(None, feeds), strict=True))
+
+    def padded_logits(self, windows: Sequence[Ids]) -> npt.NDArray[np.float32]:
+        """Logits [n, classes] of `windows` of any lengths in one batch, padded with token 0; it needs a mask."""
+        ids = np.zeros((len(windows), max(map(len, windows))), np.int32)
+        mask = np.zeros(ids.shape, np.int64)
+        for row, window in enumerate(windows):
+            ids[row, : len(window)], mask[row, : len(window)] = window, 1
+        values: dict[str, npt.NDArray[Any]] = {"input_ids": ids, "attention_mask": mask}
+        values["token_type_ids"] = np.zeros_like(ids)
+        feeds = {name: values[name].astype(dtype) for name, dtype in self._inputs.items()}
+        logits: npt.NDArray[np.float32] = self._session.run(["logits"], feeds)[0]
+        return logits
 
     def logits(self, windows: Sequence[Ids]) -> npt.NDArray[np.float32]:
         """Logits [n, authors] of `windows`, in their order; each is int32 [s] of its own length."""

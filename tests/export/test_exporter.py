@@ -187,7 +187,7 @@ def test_graphs_for_openvino_share_weights_with_the_others(run, corpus, tmp_path
         for golden in bundle.golden:
             ids = np.array([golden.ids], np.int32)
             np.testing.assert_allclose(engine.run(ids)[0], golden.logits[precision], atol=1e-5)
-            off = np.abs(session.run(None, {"input_ids": ids})[0] - golden.logits[precision]).max()
+            off = np.abs(session.run(None, {"window_ids": ids})[0] - golden.logits[precision]).max()
             assert off < tolerance * np.abs(golden.logits[precision]).max()
     with (bundle.path / "model_int8.onnx.data").open("ab") as stream:
         stream.write(b" ")
