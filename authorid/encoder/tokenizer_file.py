@@ -21,7 +21,7 @@ from tokenizers import Tokenizer
 from authorid.encoder.cache import read_entry, write_entry
 from authorid.version import __version__
 
-__all__ = ["read_tokenizer"]
+__all__ = ["parse_tokenizer", "read_tokenizer"]
 
 _NORMALIZERS = frozenset(
     (
@@ -67,15 +67,26 @@ def read_tokenizer(path: Path) -> Tokenizer:
     try:
         content = path.read_bytes()
         key = hashlib.sha256(__version__.encode() + b"\0" + content).hexdigest()[:32]
-        text = content.decode("utf-8")
-        if read_entry("tokenizer", key) is None:
-            _check(json.loads(text, object_pairs_hook=_without_duplicates))
+        accepted = read_entry("tokenizer", key) is not None
+        tokenizer = parse_tokenizer(content.decode("utf-8"), accepted=accepted)
+        if not accepted:
             write_entry("tokenizer", key, {"accepted": True})
+        return tokenizer
+    except OSError as error:
+        raise ValueError(error.strerror) from None
+
+
+def parse_tokenizer(text: str, *, accepted: bool = False) -> Tokenizer:
+    """The tokenizer that `text`, the content of a tokenizer.json, describes; not checked again if it was `accepted`.
+
+    Raises `ValueError` like `read_tokenizer`.
+    """
+    try:
+        if not accepted:
+            _check(json.loads(text, object_pairs_hook=_without_duplicates))
         return Tokenizer.from_str(text)
     except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
-    except OSError as error:
-        raise ValueError(error.strerror) from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     except BaseException as error:  # tokenizers raises bare Exception; a Rust panic is a BaseException
