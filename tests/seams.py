@@ -19,6 +19,7 @@ from authorid.inputs.discovery import DiscoveredFile
 from authorid.inputs.documents import DocumentRef
 from authorid.outputs import atomic, reserve
 from authorid.outputs import journal as journals
+from authorid.outputs.answers import Answers
 from authorid.outputs.records import Record
 
 ROWS = 5
@@ -45,7 +46,7 @@ def attempt(out: Path, versions: list[int], *, resume: bool, force: bool = False
             out.suffix[1:],
             top=3,
             fingerprint={"of": "this run"},
-            authors=("Ada", "Ben", "Cyd"),
+            answers=Answers(("Ada", "Ben", "Cyd")),
             file_digest=lambda file: digests[file.path],
         ) as output,
     ):

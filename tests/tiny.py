@@ -10,8 +10,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-from authorid.bundle.decision import Decision
-from authorid.bundle.manifest import Bundle, Golden, WindowSpec
+from authorid.bundle.decision import Decision, Rule
+from authorid.bundle.manifest import Bundle, Classes, Golden, WindowSpec
 from authorid.bundle.save import write_bundle
 from authorid.ngrams.model import load_ngram_model
 
@@ -36,9 +36,12 @@ def make_tokenizer() -> Tokenizer:
     return tokenizer
 
 
-def make_graph(tokenizer: Tokenizer, *, emitted: bool = True, authors: int = len(AUTHORS)) -> bytes:
-    """An ONNX graph: every token has a score for each author, and the logits of a window are their means."""
-    table = np.zeros((tokenizer.get_vocab_size(), authors), dtype=np.float32)
+def make_graph(tokenizer: Tokenizer, *, emitted: bool = True, authors: int = len(AUTHORS), rest: float = 0.0) -> bytes:
+    """An ONNX graph: every token has a score for each author, and the logits of a window are their means.
+
+    A word of an author has 8 for that author, every other token has `rest`.
+    """
+    table = np.full((tokenizer.get_vocab_size(), authors), rest, dtype=np.float32)
     for column, author in enumerate(AUTHORS[:authors]):
         for word in WORDS[author]:
             table[tokenizer.token_to_id(word), column] = 8.0
@@ -69,28 +72,36 @@ def make_bundle(
     threshold: float = 0.0,
     openvino: bytes | None = None,
     overwrite: bool = False,
+    names: tuple[str, ...] = AUTHORS,
+    classes: Classes = "authors",
+    rule: Rule = "mean-log-softmax",
+    rest: float = 0.0,
 ) -> Bundle:
-    """Write a bundle for three authors at `path`. `openvino` is its INT8 graph for that provider."""
+    """Write a bundle at `path` for three authors, or for other classes with as many names.
+
+    `openvino` is its INT8 graph for that provider; `rest` is explained at `make_graph`.
+    """
     tokenizer = make_tokenizer()
     golden_ids = [tokenizer.token_to_id(word) for word in ("[CLS]", "engine", "the", "[SEP]")]
-    labels = {str(i): author for i, author in enumerate(AUTHORS)}
+    labels = {str(i): name for i, name in enumerate(names)}
     config = {"model_type": "bert", "id2label": labels, "label2id": {v: int(k) for k, v in labels.items()}}
     draft = Bundle(
         path=path,
         model_type="bert",
-        authors=AUTHORS,
+        authors=names,
         window=WindowSpec(window, window - 2),
         pooling="mean",
-        decision=Decision(unknown_threshold=threshold),
+        decision=Decision(rule, unknown_threshold=threshold),
         graphs={"int8": "model_int8.onnx"} | ({"openvino-int8": "openvino.onnx"} if openvino else {}),
-        golden=(Golden(tuple(golden_ids), {"int8": (2.0, 0.0, 0.0)}),),
+        golden=(Golden(tuple(golden_ids), {"int8": (2.0 + 0.75 * rest, rest, rest)[: len(names)]}),),
         provenance={"name": "tiny"},
+        classes=classes,
     )
     files = {
         "config.json": json.dumps(config),
         "tokenizer.json": tokenizer.to_str(),
         "README.md": "# tiny\n",
-        "model_int8.onnx": graph if graph is not None else make_graph(tokenizer, emitted=emitted),
+        "model_int8.onnx": graph or make_graph(tokenizer, emitted=emitted, authors=len(names), rest=rest),
         **({"openvino.onnx": openvino} if openvino else {}),
     }
     return write_bundle(draft, files, overwrite=overwrite, check=load_ngram_model)

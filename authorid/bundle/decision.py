@@ -9,9 +9,12 @@ import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal, get_args
 
-__all__ = ["Decision", "KnownAuthorRule"]
+__all__ = ["Decision", "KnownAuthorRule", "Rule"]
+
+Rule = Literal["mean-log-softmax", "fusion", "sigmoid", "identity"]
+"""The formulas that `Decision` describes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +69,9 @@ class KnownAuthorRule:
 class Decision:
     """Parameters of the decision rule of a bundle.
 
-    Two rules turn the evidence about a document into probabilities [authors]. Both use the mean log-softmax of the
-    encoder: the log-probabilities [windows, authors] of the document's windows, averaged over the windows.
+    Two rules turn the evidence about a document into probabilities [authors] that sum to 1. Both use the mean
+    log-softmax of the encoder: the log-probabilities [windows, authors] of the document's windows, averaged over the
+    windows.
 
     `rule` ``mean-log-softmax``, for a bundle without an n-gram model::
 
@@ -86,6 +90,15 @@ class Decision:
     fitted for both terms together. With effort ``auto`` the encoder does not run when this answer gives one author a
     probability of `exit_threshold` or more.
 
+    Two other rules are for bundles without an n-gram model, and for tasks other than choosing one class. They use the
+    mean logits [classes] over the windows, and have no temperature; one class is enough.
+
+    `rule` ``sigmoid``, for classes of which a document may have several (multi-label classification): each class has a
+    probability of its own, ``logistic(mean_logits)``.
+
+    `rule` ``identity``, for numbers (regression): ``mean_logits`` are the answer. They are values, not probabilities,
+    and no threshold applies to them.
+
     The answer is "unknown" when the highest probability is below `unknown_threshold`, or when the known-author score of
     the document is below `known_author_threshold`. The known-author score is computed by `known_author_rule`; without
     one it is the standard deviation of the n-gram scores. `false_attribution_thresholds` are pairs (share, threshold)
@@ -96,7 +109,7 @@ class Decision:
     (`authorid.ngrams.coverage.Coverage.below`). The encoder does not run on such a document.
     """
 
-    rule: str = "mean-log-softmax"
+    rule: Rule = "mean-log-softmax"
     temperature: float = 1.0
     unknown_threshold: float = 0.0
     ngram_weight: float = 0.0
@@ -125,11 +138,20 @@ class Decision:
             self.coverage_threshold,
             *(number for pair in self.false_attribution_thresholds for number in pair),
         )
-        if self.rule not in ("mean-log-softmax", "fusion"):
+        if self.rule not in get_args(Rule):
             raise ValueError(f"unknown decision rule {self.rule!r}")
+        if self.fewest_classes == 1 and self.temperature != 1:
+            raise ValueError(f"decision rule {self.rule}: has no temperature")
+        if self.rule == "identity" and self.unknown_threshold:
+            raise ValueError("decision rule identity: a value has no threshold")
         in_range = self.temperature > 0 and self.coverage_threshold <= 1
         if not in_range or not all(0 <= number < math.inf for number in numbers):
             raise ValueError("decision rule: a temperature, weight, length or threshold is out of range")
+
+    @property
+    def fewest_classes(self) -> int:
+        """How many classes a bundle with this rule has at least."""
+        return 1 if self.rule in ("sigmoid", "identity") else 2
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Decision:

@@ -9,6 +9,7 @@ Nothing in a bundle is code or pickle, and no file outside its directory is ever
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from authorid.bundle.record_digest import check_digest, with_digest
 from authorid.bundle.strict_json import read_object
 from authorid.bundle.verification import verify_files, verify_graphs
 from authorid.errors import BundleCorruptError, BundleLacksError, BundleNotFoundError
+from authorid.outputs.answers import Answers
 
 __all__ = [
     "FORMAT",
@@ -28,6 +30,7 @@ __all__ = [
     "MOST_OVERLAP",
     "NGRAMS",
     "Bundle",
+    "Classes",
     "Golden",
     "Precision",
     "Provider",
@@ -68,6 +71,10 @@ Typography = Literal["folded", "kept"]
 """Whether a model gets texts with folded typography (`authorid.inputs.typography`), in training and in scoring."""
 
 
+Classes = Literal["authors", "labels"]
+"""What the classes of a model are. Results and messages call them so."""
+
+
 def graph_key(precision: str, provider: str = "cpu") -> str:
     """The key of a graph in `Bundle.graphs`: ``int8``, ``openvino-int8``, ..."""
     return precision if provider == "cpu" else f"{provider}-{precision}"
@@ -97,7 +104,8 @@ class Bundle:
     `graphs` maps a `graph_key` to a file name. `ngrams` is the file name of the n-gram model. A bundle has graphs, an
     n-gram model, or both. Several graphs may share one file of weights. `files` maps the name of every file to its
     SHA-256. `provenance` and `parity` are for people to read: what the model was made from, and how its graphs compare
-    with the original. `typography` is what the model was trained with.
+    with the original. `typography` is what the model was trained with. `authors` are the names of the model's classes,
+    also where `classes` is ``labels``, which may be anything.
     """
 
     path: Path
@@ -113,6 +121,17 @@ class Bundle:
     files: Mapping[str, str] = field(default_factory=dict)
     ngrams: str | None = None
     typography: Typography = "kept"
+    classes: Classes = "authors"
+
+    @property
+    def answers(self) -> Answers:
+        """What the answers of the model are."""
+        return Answers(
+            names=self.authors,
+            noun="author" if self.classes == "authors" else "label",
+            measure="value" if self.decision.rule == "identity" else "probability",
+            several=self.decision.rule == "sigmoid",
+        )
 
     @property
     def name(self) -> str:
@@ -171,6 +190,8 @@ def manifest_record(bundle: Bundle, digests: Mapping[str, str]) -> dict[str, Any
             **({"ngrams": bundle.ngrams} if bundle.ngrams else {}),
             # A manifest without it, as those before there was folding, means "kept".
             **({"typography": bundle.typography} if bundle.typography != "kept" else {}),
+            # A manifest without it means "authors".
+            **({"classes": bundle.classes} if bundle.classes != "authors" else {}),
             "golden": [asdict(item) for item in bundle.golden],
             "parity": dict(bundle.parity),
             "provenance": dict(bundle.provenance),
@@ -228,8 +249,9 @@ def _parse(root: Path, record: dict[str, Any]) -> Bundle:
         if name not in files:
             raise BundleCorruptError(f"{manifest}: no digest for {name}")
     verify_graphs(manifest, graphs.values(), files)
-    model_type, authors = _read_config(root / "config.json")
+    classes = _parse_classes(manifest, record.get("classes", "authors"))
     decision = Decision.from_json(record["decision"])
+    model_type, names = _read_config(root / "config.json", classes, decision.fewest_classes)
     if (decision.rule == "fusion") != (ngrams is not None):
         raise BundleCorruptError(
             f"{manifest}: the decision rule is {decision.rule!r}, which does not match a bundle "
@@ -238,17 +260,18 @@ def _parse(root: Path, record: dict[str, Any]) -> Bundle:
     return Bundle(
         path=root,
         model_type=model_type,
-        authors=authors,
+        authors=names,
         window=_parse_window(manifest, record["window"]),
         pooling=str(record["pooling"]),
         decision=decision,
         graphs=graphs,
-        golden=_parse_golden(manifest, record.get("golden", ()), len(authors)),
+        golden=_parse_golden(manifest, record.get("golden", ()), len(names)),
         provenance=dict(record.get("provenance", {})),
         parity=dict(record.get("parity", {})),
         files=files,
         ngrams=ngrams,
         typography=_parse_typography(manifest, record.get("typography", "kept")),
+        classes=classes,
     )
 
 
@@ -259,8 +282,15 @@ def _parse_typography(manifest: Path, value: object) -> Typography:
     raise BundleCorruptError(f"{manifest}: unknown typography {value!r}; this release knows folded and kept")
 
 
-def _read_config(path: Path) -> tuple[str, tuple[str, ...]]:
-    """The model type and the authors, in the order of their labels, from ``config.json``."""
+def _parse_classes(manifest: Path, value: object) -> Classes:
+    for known in get_args(Classes):
+        if value == known:
+            return known  # type: ignore[no-any-return]
+    raise BundleCorruptError(f"{manifest}: unknown classes {value!r}; this release knows authors and labels")
+
+
+def _read_config(path: Path, classes: Classes, fewest: int) -> tuple[str, tuple[str, ...]]:
+    """The model type and the names of the `classes`, in the order of their numbers, from ``config.json``."""
     try:
         config = read_object(path)
         labels = {int(index): str(label) for index, label in config["id2label"].items()}
@@ -268,11 +298,15 @@ def _read_config(path: Path) -> tuple[str, tuple[str, ...]]:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else error
         raise BundleCorruptError(f"{path}: not a usable configuration ({reason})") from None
-    if sorted(labels) != list(range(len(labels))) or len(labels) < 2:
-        raise BundleCorruptError(f"{path}: id2label must number at least two authors from 0")
-    alike = too_much_alike(labels.values())
-    if alike is not None:
-        raise BundleCorruptError(f"{path}: the authors {alike}; rename one in the training corpus and train again")
+    if sorted(labels) != list(range(len(labels))) or len(labels) < fewest:
+        raise BundleCorruptError(f"{path}: id2label must number the {classes} from 0, at least {fewest} of them")
+    if classes == "authors":
+        alike = too_much_alike(labels.values())
+        if alike is not None:
+            raise BundleCorruptError(f"{path}: the authors {alike}; rename one in the training corpus and train again")
+    elif len(set(labels.values())) < len(labels):
+        twice = next(name for name, count in Counter(labels.values()).items() if count > 1)
+        raise BundleCorruptError(f"{path}: the label {twice!r} occurs twice; rename one and export the model again")
     return model_type, tuple(labels[index] for index in range(len(labels)))
 
 
@@ -289,7 +323,7 @@ def _parse_window(manifest: Path, record: Mapping[str, Any]) -> WindowSpec:
     return window
 
 
-def _parse_golden(manifest: Path, records: Iterable[Mapping[str, Any]], authors: int) -> tuple[Golden, ...]:
+def _parse_golden(manifest: Path, records: Iterable[Mapping[str, Any]], classes: int) -> tuple[Golden, ...]:
     golden = tuple(
         Golden(
             tuple(int(token) for token in item["ids"]),
@@ -303,8 +337,8 @@ def _parse_golden(manifest: Path, records: Iterable[Mapping[str, Any]], authors:
         if len(item.ids) > LONGEST_WINDOW or not all(0 <= token < 1 << 31 for token in item.ids):
             raise BundleCorruptError(f"{manifest}: a golden window is too long, or has a token that is out of range")
         for row in item.logits.values():
-            if len(row) != authors:
+            if len(row) != classes:
                 raise BundleCorruptError(
-                    f"{manifest}: golden logits for {len(row)} authors, but config.json has {authors}"
+                    f"{manifest}: golden logits for {len(row)} classes, but config.json has {classes}"
                 )
     return golden

@@ -99,5 +99,5 @@ def evaluate(
         write_json(json_file, report.to_json())
     if plots is not None:
         plot_evaluation(report, plots)
-    show_metrics(terminal, report.metrics)
+    show_metrics(terminal, report.metrics, report.noun)
     show_evaluation(terminal, report)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from authorid.encoder.tuning import Trial
     from authorid.evaluation.evaluation_report import EvaluationReport
     from authorid.evaluation.metrics import Metrics
+    from authorid.outputs.answers import Answers
     from authorid.scoring.attribution import Attribution
 
 __all__ = [
@@ -22,37 +23,45 @@ __all__ = [
 ]
 
 
-def show_attributions(terminal: Terminal, rows: Sequence[Attribution], total: int) -> None:
+_MOST = 10
+"""Authors in the table of documents per author."""
+
+
+def show_attributions(terminal: Terminal, rows: Sequence[Attribution], total: int, answers: Answers) -> None:
     """The first `rows` of a run of `total` documents; columns that are empty throughout are left out."""
+    number = _percent if answers.measure == "probability" else _value
+    measure = "prob." if answers.measure == "probability" else answers.measure
     cells = [
         (
             row.path,
             row.status,
             row.author or "",
-            _percent(row.probability),
+            number(row.probability),
             row.runner_up or "",
-            _percent(row.runner_up_probability),
+            number(row.runner_up_probability),
+            "; ".join(answers.likely(row.ranking)) if answers.several else "",
             row.error or row.reason or "",
         )
         for row in rows
     ]
     title = f"Attributions (first {len(rows)} of {total})" if total > len(rows) else "Attributions"
-    names = ("document", "status", "author", "prob.", "runner-up", "prob.", "problem")
+    names = ("document", "status", answers.noun, measure, "runner-up", measure, "labels", "problem")
     kept = [i for i in range(len(names)) if i < 4 or any(row[i] for row in cells)]
     terminal.table(
         title,
-        [(names[i], names[i] == "prob.") for i in kept],
+        [(names[i], names[i] == measure) for i in kept],
         [tuple(row[i] for i in kept) for row in cells],
     )
 
 
-def show_authors(terminal: Terminal, authors: Sequence[tuple[str, int]], scored: int, most: int = 10) -> None:
-    """How many documents each author got, at most `most` authors, those with the most documents first."""
-    rows = [(author, count, f"{count / scored:.1%}") for author, count in authors[:most]]
-    if len(authors) > most:
-        rest = sum(count for _, count in authors[most:])
-        rows.append((f"({len(authors) - most} more)", rest, f"{rest / scored:.1%}"))
-    terminal.table("Documents per author", [("author", False), ("documents", True), ("share", True)], rows)
+def show_authors(terminal: Terminal, authors: Sequence[tuple[str, int]], scored: int, answers: Answers) -> None:
+    """How many documents each author (or label) got: the first `_MOST` with the most documents."""
+    rows = [(author, count, f"{count / scored:.1%}") for author, count in authors[:_MOST]]
+    if len(authors) > _MOST:
+        rest = sum(count for _, count in authors[_MOST:])
+        rows.append((f"({len(authors) - _MOST} more)", rest, f"{rest / scored:.1%}"))
+    title = f"Documents per {'most probable ' if answers.several else ''}{answers.noun}"
+    terminal.table(title, [(answers.noun, False), ("documents", True), ("share", True)], rows)
 
 
 def show_statistics(terminal: Terminal, report: dict[str, Any]) -> None:
@@ -79,8 +88,8 @@ def show_statistics(terminal: Terminal, report: dict[str, Any]) -> None:
     )
 
 
-def show_metrics(terminal: Terminal, metrics: Metrics) -> None:
-    """The figures of an evaluation, and the authors with the lowest F1."""
+def show_metrics(terminal: Terminal, metrics: Metrics, noun: str = "author") -> None:
+    """The figures of an evaluation, and the authors with the lowest F1; `noun` is what the classes are."""
     figures = {
         "accuracy": f"{metrics.accuracy:.4f}",
         "macro-F1": f"{metrics.macro_f1:.4f}",
@@ -94,8 +103,8 @@ def show_metrics(terminal: Terminal, metrics: Metrics) -> None:
     terminal.table(title, [(name, True) for name in figures], [tuple(figures.values())])
     lowest = sorted((row for row in metrics.per_author if row.support), key=lambda row: row.f1)[:10]
     terminal.table(
-        "Authors with the lowest F1",
-        [("author", False), ("precision", True), ("recall", True), ("F1", True), ("documents", True)],
+        f"{noun.capitalize()}s with the lowest F1",
+        [(noun, False), ("precision", True), ("recall", True), ("F1", True), ("documents", True)],
         [(row.author, f"{row.precision:.3f}", f"{row.recall:.3f}", f"{row.f1:.3f}", row.support) for row in lowest],
     )
 
@@ -106,7 +115,7 @@ def show_evaluation(terminal: Terminal, report: EvaluationReport) -> None:
     terminal.info(f"accuracy {report.metrics.accuracy:.4f}, 95 % interval {low:.4f} to {high:.4f}")
     terminal.table(
         "Most frequent confusions",
-        [("author", False), ("attributed to", False), ("documents", True), ("share", True)],
+        [(report.noun, False), ("attributed to", False), ("documents", True), ("share", True)],
         [(row["author"], row["attributed_to"], row["documents"], f"{row['share']:.0%}") for row in report.pairs],
     )
     terminal.table(
@@ -165,3 +174,7 @@ def show_trials(terminal: Terminal, model: str, trials: Sequence[Trial]) -> None
 
 def _percent(probability: float | None) -> str:
     return "" if probability is None else f"{probability:.1%}"
+
+
+def _value(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"

@@ -311,7 +311,7 @@ def _write_rows(
             results.form,
             top=results.top,
             fingerprint=fingerprint,
-            authors=scorer.bundle.authors,
+            answers=scorer.bundle.answers,
             file_digest=lambda file: file_sha256(file, documents, timeout),
         ) as output,
         terminal.progress("Scoring") as reporter,
@@ -371,9 +371,10 @@ def _finish(run: _ScoringRun, scorer: Scorer, output: Output, terminal: Terminal
         terminal.warning("no documents found")
         return
     scored, failed = stats.status["scored"], stats.status["failed"]
-    show_attributions(terminal, run.rows, stats.documents)
-    if scored:
-        show_authors(terminal, stats.authors.most_common(), scored)
+    answers = scorer.bundle.answers
+    show_attributions(terminal, run.rows, stats.documents, answers)
+    if scored and answers.measure == "probability":
+        show_authors(terminal, stats.authors.most_common(), scored, answers)
     show_statistics(terminal, report)
     if failed:
         terminal.warning(f"{failed} of {stats.documents} documents failed; their rows give the reasons")

@@ -72,6 +72,6 @@ class GraphSession:
         if logits.shape != (len(ids), self.authors) or logits.dtype.kind != "f":
             raise EngineError(
                 f"{self.path}: returned {logits.dtype} of shape {list(logits.shape)} for {len(ids)} windows and "
-                f"{self.authors} authors; this graph does not belong to its bundle"
+                f"{self.authors} classes; this graph does not belong to its bundle"
             )
         return logits.astype(np.float32, copy=False)

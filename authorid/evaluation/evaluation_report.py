@@ -33,7 +33,8 @@ class EvaluationReport:
 
     `interval` is the 95 % interval of the accuracy (`bootstrap_interval`). `ablation` has one row for each combination
     of models and effort that was evaluated. `unknown_authors` describes documents of authors outside the model; it is
-    None when there were none. The other tables are described at the functions of their names.
+    None when there were none. The other tables are described at the functions of their names. `noun` is what the
+    classes of the model are: ``author`` or ``label``.
     """
 
     metrics: Metrics
@@ -44,6 +45,7 @@ class EvaluationReport:
     risk_coverage: list[Row]
     ablation: list[Row]
     unknown_authors: Row | None
+    noun: str = "author"
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, ready for `json.dump`: those of the metrics, and the tables beside them."""

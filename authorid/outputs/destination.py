@@ -11,13 +11,14 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from authorid.errors import OutputError
 from authorid.inputs.discovery import DiscoveredFile
+from authorid.outputs.answers import Answers
 from authorid.outputs.file_output import FileOutput, closing_quietly, file_without_journal, resume_earlier_run
 from authorid.outputs.formats import FORMATS
 from authorid.outputs.journal import (
@@ -93,17 +94,17 @@ class Destination:
 
     @contextmanager
     def open(
-        self, form: str, *, top: int, fingerprint: dict[str, Any], authors: Sequence[str], file_digest: FileDigest
+        self, form: str, *, top: int, fingerprint: dict[str, Any], answers: Answers, file_digest: FileDigest
     ) -> Iterator[Output]:
-        """Take records and write them in the format `form`; each row ranks `top` authors where the format has room.
+        """Take records and write them in the format `form`; each row ranks `top` classes where the format has room.
 
-        `authors` are the names that records may contain. `fingerprint` (see `run_fingerprint`) must be equal to that
+        `answers` has the names that records may contain. `fingerprint` (see `run_fingerprint`) must be equal to that
         of the run to resume, and `file_digest` tells whether a file has changed since. Raises `OutputError` if the
         destination cannot be written, or if the run to resume was another one.
         """
-        writer = FORMATS[form](top)
+        writer = FORMATS[form](top, answers)
         if self.run_files is not None:
-            header = JournalHeader(FORMAT, fingerprint, tuple(authors))
+            header = JournalHeader(FORMAT, fingerprint, answers.names)
             with raising_output_errors(self.out):
                 earlier = resume_earlier_run(self.out, self.run_files, header, file_digest) if self.resuming else None
                 output = FileOutput(self.out, self.run_files, writer, header, earlier)
@@ -145,19 +146,22 @@ def reserve(out: str | None, *, resume: bool = False, force: bool = False) -> It
 
 
 @contextmanager
-def open_writer(out: str, form: str, *, top: int = 5) -> Iterator[Callable[[Record], None]]:
+def open_writer(
+    out: str, form: str, *, top: int = 5, answers: Answers = Answers()
+) -> Iterator[Callable[[Record], None]]:
     """Write records to `out` and replace what is there, without a journal. For use from Python.
 
+    `answers` are those of the model (`Bundle.answers`).
     The file appears only if the block ends without an error. Raises `OutputError`, also if a run is writing there.
     """
     with raising_output_errors(out):
         destination = Destination(out)
     with _hold(destination):
         if destination.run_files is not None:
-            with file_without_journal(out, destination.run_files, FORMATS[form](top)) as write:
+            with file_without_journal(out, destination.run_files, FORMATS[form](top, answers)) as write:
                 yield write
         else:
-            with destination.open(form, top=top, fingerprint={}, authors=(), file_digest=lambda _: None) as output:
+            with destination.open(form, top=top, fingerprint={}, answers=answers, file_digest=lambda _: None) as output:
                 yield output.write
                 output.finish()
 

@@ -23,7 +23,9 @@ class Attribution:
         status: ``scored``; ``unknown`` when a threshold of the decision rule was missed; ``failed`` when the input
             could not be read or scored.
         ranking: Pairs (author, probability) of all authors of the model, most probable first. Authors that are
-            equally probable keep the model's order. Empty when `status` is ``failed``.
+            equally probable keep the model's order. Empty when `status` is ``failed``. For a model with other classes
+            (`Bundle.classes`), the labels stand for the authors here and everywhere below; for regression, the values
+            stand for the probabilities.
         windows: How many windows of the document the encoder has seen; 0 when the n-gram model decided alone.
         tokens: How many tokens those windows have, special tokens included.
         encoding: The codec that decoded the document.
@@ -71,18 +73,18 @@ class Attribution:
 
     @property
     def runner_up(self) -> str | None:
-        """The second most probable author; None when the input failed."""
-        return self.ranking[1][0] if self.ranking else None
+        """The second most probable author; None when the input failed or the model has one class."""
+        return self.ranking[1][0] if len(self.ranking) > 1 else None
 
     @property
     def runner_up_probability(self) -> float | None:
-        """Probability of the second most probable author; None when the input failed."""
-        return self.ranking[1][1] if self.ranking else None
+        """Probability of the second most probable author; None when there is none."""
+        return self.ranking[1][1] if len(self.ranking) > 1 else None
 
     @property
     def margin(self) -> float | None:
-        """Difference between the two highest probabilities; None when the input failed."""
-        return self.ranking[0][1] - self.ranking[1][1] if self.ranking else None
+        """Difference between the two highest probabilities; None when there is only one, or none."""
+        return self.ranking[0][1] - self.ranking[1][1] if len(self.ranking) > 1 else None
 
     def to_record(self) -> Record:
         """The same answer as a `Record`, which outputs write."""

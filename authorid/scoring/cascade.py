@@ -26,7 +26,7 @@ from authorid.ngrams.model import NgramModel
 from authorid.outputs.records import Ranking
 from authorid.scoring.attribution import Attribution, failed
 from authorid.scoring.document_state import DocumentState
-from authorid.scoring.posterior import known_author_score, log_softmax, posterior
+from authorid.scoring.posterior import known_author_score, posterior, window_answers
 
 if TYPE_CHECKING:
     from authorid.scoring.adaptation import Adaptation
@@ -149,7 +149,7 @@ class Cascade:
         return self._take(state, len(logits))
 
     def posterior(self, state: DocumentState) -> npt.NDArray[np.float64]:
-        """Probabilities [authors] by the scores so far; not finite when the bundle's weights make them overflow."""
+        """What `posterior` gives [authors] for the scores so far; not finite when the bundle's weights overflow."""
         with np.errstate(over="ignore", invalid="ignore"):
             return posterior(state.scored_logits, self.decision, state.ngram_scores, state.size, self._bias)
 
@@ -175,7 +175,7 @@ class Cascade:
             tokens=state.tokens,
             encoding=document.encoding,
             sha256=document.sha256,
-            evidence=_window_evidence(logits, int(np.argmax(probabilities))) if evidence else (),
+            evidence=self._window_evidence(logits, int(np.argmax(probabilities))) if evidence else (),
             known_author_score=known_author,
             coverage=state.coverage,
             reason=reason,
@@ -189,7 +189,13 @@ class Cascade:
         score = state.known_author_score
         if score is not None and score < self.decision.known_author_threshold:
             return "known-author score below the threshold"
-        return "probability below the threshold" if probability < self.decision.unknown_threshold else None
+        if self.decision.rule != "identity" and probability < self.decision.unknown_threshold:
+            return "probability below the threshold"
+        return None
+
+    def _window_evidence(self, logits: npt.NDArray[np.floating] | None, best: int) -> tuple[float, ...]:
+        """The number of the class `best` in each window alone."""
+        return () if logits is None else tuple(window_answers(logits, self.decision, best).tolist())
 
     @staticmethod
     def _take(state: DocumentState, count: int) -> list[Window]:
@@ -197,7 +203,3 @@ class Cascade:
         state.in_flight = len(windows)
         state.tokens += sum(len(window.ids) for window in windows)
         return windows
-
-
-def _window_evidence(logits: npt.NDArray[np.floating] | None, author: int) -> tuple[float, ...]:
-    return () if logits is None else tuple(float(p) for p in np.exp(log_softmax(logits)[:, author]))

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from authorid.bundle.decision import Decision
 from authorid.ngrams.model import NgramScores
 
-__all__ = ["LEAST_SPREAD", "known_author_score", "log_softmax", "ngram_evidence", "posterior"]
+__all__ = ["LEAST_SPREAD", "known_author_score", "log_softmax", "ngram_evidence", "posterior", "window_answers"]
 
 LEAST_SPREAD = 1e-4
 """Lower bound of a standard deviation of scores before its logarithm is taken."""
@@ -19,6 +19,22 @@ def log_softmax(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     shifted: npt.NDArray[np.float64] = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
     normaliser: npt.NDArray[np.float64] = np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     return shifted - normaliser
+
+
+def _logistic(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.exp(-np.logaddexp(0.0, -logits))  # exact in both tails, and never overflows
+
+
+def window_answers(logits: npt.NDArray[np.floating], decision: Decision, number: int) -> npt.NDArray[np.float64]:
+    """The probability (or value) of the class `number` in each window alone, without the temperature.
+
+    `logits` [windows, classes] give float64 [windows].
+    """
+    if decision.rule == "identity":
+        return logits[:, number].astype(np.float64)
+    if decision.rule == "sigmoid":
+        return _logistic(logits[:, number].astype(np.float64))
+    return np.exp(log_softmax(logits)[:, number])
 
 
 def ngram_evidence(
@@ -60,7 +76,7 @@ def posterior(
     size: npt.ArrayLike = 0,
     bias: npt.NDArray[np.float64] | None = None,
 ) -> npt.NDArray[np.float64]:
-    """Probabilities float64 [authors] of one document.
+    """Probabilities float64 [authors] of one document, or its values if the decision rule is ``identity``.
 
     `logits` [windows, authors] are those of the windows that the encoder has seen, None when it has seen none.
     `ngrams` [authors] are the scores of the n-gram model, None when the bundle has none. `size` is the length of the
@@ -69,6 +85,9 @@ def posterior(
 
     Raises `ValueError` when the decision rule needs n-gram scores and there are none.
     """
+    if logits is not None and decision.rule in ("sigmoid", "identity"):
+        mean = logits.mean(axis=0, dtype=np.float64)
+        return mean if decision.rule == "identity" else _logistic(mean)
     evidence = None if logits is None else log_softmax(logits).mean(axis=0)
     if decision.rule == "fusion":
         if ngrams is None:

@@ -16,7 +16,7 @@ from authorid.bundle.author_names import author_key
 from authorid.bundle.decision import Decision
 from authorid.bundle.manifest import MANIFEST, Typography, load_bundle
 from authorid.encoder.engine_options import EngineOptions
-from authorid.errors import CorpusError
+from authorid.errors import BundleLacksError, CorpusError
 from authorid.evaluation.evaluation_report import EvaluationReport, make_report
 from authorid.evaluation.metrics import auroc, evaluate_predictions
 from authorid.inputs.decoding import tidy
@@ -64,7 +64,7 @@ def evaluate(
     Documents that cannot be read or scored are left out, with a warning. Those that are ``unknown`` count by their most
     probable author; `EvaluationReport.ablation` also has their number, and the accuracy if they count as wrong. Raises
     `CorpusError` when an author of the corpus is not one of the model's, or when unknown authors are given with a
-    training run.
+    training run, and `BundleLacksError` when the bundle does not choose one class for each document.
     """
     if (model / MANIFEST).is_file() or not (model / "run.json").is_file():
         return _evaluate_bundle(model, CorpusSpec.of(corpus), options, reporter)
@@ -116,6 +116,11 @@ def _evaluate_bundle(
     model: Path, corpus: CorpusSpec, options: EvaluationOptions, reporter: Reporter
 ) -> EvaluationReport:
     bundle = load_bundle(model)
+    if bundle.decision.fewest_classes == 1:
+        gives = "a value" if bundle.answers.measure == "value" else "any number of labels"
+        raise BundleLacksError(
+            f"{model}: evaluate needs a model that chooses one class for each document; this one gives {gives}"
+        )
     engine = EngineOptions(precision=options.precision)
     scorer = Scorer(bundle, engine, effort=options.effort)
     known = _load_known(corpus, bundle.authors, reporter)
@@ -137,7 +142,8 @@ def _evaluate_bundle(
         unknown = _evaluate_unknown(scorer, others, scored.attributions, reporter)
     found = scored.predictions
     lengths = [len(known.documents[index].text) for index in found.kept]
-    return make_report(found.truth, found.probabilities, bundle.authors, lengths, ablation, unknown)
+    report = make_report(found.truth, found.probabilities, bundle.authors, lengths, ablation, unknown)
+    return replace(report, noun=bundle.answers.noun)
 
 
 @dataclass(frozen=True)

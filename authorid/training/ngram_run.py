@@ -156,6 +156,8 @@ def export_ngrams(
         base, decision = own, own.decision
         if encoder is not None:
             base = load_bundle(encoder)
+            if base.decision.fewest_classes == 1:
+                raise OutputError(f"{encoder}: n-grams do not join an encoder whose rule is {base.decision.rule}")
             decision = replace(decision, encoder_weight=UNMEASURED)
         if weight is not None:
             if not base.graphs or not 0 <= weight < float("inf"):

@@ -28,7 +28,7 @@ def scorer():
 
 
 def with_journal(scorer, corpus, out):
-    options = {"top": 5, "fingerprint": {}, "authors": scorer.bundle.authors, "file_digest": lambda _: None}
+    options = {"top": 5, "fingerprint": {}, "answers": scorer.bundle.answers, "file_digest": lambda _: None}
     with reserve(str(out), force=True) as destination, destination.open("csv", **options) as output:
         for turn in range(TURNS):
             for row in scorer.score([corpus / str(turn)], recall=output.recall):

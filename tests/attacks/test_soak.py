@@ -40,7 +40,7 @@ def test_memory_and_descriptors_are_flat(bundle, tmp_path, documents):
     most = 0
     with (
         reserve(str(tmp_path / "out.csv")) as destination,
-        destination.open("csv", top=2, fingerprint={}, authors=bundle.authors, file_digest=lambda _: None) as output,
+        destination.open("csv", top=2, fingerprint={}, answers=bundle.answers, file_digest=lambda _: None) as output,
     ):
         for number, row in enumerate(scorer.score([tmp_path / "docs"], recall=output.recall)):
             output.write(row.to_record())

@@ -14,7 +14,9 @@ FUSION = Decision(
 )
 
 
-@pytest.mark.parametrize("decision", [Decision(), FUSION])
+@pytest.mark.parametrize(
+    "decision", [Decision(), FUSION, Decision("sigmoid", unknown_threshold=0.5), Decision("identity")]
+)
 def test_a_decision_survives_json(decision):
     assert Decision.from_json(json.loads(json.dumps(asdict(decision)))) == decision
 
@@ -39,6 +41,12 @@ def test_a_decision_survives_json(decision):
 def test_an_invalid_decision_is_refused(change):
     with pytest.raises((KeyError, TypeError, ValueError, OverflowError)):
         Decision.from_json({**asdict(FUSION), **change})
+
+
+@pytest.mark.parametrize("rule, options", [("identity", {"unknown_threshold": 0.1}), ("sigmoid", {"temperature": 2.0})])
+def test_a_rule_without_a_temperature_or_threshold_refuses_one(rule, options):
+    with pytest.raises(ValueError, match=rf"{rule}.* has no (temperature|threshold)"):
+        Decision(rule, **options)
 
 
 @pytest.mark.parametrize("share, threshold", [(0.05, 0.9), (0.07, 0.9), (0.1, 0.8), (0.5, 0.8), (1.0, 0.0)])

@@ -3,11 +3,12 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from json_records import edit_record
+from json_records import edit_record, list_file
 from tiny import make_bundle
 
 from authorid.bundle.manifest import load_bundle
 from authorid.errors import BundleCorruptError, BundleLacksError, BundleNotFoundError
+from authorid.outputs.answers import Answers
 
 
 @pytest.fixture
@@ -81,6 +82,45 @@ def test_a_file_name_with_a_directory_part_is_refused(copy, name):
 def test_an_invalid_manifest_is_refused(copy, changes):
     edit(copy, **changes)
     with pytest.raises(BundleCorruptError, match=r"authorid\.json"):
+        load_bundle(copy)
+
+
+def test_labels_may_be_alike_but_not_equal(tmp_path):
+    names = ("Good", "good", "GOOD")
+    assert load_bundle(make_bundle(tmp_path / "b", names=names, classes="labels").path).authors == names
+    with pytest.raises(BundleCorruptError, match="the label 'good' occurs twice"):
+        make_bundle(tmp_path / "c", names=("good", "good", "bad"), classes="labels")
+    with pytest.raises(BundleCorruptError, match="the authors 'Good' and 'good' differ only in case"):
+        make_bundle(tmp_path / "d", names=names)
+
+
+@pytest.mark.parametrize("rule", ["sigmoid", "identity"])
+def test_one_class_is_enough_where_none_is_chosen(tmp_path, rule):
+    assert make_bundle(tmp_path / "b", names=("LABEL_0",), classes="labels", rule=rule).authors == ("LABEL_0",)
+    with pytest.raises(BundleCorruptError, match="id2label must number the labels from 0, at least 2 of them"):
+        make_bundle(tmp_path / "c", names=("LABEL_0",), classes="labels")
+    with pytest.raises(BundleCorruptError, match="id2label must number the labels from 0, at least 1 of them"):
+        make_bundle(tmp_path / "d", names=(), classes="labels", rule=rule)
+
+
+def test_classes_are_authors_unless_the_manifest_has_other_ones(bundle, tmp_path):
+    assert "classes" not in (bundle.path / "authorid.json").read_text()
+    assert (bundle.classes, bundle.answers) == ("authors", Answers(("Ada", "Ben", "Cyd")))
+    several = make_bundle(tmp_path / "b", classes="labels", rule="sigmoid")
+    assert several.answers == Answers(("Ada", "Ben", "Cyd"), "label", "probability", True)
+    edit(several.path, classes="colours")
+    with pytest.raises(BundleCorruptError, match=r"unknown classes 'colours'.*authors and labels"):
+        load_bundle(several.path)
+
+
+@pytest.mark.parametrize("rule", ["sigmoid", "identity"])
+def test_a_rule_for_encoders_is_refused_with_an_n_gram_model(copy, rule):
+    (copy / "ngrams.safetensors").write_bytes(b"")
+    list_file(copy / "authorid.json", "ngrams.safetensors")
+    edit_record(copy / "authorid.json", lambda record: record["decision"].update(rule=rule))
+    load_bundle(copy)
+    edit(copy, ngrams="ngrams.safetensors")
+    with pytest.raises(BundleCorruptError, match=rf"'{rule}', which does not match a bundle with an n-gram model"):
         load_bundle(copy)
 
 

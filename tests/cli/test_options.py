@@ -178,11 +178,11 @@ def evaluate(monkeypatch):
 
         def library(model, corpus, options, reporter):
             found.update(model=model, **dataclasses.asdict(options), **of_corpus(corpus))
-            return SimpleNamespace(metrics=None, to_json=lambda: {"accuracy": 0.5})
+            return SimpleNamespace(metrics=None, noun="author", to_json=lambda: {"accuracy": 0.5})
 
         monkeypatch.setattr(evaluation, "evaluate", library)
         monkeypatch.setattr(plots, "plot_evaluation", lambda report, directory: found.update(plots=directory))
-        monkeypatch.setattr(result_tables, "show_metrics", lambda terminal, metrics: terminal.info("evaluated"))
+        monkeypatch.setattr(result_tables, "show_metrics", lambda terminal, metrics, noun: terminal.info("evaluated"))
         monkeypatch.setattr(result_tables, "show_evaluation", lambda terminal, report: None)
         done = call("evaluate", "model", "corpus", *arguments)
         assert done.exit_code == 0, done.output

@@ -58,10 +58,10 @@ def test_wrong_golden_logits_are_refused(tmp_path):
 
 def test_a_graph_with_another_number_of_authors_is_refused(tmp_path):
     bundle = make_bundle(tmp_path / "b", graph=make_graph(make_tokenizer(), authors=2))
-    with pytest.raises(EngineError, match=r"\[1, 2\] for 1 windows and 3 authors"):
+    with pytest.raises(EngineError, match=r"\[1, 2\] for 1 windows and 3 classes"):
         Scorer.load(bundle.path)
     edit(bundle.path, golden=[])
-    with pytest.raises(EngineError, match=r"\[1, 2\] for 1 windows and 3 authors"):
+    with pytest.raises(EngineError, match=r"\[1, 2\] for 1 windows and 3 classes"):
         Scorer.load(bundle.path)
 
 

@@ -15,6 +15,7 @@ from authorid.errors import OutputError
 from authorid.inputs.discovery import DiscoveredFile
 from authorid.outputs import FORMATS, atomic, format_for, open_writer, reserve
 from authorid.outputs import journal as journals
+from authorid.outputs.answers import Answers
 from authorid.outputs.journal import read_entries
 
 
@@ -26,7 +27,7 @@ def write(out, records, *, finish=True, resume=False, force=False, fingerprint=N
             format_for(out.name),
             top=top,
             fingerprint=fingerprint or {},
-            authors=AUTHORS,
+            answers=Answers(AUTHORS),
             file_digest=lambda file: (digests or {}).get(file.path, "0" * 64),
         ) as output,
     ):
@@ -156,7 +157,9 @@ def during(out, meddle, *, resume=False):
     try:
         with (
             reserve(str(out), resume=resume) as destination,
-            destination.open("csv", top=2, fingerprint={}, authors=AUTHORS, file_digest=lambda _: "0" * 64) as output,
+            destination.open(
+                "csv", top=2, fingerprint={}, answers=Answers(AUTHORS), file_digest=lambda _: "0" * 64
+            ) as output,
         ):
             for number, record in enumerate(RECORDS_OF_A_RUN):
                 if number == 10:
@@ -331,7 +334,7 @@ def test_all_files_of_a_run_have_the_mode_of_the_file_that_is_replaced(tmp_path)
     out.chmod(0o600)
     with (
         reserve(str(out), force=True) as destination,
-        destination.open("csv", top=2, fingerprint={}, authors=AUTHORS, file_digest=lambda _: None) as output,
+        destination.open("csv", top=2, fingerprint={}, answers=Answers(AUTHORS), file_digest=lambda _: None) as output,
     ):
         del hidden["out.csv.journal.next"]
         assert modes(tmp_path) == hidden
@@ -341,7 +344,7 @@ def test_all_files_of_a_run_have_the_mode_of_the_file_that_is_replaced(tmp_path)
     assert (tmp_path / "out.csv.journal.next").exists()
     with (
         reserve(str(out), resume=True) as destination,
-        destination.open("csv", top=2, fingerprint={}, authors=AUTHORS, file_digest=lambda _: None),
+        destination.open("csv", top=2, fingerprint={}, answers=Answers(AUTHORS), file_digest=lambda _: None),
     ):
         hidden["out.csv.journal.next"] = 0o600
         assert modes(tmp_path) == hidden
@@ -418,7 +421,7 @@ def test_an_error_of_the_caller_is_not_an_output_error(tmp_path, name):
     with (
         pytest.raises(FileNotFoundError),
         reserve(str(tmp_path / name)) as destination,
-        destination.open("csv", top=2, fingerprint={}, authors=AUTHORS, file_digest=lambda _: None),
+        destination.open("csv", top=2, fingerprint={}, answers=Answers(AUTHORS), file_digest=lambda _: None),
     ):
         (tmp_path / "none").read_bytes()
     os.close(reader)

@@ -14,8 +14,9 @@ from result_records import FAILURES, RECORDS, make_record
 
 from authorid.inputs.documents import DocumentRef
 from authorid.outputs import FORMATS, format_for
+from authorid.outputs.answers import Answers
 from authorid.outputs.escaping import cell
-from authorid.outputs.formats.columns import COLUMNS
+from authorid.outputs.formats.columns import columns
 from authorid.outputs.records import Record
 
 
@@ -28,7 +29,7 @@ def test_a_csv_row_is_one_line_of_harmless_cells(record):
     assert not any((byte < 0x20 and byte != 0x0A) or byte == 0x7F for byte in data)
     text = data.decode("utf-8")
     (row,) = csv.DictReader(io.StringIO(writer.header().decode() + text))
-    assert list(row) == list(COLUMNS)
+    assert list(row) == list(columns(Answers()))
     assert row["path"] == cell(str(record.ref))
     for column in ("path", "author", "runner_up", "error"):
         assert not row[column].startswith(("=", "+", "-", "@", "\t", "\r"))

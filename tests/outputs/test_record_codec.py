@@ -68,6 +68,15 @@ def test_a_ranking_of_another_model_is_stored_by_name():
     assert CODEC.decode(CODEC.encode(0, "a", record)).record == record
 
 
+@pytest.mark.parametrize("number", [-3.25, 0.0, 1e300])
+def test_one_class_with_any_number_comes_back_exactly(number):
+    codec = RecordCodec(("price",))
+    ranking = Ranking.of(("price",), struct.pack("d", number))
+    record = replace(make_record(), ranking=ranking, evidence=(number,))
+    again = codec.decode(codec.encode(0, "a", record)).record
+    assert (again, again.ranking.packed) == (record, ranking.packed)
+
+
 def test_an_author_outside_the_list_is_refused():
     with pytest.raises(KeyError):
         CODEC.encode(0, "a", replace(make_record(), ranking=(("Ada", 0.5), ("Mallory", 0.5))))

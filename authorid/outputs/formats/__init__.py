@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Protocol
 
+from authorid.outputs.answers import Answers
 from authorid.outputs.formats.csv_format import CsvWriter
 from authorid.outputs.formats.jsonl_format import JsonlWriter
 from authorid.outputs.records import Record
@@ -28,8 +29,8 @@ class Writer(Protocol):
     suffixes: ClassVar[tuple[str, ...]]
     """The endings of file names that stand for this format."""
 
-    def __init__(self, top: int) -> None:
-        """Prepare a file whose rows rank the `top` likeliest authors, if the format has room for them."""
+    def __init__(self, top: int, answers: Answers = ...) -> None:
+        """Prepare a file whose rows rank the `top` likeliest of `answers`, if the format has room for them."""
 
     def header(self) -> bytes:
         """What precedes the first row; may be empty."""

@@ -3,57 +3,53 @@
 from __future__ import annotations
 
 import csv
-from typing import ClassVar
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
 
+from authorid.outputs.answers import Answers
 from authorid.outputs.escaping import cell
-from authorid.outputs.formats.columns import COLUMNS, answer
+from authorid.outputs.formats.columns import Kind, columns, values
 from authorid.outputs.records import Record
 
 __all__ = ["CsvWriter"]
 
 
 class CsvWriter:
-    """Writes every cell as visible text that no spreadsheet runs as a formula, and numbers with six decimals."""
+    """Writes every cell as visible text that no spreadsheet runs as a formula, probabilities with six decimals."""
 
     name: ClassVar[str] = "csv"
     suffixes: ClassVar[tuple[str, ...]] = (".csv",)
 
-    def __init__(self, top: int = 2) -> None:
+    def __init__(self, top: int = 2, answers: Answers = Answers()) -> None:
         """A CSV row always has the two likeliest authors, whatever `top` is."""
+        self._answers = answers
+        kinds = columns(answers)
+        self._header = list(kinds)
+        self._cells = [_CELLS[kind] for kind in kinds.values()]
 
     def header(self) -> bytes:
         """The names of the columns."""
-        return _line(list(COLUMNS))
+        return _line(self._header)
 
     def row(self, record: Record) -> bytes:
         """One line."""
-        cells = [""] * 5
-        if (answered := answer(record)) is not None:
-            author, probability, runner_up, runner_up_probability, margin = answered
-            cells = [
-                *(cell(author), f"{probability:.6f}"),
-                *(cell(runner_up), f"{runner_up_probability:.6f}"),
-                f"{margin:.6f}",
-            ]
-        return _line(
-            [
-                cell(str(record.ref)),
-                record.status,
-                *cells,
-                str(record.windows),
-                str(record.tokens),
-                cell(record.encoding or ""),
-                record.sha256 or "",
-                cell(record.error or ""),
-                *("" if number is None else f"{number:.6f}" for number in (record.known_author_score, record.coverage)),
-                cell(record.reason or ""),
-                "yes" if record.adapted else "",
-            ]
-        )
+        row = values(record, self._answers)
+        return _line(["" if value is None else show(value) for show, value in zip(self._cells, row, strict=True)])
 
     def footer(self) -> bytes:
         """Nothing."""
         return b""
+
+
+_CELLS: dict[Kind, Callable[[Any], str]] = {
+    "text": cell,
+    "probability": "{:.6f}".format,
+    "value": "{:.9g}".format,
+    "count": str,
+    "flag": lambda value: "yes" if value else "",
+    "names": lambda names: cell("; ".join(names)),
+}
+"""How a cell shows what a column holds."""
 
 
 class _Echo:
@@ -66,7 +62,7 @@ class _Echo:
 _ECHO = _Echo()
 
 
-def _line(values: list[str]) -> bytes:
+def _line(cells: Iterable[str]) -> bytes:
     # A new csv.writer for each line: it keeps state while it formats, and several threads may write at the same time.
-    line: str = csv.writer(_ECHO, lineterminator="\n").writerow(values)
+    line: str = csv.writer(_ECHO, lineterminator="\n").writerow(cells)
     return line.encode("utf-8")

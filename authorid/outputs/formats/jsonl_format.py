@@ -7,7 +7,8 @@ import json
 import os
 from typing import Any, ClassVar
 
-from authorid.outputs.formats.columns import COLUMNS, answer
+from authorid.outputs.answers import Answers
+from authorid.outputs.formats.columns import columns, values
 from authorid.outputs.records import Record
 
 __all__ = ["JsonlWriter"]
@@ -23,8 +24,10 @@ class JsonlWriter:
     name: ClassVar[str] = "jsonl"
     suffixes: ClassVar[tuple[str, ...]] = (".jsonl", ".ndjson")
 
-    def __init__(self, top: int = 5) -> None:
+    def __init__(self, top: int = 5, answers: Answers = Answers()) -> None:
         self._top = top
+        self._answers = answers
+        self._keys = tuple(columns(answers))
 
     def header(self) -> bytes:
         """Nothing."""
@@ -32,26 +35,13 @@ class JsonlWriter:
 
     def row(self, record: Record) -> bytes:
         """One object on a line."""
+        row: dict[str, Any] = dict(zip(self._keys, values(record, self._answers), strict=True))
         raw = os.fsencode(str(record.ref))
-        path = raw.decode("utf-8", "replace")
-        values = (
-            path,
-            record.status,
-            *(answer(record) or (None,) * 5),
-            record.windows,
-            record.tokens,
-            record.encoding,
-            record.sha256,
-            record.error,
-            record.known_author_score,
-            record.coverage,
-            record.reason,
-            record.adapted,
-        )
-        row: dict[str, Any] = dict(zip(COLUMNS, values, strict=True))
-        if path.encode("utf-8") != raw:
+        row["path"] = raw.decode("utf-8", "replace")
+        if row["path"].encode("utf-8") != raw:
             row["path_b64"] = base64.b64encode(raw).decode("ascii")
-        row["top"] = [{"author": author, "probability": p} for author, p in record.ranking[: self._top]]
+        noun, measure = self._answers.noun, self._answers.measure
+        row["top"] = [{noun: name, measure: number} for name, number in record.ranking[: self._top]]
         if record.evidence:
             row["evidence"] = list(record.evidence)
         # ASCII only, so that no control, separator or bidirectional character reaches a person who views the file.

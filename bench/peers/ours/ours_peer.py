@@ -100,9 +100,9 @@ class Ours(Peer):
                 versions=versions(),
                 output={"format": "csv", "top": 5, "evidence": False},
             )
-            authors = self._bundle.authors
+            answers = self._bundle.answers
             with destination.open(
-                "csv", top=5, fingerprint=fingerprint, authors=authors, file_digest=lambda _: None
+                "csv", top=5, fingerprint=fingerprint, answers=answers, file_digest=lambda _: None
             ) as output:
                 for attribution in scorer.score(paths, options, recall=output.recall):
                     output.write(attribution.to_record())
