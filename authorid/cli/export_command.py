@@ -136,6 +136,6 @@ def export(
         library = require("authorid.export", "train")
         options = library.ExportOptions(name=name, encoder_weight=encoder_weight, force=force, **graph_options)
         with terminal.progress("Export") as reporter:
-            report = library.export_run(run, out, options, reporter=reporter)
+            report = library.export_model(run, out, options, reporter=reporter)
         terminal.table("Parity", [("check", False), ("value", True), ("bound", True), ("", False)], report.rows)
     terminal.info(f"bundle written to {out}; next: authorid score DOCUMENTS --model {out} --out results.csv")

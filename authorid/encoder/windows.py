@@ -17,6 +17,7 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
+from tokenizers.processors import TemplateProcessing
 
 from authorid.bundle.manifest import Bundle
 from authorid.cancellation import CancelCheck, never_cancelled
@@ -140,6 +141,17 @@ class Windower:
     def tokenizer(self) -> Tokenizer:
         """The tokenizer itself, without truncation or padding."""
         return self._tokenizer
+
+    def with_template(self) -> Tokenizer:
+        """A copy of the tokenizer that adds the special tokens of a window itself."""
+        made = Tokenizer.from_str(self._tokenizer.to_str())
+        if len(made.encode("").ids) < self.special_tokens:
+            first, last = ((name, self._tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]"))
+            single = f"{first[0]} $A {last[0]}"
+            made.post_processor = TemplateProcessing(
+                single=single, pair=f"{single} $B:1 {last[0]}:1", special_tokens=[first, last]
+            )
+        return made
 
     def token_ids(self, texts: Sequence[str], check: CancelCheck = never_cancelled) -> list[npt.NDArray[np.int32]]:
         """Token ids of each text, int32 [n], without special tokens; with `truncate`, at least those of its window.

@@ -13,9 +13,8 @@ import numpy.typing as npt
 from authorid.encoder.session import TOKEN_INPUTS
 from authorid.errors import ExportError
 from authorid.machine import available_cores
-from authorid.scoring.posterior import log_softmax
 
-__all__ = ["BATCH_TOKENS", "GraphRunner", "Ids", "batched", "document_scores"]
+__all__ = ["BATCH_TOKENS", "GraphRunner", "Ids", "batched", "document_means"]
 
 Ids = npt.NDArray[np.int32]
 
@@ -47,6 +46,16 @@ class GraphRunner:
             item.name: np.int64 if "int64" in item.type else np.int32 for item in self._session.get_inputs()
         }
         self.outputs: tuple[str, ...] = tuple(item.name for item in self._session.get_outputs())
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the inputs, in order."""
+        return tuple(self._inputs)
+
+    @property
+    def takes_padding(self) -> bool:
+        """Whether the graph has an attention mask."""
+        return "attention_mask" in self._inputs
 
     def run(self, ids: Ids) -> dict[str, npt.NDArray[np.float32]]:
         """All outputs for a batch of windows of equal length, int32 [b, s]."""
@@ -92,11 +101,10 @@ def batched(windows: Sequence[Ids]) -> Iterator[list[int]]:
             yield indices[start : start + size]
 
 
-def document_scores(logits: npt.NDArray[np.float32], documents: Sequence[Sequence[Any]]) -> npt.NDArray[np.float64]:
-    """Mean log-softmax over each document's windows, [documents, authors].
+def document_means(logits: npt.NDArray[np.floating], documents: Sequence[Sequence[Any]]) -> npt.NDArray[np.float64]:
+    """The mean over each document's windows, [documents, classes].
 
-    `logits` [n, authors] belong to all windows of all `documents`, in order; every document has at least one window.
+    `logits` [n, classes] belong to all windows of all `documents`, in order; every document has at least one window.
     """
     bounds = np.cumsum([0, *(len(windows) for windows in documents)])
-    scores = log_softmax(logits)
-    return np.stack([scores[a:b].mean(axis=0) for a, b in itertools.pairwise(bounds)])
+    return np.stack([logits[a:b].mean(axis=0, dtype=np.float64) for a, b in itertools.pairwise(bounds)])

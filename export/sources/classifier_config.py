@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from authorid.bundle.decision import Rule
 from authorid.errors import ExportError
 
-__all__ = ["ClassifierConfig", "Rule", "read_config"]
-
-Rule = str
-"""The decision rule (`authorid.bundle.decision.Decision`) for one document's mean logits."""
+__all__ = ["ClassifierConfig", "read_config"]
 
 _CLASSIFIER = "ForSequenceClassification"
 

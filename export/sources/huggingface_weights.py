@@ -127,6 +127,21 @@ class ClassifierTensors:
         self.epsilon = self._epsilon()
         self.gelu = _GELU[config.record.get(sizes.activation, "gelu")]
 
+    @property
+    def first_position(self) -> int:
+        """The row of the position table that the first token has; raises `ExportError`."""
+        if not self.family.counts_from_padding:
+            return 0
+        padding = self.config.record.get("pad_token_id", 1)
+        if not isinstance(padding, int) or not 0 <= padding < self.config.number("max_position_embeddings") - 1:
+            raise ExportError(f"{self.config.path}: pad_token_id must be a row of the position table, got {padding!r}")
+        return padding + 1
+
+    @property
+    def positions(self) -> int:
+        """How many tokens the encoder can read."""
+        return self.config.number("max_position_embeddings") - self.first_position
+
     def _epsilon(self) -> float:
         value = self.config.record.get("layer_norm_eps", self.family.epsilon)
         if self.config.family == "distilbert":
@@ -186,11 +201,7 @@ class ClassifierTensors:
         rows = self.config.number("vocab_size"), self.config.number("max_position_embeddings")
         tokens = self._shaped(f"{EMBEDDINGS}.word_embeddings.weight", (rows[0], self.embedding))
         positions = self._shaped(f"{EMBEDDINGS}.position_embeddings.weight", (rows[1], self.embedding))
-        if self.family.counts_from_padding:
-            padding = self.config.record.get("pad_token_id", 1)
-            if not isinstance(padding, int) or not 0 <= padding < rows[1] - 1:
-                raise ExportError(f"{self.config.path}: pad_token_id must be a position of the table, got {padding!r}")
-            positions = positions[padding + 1 :]
+        positions = positions[self.first_position :]
         name = f"{EMBEDDINGS}.token_type_embeddings.weight"
         segments = self[name] if self.has(name) else None
         if segments is not None and (segments.ndim != 2 or segments.shape[1] != self.embedding or not len(segments)):

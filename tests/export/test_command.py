@@ -43,7 +43,7 @@ def calls(monkeypatch, tmp_path):
         calls.append((run, out, options))
         return ExportReport(make_bundle(tmp_path / "made"), ())
 
-    monkeypatch.setattr(export, "export_run", record)
+    monkeypatch.setattr(export, "export_model", record)
     return calls
 
 

@@ -18,7 +18,7 @@ from authorid.bundle.manifest import load_bundle
 from authorid.encoder.engine import Engine
 from authorid.encoder.engine_options import EngineOptions
 from authorid.errors import BundleCorruptError, CorpusError, ExportError, OutputError, ParityError
-from authorid.export import ExportOptions, export_run, exporter
+from authorid.export import ExportOptions, export_model, exporter
 from authorid.export.sources import keras_run
 from authorid.export.sources.tf2onnx_reference import reference_graph
 
@@ -90,7 +90,7 @@ class Log:
 
 def exported(run, corpus, out, **options):
     log = Log()
-    report = export_run(run.path, out, ExportOptions(quantize=True, corpus=corpus, **options), reporter=log)
+    report = export_model(run.path, out, ExportOptions(quantize=True, corpus=corpus, **options), reporter=log)
     assert log.infos and not log.warnings
     return report
 
@@ -197,7 +197,7 @@ def test_graphs_for_openvino_share_weights_with_the_others(run, corpus, tmp_path
 
 @one_family
 def test_without_int8_openvino_gets_a_float32_graph(run, elsewhere, tmp_path):
-    bundle = export_run(elsewhere, tmp_path / "bundle", ExportOptions(openvino=True)).bundle
+    bundle = export_model(elsewhere, tmp_path / "bundle", ExportOptions(openvino=True)).bundle
     assert bundle.graphs == {"fp32": "model.onnx", "openvino-fp32": "model_openvino.onnx"}
     assert bundle.files.keys() >= {"model.onnx", "model_openvino.onnx", "model.onnx.data"}
 
@@ -212,7 +212,7 @@ def elsewhere(run, tmp_path):
 
 
 def test_float32_alone_needs_no_corpus(run, elsewhere, tmp_path):
-    report = export_run(elsewhere, tmp_path / "bundle")
+    report = export_model(elsewhere, tmp_path / "bundle")
     assert report.bundle.graphs == {"fp32": "model.onnx"}
     experts = run.load_fusion()
     assert report.bundle.decision == (Decision() if experts is None else experts[1])
@@ -285,13 +285,13 @@ def test_int8_can_be_verified_on_another_corpus(run, corpus, tmp_path):
 
 @one_family
 def test_the_corpus_is_found_at_the_path_in_the_run(run, tmp_path):
-    assert export_run(run.path, tmp_path / "bundle", ExportOptions(quantize=True)).ok
+    assert export_model(run.path, tmp_path / "bundle", ExportOptions(quantize=True)).ok
 
 
 @one_family
 def test_exports_that_cannot_succeed_are_refused_at_once(run, elsewhere, corpus, tmp_path):
     with pytest.raises(ExportError, match="--corpus"):
-        export_run(elsewhere, tmp_path / "bundle", ExportOptions(quantize=True))
+        export_model(elsewhere, tmp_path / "bundle", ExportOptions(quantize=True))
     changed = write_corpus(tmp_path / "letters", seed=9)
     with pytest.raises(CorpusError, match="digest"):
         exported(run, changed, tmp_path / "bundle")
@@ -311,10 +311,10 @@ def test_float32_is_exported_without_a_corpus_that_has_changed(run, tmp_path):
     changed = str(write_corpus(tmp_path / "letters", seed=9))
     edit_record(copy / "run.json", lambda record: record["corpus"].update(path=changed))
     log = Log()
-    assert export_run(copy, tmp_path / "bundle", reporter=log).bundle.graphs
+    assert export_model(copy, tmp_path / "bundle", reporter=log).bundle.graphs
     assert any("not the corpus" in message for message in log.warnings)
     with pytest.raises(CorpusError, match="digest"):
-        export_run(copy, tmp_path / "other", ExportOptions(quantize=True))
+        export_model(copy, tmp_path / "other", ExportOptions(quantize=True))
 
 
 def test_a_weight_for_the_encoder_requires_an_n_gram_model(run, corpus, tmp_path):

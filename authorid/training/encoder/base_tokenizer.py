@@ -8,9 +8,9 @@ from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-__all__ = ["read_tokenizer"]
+__all__ = ["BERT_TOKENS", "read_tokenizer"]
 
-_SPECIAL = {f"{role}_token": f"[{role.upper()}]" for role in ("pad", "unk", "cls", "sep", "mask")}
+BERT_TOKENS = {f"{role}_token": f"[{role.upper()}]" for role in ("pad", "unk", "cls", "sep", "mask")}
 """Settings that name special tokens -> the names in BERT's vocabulary."""
 
 
@@ -31,7 +31,7 @@ def _from_vocabulary(content: bytes, settings: Mapping[str, Any]) -> Tokenizer:
     """The tokenizer that transformers makes of a vocab.txt: a line of the file is a token."""
     lines = io.StringIO(content.decode("utf-8"), newline=None)
     vocabulary = {line.rstrip("\n"): number for number, line in enumerate(lines)}
-    special = {role: _token(settings.get(role), usual) for role, usual in _SPECIAL.items()}
+    special = {role: _token(settings.get(role), usual) for role, usual in BERT_TOKENS.items()}
     for role in ("unk_token", "cls_token", "sep_token"):
         if special[role] not in vocabulary:
             raise ValueError(f"not a vocabulary of BERT: it has no line {special[role]}")
