@@ -83,6 +83,13 @@ def test_answers_are_the_same_for_graphs_of_other_exporters(tmp_path):
     same_answers(Scorer(make_bundle(tmp_path / "foreign", emitted=False)), DOCUMENTS[:9])
 
 
+@pytest.mark.parametrize(("rule", "names"), [("sigmoid", ("joy", "fear", "anger")), ("identity", ("price",))])
+def test_answers_are_the_same_for_several_labels_and_for_numbers(tmp_path, rule, names):
+    scorer = Scorer(make_bundle(tmp_path / "labels", names=names, classes="labels", rule=rule))
+    same_answers(scorer, [*DOCUMENTS, *BAD])
+    assert pickled(scorer).predict(DOCUMENTS) == scorer.predict(DOCUMENTS)
+
+
 def test_answers_are_the_same_where_typography_is_folded(bundle):
     folding = replace(bundle, typography="folded")
     texts = ["the engine\u2019s \u201cloom\u201d", "\u200b\u200d", "oar\u00a0\u2014 boat\u2026", "\ufb01 market"]
