@@ -66,6 +66,10 @@ class MissingExtraError(AuthoridError):
         self.module = module
         self.extra = extra
 
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
+        """Pickle it, so that it can leave a process."""
+        return type(self), (self.module, self.extra)
+
 
 class BundleError(AuthoridError):
     """A model bundle cannot be used."""

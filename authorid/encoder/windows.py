@@ -7,6 +7,7 @@ the tokenizer's template says (BERT: ``[CLS] tokens [SEP]``, RoBERTa: ``<s> toke
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -118,6 +119,7 @@ class Windower:
             )
         self.truncate = truncate
         self._tokenizer = tokenizer
+        self._threads = True
         normalizer = tokenizer.normalizer
         # Before any white space, only a tokenizer that splits at white space first can be interrupted.
         self._splits_at_spaces = isinstance(tokenizer.pre_tokenizer, BertPreTokenizer)
@@ -152,6 +154,12 @@ class Windower:
                 single=single, pair=f"{single} $B:1 {last[0]}:1", special_tokens=[first, last]
             )
         return made
+
+    def single_threaded(self) -> Windower:
+        """The same windower without the threads of the tokenizer, which keeps a pool of them in the process."""
+        single = copy.copy(self)
+        single._threads = False
+        return single
 
     def token_ids(self, texts: Sequence[str], check: CancelCheck = never_cancelled) -> list[npt.NDArray[np.int32]]:
         """Token ids of each text, int32 [n], without special tokens; with `truncate`, at least those of its window.
@@ -217,7 +225,10 @@ class Windower:
         return stop
 
     def _encode(self, texts: list[str]) -> list[npt.NDArray[np.int32]]:
-        encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        if self._threads:
+            encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        else:  # even for one text, the methods for batches start threads
+            encodings = [self._tokenizer.encode(text, add_special_tokens=False) for text in texts]
         return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
 
     def windows(self, ids: npt.NDArray[np.int32], document: int = 0) -> list[Window]:
