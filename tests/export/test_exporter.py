@@ -236,7 +236,7 @@ def absurd(weights, windows, seed):
 @one_family
 def test_a_graph_with_wrong_answers_is_refused_and_nothing_is_written(run, corpus, tmp_path, monkeypatch):
     monkeypatch.setattr(exporter, "calibrate", absurd)
-    with pytest.raises(ParityError, match="same author"):
+    with pytest.raises(ParityError, match="same class"):
         exported(run, corpus, tmp_path / "bundle")
     assert not list(tmp_path.iterdir())
 
