@@ -104,7 +104,9 @@ def test_a_run_becomes_a_bundle_whose_graphs_give_the_golden_logits(run, report)
         "config.json",
         "model.onnx",
         "model_int8.onnx",
+        "special_tokens_map.json",
         "tokenizer.json",
+        "tokenizer_config.json",
         *(() if run.load_fusion() is None else ("ngrams.safetensors",)),
     }
     assert bundle.decision.rule == ("mean-log-softmax" if run.load_fusion() is None else "fusion")
@@ -219,6 +221,7 @@ def test_float32_alone_needs_no_corpus(run, elsewhere, tmp_path):
     assert [row[0].split(":")[0] for row in report.rows] == [
         "reference = Keras",
         "emitted float32 = reference",
+        "float32",
         "float32",
     ]
     assert all(row[3] == "ok" for row in report.rows)
