@@ -71,7 +71,7 @@ def export_model(
     all checks have passed. Raises `RunError`, `BaseModelError`, `CorpusError`, `ExportError`, `ParityError`,
     `OutputError` and `MissingExtraError`.
     """
-    source = open_source(Path(path), options)
+    source = open_source(path, options)
     for warning in source.warnings:
         reporter.warning(warning)
     with reserve_bundle(out, overwrite=options.force, reporter=reporter) as workspace:

@@ -45,7 +45,7 @@ _NGRAM_EXPORT_OPTIONS = {"source", "out", "name", "encoder", "encoder_weight", "
         "--verify-on",
         type=PATH,
         metavar="DIR",
-        help="Compare the graphs on this corpus, which has a directory for each class, instead of on held-out documents.",
+        help="Compare the graphs on this corpus, with a directory for each class, instead of on held-out documents.",
     ),
     click.option(
         "--seed",
@@ -88,7 +88,7 @@ def _graph_options(
     click.option(
         "--windows",
         is_flag=True,
-        help="Read whole documents, in windows, instead of truncating them as other tools do.",
+        help="Read whole documents, in windows; other tools truncate them.",
     ),
     click.option(
         "--max-length",

@@ -11,6 +11,7 @@ from authorid.export.sources.keras_run import KerasRun
 from authorid.export.sources.onnx_file import OnnxFile
 from authorid.export.sources.optimum import OptimumDirectory
 from authorid.export.sources.source import CorpusRecord, Source
+from authorid.outputs.directory import unfinished_work
 from authorid.training.encoder.model_directory import SAFETENSORS, BaseModelError, resolve_base_model
 
 __all__ = ["SOURCES", "CorpusRecord", "Source", "open_source"]
@@ -19,17 +20,20 @@ SOURCES: tuple[type[Source], ...] = (KerasRun, HuggingFaceDirectory, OptimumDire
 """All kinds of source; the first that recognises a path opens it."""
 
 
-def open_source(path: Path, options: ExportOptions = ExportOptions()) -> Source:
-    """Open the classifier at `path`, which may be a Hugging Face hub id.
+def open_source(name: Path | str, options: ExportOptions = ExportOptions()) -> Source:
+    """Open the classifier at the path `name`, or else with this Hugging Face hub id.
 
     Raises `RunError` when no source recognises it, and what `Source.open` raises.
     """
-    for source in SOURCES:
+    path = Path(name)
+    for source in SOURCES if path.exists() or unfinished_work(path) else ():
         if source.recognises(path):
             return source.open(path, options)
     if not path.exists():
+        if path.suffix == ".onnx":
+            raise RunError(f"{path}: no such file")
         try:
-            return open_source(resolve_base_model(str(path), SAFETENSORS), options)
+            return open_source(resolve_base_model(str(name), SAFETENSORS), options)
         except BaseModelError as error:
             raise RunError(str(error)) from None
     known = "; ".join(source.description for source in SOURCES)

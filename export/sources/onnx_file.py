@@ -40,8 +40,6 @@ class OnnxFile(HuggingFaceClassifier):
     def open(cls, path: Path, options: ExportOptions) -> OnnxFile:
         """Read configuration and tokenizer; raises `ExportError` and `BaseModelError`."""
         file = path if path.suffix == ".onnx" else _only_graph(path)
-        if not file.is_file():
-            raise ExportError(f"{file}: no such file")
         if options.openvino:
             raise ExportError(f"{file}: a graph of another tool gets no graph for OpenVINO; leave out --openvino")
         root = file.parent if (file.parent / "tokenizer.json").is_file() else file.parent.parent
