@@ -200,7 +200,9 @@ def write_classifier(
 def write_tokenizer(path: Path, family: str, **settings: Any) -> None:
     (path / "tokenizer.json").write_text(tokenizer_of(family).to_str())
     tokens = ROBERTA_TOKENS if family in COUNTED_FROM_PADDING else BERT_TOKENS
-    record = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": POSITIONS, **tokens, **settings}
+    names = ["input_ids", *(["token_type_ids"] if family in ("bert", "electra") else []), "attention_mask"]
+    common = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": POSITIONS, "model_input_names": names}
+    record = {**common, **tokens, **settings}
     (path / "tokenizer_config.json").write_text(json.dumps(record))
 
 
