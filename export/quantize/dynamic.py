@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from authorid.errors import ExportError, first_line, require
+from authorid.export.libraries import without_messages
 
 __all__ = ["dynamic_int8"]
 
@@ -26,13 +27,14 @@ def dynamic_int8(graph: bytes) -> dict[str, bytes]:
         source.write_bytes(graph)
         for name, per_channel in _CHOICES.items():
             try:
-                quantization.quantize_dynamic(
-                    str(source),
-                    str(target),
-                    per_channel=per_channel,
-                    reduce_range=True,
-                    weight_type=quantization.QuantType.QInt8,
-                )
+                with without_messages():
+                    quantization.quantize_dynamic(
+                        str(source),
+                        str(target),
+                        per_channel=per_channel,
+                        reduce_range=True,
+                        weight_type=quantization.QuantType.QInt8,
+                    )
             except Exception as error:  # onnxruntime raises many types without a common base
                 raise ExportError(f"onnxruntime cannot quantize the graph: {first_line(error)}") from None
             made[name] = target.read_bytes()

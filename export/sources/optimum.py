@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from authorid.errors import ExportError, first_line, require
 from authorid.export.export_options import ExportOptions
+from authorid.export.libraries import without_messages
 from authorid.export.sources.given_graph import read_graph
 from authorid.export.sources.huggingface import HuggingFaceClassifier, has_weights, read_classifier
 from authorid.export.sources.huggingface_weights import obstacle
@@ -67,7 +68,7 @@ class OptimumDirectory(HuggingFaceClassifier):
     def reference_graph(self) -> bytes:
         """The graph that optimum makes; raises `ExportError` when it cannot."""
         exporter = require("optimum.exporters.onnx", "optimum")
-        with TemporaryDirectory() as scratch:
+        with TemporaryDirectory() as scratch, without_messages():
             try:
                 exporter.main_export(
                     str(self.path),
