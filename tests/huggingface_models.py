@@ -182,7 +182,8 @@ def write_classifier(
     path.mkdir(parents=True)
     config = {name: value for name, value in config_of(family, labels, **changes).items() if value is not None}
     (path / "config.json").write_text(json.dumps(config))
-    tensors = tensors_of(config_of(family, labels, **changes), seed)
+    sizes = {name: value for name, value in changes.items() if value is not None}
+    tensors = tensors_of(config_of(family, labels, **sizes), seed)
     names = sorted(tensors)
     if shards == 1:
         save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})

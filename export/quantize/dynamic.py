@@ -34,6 +34,8 @@ def dynamic_int8(graph: bytes) -> dict[str, bytes]:
                         per_channel=per_channel,
                         reduce_range=True,
                         weight_type=quantization.QuantType.QInt8,
+                        # What operators of other domains return, whose types cannot be inferred.
+                        extra_options={"DefaultTensorType": require("onnx", "train").TensorProto.FLOAT},
                     )
             except Exception as error:  # onnxruntime raises many types without a common base
                 raise ExportError(f"onnxruntime cannot quantize the graph: {first_line(error)}") from None

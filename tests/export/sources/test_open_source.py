@@ -10,7 +10,9 @@ from authorid.outputs.directory import Workspace
 
 
 def test_a_path_without_a_model_is_refused_with_what_is_expected(tmp_path):
-    with pytest.raises(RunError, match=r"no model to export; expected .* run \(a directory with run.json\); a fine-tuned"):
+    with pytest.raises(
+        RunError, match=r"no model to export; expected .* run \(a directory with run.json\); a fine-tuned"
+    ):
         open_source(tmp_path)
     with pytest.raises(RunError, match="no such directory"):
         open_source(tmp_path / "missing")
