@@ -12,7 +12,7 @@
     |  '- SelfTestError            a graph runs, but gives other logits than its bundle promises
     |- CorpusError                 a training or evaluation corpus cannot be used
     |- RunError                    a training run directory cannot be used or resumed
-    |- BaseModelError              a checkpoint to start from cannot be used (authorid.training)
+    |- BaseModelError              a pretrained or fine-tuned model cannot be read (authorid.training)
     |- ExportError                 a graph could not be made
     |  '- ParityError              a graph was made, but its logits differ from its reference
     '- OutputError                 results cannot be written to the given path
@@ -65,6 +65,10 @@ class MissingExtraError(AuthoridError):
         )
         self.module = module
         self.extra = extra
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
+        """Pickle it, so that it can leave a process."""
+        return type(self), (self.module, self.extra)
 
 
 class BundleError(AuthoridError):

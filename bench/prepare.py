@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _from_run(path: Path, corpus: Path | None, bundle: Path | None, out: Path) -> None:
     from authorid.bundle.manifest import load_bundle
     from authorid.errors import AuthoridError
-    from authorid.export import ExportOptions, export_run
+    from authorid.export import ExportOptions, export_model
     from authorid.training import Run
 
     run = Run.load(path)
@@ -93,7 +93,7 @@ def _from_run(path: Path, corpus: Path | None, bundle: Path | None, out: Path) -
         shutil.copytree(bundle, out / "bundle")
     else:
         options = ExportOptions(quantize=True, openvino=True, corpus=corpus, verify_documents=100, force=True)
-        export_run(path, out / "bundle", options)
+        export_model(path, out / "bundle", options)
     ours = load_bundle(out / "bundle")
     if ours.authors != run.authors or ours.window.length != run.window:
         raise AuthoridError(f"{ours.path}: has other authors or windows than {path}")

@@ -29,7 +29,7 @@ PAGES = ROOT / "docs" / "reference"
 PUBLIC = {
     "authorid": None,
     "authorid.training": ("TrainingOptions", "CorpusSpec", "train", "prepare_batched", "plot_history"),
-    "authorid.export": ("ExportOptions", "export_run"),
+    "authorid.export": ("ExportOptions", "export_model"),
 }
 """The public API: modules with their names that are public; None: all of ``__all__``."""
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
+from authorid.encoder.windows import Windower
 from authorid.export.encoder_weights import EncoderWeights
 from authorid.export.export_options import ExportOptions
 from authorid.export.graph.sharing import share_weights
 from authorid.export.quantize.calibration import Calibration
 from authorid.version import __version__
 
-__all__ = ["graph_files", "provenance"]
+__all__ = ["graph_files", "provenance", "tokenizer_files"]
 
 _FILES = {
     "fp32": "model.onnx",
@@ -36,26 +39,58 @@ def graph_files(graphs: Mapping[str, bytes]) -> tuple[dict[str, str], dict[str, 
     return {key: _FILES[key] for key in graphs}, contents
 
 
+def tokenizer_files(windower: Windower, special: Mapping[str, str], inputs: Sequence[str]) -> dict[str, str]:
+    """The files of the tokenizer, with which other tools give a text the same window as `windower`.
+
+    `special` are the special tokens by their roles, `inputs` the names of a graph's inputs.
+    """
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": windower.content + windower.special_tokens,
+        "model_input_names": list(inputs),
+        "padding_side": "right",
+        "truncation_side": "right",
+        "clean_up_tokenization_spaces": False,
+        **special,
+    }
+    return {
+        "tokenizer.json": windower.with_template().to_str(),
+        "tokenizer_config.json": _json(settings),
+        "special_tokens_map.json": _json(special),
+    }
+
+
+def _json(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+
+
 def provenance(
     record: Mapping[str, Any],
-    weights: EncoderWeights,
+    weights: EncoderWeights | None,
     options: ExportOptions,
     calibration: Calibration | None,
     name: str,
 ) -> dict[str, Any]:
-    """What the bundle called `name` was made from: the `record` of the training, and the export. No paths, no text."""
-    described = record.get("corpus", {})
-    corpus = {key: described.get(key) for key in ("name", "digest", "documents", "authors")}
+    """What the bundle called `name` was made from: the `record` of the model, and the export. No paths, no text.
+
+    `weights` are None where the graph was not emitted.
+    """
     versions = {"python": platform.python_version(), "authorid": __version__}
-    for package in ("onnx", "onnxruntime", "tf2onnx", "tensorflow", "keras", "keras-hub", "numpy"):
-        versions[package] = importlib.metadata.version(package)
+    for package in ("onnx", "onnxruntime", "tf2onnx", "tensorflow", "keras", "keras-hub", "optimum-onnx", "numpy"):
+        with suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    described = record.get("corpus", {})
+    trained = {
+        "base_model": dict(record.get("base_model", {})),
+        "corpus": {key: described.get(key) for key in ("name", "digest", "documents", "authors")},
+        "recipe": record.get("recipe"),
+    }
     return {
         "name": name,
-        "base_model": dict(record.get("base_model", {})),
-        "corpus": corpus,
-        "recipe": record.get("recipe"),
-        "funnel": weights.halved is not None,
-        "parameters": weights.parameters,
+        **({"source": dict(record["source"])} if "source" in record else trained),
+        "funnel": weights is not None and weights.halved is not None,
+        "emitted": weights is not None,
+        **({} if weights is None else {"parameters": weights.parameters}),
         "seeds": {"training": record.get("seed"), "export": options.seed},
         "versions": {"training": dict(record.get("versions", {})), "export": versions},
         "calibration": calibration.to_json() if calibration else None,

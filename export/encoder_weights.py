@@ -14,11 +14,12 @@ import numpy.typing as npt
 
 from authorid.training.encoder.classifier import Pooling
 
-__all__ = ["Dense", "EncoderWeights", "Family", "Floats", "GeluKind", "Head", "LayerWeights", "Norm"]
+__all__ = ["Activation", "Dense", "EncoderWeights", "Floats", "GeluKind", "Head", "LayerWeights", "Norm"]
 
 Floats = npt.NDArray[np.float32]
-Family = Literal["bert", "distilbert"]
 GeluKind = Literal["tanh", "erf"]
+Activation = Literal["relu", "tanh", "gelu"]
+"""Activation of a head's hidden layer; ``gelu`` is the exact one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +64,11 @@ class LayerWeights:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """From token states to logits: pooling, an optional hidden layer, then one column for each author."""
+    """From token states to logits: pooling, an optional hidden layer, then one column for each class."""
 
     pooling: Pooling
     hidden: Dense | None
-    activation: Literal["relu", "tanh"] | None
+    activation: Activation | None
     logits: Dense
 
 
@@ -75,12 +76,14 @@ class Head:
 class EncoderWeights:
     """A BERT-like encoder with its classification head.
 
-    `token_embedding` is [vocabulary, h]; `position_embedding` is [positions, h] and includes row 0 of BERT's segment
-    table, because a window is always one segment. `epsilon` is that of all layer normalisations. From the layer with
-    index `halved` on, only every second token is computed; None: all are (`authorid.training.encoder.funnel`).
+    `family` is the ``model_type`` of Hugging Face. `token_embedding` is [vocabulary, e]; `position_embedding` is
+    [positions, e] and includes row 0 of the segment table, because a window is always one segment. `segments`
+    [segments, e] is that table less its row 0; None for families without one. `projection` [e, h] leads from embeddings
+    to states where these are wider (ELECTRA). `epsilon` is that of all layer normalisations. From the layer with index
+    `halved` on, only every second token is computed; None: all are (`authorid.training.encoder.funnel`).
     """
 
-    family: Family
+    family: str
     heads: int
     epsilon: float
     gelu: GeluKind
@@ -90,11 +93,13 @@ class EncoderWeights:
     layers: tuple[LayerWeights, ...]
     head: Head
     halved: int | None = None
+    segments: Floats | None = None
+    projection: Dense | None = None
 
     @property
     def width(self) -> int:
         """Size of a token's state."""
-        return int(self.token_embedding.shape[1])
+        return int(self.layers[0].q.kernel.shape[0])
 
     @property
     def authors(self) -> int:
@@ -105,6 +110,7 @@ class EncoderWeights:
     def parameters(self) -> int:
         """Number of weights."""
         total = self.token_embedding.size + self.position_embedding.size
+        total += 0 if self.segments is None else self.segments.size
         for dense in self.dense():
             total += dense.kernel.size + dense.bias.size
         norms = [self.embedding_norm, *(n for layer in self.layers for n in (layer.attention_norm, layer.ffn_norm))]
@@ -112,6 +118,8 @@ class EncoderWeights:
 
     def dense(self) -> Iterator[Dense]:
         """All dense layers, in order."""
+        if self.projection is not None:
+            yield self.projection
         for layer in self.layers:
             yield from (layer.q, layer.k, layer.v, layer.attention_output, layer.ffn_inner, layer.ffn_output)
         if self.head.hidden is not None:

@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from authorid.bundle.decision import Decision
-from authorid.bundle.manifest import NGRAMS, Bundle
+from authorid.bundle.manifest import NGRAMS, Bundle, Precision
 from authorid.bundle.save import reserve_bundle, write_bundle_in
 from authorid.encoder.windows import Windower
 from authorid.errors import ExportError
-from authorid.export.bundle_files import graph_files, provenance
-from authorid.export.corpus_windows import VerificationSet, calibration_draws, training_corpus, verification_set
+from authorid.export.agreement import VerificationSet
+from authorid.export.bundle_files import graph_files, provenance, tokenizer_files
+from authorid.export.corpus_windows import (
+    calibration_draws,
+    held_out_documents,
+    known_documents,
+    training_corpus,
+    training_texts,
+    unlabelled_documents,
+)
+from authorid.export.document_texts import DocumentTexts, read_texts
 from authorid.export.encoder_weights import EncoderWeights
 from authorid.export.export_options import ExportOptions
 from authorid.export.golden_windows import golden_logits, golden_windows
-from authorid.export.graph.graph_runner import GraphRunner, Ids, document_scores
+from authorid.export.graph.graph_runner import GraphRunner, Ids, document_means
 from authorid.export.graph_set import GraphSet
 from authorid.export.modelcard import model_card
 from authorid.export.quantize.calibration import Calibration, calibrate
+from authorid.export.quantize.dynamic import dynamic_int8
 from authorid.export.sources import Source, open_source
 from authorid.export.temperature import fit_temperature
-from authorid.export.verify import REFERENCE_TOLERANCE, Check, check_logits, require_all
+from authorid.export.verify import AGREEMENT, EXPLAINED, REFERENCE_TOLERANCE, Check, check_logits, require_all
 from authorid.ngrams.model import load_ngram_model
 from authorid.outputs.directory import Content, Workspace
 from authorid.reporter import SILENT, Reporter
 from authorid.training.corpus import Corpus
 
-__all__ = ["ExportReport", "export_run"]
+__all__ = ["ExportReport", "export_model"]
 
 _PROBE_WINDOWS = 32
 """Windows of documents on which graphs are compared logit by logit."""
@@ -52,15 +62,16 @@ class ExportReport:
         return [check.row for check in self.checks]
 
 
-def export_run(
-    path: Path, out: Path, options: ExportOptions = ExportOptions(), *, reporter: Reporter = SILENT
+def export_model(
+    path: Path | str, out: Path, options: ExportOptions = ExportOptions(), *, reporter: Reporter = SILENT
 ) -> ExportReport:
     """Make, verify and write a bundle at `out` from the classifier at `path`.
 
-    Nothing is written before all checks have passed. Raises `RunError`, `CorpusError`, `ExportError`, `ParityError`,
+    `path` is a training run, a directory in Hugging Face layout, a hub id, or an ONNX file. Nothing is written before
+    all checks have passed. Raises `RunError`, `BaseModelError`, `CorpusError`, `ExportError`, `ParityError`,
     `OutputError` and `MissingExtraError`.
     """
-    source = open_source(Path(path))
+    source = open_source(path, options)
     for warning in source.warnings:
         reporter.warning(warning)
     with reserve_bundle(out, overwrite=options.force, reporter=reporter) as workspace:
@@ -75,19 +86,25 @@ def _export(source: Source, workspace: Workspace, options: ExportOptions, report
     if not options.force:
         require_all(graphs.checks)
     if decision is None:
-        decision = Decision(temperature=_temperature(export, graphs.runners["int8" if options.quantize else "fp32"]))
+        decision = Decision(rule=source.rule, temperature=_temperature(export, graphs.runners))
     if not options.keep_fp32:
         graphs.drop_float32()
     names, contents = graph_files(graphs.graphs)
     name = options.name or Path(workspace.out).name
-    files: dict[str, Content] = {**contents, **source.files, **ngram_files}
+    files: dict[str, Content] = {
+        **contents,
+        **ngram_files,
+        "config.json": source.config,
+        **tokenizer_files(export.windower, source.special_tokens, graphs.input_names),
+    }
     bundle = Bundle(
         path=Path(workspace.out),
-        model_type=weights.family,
+        model_type=source.family,
         authors=source.labels,
+        classes=source.classes,
         window=source.window,
         typography=source.typography,
-        pooling=weights.head.pooling,
+        pooling=weights.head.pooling if weights is not None else "first",
         decision=decision,
         ngrams=NGRAMS if ngram_files else None,
         graphs=names,
@@ -106,15 +123,27 @@ def _export(source: Source, workspace: Workspace, options: ExportOptions, report
 
 @dataclass(frozen=True, slots=True)
 class _Export:
-    """What an export works with: the source, its corpus if it was found, and the windows to compare graphs on."""
+    """What an export works with: the source, documents to calibrate on, and the windows to compare graphs on.
+
+    `corpus` is the training corpus, if there is one and it was found; `texts` are other documents.
+    """
 
     source: Source
     options: ExportOptions
     reporter: Reporter
     windower: Windower
     corpus: Corpus | None
+    texts: DocumentTexts | None
     verification: VerificationSet | None
     golden: list[Ids]
+
+    @property
+    def calibration_texts(self) -> list[str]:
+        """The texts to calibrate INT8 on; `_prepare` has seen to it that there are some."""
+        if self.texts is not None:
+            return list(self.texts.calibration)
+        assert self.source.corpus is not None and self.corpus is not None
+        return training_texts(self.source.corpus, self.corpus)
 
 
 def _ngrams(source: Source, options: ExportOptions) -> tuple[Decision | None, Mapping[str, bytes]]:
@@ -131,46 +160,80 @@ def _ngrams(source: Source, options: ExportOptions) -> tuple[Decision | None, Ma
 
 
 def _prepare(source: Source, options: ExportOptions, reporter: Reporter) -> _Export:
-    corpus = training_corpus(source, options.corpus, required=options.quantize, reporter=reporter)
-    windower = source.windower()
-    verification = verification_set(source, corpus, windower, options)
+    """Read the documents that the export needs; raises `ExportError` when it needs some and knows none."""
+    corpus, texts, windower = None, None, source.windower()
+    verification: VerificationSet | None = None
+    if source.corpus is not None:
+        corpus = training_corpus(source, options.corpus, required=options.quantize, reporter=reporter)
+        if corpus is not None and options.verify_on is None:
+            most = options.verify_documents
+            verification = held_out_documents(source, source.corpus, corpus, windower, most)
+    elif options.corpus is not None:
+        texts = read_texts(options.corpus, options.documents, options.seed, reporter)
+        if options.verify_on is None:
+            verification = unlabelled_documents(source, texts, windower, options.verify_documents)
+    elif options.quantize:
+        raise ExportError(
+            f"{source.path}: INT8 is calibrated on documents like those to be scored; pass --corpus with a directory, "
+            "a file or a table of them (their labels are not needed)"
+        )
+    if options.verify_on is not None:
+        verification = known_documents(source, options, windower)
     golden = golden_windows(windower, source.window.length)
-    return _Export(source, options, reporter, windower, corpus, verification, golden)
+    return _Export(source, options, reporter, windower, corpus, texts, verification, golden)
 
 
-def _make_graphs(export: _Export) -> tuple[EncoderWeights, GraphSet]:
-    """Emit all graphs and compare them: source = reference graph = float32 = INT8."""
+def _make_graphs(export: _Export) -> tuple[EncoderWeights | None, GraphSet]:
+    """Make all graphs and compare them: source = reference graph = float32 = INT8. No weights if none are emitted."""
     source, options, verification = export.source, export.options, export.verification
     probe = (verification.windows if verification else [])[:_PROBE_WINDOWS] + export.golden
     graphs = GraphSet(probe, options.openvino, export.reporter)
     export.reporter.info(f"converting the {source.framework} model to the reference graph")
-    reference = GraphRunner(source.reference_graph()).logits(probe)
-    name = f"reference = {source.framework}: largest difference"
-    graphs.checks.append(check_logits(name, reference, source.logits(probe), REFERENCE_TOLERANCE))
+    graph = source.reference_graph()
+    runner = GraphRunner(graph)
+    reference, own = runner.logits(probe), source.logits(probe)
+    if own is not None:
+        name = f"reference = {source.framework}: largest difference"
+        graphs.checks.append(check_logits(name, reference, own, REFERENCE_TOLERANCE))
     weights = source.weights()
-    graphs.add_float32(weights, reference)
+    graphs.input_names = runner.input_names
+    if weights is not None:
+        graphs.add_float32(weights, reference)
+    else:
+        graphs.add_given(graph, source.precision)
     if options.quantize:
-        assert verification is not None  # the training corpus is required, and any corpus gives some
-        graphs.add_int8(_calibrations(export, weights), verification)
+        assert verification is not None  # `_prepare` requires documents
+        if weights is not None:
+            graphs.add_int8(_calibrations(export, weights), verification, _enough(export))
+        else:
+            graphs.add_quantized(dynamic_int8(graph), verification)
     return weights, graphs
 
 
-def _calibrations(export: _Export, weights: EncoderWeights) -> list[Calibration]:
+def _enough(export: _Export) -> float:
+    """Agreement at which no further calibration is tried; a training run gets the best of all."""
+    if export.source.corpus is not None:
+        return float("inf")
+    return EXPLAINED if export.source.rule == "identity" else AGREEMENT
+
+
+def _calibrations(export: _Export, weights: EncoderWeights) -> Iterator[Calibration]:
     """One calibration for each draw of windows."""
-    assert export.corpus is not None  # `training_corpus` raises when it is required and missing
-    paths, seed = export.source.corpus.training, export.options.seed
-    draws = calibration_draws(export.corpus, paths, export.windower, export.options, export.reporter)
-    return [replace(calibrate(weights, windows, seed + draw), draw=draw) for draw, windows in enumerate(draws)]
+    draws = calibration_draws(export.calibration_texts, export.windower, export.options, export.reporter)
+    for draw, windows in enumerate(draws):
+        yield replace(calibrate(weights, windows, export.options.seed + draw), draw=draw)
 
 
-def _temperature(export: _Export, runner: GraphRunner) -> float:
+def _temperature(export: _Export, runners: Mapping[Precision, GraphRunner]) -> float:
     """Fitted on validation documents; 1.0 without any, because training documents would give a wrong one."""
-    if export.corpus is None or not export.source.corpus.validation:
+    recorded = export.source.corpus
+    if recorded is None or export.corpus is None or not recorded.validation:
         return 1.0
-    options = replace(export.options, verify_on=None)
-    held_out = verification_set(export.source, export.corpus, export.windower, options)
-    assert held_out is not None  # there is a corpus
-    scores = document_scores(runner.logits(held_out.windows), held_out.documents)
+    most = export.options.verify_documents
+    held_out = held_out_documents(export.source, recorded, export.corpus, export.windower, most)
+    assert held_out.labels is not None
+    runner = runners["int8" if "int8" in runners else "fp32"]
+    scores = document_means(runner.logits(held_out.windows), held_out.documents)
     temperature = fit_temperature(scores, held_out.labels)
     export.reporter.info(f"temperature {temperature:.3f}, fitted on {len(held_out.documents)} validation documents")
     return temperature

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from authorid.bundle.manifest import Precision, graph_key
-from authorid.export.corpus_windows import VerificationSet
+from authorid.export.agreement import VerificationSet
 from authorid.export.encoder_weights import EncoderWeights
 from authorid.export.graph.builder import CPU, OPENVINO
 from authorid.export.graph.emit import emit
 from authorid.export.graph.graph_runner import GraphRunner, Ids
 from authorid.export.quantize.calibration import Calibration, most_faithful
-from authorid.export.verify import EMITTED_TOLERANCE, Check, check_documents, check_invariance, check_logits
+from authorid.export.verify import (
+    EMITTED_TOLERANCE,
+    Check,
+    check_documents,
+    check_invariance,
+    check_logits,
+    check_padding,
+)
 from authorid.reporter import SILENT, Reporter
 
 __all__ = ["GraphSet"]
@@ -26,7 +33,8 @@ class GraphSet:
     """Serialized `graphs` by `graph_key`, `runners` of those for onnxruntime by precision, and the `checks` so far.
 
     `probe` are the windows on which single logits are compared. With `openvino` there is a graph in OpenVINO's dialect
-    beside each. `calibration` is the one that the INT8 graphs are made from.
+    beside each. `calibration` is the one that the INT8 graphs are made from. `input_names` are those of a graph that
+    takes padded batches.
     """
 
     probe: Sequence[Ids]
@@ -34,45 +42,68 @@ class GraphSet:
     reporter: Reporter = SILENT
     checks: list[Check] = field(default_factory=list)
     graphs: dict[str, bytes] = field(default_factory=dict)
-    runners: dict[str, GraphRunner] = field(default_factory=dict)
+    runners: dict[Precision, GraphRunner] = field(default_factory=dict)
     calibration: Calibration | None = None
+    input_names: tuple[str, ...] = ()
 
     def add_float32(self, weights: EncoderWeights, expected: npt.NDArray[np.float32]) -> None:
         """Emit the float32 graphs; their logits for the probe must be `expected`, those of the reference graph."""
         self.reporter.info("emitting the float32 graph")
-        runner = self._add("fp32", emit(weights))
+        runner = self._add("fp32", emit(weights, padding=True))
         name = "emitted float32 = reference: largest difference"
         self.checks.append(check_logits(name, runner.logits(self.probe), expected, EMITTED_TOLERANCE))
         self._check_invariance("fp32", "float32")
+        self.checks.append(check_padding("float32: padded batch = alone: largest difference", runner, self.probe))
         if self.openvino:
             graph = self.graphs[graph_key("fp32", "openvino")] = emit(weights, dialect=OPENVINO)
             name = "float32 in OpenVINO's dialect = reference: largest difference"
             actual = GraphRunner(graph).logits(self.probe)
             self.checks.append(check_logits(name, actual, expected, EMITTED_TOLERANCE))
 
-    def add_int8(self, candidates: Sequence[Calibration], verification: VerificationSet) -> None:
-        """Emit the INT8 graphs of the best candidate; they must answer like float32 for the verification documents."""
-        about = f"{len(verification.documents)} {verification.origin} documents"
-        self.reporter.info(f"choosing among {len(candidates)} calibrations on {about}")
-        windows, documents, labels = verification.windows, verification.documents, verification.labels
+    def add_int8(
+        self, candidates: Iterable[Calibration], verification: VerificationSet, enough: float = float("inf")
+    ) -> None:
+        """Emit the INT8 graphs of the best candidate; they must answer like float32 for the verification documents.
+
+        No further candidate is made when one agrees by `enough` with float32.
+        """
+        about, windows = verification.about, verification.windows
+        self.reporter.info(f"computing the float32 answers for {about}")
         expected = self.runners["fp32"].logits(windows)
         dialects = (CPU, OPENVINO) if self.openvino else (CPU,)
-        self.calibration = chosen = most_faithful(candidates, expected, documents, dialects)
+        self.calibration = chosen = most_faithful(candidates, expected, verification, dialects, enough)
         runner = self._add("int8", emit(chosen.weights, "int8", chosen.ranges))
         self._check_invariance("int8", "INT8")
         self.reporter.info(f"comparing INT8 ({chosen.name}) with float32 on {about}")
-        self.checks += check_documents(runner.logits(windows), expected, documents, labels)
+        self.checks += check_documents(runner.logits(windows), expected, verification)
         if self.openvino:
             self.reporter.info(f"comparing INT8 in OpenVINO's dialect with float32 on {about}")
             graph = emit(chosen.weights, "int8", chosen.ranges, dialect=OPENVINO)
             self.graphs[graph_key("int8", "openvino")] = graph
             actual = GraphRunner(graph).logits(windows)
-            self.checks += check_documents(actual, expected, documents, labels, "INT8 in OpenVINO's dialect")
+            self.checks += check_documents(actual, expected, verification, "INT8 in OpenVINO's dialect")
+
+    def add_given(self, graph: bytes, precision: Precision) -> None:
+        """Take the reference graph itself, which has this precision."""
+        runner = self._add(precision, graph)
+        # INT8 of another tool finds the range of a batch: its neighbours change the logits of a text.
+        if runner.takes_padding and precision == "fp32":
+            self.checks.append(check_padding("float32: padded batch = alone: largest difference", runner, self.probe))
+
+    def add_quantized(self, candidates: Mapping[str, bytes], verification: VerificationSet) -> None:
+        """Add the first INT8 graph among `candidates` that agrees best with float32; it must answer like float32."""
+        windows = verification.windows
+        self.reporter.info(f"comparing INT8 with float32 on {verification.about}")
+        expected = self.runners["fp32"].logits(windows)
+        actual = {name: GraphRunner(graph).logits(windows) for name, graph in candidates.items()}
+        best = max(actual, key=lambda name: verification.agreement(actual[name], expected))
+        self._add("int8", candidates[best])
+        self.checks += check_documents(actual[best], expected, verification, f"INT8 ({best})")
 
     def drop_float32(self) -> None:
         """Remove the float32 graphs; nothing can be compared with them any more."""
         self.graphs = {key: graph for key, graph in self.graphs.items() if not key.endswith("fp32")}
-        self.runners.pop("fp32")
+        self.runners.pop("fp32", None)
 
     def _add(self, precision: Precision, graph: bytes) -> GraphRunner:
         self.graphs[graph_key(precision)], self.runners[precision] = graph, GraphRunner(graph)

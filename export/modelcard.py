@@ -13,15 +13,17 @@ from authorid.training.ngram_card import NGRAM_HEADING, ngram_section
 __all__ = ["model_card"]
 
 _FILES = {
-    "model.onnx": "float32; takes windows of one length, without padding",
+    "model.onnx": "float32, for onnxruntime, optimum and transformers; takes padded batches",
     "model_openvino.onnx": "float32 for OpenVINO",
     "model.onnx.data": "the weights of both float32 graphs",
-    "model_int8.onnx": "INT8; the default, and the fastest",
+    "model_int8.onnx": "INT8; the default, and the fastest; takes windows of one length, without padding",
     "model_int8_openvino.onnx": "INT8 for OpenVINO",
     "model_int8.onnx.data": "the weights of both INT8 graphs",
     NGRAMS: "the n-gram model",
     "config.json": "model type, sizes and authors, as in any Hugging Face directory",
     "tokenizer.json": "the tokenizer",
+    "tokenizer_config.json": "the tokenizer's length and special tokens, for transformers",
+    "special_tokens_map.json": "the special tokens, for transformers",
     "authorid.json": "window length, decision rule, golden inputs with their logits, provenance, SHA-256 of every file",
 }
 """Descriptions of a bundle's files, in the order in which a card lists them."""
@@ -38,19 +40,51 @@ def model_card(
 
     `license_name` is an SPDX or hub identifier for the weights; ``other`` means that it depends on base model and data.
     """
-    corpus, base = record.get("corpus", {}), record.get("base_model", {})
-    held_out = len(record.get("validation", ()))
+    people = bundle.classes == "authors"
+    what = f"which of {len(bundle.authors)} authors wrote a document" if people else _LABELLED[bundle.decision.rule]
     parts = [
-        _header(license_name, int8="int8" in bundle.graphs),
+        _header(license_name, people=people, int8="int8" in bundle.graphs),
         f"# {bundle.name}",
-        f"This model estimates which of {len(bundle.authors)} authors wrote a document. It was made with authorid. The "
-        "graphs run in any onnxruntime; to score documents from the command line:",
+        f"This model estimates {what}. It was made with authorid. To score documents from the command line:",
         "```\nauthorid score DOCUMENTS --model THIS_DIRECTORY --out results.csv\n```",
         "## Files",
         _table(
             ("file", "contents"),
             [(name, what) for name, what in _FILES.items() if name in files or name == "authorid.json"],
         ),
+        *(_source(record["source"], bundle) if "source" in record else _training(record)),
+        "Parity of the graphs, checked before they were written:",
+        _table(("check", "value", "bound", ""), [check.row for check in checks]),
+        *((NGRAM_HEADING, ngram_section(bundle)) if bundle.ngrams else ()),
+        *(_use_and_limits(bundle) if people else ()),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+_LABELLED: Mapping[str, str] = {
+    "mean-log-softmax": "the label of a document",
+    "sigmoid": "the labels of a document, each with a probability of its own",
+    "identity": "a value for a document",
+}
+"""What a model whose classes are no authors estimates, by its decision rule."""
+
+
+def _source(source: Mapping[str, Any], bundle: Bundle) -> list[str]:
+    """Where a model comes from that was not trained here."""
+    reads = "The model reads the first" if bundle.window.truncate else "The model reads whole documents, in windows of"
+    return [
+        "## Source",
+        f"The graphs were made from the fine-tuned classifier `{source.get('name', 'unknown')}` (family "
+        f"`{bundle.model_type}`, digest of its files `{str(source.get('sha256', ''))[:16]}`). {reads} "
+        f"{bundle.window.length} tokens. Its own card says what it was trained on, and what it is for.",
+    ]
+
+
+def _training(record: Mapping[str, Any]) -> list[str]:
+    """Data, options and metrics of a training run."""
+    corpus, base = record.get("corpus", {}), record.get("base_model", {})
+    held_out = len(record.get("validation", ()))
+    return [
         "## Data",
         f"The encoder was fine-tuned from `{base.get('name', 'unknown')}` on {corpus.get('documents', '?')} documents "
         f"by {corpus.get('authors', '?')} authors (corpus `{corpus.get('name', 'unknown')}`, digest "
@@ -60,9 +94,11 @@ def model_card(
         _table(("option", "value"), _options(record)),
         "## Metrics of the encoder",
         _metrics(record, held_out),
-        "Parity of the graphs, checked before they were written:",
-        _table(("check", "value", "bound", ""), [check.row for check in checks]),
-        *((NGRAM_HEADING, ngram_section(bundle)) if bundle.ngrams else ()),
+    ]
+
+
+def _use_and_limits(bundle: Bundle) -> list[str]:
+    return [
         "## Intended use",
         "The model ranks candidate authors for documents of the kind it was trained on, for stylometry, newsroom and "
         "archive work, and triage. Its scores are evidence, not proof.",
@@ -77,11 +113,11 @@ def model_card(
         "- Do not use the model to identify people who have a right to stay anonymous, or as the only basis of a "
         "decision about a person.",
     ]
-    return "\n\n".join(parts) + "\n"
 
 
-def _header(license_name: str, *, int8: bool) -> str:
-    tags = ["authorship-attribution", "stylometry", "onnx", "onnxruntime", *(["int8"] if int8 else []), "authorid"]
+def _header(license_name: str, *, people: bool, int8: bool) -> str:
+    subject = ["authorship-attribution", "stylometry"] if people else []
+    tags = [*subject, "onnx", "onnxruntime", *(["int8"] if int8 else []), "authorid"]
     lines = [
         "---",
         f"license: {json.dumps(license_name)}",

@@ -10,17 +10,20 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.errors import ParityError
-from authorid.export.graph.graph_runner import GraphRunner, Ids, batched, document_scores
+from authorid.export.agreement import VerificationSet
+from authorid.export.graph.graph_runner import GraphRunner, Ids, batched
 
 __all__ = [
     "ACCURACY_LOSS",
     "AGREEMENT",
     "EMITTED_TOLERANCE",
+    "EXPLAINED",
     "REFERENCE_TOLERANCE",
     "Check",
     "check_documents",
     "check_invariance",
     "check_logits",
+    "check_padding",
     "require_all",
 ]
 
@@ -31,7 +34,10 @@ EMITTED_TOLERANCE = 1e-4
 """Largest logit difference allowed between the reference graph and an emitted float32 graph."""
 
 AGREEMENT = 0.993
-"""Least share of documents to which INT8 must give the same author as float32."""
+"""Least share of documents to which INT8 must give the same class as float32; of decisions with several labels."""
+
+EXPLAINED = 0.98
+"""Least share of the variance of float32's values that those of INT8 must explain."""
 
 ACCURACY_LOSS = 0.002
 """Largest allowed difference between the accuracy of float32 and that of INT8."""
@@ -84,43 +90,52 @@ def check_invariance(name: str, runner: GraphRunner, threaded: GraphRunner, wind
     return Check(name, f"{same} of {total}", f"{total} of {total}", same == total)
 
 
-def check_documents(
-    actual: Logits,
-    expected: Logits,
-    documents: Sequence[Sequence[Ids]],
-    labels: npt.NDArray[np.int64],
-    name: str = "INT8",
-) -> list[Check]:
-    """Compare an INT8 graph called `name` with float32, on documents whose authors `labels` [documents] are known.
+def check_padding(name: str, runner: GraphRunner, windows: Sequence[Ids]) -> Check:
+    """Largest difference between the logits of each window alone and in padded batches of unequal lengths."""
+    order = np.argsort([len(ids) for ids in windows], kind="stable")
+    # The shortest beside the longest: the most padding that there can be.
+    pairs = [sorted({int(order[i]), int(order[-1 - i])}) for i in range(-(-len(order) // 2))]
+    padded = np.concatenate([runner.padded_logits([windows[i] for i in pair]) for pair in pairs])
+    alone = runner.logits([windows[i] for pair in pairs for i in pair])
+    return check_logits(name, padded, alone, EMITTED_TOLERANCE)
 
-    `actual` (INT8) and `expected` (float32) are the logits [n, authors] of all windows of `documents`, in order. A
-    document's author is the argmax of the mean log-softmax of its windows, as at run time. However few documents there
-    are, one of them may get another author.
+
+def check_documents(actual: Logits, expected: Logits, documents: VerificationSet, name: str = "INT8") -> list[Check]:
+    """Compare an INT8 graph called `name` with float32, on `documents`.
+
+    `actual` (INT8) and `expected` (float32) are the logits [n, classes] of all their windows, in order. However few
+    documents there are, one of them may get another class.
     """
-    count = len(documents)
-    of_float32 = document_scores(expected, documents).argmax(axis=1)
-    of_int8 = document_scores(actual, documents).argmax(axis=1)
-    changed, may_change = int((of_int8 != of_float32).sum()), max(1, int(count * (1 - AGREEMENT) + 1e-9))
-    right = int((of_float32 == labels).sum())
-    lost = right - int((of_int8 == labels).sum())
-    may_lose = max(1, int(count * ACCURACY_LOSS + 1e-9))
     difference = np.abs(actual - expected)
     return [
-        Check(
-            f"{name} = float32: same author, {count} documents",
-            f"{1 - changed / count:.2%}",
-            f">= {1 - may_change / count:.2%}",
-            changed <= may_change,
-        ),
-        Check("accuracy of float32", f"{(of_float32 == labels).mean():.2%}", "", True),
-        Check(
-            f"accuracy of {name}",
-            f"{(of_int8 == labels).mean():.2%}",
-            f">= {(right - may_lose) / count:.2%}",
-            lost <= may_lose,
-        ),
+        _check_agreement(documents.agreement(actual, expected), documents, name),
+        *_check_accuracy(actual, expected, documents, name),
         Check(f"{name} = float32: mean difference", f"{difference.mean():.2g}", "", True),
         Check(f"{name} = float32: largest difference", f"{difference.max():.2g}", "", True),
+    ]
+
+
+def _check_agreement(agreement: float, documents: VerificationSet, name: str) -> Check:
+    count = len(documents.documents)
+    if documents.rule == "identity":
+        about = f"{name} = float32: variance explained, {count} documents"
+        return Check(about, f"{agreement:.4f}", f">= {EXPLAINED}", agreement >= EXPLAINED)
+    what = "same decisions" if documents.rule == "sigmoid" else "same class"
+    least = 1 - max(1, int(count * (1 - AGREEMENT) + 1e-9)) / count
+    about = f"{name} = float32: {what}, {count} documents"
+    return Check(about, f"{agreement:.2%}", f">= {least:.2%}", agreement >= least - 1e-9)
+
+
+def _check_accuracy(actual: Logits, expected: Logits, documents: VerificationSet, name: str) -> list[Check]:
+    """Nothing where the classes of the documents are not known."""
+    if documents.labels is None:
+        return []
+    count = len(documents.documents)
+    right, own = (int((documents.classes(logits) == documents.labels).sum()) for logits in (expected, actual))
+    least = right - max(1, int(count * ACCURACY_LOSS + 1e-9))
+    return [
+        Check("accuracy of float32", f"{right / count:.2%}", "", True),
+        Check(f"accuracy of {name}", f"{own / count:.2%}", f">= {least / count:.2%}", own >= least),
     ]
 
 

@@ -205,7 +205,9 @@ def _read_manifest(root: Path) -> dict[str, Any]:
     if not manifest.is_file():
         hint = ""
         if (root / "run.json").is_file():
-            hint = f"; this is a training run: authorid export {root} --out BUNDLE --quantize"
+            hint = f"; this is a training run: authorid export {root} --quantize"
+        elif (root / "config.json").is_file():
+            hint = f"; make one of this model: authorid export {root} --quantize --corpus DOCUMENTS"
         elif not root.exists():
             from authorid.outputs.directory import unfinished_work
 

@@ -1,9 +1,11 @@
-"""``authorid export``: turn a training run into a bundle."""
+"""``authorid export``: turn a training run, or a classifier from elsewhere, into a bundle."""
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,10 +19,13 @@ from authorid.cli.options import (
     usage_error,
 )
 
+if TYPE_CHECKING:
+    from authorid.cli.console import Terminal
+
 __all__ = ["export"]
 
-_NGRAM_EXPORT_OPTIONS = {"run", "out", "name", "encoder", "encoder_weight", "force", "quiet"}
-"""The parameters that have an effect when RUN is an n-gram run, which is a bundle already."""
+_NGRAM_EXPORT_OPTIONS = {"source", "out", "name", "encoder", "encoder_weight", "force", "quiet"}
+"""The parameters that have an effect when SOURCE is an n-gram run, which is a bundle already."""
 
 
 @option_group(
@@ -32,15 +37,15 @@ _NGRAM_EXPORT_OPTIONS = {"run", "out", "name", "encoder", "encoder_weight", "for
     click.option(
         "--corpus",
         type=PATH,
-        metavar="DIR",
-        show_default="as recorded in RUN",
-        help="Directory of the training corpus.",
+        metavar="PATH",
+        show_default="as recorded in a run",
+        help="Documents to calibrate INT8 on: a directory, a file or a table, without labels; for a run, its corpus.",
     ),
     click.option(
         "--verify-on",
         type=PATH,
         metavar="DIR",
-        help="Compare the graphs on this corpus instead of on the validation documents of RUN.",
+        help="Compare the graphs on this corpus, with a directory for each class, instead of on held-out documents.",
     ),
     click.option(
         "--seed",
@@ -77,15 +82,42 @@ def _graph_options(
     }
 
 
+@option_group(
+    "Models from elsewhere",
+    "reading_options",
+    click.option(
+        "--windows",
+        is_flag=True,
+        help="Read whole documents, in windows; other tools truncate them.",
+    ),
+    click.option(
+        "--max-length",
+        type=click.IntRange(min=8),
+        show_default="the model's own",
+        help="Tokens that the model reads at once, special tokens included.",
+    ),
+    click.option(
+        "--allow-pickle",
+        is_flag=True,
+        help="Read weights from pytorch_model.bin: only its tensors, and no code.",
+    ),
+)
+def _reading_options(windows: bool, max_length: int | None, allow_pickle: bool) -> dict[str, Any]:
+    """Arguments of `ExportOptions`."""
+    return {"windows": windows, "max_length": max_length, "allow_pickle": allow_pickle}
+
+
 @click.command(cls=SectionedCommand)
-@click.argument("run", type=PATH, metavar="RUN")
-@click.option("--out", "-o", type=PATH, required=True, metavar="BUNDLE", help="Directory for the bundle.")
+@click.argument("source", required=False, metavar="[SOURCE]")
+@click.option(
+    "--out", "-o", type=PATH, metavar="BUNDLE", show_default="SOURCE-bundle", help="Directory for the bundle."
+)
 @click.option("--name", help="Name of the model, for its card and the statistics.")
 @click.option(
     "--encoder",
     type=PATH,
     metavar="BUNDLE",
-    help="Combine the n-gram model of RUN with the encoder of this bundle.",
+    help="Combine the n-gram model of SOURCE with the encoder of this bundle.",
 )
 @click.option(
     "--encoder-weight",
@@ -95,47 +127,77 @@ def _graph_options(
 )
 @click.option("--force", is_flag=True, help="Replace an existing bundle, and write graphs that fail their checks.")
 @_graph_options
+@_reading_options
 @quiet_option
 @click.pass_context
 def export(
     context: click.Context,
-    run: Path,
-    out: Path,
+    source: str | None,
+    out: Path | None,
     name: str | None,
     encoder: Path | None,
     encoder_weight: float | None,
     force: bool,
     graph_options: dict[str, Any],
+    reading_options: dict[str, Any],
     quiet: bool,
 ) -> None:
-    """Convert a training run to a verified ONNX bundle.
+    """Convert a classifier to a verified ONNX bundle.
 
-    RUN is a run directory that train has written. Nothing is written when a graph fails its checks.
+    SOURCE is a run that train has written, a fine-tuned classifier in Hugging Face layout (a directory or a hub id), or
+    an ONNX file with its tokenizer. By default it is the directory run, or else the newest run below the working
+    directory. Nothing is written when a graph fails its checks.
     """
     from authorid.bundle.manifest import MANIFEST
     from authorid.cli.console import Terminal
-    from authorid.errors import require
+    from authorid.cli.model_places import bundle_for
 
     terminal = Terminal(quiet=quiet)
-    if (run / MANIFEST).is_file():
-        from authorid.outputs.directory import reserve_directory
-        from authorid.training.ngram_run import export_ngrams
-
-        without_effect = {parameter.name for parameter in context.command.params} - _NGRAM_EXPORT_OPTIONS
+    source = source or _default_source()
+    if out is None:
+        out = bundle_for(source)
+    terminal.info(f"exporting {source} to {out}")
+    if (Path(source) / MANIFEST).is_file():
         refuse_options(
             context,
-            without_effect,
-            f"{run} is a bundle, and its graphs stay as they are; this option is for a run with an encoder",
+            {parameter.name for parameter in context.command.params} - _NGRAM_EXPORT_OPTIONS,
+            f"{source} is a bundle, and its graphs stay as they are; this option is for a run with an encoder",
         )
-        with terminal.progress("Export") as reporter, reserve_directory(out, reporter):
-            pass  # what a killed process left is put right and reported
-        export_ngrams(run, out, encoder=encoder, weight=encoder_weight, name=name, force=force)
+        _export_ngrams(terminal, Path(source), out, encoder=encoder, weight=encoder_weight, name=name, force=force)
     else:
         if encoder is not None:
-            raise usage_error(f"{run} has an encoder of its own", "--encoder")
-        library = require("authorid.export", "train")
-        options = library.ExportOptions(name=name, encoder_weight=encoder_weight, force=force, **graph_options)
-        with terminal.progress("Export") as reporter:
-            report = library.export_run(run, out, options, reporter=reporter)
-        terminal.table("Parity", [("check", False), ("value", True), ("bound", True), ("", False)], report.rows)
-    terminal.info(f"bundle written to {out}; next: authorid score DOCUMENTS --model {out} --out results.csv")
+            raise usage_error(f"{source} has an encoder of its own", "--encoder")
+        options = {"name": name, "encoder_weight": encoder_weight, "force": force, **graph_options, **reading_options}
+        _export_encoder(terminal, source, out, options)
+    shown = shlex.quote(str(out))
+    terminal.info(f"bundle written to {out}; next: authorid score DOCUMENTS --model {shown} --out results.csv")
+
+
+def _default_source() -> str:
+    from authorid.cli.model_places import default_source
+
+    found = default_source()
+    if found is None:
+        raise click.UsageError(
+            "There is no training run here: name a SOURCE, which is a run, a fine-tuned classifier in Hugging Face "
+            "layout or an ONNX file."
+        )
+    return str(found)
+
+
+def _export_ngrams(terminal: Terminal, run: Path, out: Path, **options: Any) -> None:
+    from authorid.outputs.directory import reserve_directory
+    from authorid.training.ngram_run import export_ngrams
+
+    with terminal.progress("Export") as reporter, reserve_directory(out, reporter):
+        pass  # what a killed process left is put right and reported
+    export_ngrams(run, out, **options)
+
+
+def _export_encoder(terminal: Terminal, source: str, out: Path, options: Mapping[str, Any]) -> None:
+    from authorid.errors import require
+
+    library = require("authorid.export", "train")
+    with terminal.progress("Export") as reporter:
+        report = library.export_model(source, out, library.ExportOptions(**options), reporter=reporter)
+    terminal.table("Parity", [("check", False), ("value", True), ("bound", True), ("", False)], report.rows)

@@ -244,6 +244,8 @@ def score(
             interrupts.exit_if_interrupted()
             for notice in scorer.notices:
                 terminal.warning(notice)
+            if model.path is None:
+                _name_own_model(terminal, scorer)
             interrupts.stop = scorer.stop
             inputs: Iterable[str] = _input_paths(paths, interrupts)
             if model.adapt:
@@ -257,6 +259,15 @@ def score(
         terminal.error(f"{run.problem}; {output.saved}{_how_to_resume(output)}")
         raise click.exceptions.Exit(run.exit_code)
     _finish(run, scorer, output, terminal)
+
+
+def _name_own_model(terminal: Terminal, scorer: Scorer) -> None:
+    """The included model answers: say so where there is another one, which may have been meant."""
+    from authorid.cli.model_places import newest_bundle
+
+    own = newest_bundle()
+    if own is not None:
+        terminal.info(f"the included model {scorer.bundle.name} answers; to use yours: --model {shlex.quote(str(own))}")
 
 
 def _adapt(

@@ -7,6 +7,7 @@ import os
 import time
 
 from authorid.errors import AuthoridError
+from authorid.machine import visible_cores
 
 __all__ = ["require_threads"]
 
@@ -19,8 +20,7 @@ def require_threads() -> None:
 
     Where it allows some, but not as many as every library would start, the libraries are told to start none.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    wanted = 2 * cores + _LEAST
+    wanted = 2 * visible_cores() + _LEAST
     started = _startable(wanted)
     if started < _LEAST:
         raise AuthoridError(

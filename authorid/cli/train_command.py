@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from authorid.cli.model_places import DEFAULT_RUN
 from authorid.cli.options import (
     PATH,
     FiniteRange,
@@ -181,7 +182,7 @@ def _encoder_options(
 
 @click.command(cls=SectionedCommand)
 @click.argument("corpus", type=PATH, metavar="CORPUS")
-@click.option("--out", "-o", type=PATH, required=True, metavar="RUN", help="Directory for the run.")
+@click.option("--out", "-o", type=PATH, default=DEFAULT_RUN, metavar="RUN", help="Directory for the run.")
 @click.option("--test-corpus", type=PATH, metavar="DIR", help="Evaluate the finished model on this corpus.")
 @click.option(
     "--keep-typography",
@@ -238,7 +239,7 @@ def train(
         run = run_training(spec, out, encoder_options, test_corpus=test_corpus, existing=existing, reporter=reporter)
     metrics = [(name.replace("_", " "), f"{value:.4f}") for name, value in run.metrics.items()]
     terminal.table("Training", [("metric", False), ("last epoch", True)], metrics)
-    terminal.info(f"run written to {out}; next: authorid export {out} --out BUNDLE --quantize")
+    terminal.info(f"run written to {out}; next: authorid export {out} --quantize")
 
 
 def _train_ngrams(

@@ -11,9 +11,15 @@ from authorid.bundle.manifest import Bundle, Precision, Provider
 from authorid.encoder.providers import open_session
 from authorid.errors import AuthoridError, EngineError, first_line
 
-__all__ = ["GraphSession"]
+__all__ = ["TOKEN_INPUTS", "WINDOW_INPUT", "GraphSession"]
 
-_INPUTS = {"input_ids", "attention_mask", "token_type_ids"}
+WINDOW_INPUT = "window_ids"
+"""Name of the token ids in graphs that take windows of one length, without a mask."""
+
+TOKEN_INPUTS = frozenset(("input_ids", WINDOW_INPUT))
+"""Names that the token ids may have."""
+
+_INPUTS = TOKEN_INPUTS | {"attention_mask", "token_type_ids"}
 """Inputs that a graph may have."""
 
 _DIALECT = "authorid.dialect"
@@ -39,7 +45,7 @@ class GraphSession:
         except Exception as error:  # onnxruntime raises many types without a common base
             raise EngineError(f"{self.path}: onnxruntime cannot load this graph: {first_line(error)}") from None
         self._types = {item.name: np.int64 if "int64" in item.type else np.int32 for item in self._session.get_inputs()}
-        if "input_ids" not in self._types or not _INPUTS.issuperset(self._types):
+        if len(TOKEN_INPUTS & self._types.keys()) != 1 or not _INPUTS.issuperset(self._types):
             raise EngineError(f"{self.path}: unexpected graph inputs {list(self._types)}; expected {sorted(_INPUTS)}")
 
     @property
@@ -57,7 +63,7 @@ class GraphSession:
         """
         feeds: dict[str, npt.NDArray[Any]] = {}
         for name, dtype in self._types.items():
-            if name == "input_ids":
+            if name in TOKEN_INPUTS:
                 feeds[name] = ids.astype(dtype, copy=False)
             else:
                 fill = np.ones if name == "attention_mask" else np.zeros

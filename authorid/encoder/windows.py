@@ -1,12 +1,13 @@
 """Windows: a document is cut into pieces of equal length that the encoder can read.
 
 A document is cut into the fewest windows that fit. They all have the same length, so that no window has only a few
-words and windows can share a batch without padding. A window is ``[CLS] tokens [SEP]``, and its length counts both
-special tokens.
+words and windows can share a batch without padding. A window is the tokens of the document between special tokens, as
+the tokenizer's template says (BERT: ``[CLS] tokens [SEP]``, RoBERTa: ``<s> tokens </s>``); its length counts these too.
 """
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
+from tokenizers.processors import TemplateProcessing
 
 from authorid.bundle.manifest import Bundle
 from authorid.cancellation import CancelCheck, never_cancelled
@@ -25,7 +28,7 @@ from authorid.errors import BundleCorruptError
 __all__ = ["SPECIAL_TOKENS", "Window", "Windower", "cut", "load_windower"]
 
 SPECIAL_TOKENS = 2
-"""Tokens that every window has besides those of the document: ``[CLS]`` and ``[SEP]``."""
+"""Tokens that a window has besides those of the document, with the templates of BERT and RoBERTa."""
 
 GRAIN = 16
 """Window lengths are multiples of this where possible, because kernels process blocks of this many tokens."""
@@ -41,6 +44,9 @@ _GROUP = 1 << 15
 
 _IDEOGRAPH = re.compile("[\u3400-\u4dbf\u4e00-\u9fff]")
 
+_LONE_SPACE = re.compile(r"(?<=\w) (?=\w)")
+"""A space between two words, before which any tokenizer can be interrupted: it begins the next token, or none."""
+
 
 class Window(NamedTuple):
     """A part of one document, ready for the encoder.
@@ -53,12 +59,12 @@ class Window(NamedTuple):
     ids: npt.NDArray[np.int32]
 
 
-def cut(tokens: int, length: int, stride: int) -> list[tuple[int, int]]:
+def cut(tokens: int, length: int, stride: int, special: int = SPECIAL_TOKENS) -> list[tuple[int, int]]:
     """Spans ``(start, stop)`` that cover `tokens` tokens with windows of at most `length` tokens.
 
     A document that fits into one window gets one window; an empty document gets none. Otherwise all windows have the
     same length and start at most `stride` tokens apart. With ``stride == length`` that length is the smallest for which
-    the fewest windows suffice, rounded up so that it is a multiple of `GRAIN` with the special tokens; with a smaller
+    the fewest windows suffice, rounded up so that it is a multiple of `GRAIN` with the `special` tokens; with a smaller
     stride it is `length`. Windows overlap evenly. Raises `ValueError` unless ``0 < stride <= length``.
     """
     if not 0 < stride <= length:
@@ -69,8 +75,8 @@ def cut(tokens: int, length: int, stride: int) -> list[tuple[int, int]]:
         return [(0, tokens)]
     count = 1 + -(-(tokens - length) // stride)
     if stride == length:
-        needed = -(-tokens // count) + SPECIAL_TOKENS
-        length = min(length, -(-needed // GRAIN) * GRAIN - SPECIAL_TOKENS)
+        needed = -(-tokens // count) + special
+        length = min(length, -(-needed // GRAIN) * GRAIN - special)
     starts = [(tokens - length) * i // (count - 1) for i in range(count)]
     return [(start, start + length) for start in starts]
 
@@ -93,28 +99,36 @@ def pieces(text: str, most: int = MAX_PIECE) -> Iterator[str]:
 class Windower:
     """Tokenizes text with a Hugging Face ``tokenizer.json`` and cuts it into windows.
 
-    `length` is the window length in tokens, with the two special tokens. `stride` is the largest distance between the
+    `length` is the window length in tokens, with the special tokens. `stride` is the largest distance between the
     starts of two windows, in tokens of the document (default: no overlap). `truncate` keeps only the first window.
-    Raises `ValueError` when length and stride do not fit, and `BundleCorruptError` when the tokenizer has no ``[CLS]``
-    or ``[SEP]``.
+    Raises `ValueError` when length and stride do not fit, and `BundleCorruptError` when the tokenizer does not say
+    which special tokens surround a text.
     """
 
     def __init__(self, tokenizer: Tokenizer, length: int, stride: int | None = None, *, truncate: bool = False) -> None:
-        self.content = length - SPECIAL_TOKENS
-        self.stride = self.content if stride is None else stride
-        if not 0 < self.stride <= self.content:
-            raise ValueError(f"window {length} and stride {self.stride}: need 1 <= stride <= window - 2")
-        self.truncate = truncate
         # A tokenizer.json may set truncation and padding; windows replace both.
         tokenizer.no_truncation()
         tokenizer.no_padding()
+        self._before, self._after = _template(tokenizer)
+        self.special_tokens = len(self._before) + len(self._after)
+        self.content = length - self.special_tokens
+        self.stride = self.content if stride is None else stride
+        if not 0 < self.stride <= self.content:
+            raise ValueError(
+                f"window {length} and stride {self.stride}: need 1 <= stride <= window - {self.special_tokens}"
+            )
+        self.truncate = truncate
         self._tokenizer = tokenizer
+        self._threads = True
         normalizer = tokenizer.normalizer
-        # Unless an added token, which is matched before anything is split, could lie across a cut.
-        added = "".join(token.content for token in tokenizer.get_added_tokens_decoder().values())
-        self._part = MAX_PIECE if re.search(r"\s", added) or _IDEOGRAPH.search(added) else _PART
+        # Before any white space, only a tokenizer that splits at white space first can be interrupted.
+        self._splits_at_spaces = isinstance(tokenizer.pre_tokenizer, BertPreTokenizer)
         self._splits_ideographs = isinstance(normalizer, BertNormalizer) and normalizer.handle_chinese_chars
-        self._first, self._last = (self._special(name) for name in ("[CLS]", "[SEP]"))
+        # Unless an added token, which is matched before anything is split, could lie across a cut.
+        added = tokenizer.get_added_tokens_decoder().values()
+        contents = "".join(token.content for token in added)
+        spans = re.search(r"\s", contents) or _IDEOGRAPH.search(contents) or any(token.rstrip for token in added)
+        self._part = MAX_PIECE if spans else _PART
 
     @classmethod
     def from_file(cls, path: Path, length: int, stride: int | None = None, *, truncate: bool = False) -> Windower:
@@ -130,17 +144,56 @@ class Windower:
         """The tokenizer itself, without truncation or padding."""
         return self._tokenizer
 
+    def with_template(self) -> Tokenizer:
+        """A copy of the tokenizer that adds the special tokens of a window itself."""
+        made = Tokenizer.from_str(self._tokenizer.to_str())
+        if len(made.encode("").ids) < self.special_tokens:
+            first, last = ((name, self._tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]"))
+            single = f"{first[0]} $A {last[0]}"
+            made.post_processor = TemplateProcessing(
+                single=single, pair=f"{single} $B:1 {last[0]}:1", special_tokens=[first, last]
+            )
+        return made
+
+    def single_threaded(self) -> Windower:
+        """The same windower without the threads of the tokenizer, which keeps a pool of them in the process."""
+        single = copy.copy(self)
+        single._threads = False
+        return single
+
     def token_ids(self, texts: Sequence[str], check: CancelCheck = never_cancelled) -> list[npt.NDArray[np.int32]]:
-        """Token ids of each text, int32 [n], without special tokens.
+        """Token ids of each text, int32 [n], without special tokens; with `truncate`, at least those of its window.
 
         `check` is called before each step, which takes a fraction of a second.
         """
         found: list[list[npt.NDArray[np.int32]]] = [[] for _ in texts]
-        for group in _groups((index, part) for index, text in enumerate(texts) for part in self._parts(text)):
+        if self.truncate:
+            self._tokenize_beginnings(texts, found, check)
+        else:
+            self._tokenize(
+                ((index, part) for index, text in enumerate(texts) for part in self._parts(text)), found, check
+            )
+        return [ids[0] if len(ids) == 1 else np.concatenate(ids) for ids in found]
+
+    def _tokenize(
+        self, parts: Iterable[tuple[int, str]], found: list[list[npt.NDArray[np.int32]]], check: CancelCheck
+    ) -> None:
+        """Append the token ids of `parts`, pairs of the index of a text and a part of it, to those `found` so far."""
+        for group in _groups(parts):
             check()
             for (index, _), ids in zip(group, self._encode([part for _, part in group]), strict=True):
                 found[index].append(ids)
-        return [ids[0] if len(ids) == 1 else np.concatenate(ids) for ids in found]
+
+    def _tokenize_beginnings(
+        self, texts: Sequence[str], found: list[list[npt.NDArray[np.int32]]], check: CancelCheck
+    ) -> None:
+        """Tokenize part by part, until each text has the tokens of its only window."""
+        parts = {index: self._parts(text) for index, text in enumerate(texts)}
+        while parts:
+            due = [(index, part) for index, own in parts.items() if (part := next(own, None)) is not None]
+            self._tokenize(due, found, check)
+            remaining = (index for index, _ in due if sum(map(len, found[index])) < self.content)
+            parts = {index: parts[index] for index in remaining}
 
     def _parts(self, text: str) -> Iterator[str]:
         """The pieces of `text`, cut further where that has no effect on the tokens."""
@@ -158,6 +211,12 @@ class Windower:
     def _cut(self, piece: str, start: int) -> int:
         """Where to end the part of `piece` that begins at `start`: before white space, or before an ideograph."""
         most = start + self._part
+        if not self._splits_at_spaces:
+            inside = max((found.start() for found in _LONE_SPACE.finditer(piece, start + 1, most + 1)), default=-1)
+            if inside >= 0:
+                return inside
+            beyond = _LONE_SPACE.search(piece, most)
+            return beyond.start() if beyond else len(piece)
         stop = max(piece.rfind(character, start + 1, most + 1) for character in " \n\t")
         if stop < 0 and self._splits_ideographs and (found := _IDEOGRAPH.search(piece, most - self._part // 4, most)):
             return found.start()
@@ -166,27 +225,49 @@ class Windower:
         return stop
 
     def _encode(self, texts: list[str]) -> list[npt.NDArray[np.int32]]:
-        encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        if self._threads:
+            encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        else:  # even for one text, the methods for batches start threads
+            encodings = [self._tokenizer.encode(text, add_special_tokens=False) for text in texts]
         return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
 
     def windows(self, ids: npt.NDArray[np.int32], document: int = 0) -> list[Window]:
         """Cut the token ids [n] of one document into windows."""
-        spans = cut(len(ids), self.content, self.stride)
         if self.truncate:
-            spans = [(0, min(len(ids), self.content))] if spans else []
+            spans = [(0, min(len(ids), self.content))] if len(ids) else []
+        else:
+            spans = cut(len(ids), self.content, self.stride, self.special_tokens)
         return [Window(document, position, self.wrap(ids[start:stop])) for position, (start, stop) in enumerate(spans)]
 
     def wrap(self, ids: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-        """Add ``[CLS]`` at the start and ``[SEP]`` at the end: int32 [n] -> int32 [n + 2]."""
-        wrapped = np.empty(len(ids) + SPECIAL_TOKENS, dtype=np.int32)
-        wrapped[0], wrapped[1:-1], wrapped[-1] = self._first, ids, self._last
-        return wrapped
+        """Add the special tokens before and after `ids`: int32 [n] -> int32 [n + special tokens]."""
+        return np.concatenate([self._before, ids, self._after])
 
-    def _special(self, name: str) -> int:
-        token = self._tokenizer.token_to_id(name)
-        if token is None:
-            raise BundleCorruptError(f"the tokenizer has no {name} token; only BERT-style tokenizers are supported")
-        return int(token)
+
+def _template(tokenizer: Tokenizer) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """The special tokens before and after a text: int32 [before], int32 [after].
+
+    They are those that the tokenizer's post-processor adds, or BERT's if it adds none. Raises `BundleCorruptError`
+    when it does something else than adding tokens of segment 0 around a text, or when there are none of BERT's.
+    """
+    inner = tokenizer.encode("a", add_special_tokens=False)
+    whole = tokenizer.post_process(tokenizer.encode("a", add_special_tokens=False))
+    if len(whole.ids) > len(inner.ids):
+        own = [position for position, special in enumerate(whole.special_tokens_mask) if not special]
+        first = own[0] if own else 0
+        before, after = whole.ids[:first], whole.ids[first + len(inner.ids) :]
+        if not own or [*before, *inner.ids, *after] != whole.ids or any(whole.type_ids):
+            raise BundleCorruptError("the tokenizer's template is not supported: it does not surround the text once")
+    else:
+        before, after = ([_bert_token(tokenizer, name)] for name in ("[CLS]", "[SEP]"))
+    return np.array(before, dtype=np.int32), np.array(after, dtype=np.int32)
+
+
+def _bert_token(tokenizer: Tokenizer, name: str) -> int:
+    token = tokenizer.token_to_id(name)
+    if token is None:
+        raise BundleCorruptError(f"the tokenizer has no template for special tokens, and no {name} token")
+    return int(token)
 
 
 def _groups(parts: Iterable[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
@@ -205,5 +286,8 @@ def _groups(parts: Iterable[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]
 
 def load_windower(bundle: Bundle) -> Windower:
     """The windower that `bundle` was trained with; raises `BundleCorruptError` when its tokenizer cannot be used."""
-    spec = bundle.window
-    return Windower.from_file(bundle.path / "tokenizer.json", spec.length, spec.stride, truncate=spec.truncate)
+    spec, path = bundle.window, bundle.path / "tokenizer.json"
+    try:
+        return Windower.from_file(path, spec.length, spec.stride, truncate=spec.truncate)
+    except ValueError as error:
+        raise BundleCorruptError(f"{path}: {error}") from None

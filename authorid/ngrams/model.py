@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -187,6 +187,10 @@ class NgramModel:
             "bias": self.bias,
         }
         return write_tensors(tensors, metadata)
+
+    def __reduce__(self) -> tuple[Callable[[bytes], NgramModel], tuple[bytes]]:
+        """Pickle the file, without what was computed from it."""
+        return type(self).from_bytes, (self.to_bytes(),)
 
     @classmethod
     def from_bytes(cls, data: bytes | memoryview) -> NgramModel:

@@ -45,14 +45,14 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.cancellation import CancelledError
-from authorid.encoder.batching import Batch, Batcher
+from authorid.encoder.batching import Batcher
 from authorid.encoder.engine import Engine
-from authorid.encoder.windows import Window
-from authorid.errors import EngineError, first_line
+from authorid.errors import EngineError
 from authorid.inputs.documents import Document, Failure
 from authorid.scoring.attribution import Attribution
 from authorid.scoring.cascade import Cascade, Encoder
 from authorid.scoring.document_state import DocumentState
+from authorid.scoring.document_steps import first_windows, run_batch, score_ngrams, tokenize
 from authorid.scoring.messages import (
     BatchScored,
     DocumentStarted,
@@ -264,7 +264,7 @@ class Scheduler:
         while chunk := self._work_queue.take():
             states = [entry for entry in chunk if isinstance(entry, DocumentState)]
             with self._stats.stages.stage("infer"):
-                self._score_ngrams(states)
+                score_ngrams(self._cascade, states, self._check)
             results = [entry for entry in chunk if isinstance(entry, Finished)]
             results += [Finished.of(state) for state in states if state.decided]
             undecided = [state for state in states if not state.decided]
@@ -274,26 +274,14 @@ class Scheduler:
             if self._cascade.encoder is not None and undecided:
                 self._start_encoding(self._cascade.encoder, undecided)
 
-    def _score_ngrams(self, states: Sequence[DocumentState]) -> None:
-        try:
-            self._cascade.score_ngrams(states, self._check)
-        except CancelledError:
-            raise
-        except Exception as error:  # such as running out of memory, which should cost only one document
-            if len(states) == 1:
-                states[0].error = f"the n-grams failed on this document: {first_line(error)}"
-                return
-            for state in states:
-                self._score_ngrams([state])
-
     def _start_encoding(self, encoder: Encoder, states: Sequence[DocumentState]) -> None:
         """Tokenize documents and put their first windows into the batcher, until the run is stopped."""
         with self._stats.stages.stage("tokenize"):
-            token_ids = self._tokenize(encoder, states)
+            token_ids = tokenize(lambda texts: encoder.windower.token_ids(texts, self._check), states)
         for state in states:
             state.drop_text()
         for state, ids in zip(states, token_ids, strict=True):
-            windows = [] if ids is None else self._first_round(encoder, state, ids)
+            windows = first_windows(self._cascade, encoder.windower, state, ids)
             if state.decided:
                 self._inbox.put(InputsFinished([Finished.of(state)]))
                 continue
@@ -303,47 +291,10 @@ class Scheduler:
             if not all(self._batcher.put(window) for window in windows):
                 return
 
-    def _tokenize(self, encoder: Encoder, states: Sequence[DocumentState]) -> list[npt.NDArray[np.int32] | None]:
-        """Token ids int32 [tokens] of each document; None for one that the tokenizer fails on, which gets an error."""
-        try:
-            return list(encoder.windower.token_ids([state.document.text for state in states], self._check))
-        except CancelledError:
-            raise
-        except BaseException as error:  # a panic in Rust is not an Exception, and should cost only its document
-            if len(states) == 1:
-                states[0].error = f"the tokenizer failed on this document: {first_line(error)}"
-                return [None]
-            return [ids for state in states for ids in self._tokenize(encoder, [state])]
-
-    def _first_round(self, encoder: Encoder, state: DocumentState, token_ids: npt.NDArray[np.int32]) -> list[Window]:
-        """Cut a document into windows; returns those that the encoder sees first, or sets an error."""
-        try:
-            windows = encoder.windower.windows(token_ids, state.number)
-            first = self._cascade.first_round(state, windows)
-        except MemoryError:
-            state.error = "out of memory while cutting it into windows"
-            return []
-        if not windows:
-            self._cascade.answer_without_tokens(state)
-        return first
-
     def _run_batches(self, engine: Engine) -> None:
         """An inference worker: run batches until the batcher is closed and empty."""
         while (batch := self._batcher.get()) is not None:
             started = time.perf_counter()
-            self._run_batch(engine, batch)
+            for result in run_batch(engine, batch):
+                self._inbox.put(result)
             self._stats.batch(batch.tokens, time.perf_counter() - started)
-
-    def _run_batch(self, engine: Engine, batch: Batch) -> None:
-        """Run a batch. If it fails, run its halves; a window that fails alone becomes the failure of its document."""
-        try:
-            logits = engine.run(batch.ids)
-        except Exception as error:  # onnxruntime's errors have no common base class; memory may run out, too
-            if len(batch.windows) == 1:
-                reason = f"the model failed on this document: {first_line(error)}"
-                self._inbox.put(WindowFailed(batch.windows[0].document, reason))
-                return
-            for half in batch.halves():
-                self._run_batch(engine, half)
-        else:
-            self._inbox.put(BatchScored(batch.owners, logits))

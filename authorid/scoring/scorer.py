@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from authorid.bundle.decision import Decision
-from authorid.bundle.manifest import Bundle, load_bundle
+from authorid.bundle.manifest import Bundle, load_bundle, manifest_record
+from authorid.bundle.record_digest import DIGEST
 from authorid.cancellation import CancelCheck, never_cancelled
 from authorid.encoder.engine import Engine
 from authorid.encoder.engine_options import EngineOptions
 from authorid.encoder.providers import require_provider
 from authorid.encoder.windows import load_windower
-from authorid.errors import BundleLacksError, require
-from authorid.inputs.decoding import lacks_text, tidy
-from authorid.inputs.discovery import DiscoveredFile, walk
-from authorid.inputs.documents import Document, DocumentRef, Failure, ReadOptions
-from authorid.inputs.reading import read_file
-from authorid.inputs.timeouts import Timeout
-from authorid.inputs.typography import fold_typography
+from authorid.errors import BundleCorruptError, BundleLacksError, require
+from authorid.inputs.documents import Document, Failure, ReadOptions
 from authorid.machine import available_cores
 from authorid.ngrams import kernels
 from authorid.ngrams.model import load_ngram_model
@@ -32,22 +28,21 @@ from authorid.scoring.attribution import Attribution, failed
 from authorid.scoring.cascade import Cascade, Effort, Encoder
 from authorid.scoring.document_state import DocumentState
 from authorid.scoring.messages import Finished
+from authorid.scoring.prediction import attribute_inputs
+from authorid.scoring.run_inputs import Recall, folded, read_files, read_texts
 from authorid.scoring.scheduler import Inputs, Scheduler
 from authorid.scoring.stats import RunStats
 
 if TYPE_CHECKING:
     from authorid.scoring.adaptation import Adaptation
 
-__all__ = ["Effort", "Recall", "Scorer"]
+__all__ = ["Effort", "Scorer"]
 
 _ADAPTED_CHARACTERS = 1 << 19
 """Characters of the texts that are collected at a time."""
 
 _MAX_TEXT_WORKERS = 2
 """Threads for n-gram scores and tokens: with more of them, each would wait for Python's lock."""
-
-Recall = Callable[[DiscoveredFile], Attribution | None]
-"""Returns the record of an input that an earlier run scored and that has not changed since, or None."""
 
 
 class Scorer:
@@ -75,6 +70,13 @@ class Scorer:
         any_text: bool = False,
     ) -> None:
         """Make a scorer for a loaded `bundle`; the other parameters and the errors are those of `Scorer.load`."""
+        self._arguments: dict[str, Any] = {
+            "model": os.path.abspath(bundle.path),  # noqa: PTH100 (a link stays a link)
+            "options": options,
+            "effort": effort,
+            "max_false_attribution": max_false_attribution,
+            "any_text": any_text,
+        }
         if effort not in get_args(Effort):
             raise ValueError(f"unknown effort {effort!r}; there are: {', '.join(get_args(Effort))}")
         self.bundle = bundle
@@ -127,17 +129,25 @@ class Scorer:
             ValueError: There is no such effort.
 
         """
-        if model is None:
+        path = model
+        if path is None:
             from authorid.models import default_bundle
 
-            model = default_bundle()
-        return cls(
-            load_bundle(Path(model)),
+            path = default_bundle()
+        scorer = cls(
+            load_bundle(Path(path)),
             options,
             effort=effort,
             max_false_attribution=max_false_attribution,
             any_text=any_text,
         )
+        if model is None:
+            scorer._arguments["model"] = None  # elsewhere, the package may be installed at another path
+        return scorer
+
+    def __reduce__(self) -> tuple[Callable[..., Scorer], tuple[Any, ...]]:
+        """Pickle the arguments of `load` and the adaptation: the model is read again, from the same path."""
+        return _restore, (type(self), self._arguments, _digest(self.bundle), self._cascade.adaptation)
 
     def describe(self) -> dict[str, Any]:
         """Describe what scores, for the run statistics.
@@ -218,7 +228,7 @@ class Scorer:
         """
         if isinstance(paths, str | bytes | os.PathLike):
             raise TypeError(f"paths is a single path: write score([{paths!r}])")
-        return self._run(_read_files(paths, options, recall), evidence, stats or RunStats())
+        return self._run(read_files(paths, options, recall), evidence, stats or RunStats())
 
     def adapt(
         self,
@@ -256,7 +266,7 @@ class Scorer:
         from authorid.scoring.adaptation import BatchSample
 
         sample = BatchSample(self._cascade.ngram_model, self.decision)
-        with closing(self._read(_read_files(paths, options, None))) as inputs:
+        with closing(self._read(read_files(paths, options, None))) as inputs:
             texts: list[str] = []
             for number, item in enumerate(inputs, start=1):
                 check()
@@ -272,12 +282,13 @@ class Scorer:
         return adaptation
 
     def score_texts(
-        self, texts: Iterable[str], *, evidence: bool = False, stats: RunStats | None = None
+        self, texts: Iterable[object], *, evidence: bool = False, stats: RunStats | None = None
     ) -> Generator[Attribution, None, None]:
         """Attribute texts that are in memory; otherwise like `score`.
 
         Args:
-            texts: The texts. An item that is not a `str` gives a row whose status is ``failed``.
+            texts: Items that are `str`, or whose method ``as_py`` returns one (pyarrow's). Any other item, such as
+                None, gives a row whose status is ``failed``.
             evidence: Whether to fill `Attribution.evidence`.
             stats: Filled while the run goes on; read it when the run is over.
 
@@ -288,10 +299,29 @@ class Scorer:
             TypeError: `texts` is a single text.
 
         """
-        if isinstance(texts, str | bytes | os.PathLike):
-            raise TypeError("texts is a single text: write score_texts([text]), or score([path]) for a file")
-        inputs = (_text_document(index, text) for index, text in enumerate(texts))
-        return self._run(inputs, evidence, stats or RunStats())
+        _refuse_single_text(texts, "score_texts")
+        return self._run(read_texts(texts), evidence, stats or RunStats())
+
+    def predict(self, texts: Iterable[object], *, evidence: bool = False) -> list[Attribution]:
+        """Attribute texts in the calling thread; otherwise like `score_texts`, with the same answers.
+
+        It is for programs with threads or processes of their own: several threads may call it at once, and a scorer
+        that is pickled reads its model again in the other process. Nothing starts a thread, unless the engine has more
+        than one per worker or runs on OpenVINO, which keep pools of their own. `stop` has no effect.
+
+        Args:
+            texts: As for `score_texts`.
+            evidence: Whether to fill `Attribution.evidence`.
+
+        Returns:
+            One `Attribution` for each text, in order.
+
+        Raises:
+            TypeError: `texts` is a single text.
+
+        """
+        _refuse_single_text(texts, "predict")
+        return attribute_inputs(self._cascade, self._read(read_texts(texts)), evidence=evidence)
 
     def stop(self) -> None:
         """End all runs of this scorer early but in order.
@@ -323,7 +353,7 @@ class Scorer:
 
     def _read(self, inputs: Inputs) -> Inputs:
         """The `inputs` with texts as the model gets them."""
-        return _folded(inputs) if self.bundle.typography == "folded" else inputs
+        return folded(inputs) if self.bundle.typography == "folded" else inputs
 
     def _attribution(self, finished: Finished, evidence: bool, stats: RunStats) -> Attribution:
         match finished.outcome:
@@ -338,6 +368,28 @@ class Scorer:
                 return attribution
 
 
+def _restore(kind: type[Scorer], arguments: Mapping[str, Any], digest: str, adaptation: Adaptation | None) -> Scorer:
+    """The scorer that was pickled; raises what `Scorer.load` raises, and `BundleCorruptError` for another model."""
+    scorer = kind.load(**arguments)
+    if _digest(scorer.bundle) != digest:
+        raise BundleCorruptError(
+            f"{scorer.bundle.path}: not the model of the scorer that was pickled; every process needs the same model, "
+            "and the same version of authorid"
+        )
+    scorer._cascade = replace(scorer._cascade, adaptation=adaptation)
+    return scorer
+
+
+def _digest(bundle: Bundle) -> str:
+    """What identifies the content of a bundle, wherever it is."""
+    return str(manifest_record(bundle, bundle.files)[DIGEST])
+
+
+def _refuse_single_text(texts: object, method: str) -> None:
+    if isinstance(texts, str | bytes | os.PathLike):
+        raise TypeError(f"texts is a single text: write {method}([text]), or score([path]) for a file")
+
+
 def _decision(bundle: Bundle, max_false_attribution: float | None, any_text: bool) -> Decision:
     """The bundle's decision rule, made as strict as `max_false_attribution` requires."""
     decision = replace(bundle.decision, coverage_threshold=0.0) if any_text else bundle.decision
@@ -347,36 +399,3 @@ def _decision(bundle: Bundle, max_false_attribution: float | None, any_text: boo
         return decision.with_false_attribution(max_false_attribution)
     except ValueError as error:
         raise BundleLacksError(f"{bundle.path}: {error}; there is no threshold to choose") from None
-
-
-def _read_files(paths: Iterable[str | os.PathLike[str]], options: ReadOptions, recall: Recall | None) -> Inputs:
-    with Timeout(options.timeout) as timeout:
-        for file in walk(paths, options, timeout):
-            known = recall(file) if recall is not None else None
-            if known is None:
-                yield from read_file(file, options, timeout)
-            else:
-                yield known
-
-
-def _folded(inputs: Inputs) -> Inputs:
-    """The `inputs`, with folded typography in the texts."""
-    with closing(inputs):
-        for item in inputs:
-            if not isinstance(item, Document):
-                yield item
-                continue
-            text = fold_typography(item.text)
-            if text.strip():
-                yield item if text is item.text else replace(item, text=text)
-            else:
-                yield Failure(item.ref, "no text (only white space)")
-
-
-def _text_document(index: int, text: object) -> Document | Failure:
-    ref = DocumentRef(str(index))
-    if not isinstance(text, str):
-        return Failure(ref, f"not a text: {type(text).__name__} instead of str")
-    tidied = tidy(text)
-    lacking = lacks_text(tidied)
-    return Document(ref, tidied, "unicode", "") if lacking is None else Failure(ref, lacking)

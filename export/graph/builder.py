@@ -1,8 +1,12 @@
 """The parts of an ONNX graph that all dialects share: nodes, constants, dense layers, serialization.
 
-The graph has one input, ``input_ids`` int32 [batch, sequence], and one output, ``logits`` float32 [batch, authors]. All
-windows of a batch must have the same length, at least three tokens (``[CLS] token [SEP]``): the graph has no
-attention mask.
+The graph has one output, ``logits`` float32 [batch, classes], and one of two interfaces:
+
+- *windows*: the input ``window_ids`` int32 [batch, sequence]. All windows of a batch must have the same length, at
+  least three tokens (``[CLS] token [SEP]``): there is no attention mask. The name is not Hugging Face's, so that no
+  other tool takes the graph for one that may be padded.
+- *padding*: Hugging Face's int64 inputs ``input_ids``, ``attention_mask`` and, where there is a segment table,
+  ``token_type_ids``. Tokens whose mask is 0 have no effect on the others.
 
 A dialect is a subclass of `GraphBuilder` that chooses the operators for token lookup, attention, the inner layer of the
 feed-forward part and quantized products. `authorid.export.graph.emit` walks through the encoder with it.
@@ -23,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.bundle.manifest import Precision
+from authorid.encoder.session import WINDOW_INPUT
 from authorid.errors import require
 from authorid.export.encoder_weights import Dense, EncoderWeights, Norm
 from authorid.export.graph.int8 import Ranges, activation_scale, quantize_kernel
@@ -43,13 +48,17 @@ TokenSubset = Literal["all", "every second", "first two"]
 OPSET = 20
 _IR_VERSION = 10
 
+_MASKED = float(np.finfo(np.float32).min)
+"""Added to the attention scores of padding: its share becomes exactly 0."""
+
 
 @dataclass
 class GraphBuilder(ABC):
     """Collects the nodes and constants of one graph. Values are known by name; methods return the name of their result.
 
     `ranges` has the range of every matmul input and is used in INT8 only. With `observe` the graph gets every matmul
-    input as an additional output.
+    input as an additional output. With `padding` it has the interface for padded batches. `mask` and `present` are then
+    names: what is added to attention scores, float32 [b, 1, 1, s], and 1 or 0 for each token, float32 [b, s].
     """
 
     dialect: ClassVar[Dialect]
@@ -61,13 +70,16 @@ class GraphBuilder(ABC):
     precision: Precision
     ranges: Ranges
     observe: bool
+    padding: bool = False
+    mask: str = ""
+    present: str = ""
     nodes: list[Any] = field(default_factory=list)
     constants: dict[str, Any] = field(default_factory=dict)
     observed: list[str] = field(default_factory=list)
 
     @abstractmethod
-    def input_ids(self) -> str:
-        """The token ids, with tokens on `token_axis`."""
+    def tokens_on_axis(self, x: str, name: str) -> str:
+        """The input `x` [b, s], with tokens on `token_axis`."""
 
     @abstractmethod
     def look_up(self, ids: str, table: str, scales: str) -> str:
@@ -84,6 +96,12 @@ class GraphBuilder(ABC):
     @abstractmethod
     def attention(self, queries: str, keys: str, values: str, name: str, activation: str) -> str:
         """Attention without a mask, for queries of t tokens and keys and values of s: the next matmul input."""
+
+    def input_names(self) -> list[str]:
+        """Names of the inputs: the token ids, then the others."""
+        if not self.padding:
+            return [WINDOW_INPUT]
+        return ["input_ids", "attention_mask", *(["token_type_ids"] if self.weights.segments is not None else [])]
 
     def op(self, kind: str, inputs: Sequence[str], name: str, *, domain: str = "", **attributes: Any) -> str:
         """Append a node called `name`; its first output has the same name."""
@@ -103,9 +121,43 @@ class GraphBuilder(ABC):
         """The states of a `subset` of the tokens of `x`."""
         if subset == "first two":
             return self.op("Gather", [x, self.const("first_two", [0, 1], np.int64)], name, axis=self.token_axis)
+        return self._every_second(x, self.const("token_axis", [self.token_axis], np.int64), name)
+
+    def _every_second(self, x: str, along: str, name: str) -> str:
         ends = self.const("zero", [0], np.int64), self.const("end", [np.iinfo(np.int64).max], np.int64)
-        along, step = self.const("token_axis", [self.token_axis], np.int64), self.const("second", [2], np.int64)
-        return self.op("Slice", [x, *ends, along, step], name)
+        return self.op("Slice", [x, *ends, along, self.const("second", [2], np.int64)], name)
+
+    def read_mask(self) -> None:
+        """Find out which tokens are padding; without `padding`, none are."""
+        if self.padding:
+            self.present = self.op("Cast", ["attention_mask"], "present", to=1)
+            self._mask_scores("mask")
+
+    def halve_mask(self) -> None:
+        """From now on only every second token is there."""
+        if self.padding:
+            self.present = self._every_second(self.present, self.const("one", [1], np.int64), "present/halved")
+            self._mask_scores("mask/halved")
+
+    def _mask_scores(self, name: str) -> None:
+        absent = self.op("Sub", [self.const("all_present", 1.0), self.present], f"{name}/absent")
+        lowest = self.op("Mul", [absent, self.const("lowest", _MASKED)], f"{name}/lowest")
+        self.mask = self.op("Unsqueeze", [lowest, self.const("heads_and_queries", [1, 2], np.int64)], name)
+
+    def masked(self, scores: str, name: str) -> str:
+        """Attention `scores` [b, heads, t, s], as low as can be where the key is padding."""
+        return self.op("Sum", [scores, self.mask], f"{name}/masked") if self.mask else scores
+
+    def mean_of_tokens(self, x: str) -> str:
+        """The mean of the states `x` of all tokens but padding: [b, h]."""
+        axis = self.const("token_axis", [self.token_axis], np.int64)
+        if not self.padding:
+            return self.op("ReduceMean", [x, axis], "pooling", keepdims=0)
+        present = self.tokens_on_axis(self.present, "pooling/present")
+        shares = self.op("Unsqueeze", [present, self.const("last_axis", [-1], np.int64)], "pooling/shares")
+        total = self.op("ReduceSum", [self.op("Mul", [x, shares], "pooling/kept"), axis], "pooling/total", keepdims=0)
+        count = self.op("ReduceSum", [shares, axis], "pooling/count", keepdims=0)
+        return self.op("Div", [total, count], "pooling")
 
     def matmul_input(self, x: str, activation: str) -> str:
         """Prepare float32 `x` to enter the matmuls that read `activation`; in INT8 that quantizes it."""
@@ -168,10 +220,11 @@ class GraphBuilder(ABC):
     def serialize(self) -> bytes:
         """The finished model as bytes; the same nodes and constants give the same bytes."""
         helper, onnx = require("onnx.helper", "train"), require("onnx", "train")
-        ids = helper.make_tensor_value_info("input_ids", onnx.TensorProto.INT32, ["batch", "sequence"])
+        kind = onnx.TensorProto.INT64 if self.padding else onnx.TensorProto.INT32
+        inputs = [helper.make_tensor_value_info(name, kind, ["batch", "sequence"]) for name in self.input_names()]
         outputs = [helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["batch", self.weights.authors])]
         outputs += [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in self.observed]
-        graph = helper.make_graph(self.nodes, "authorid", [ids], outputs, list(self.constants.values()))
+        graph = helper.make_graph(self.nodes, "authorid", inputs, outputs, list(self.constants.values()))
         model = helper.make_model(
             graph,
             opset_imports=[helper.make_opsetid(domain, version) for domain, version in self.opsets.items()],

@@ -26,18 +26,20 @@ def emit(
     *,
     dialect: Dialect = CPU,
     observe: bool = False,
+    padding: bool = False,
 ) -> bytes:
     """Build the graph of `weights` and return it as one serialized ONNX model, weights inside.
 
     `ranges` has, for INT8, the range of every matmul input (`activation_names`); each is widened to hold zero. With
     `observe` (float32 only) the graph has one more output for each matmul input, named after it: its values, float32
-    [s, b, channels]. Calibration finds the ranges there. Raises `ExportError` when a range is missing or not finite.
+    [s, b, channels]. Calibration finds the ranges there. With `padding` (float32 only) it has Hugging Face's interface
+    (`authorid.export.graph.builder`). Raises `ExportError` when a range is missing or not finite.
     """
     if precision == "int8":
-        if observe:
-            raise ExportError("only the float32 graph can be observed")
+        if observe or padding:
+            raise ExportError("only the float32 graph can be observed or take padded batches")
         check_ranges(weights, ranges or {})
-    builder = _BUILDERS[dialect](weights, precision, ranges or {}, observe)
+    builder = _BUILDERS[dialect](weights, precision, ranges or {}, observe, padding)
     states = _embeddings(builder)
     for index in range(len(weights.layers)):
         states = _layer(builder, index, states)
@@ -48,19 +50,27 @@ def emit(
 def _embeddings(builder: GraphBuilder) -> str:
     """Token ids -> states float32 [s, b, h], or [b, s, h] where tokens are on axis 1."""
     weights, axis = builder.weights, builder.token_axis
-    ids = builder.input_ids()
+    builder.read_mask()
+    names = builder.input_names()
+    ids = builder.tokens_on_axis(names[0], "tokens_first")
     if builder.precision == "fp32":
         tokens = builder.op("Gather", [builder.const("tokens/table", weights.token_embedding), ids], "tokens")
     else:
         integers, scales = quantize_rows(weights.token_embedding)
         table = builder.const("tokens/table", integers, np.int8)
         tokens = builder.look_up(ids, table, builder.const("tokens/scales", scales[:, None]))
-    length = builder.op("Shape", ["input_ids"], "length", start=1, end=2)
+    length = builder.op("Shape", names[:1], "length", start=1, end=2)
     table = builder.const("positions/table", np.expand_dims(weights.position_embedding, 1 - axis))
     zero, along = builder.const("zero", [0], np.int64), builder.const("token_axis", [axis], np.int64)
     positions = builder.op("Slice", [table, zero, length, along], "positions")
-    summed = builder.op("Sum", [tokens, positions], "embeddings/sum")
-    return builder.norm(summed, weights.embedding_norm, "embeddings/norm")
+    parts = [tokens, positions]
+    if "token_type_ids" in names:
+        segments = builder.tokens_on_axis("token_type_ids", "segments_first")
+        parts.append(builder.op("Gather", [builder.const("segments/table", weights.segments), segments], "segments"))
+    states = builder.norm(builder.op("Sum", parts, "embeddings/sum"), weights.embedding_norm, "embeddings/norm")
+    if weights.projection is not None:
+        states = builder.linear(states, weights.projection, "embeddings/projection")
+    return states
 
 
 def _computed_tokens(weights: EncoderWeights, index: int) -> TokenSubset:
@@ -83,6 +93,8 @@ def _layer(builder: GraphBuilder, index: int, x: str) -> str:
         states = builder.select_tokens(states, subset, f"{name}/input/{subset}") if quantized else x
     queries = builder.linear(states, layer.q, f"{name}/q", f"{name}/input")
     y = builder.attention(queries, keys, values, f"{name}/context", f"{name}/attention")
+    if subset == "every second":
+        builder.halve_mask()
     y = builder.linear(y, layer.attention_output, f"{name}/attention_output", f"{name}/attention")
     y = builder.op("Sum", [x, y], f"{name}/attention_residual")
     x = builder.norm(y, layer.attention_norm, f"{name}/attention_norm")
@@ -97,11 +109,12 @@ def _head(builder: GraphBuilder, x: str) -> None:
     """States -> logits [b, authors]. The head computes two rows or more and returns the first half of them."""
     head, axis = builder.weights.head, builder.token_axis
     if head.pooling == "mean":
-        mean = builder.op("ReduceMean", [x, builder.const("token_axis", [axis], np.int64)], "pooling", keepdims=0)
+        mean = builder.mean_of_tokens(x)
         x = builder.op("Concat", [mean, mean], "pooling/twice", axis=0)
     if head.hidden is not None:
         x = builder.linear(x, head.hidden, "head_hidden")
-        x = builder.op("Relu" if head.activation == "relu" else "Tanh", [x], "head_hidden/activation")
+        operator = {"relu": "Relu", "tanh": "Tanh", "gelu": "Gelu", None: "Identity"}[head.activation]
+        x = builder.op(operator, [x], "head_hidden/activation")
     x = builder.linear(x, head.logits, "head_logits")
     if head.pooling == "mean":
         helper = require("onnx.helper", "train")

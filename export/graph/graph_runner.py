@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from authorid.encoder.session import TOKEN_INPUTS
 from authorid.errors import ExportError
 from authorid.machine import available_cores
-from authorid.scoring.posterior import log_softmax
 
-__all__ = ["BATCH_TOKENS", "GraphRunner", "Ids", "batched", "document_scores"]
+__all__ = ["BATCH_TOKENS", "GraphRunner", "Ids", "batched", "document_means"]
 
 Ids = npt.NDArray[np.int32]
 
@@ -25,7 +25,8 @@ BATCH_TOKENS = 1024
 class GraphRunner:
     """An onnxruntime CPU session over a serialized `model`, on `threads` intra-op threads.
 
-    It feeds emitted graphs (``input_ids``) and reference graphs (Hugging Face's input names, masks filled with ones).
+    It feeds graphs that take windows (``window_ids``), and those with Hugging Face's input names (masks filled with
+    ones).
     Raises `ExportError` when onnxruntime refuses the graph.
     """
 
@@ -46,13 +47,35 @@ class GraphRunner:
         }
         self.outputs: tuple[str, ...] = tuple(item.name for item in self._session.get_outputs())
 
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the inputs, in order."""
+        return tuple(self._inputs)
+
+    @property
+    def takes_padding(self) -> bool:
+        """Whether the graph has an attention mask."""
+        return "attention_mask" in self._inputs
+
     def run(self, ids: Ids) -> dict[str, npt.NDArray[np.float32]]:
         """All outputs for a batch of windows of equal length, int32 [b, s]."""
         feeds = {
-            name: ids.astype(dtype) if name == "input_ids" else np.full(ids.shape, name == "attention_mask", dtype)
+            name: ids.astype(dtype) if name in TOKEN_INPUTS else np.full(ids.shape, name == "attention_mask", dtype)
             for name, dtype in self._inputs.items()
         }
         return dict(zip(self.outputs, self._session.run(None, feeds), strict=True))
+
+    def padded_logits(self, windows: Sequence[Ids]) -> npt.NDArray[np.float32]:
+        """Logits [n, classes] of `windows` of any lengths in one batch, padded with token 0; it needs a mask."""
+        ids = np.zeros((len(windows), max(map(len, windows))), np.int32)
+        mask = np.zeros(ids.shape, np.int64)
+        for row, window in enumerate(windows):
+            ids[row, : len(window)], mask[row, : len(window)] = window, 1
+        values: dict[str, npt.NDArray[Any]] = {"input_ids": ids, "attention_mask": mask}
+        values["token_type_ids"] = np.zeros_like(ids)
+        feeds = {name: values[name].astype(dtype) for name, dtype in self._inputs.items()}
+        logits: npt.NDArray[np.float32] = self._session.run(["logits"], feeds)[0]
+        return logits
 
     def logits(self, windows: Sequence[Ids]) -> npt.NDArray[np.float32]:
         """Logits [n, authors] of `windows`, in their order; each is int32 [s] of its own length."""
@@ -78,11 +101,10 @@ def batched(windows: Sequence[Ids]) -> Iterator[list[int]]:
             yield indices[start : start + size]
 
 
-def document_scores(logits: npt.NDArray[np.float32], documents: Sequence[Sequence[Any]]) -> npt.NDArray[np.float64]:
-    """Mean log-softmax over each document's windows, [documents, authors].
+def document_means(logits: npt.NDArray[np.floating], documents: Sequence[Sequence[Any]]) -> npt.NDArray[np.float64]:
+    """The mean over each document's windows, [documents, classes].
 
-    `logits` [n, authors] belong to all windows of all `documents`, in order; every document has at least one window.
+    `logits` [n, classes] belong to all windows of all `documents`, in order; every document has at least one window.
     """
     bounds = np.cumsum([0, *(len(windows) for windows in documents)])
-    scores = log_softmax(logits)
-    return np.stack([scores[a:b].mean(axis=0) for a, b in itertools.pairwise(bounds)])
+    return np.stack([logits[a:b].mean(axis=0, dtype=np.float64) for a, b in itertools.pairwise(bounds)])

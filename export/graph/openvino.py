@@ -33,9 +33,9 @@ class OpenVinoGraphBuilder(GraphBuilder):
     opsets: ClassVar[Mapping[str, int]] = {"": OPSET}
     token_axis: ClassVar[int] = 1
 
-    def input_ids(self) -> str:
-        """The ids as they are, [b, s]."""
-        return "input_ids"
+    def tokens_on_axis(self, x: str, name: str) -> str:
+        """As it is, [b, s]."""
+        return x
 
     def look_up(self, ids: str, table: str, scales: str) -> str:
         """Convert the whole table, which OpenVINO does once when it loads the graph: its lookup of int8 is slow."""
@@ -91,7 +91,8 @@ class OpenVinoGraphBuilder(GraphBuilder):
         transposed = self.op("Transpose", [by_head(keys, "k")], f"{name}/k_transposed", perm=(0, 1, 3, 2))
         scores = self.op("MatMul", [by_head(queries, "q"), transposed], f"{name}/scores")
         scale = self.const("attention_scale", self.attention_scale())
-        shares = self.op("Softmax", [self.op("Mul", [scores, scale], f"{name}/scaled")], f"{name}/shares", axis=-1)
+        scores = self.masked(self.op("Mul", [scores, scale], f"{name}/scaled"), name)
+        shares = self.op("Softmax", [scores], f"{name}/shares", axis=-1)
         mixed = self.op("MatMul", [shares, by_head(values, "v")], f"{name}/mixed")
         joined = self.op("Transpose", [mixed], f"{name}/joined", perm=[0, 2, 1, 3])
         return self.matmul_input(self.op("Reshape", [joined, self.join_heads()], name), activation)

@@ -37,9 +37,9 @@ class OrtGraphBuilder(GraphBuilder):
     opsets: ClassVar[Mapping[str, int]] = {"": OPSET, _MICROSOFT: 1}
     token_axis: ClassVar[int] = 0
 
-    def input_ids(self) -> str:
-        """The ids, transposed to [s, b]."""
-        return self.op("Transpose", ["input_ids"], "tokens_first", perm=[1, 0])
+    def tokens_on_axis(self, x: str, name: str) -> str:
+        """Transposed to [s, b]."""
+        return self.op("Transpose", [x], name, perm=[1, 0])
 
     def look_up(self, ids: str, table: str, scales: str) -> str:
         """Convert only the rows that are looked up.
@@ -81,7 +81,7 @@ class OrtGraphBuilder(GraphBuilder):
         # [t, b, heads, d] and [s, b, heads, d], read as [b, heads, t, d] and [b, heads, d, s]
         flags = {"transBatchA": 1, "transBatchB": 1, "transB": 1, "alpha": self.attention_scale()}
         scores = self.op("FusedMatMul", [q, k], f"{name}/scores", domain=_MICROSOFT, **flags)
-        shares = self.op("Softmax", [scores], f"{name}/shares", axis=-1)
+        shares = self.op("Softmax", [self.masked(scores, name)], f"{name}/shares", axis=-1)
         mixed = self.op("FusedMatMul", [shares, v], f"{name}/mixed", domain=_MICROSOFT, transBatchB=1)
         if self.precision == "int8" and self.ranges[activation].divisor is None:
             # Quantize first: INT8 has a quarter of the bytes to transpose.

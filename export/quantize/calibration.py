@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from authorid.export.agreement import VerificationSet
 from authorid.export.encoder_weights import Dense, EncoderWeights, Floats, LayerWeights
 from authorid.export.graph.builder import CPU, Dialect
 from authorid.export.graph.emit import emit
-from authorid.export.graph.graph_runner import GraphRunner, Ids, batched, document_scores
+from authorid.export.graph.graph_runner import GraphRunner, Ids, batched
 from authorid.export.graph.int8 import LAYER_INPUTS, Range, Ranges, activation_names
 from authorid.export.quantize.gptq import gptq
 from authorid.export.quantize.outliers import SplitNeurons, divide_values, smooth, split_outliers, strip_divisor
@@ -89,32 +90,37 @@ def calibrate(weights: EncoderWeights, windows: Sequence[Ids], seed: int = 0) ->
 
 
 def most_faithful(
-    candidates: Sequence[Calibration],
+    candidates: Iterable[Calibration],
     expected: npt.NDArray[np.float32],
-    documents: Sequence[Sequence[Ids]],
+    documents: VerificationSet,
     dialects: Sequence[Dialect] = (CPU,),
+    enough: float = float("inf"),
 ) -> Calibration:
-    """The candidate whose INT8 graphs agree with float32 on the author of most documents, with all in its `tried`.
+    """The candidate whose INT8 graphs agree best with float32 on `documents`, with all that were tried in its `tried`.
 
-    `documents` are lists of windows that should not have been calibrated on; `expected` [n, authors] are the float32
-    logits of all their windows, in order. There is a graph in each of `dialects`, and the worst of them counts. A tie
-    goes to the candidate with the smaller mean difference of logits, then to the first.
+    The documents should not have been calibrated on; `expected` [n, classes] are the float32 logits of all their
+    windows, in order. There is a graph in each of `dialects`, and the worst of them counts. A tie goes to the candidate
+    with the smaller mean difference of logits, then to the first. No further candidate is tried when one agrees by
+    `enough`.
     """
-    windows = [ids for own in documents for ids in own]
-    expected_authors = document_scores(expected, documents).argmax(axis=1)
+    windows = documents.windows
+    found: list[Calibration] = []
     tried: dict[str, dict[str, float]] = {}
     for candidate in candidates:
+        found.append(candidate)
         agreements, differences = [], []
         for dialect in dialects:
             graph = emit(candidate.weights, "int8", candidate.ranges, dialect=dialect)
             logits = GraphRunner(graph).logits(windows)
-            agreements.append(float((document_scores(logits, documents).argmax(axis=1) == expected_authors).mean()))
+            agreements.append(documents.agreement(logits, expected))
             differences.append(float(np.abs(logits - expected).mean()))
         tried[candidate.name] = {
             "agreement": round(min(agreements), 5),
             "mean_difference": round(max(differences), 5),
         }
-    best = max(candidates, key=lambda c: (tried[c.name]["agreement"], -tried[c.name]["mean_difference"]))
+        if min(agreements) >= enough:
+            break
+    best = max(found, key=lambda c: (tried[c.name]["agreement"], -tried[c.name]["mean_difference"]))
     return replace(best, tried=tried)
 
 

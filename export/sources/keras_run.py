@@ -11,16 +11,18 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from authorid.bundle.decision import Decision
-from authorid.bundle.manifest import Typography, WindowSpec
+from authorid.bundle.decision import Decision, Rule
+from authorid.bundle.manifest import Classes, Precision, Typography, WindowSpec
 from authorid.encoder.windows import Windower
-from authorid.errors import require
+from authorid.errors import ExportError, require
 from authorid.export.encoder_weights import EncoderWeights
+from authorid.export.export_options import ExportOptions
 from authorid.export.sources.keras_weights import from_keras
 from authorid.export.sources.source import CorpusRecord
 from authorid.export.sources.tf2onnx_reference import reference_graph
 from authorid.ngrams.model import NgramModel
 from authorid.outputs.directory import unfinished_work
+from authorid.training.encoder.base_tokenizer import BERT_TOKENS
 from authorid.training.encoder.keras_setup import import_keras
 from authorid.training.runs import Run, predict_windows
 
@@ -35,6 +37,9 @@ class KerasRun:
 
     run: Run
     framework: str = "Keras"
+    classes: Classes = "authors"
+    rule: Rule = "mean-log-softmax"
+    precision: Precision = "fp32"
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -42,14 +47,25 @@ class KerasRun:
         return (path / "run.json").is_file() or bool(unfinished_work(path))
 
     @classmethod
-    def open(cls, path: Path) -> KerasRun:
-        """Read run.json; raises `RunError`."""
-        return cls(Run.load(path))
+    def open(cls, path: Path, options: ExportOptions) -> KerasRun:
+        """Read run.json; raises `RunError`, and `ExportError` for options that are for models from elsewhere."""
+        run = Run.load(path)
+        if options.windows or options.max_length is not None or options.allow_pickle:
+            raise ExportError(
+                f"{path}: a training run reads documents as it was trained to; leave out --windows, "
+                "--max-length and --allow-pickle"
+            )
+        return cls(run)
 
     @property
     def path(self) -> Path:
         """The run directory."""
         return self.run.path
+
+    @property
+    def family(self) -> str:
+        """That of the base model."""
+        return self.run.geometry.family
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -86,9 +102,15 @@ class KerasRun:
         return self.run.record
 
     @property
-    def files(self) -> Mapping[str, Path]:
-        """config.json and tokenizer.json of the run."""
-        return {name: self.run.path / name for name in ("config.json", "tokenizer.json")}
+    def config(self) -> Path:
+        """config.json of the run."""
+        return self.run.path / "config.json"
+
+    @property
+    def special_tokens(self) -> Mapping[str, str]:
+        """BERT's: base models of a run are of its family."""
+        known = self.run.windower().tokenizer.token_to_id
+        return {role: token for role, token in BERT_TOKENS.items() if known(token) is not None}
 
     @property
     def warnings(self) -> tuple[str, ...]:

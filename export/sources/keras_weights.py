@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from authorid.errors import ExportError, require
-from authorid.export.encoder_weights import Dense, EncoderWeights, Family, Floats, GeluKind, Head, LayerWeights, Norm
+from authorid.export.encoder_weights import Dense, EncoderWeights, Floats, GeluKind, Head, LayerWeights, Norm
 from authorid.training.encoder.funnel import FUNNEL
 
 __all__ = ["from_keras"]
@@ -23,7 +23,7 @@ def from_keras(model: Any) -> EncoderWeights:
     layers = _layers(model)
     if "logits" not in layers:
         raise ExportError("the model has no layer 'logits'; only classifiers made by `authorid train` can be exported")
-    family, tokens, positions = _embeddings(layers)
+    family, tokens, positions, segments = _embeddings(layers)
     funnel = layers.get(FUNNEL)
     if funnel is not None:
         layers[funnel.encoder.name] = funnel.encoder
@@ -44,19 +44,21 @@ def from_keras(model: Any) -> EncoderWeights:
         layers=tuple(_layer(encoder) for encoder in encoders),
         head=_head(layers),
         halved=None if funnel is None else encoders.index(funnel.encoder),
+        segments=segments,
     )
 
 
-def _embeddings(layers: dict[str, Any]) -> tuple[Family, Floats, Floats]:
-    """The family, the token table [v, h] and the position table [positions, h], segment row 0 included."""
+def _embeddings(layers: dict[str, Any]) -> tuple[str, Floats, Floats, Floats | None]:
+    """Family, token table [v, h], position table [positions, h] with segment row 0, and segment table less that row."""
     if "segment_embedding" in layers:
         positions = _array(layers["position_embedding"].position_embeddings)
-        positions = positions + _array(layers["segment_embedding"].embeddings)[0]
-        return "bert", _array(layers["token_embedding"].embeddings), positions
+        segments = _array(layers["segment_embedding"].embeddings)
+        tokens = _array(layers["token_embedding"].embeddings)
+        return "bert", tokens, positions + segments[0], segments - segments[0]
     if "token_and_position_embedding" in layers:
         both = layers["token_and_position_embedding"]
         tokens, positions = both.token_embedding.embeddings, both.position_embedding.position_embeddings
-        return "distilbert", _array(tokens), _array(positions)
+        return "distilbert", _array(tokens), _array(positions), None
     raise ExportError("the model is neither a BertBackbone nor a DistilBertBackbone with a head")
 
 

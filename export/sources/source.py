@@ -10,11 +10,13 @@ from typing import Any, ClassVar, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
-from authorid.bundle.decision import Decision
-from authorid.bundle.manifest import Typography, WindowSpec
+from authorid.bundle.decision import Decision, Rule
+from authorid.bundle.manifest import Classes, Precision, Typography, WindowSpec
 from authorid.encoder.windows import Windower
 from authorid.export.encoder_weights import EncoderWeights
+from authorid.export.export_options import ExportOptions
 from authorid.ngrams.model import NgramModel
+from authorid.outputs.directory import Content
 from authorid.training.corpus_spec import CorpusSpec
 
 __all__ = ["CorpusRecord", "Source"]
@@ -51,20 +53,32 @@ class Source(Protocol):
         """Whether `path` holds a classifier of this kind; reads little and never raises."""
 
     @classmethod
-    def open(cls, path: Path) -> Self:
+    def open(cls, path: Path, options: ExportOptions) -> Self:
         """Read and check all but the weights; raises a subclass of `AuthoridError` when something is wrong."""
 
     @property
     def path(self) -> Path:
-        """The directory."""
+        """Where it is."""
 
     @property
     def framework(self) -> str:
         """Name of what computes `logits`, for the parity table."""
 
     @property
+    def family(self) -> str:
+        """The ``model_type`` of Hugging Face."""
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """Names of the classes, in the order of the logits."""
+
+    @property
+    def classes(self) -> Classes:
+        """Whether the classes are authors."""
+
+    @property
+    def rule(self) -> Rule:
+        """The decision rule without n-grams: what the logits mean."""
 
     @property
     def window(self) -> WindowSpec:
@@ -75,16 +89,24 @@ class Source(Protocol):
         """Whether the classifier was trained on texts with folded typography."""
 
     @property
-    def corpus(self) -> CorpusRecord:
-        """The training corpus."""
+    def precision(self) -> Precision:
+        """The precision of the reference graph."""
+
+    @property
+    def corpus(self) -> CorpusRecord | None:
+        """The training corpus, if there is a record of it."""
 
     @property
     def record(self) -> Mapping[str, Any]:
-        """What is known about the training, with the keys of a run's run.json, for provenance and the model card."""
+        """What is known about the model, with the keys of a run's run.json, for provenance and the model card."""
 
     @property
-    def files(self) -> Mapping[str, Path]:
-        """Files to copy into the bundle, by their name there: ``config.json`` and ``tokenizer.json``."""
+    def config(self) -> Content:
+        """The content of config.json, or the path of that file."""
+
+    @property
+    def special_tokens(self) -> Mapping[str, str]:
+        """The special tokens of the tokenizer, by their roles (``pad_token``, ...)."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -99,11 +121,11 @@ class Source(Protocol):
     def ngrams(self) -> tuple[NgramModel, Decision] | None:
         """The n-gram model beside the encoder and the decision rule for both, if there is one."""
 
-    def weights(self) -> EncoderWeights:
-        """The weights; raises `ExportError` when the architecture is not supported."""
+    def weights(self) -> EncoderWeights | None:
+        """The weights; None when the emitter cannot build the architecture, and the reference graph is to be used."""
 
     def reference_graph(self) -> bytes:
         """A float32 ONNX model made by another converter: emitted graphs must give the same logits."""
 
-    def logits(self, windows: Sequence[npt.NDArray[np.int32]]) -> npt.NDArray[np.float32]:
-        """Logits [n, labels] of `windows` (int32 [s] each), computed by the `framework` itself."""
+    def logits(self, windows: Sequence[npt.NDArray[np.int32]]) -> npt.NDArray[np.float32] | None:
+        """Logits [n, labels] of `windows` (int32 [s] each), computed by the `framework` itself; None without any."""

@@ -107,9 +107,9 @@ def attempts(run: Path, corpus: Path, out: Path):
     if (run / "authorid.json").is_file():
         yield lambda: export_ngrams(run, out)
     else:
-        from authorid.export import export_run
+        from authorid.export import export_model
 
-        yield lambda: export_run(run, out)
+        yield lambda: export_model(run, out)
 
 
 def is_refused(run: Path, corpus: Path, name: str) -> None:

@@ -288,7 +288,7 @@ def test_a_hanging_read_does_not_delay_the_end_of_an_interrupted_run(bundle, cor
 
 
 @pytest.mark.promise("broken-thread")
-@pytest.mark.parametrize("function", ["authorid.scoring.scorer.read_file", "authorid.encoder.batching.Batcher.get"])
+@pytest.mark.parametrize("function", ["authorid.scoring.run_inputs.read_file", "authorid.encoder.batching.Batcher.get"])
 def test_an_error_in_a_thread_is_a_clear_message_and_the_run_can_be_resumed(
     score, corpus, whole, tmp_path, monkeypatch, function
 ):
@@ -384,12 +384,12 @@ def test_a_tokenizer_that_panics_fails_only_its_document(bundle):
     scorer = Scorer(bundle)
     inner = scorer._cascade.encoder.windower.token_ids
 
-    class Panic(BaseException):
+    class PanicException(BaseException):
         pass
 
     def fragile(texts, check):
         if any("oar" in text for text in texts):
-            raise Panic("byte index is not a char boundary")
+            raise PanicException("byte index is not a char boundary")
         return inner(texts, check)
 
     scorer._cascade.encoder.windower.token_ids = fragile

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -208,6 +209,13 @@ def sequence(*steps):
     return {"type": "Sequence", "normalizers": list(steps)}
 
 
+def precompiled(*replacements):
+    """A table of replacements, as SentencePiece's tokenizers have one; its trie is empty."""
+    trie = bytes(1024)
+    table = len(trie).to_bytes(4, "little") + trie + b"".join(text + b"\0" for text in replacements)
+    return {"type": "Precompiled", "precompiled_charsmap": base64.b64encode(table).decode()}
+
+
 DOUBLE = {"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}
 BACKTRACK = {"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated", "invert": False}
 ADDED = {"id": 0, "content": "a", "single_word": False, "normalized": False, "special": False}
@@ -220,18 +228,24 @@ HOSTILE = {
     "hidden in a sequence": described(normalizer=sequence(sequence(DOUBLE))),
     "prepend": described(normalizer={"type": "Prepend", "prepend": "a" * 1000}),
     "precompiled": described(normalizer={"type": "Precompiled", "precompiled_charsmap": ""}),
+    "a table with long replacements": described(normalizer=precompiled(b"a" * 1000)),
+    "a replacement for any pattern": described(
+        normalizer={"type": "Replace", "pattern": {"Regex": "(a+)+$"}, "content": ""}
+    ),
     "byte level": described(normalizer={"type": "ByteLevel"}),
     "many normalizers": described(normalizer=sequence(*[{"type": "NFKD"}] * 1000)),
     "an untyped replacement": described(normalizer={"pattern": {"String": "a"}, "content": "aa"}),
     "a pattern that backtracks": described(pre_tokenizer=BACKTRACK),
     "such a pattern in a sequence": described(pre_tokenizer={"type": "Sequence", "pretokenizers": [BACKTRACK]}),
-    "tokens that take spaces": described(added_tokens=[{**ADDED, "lstrip": True, "rstrip": False}]),
+    "an empty token": described(added_tokens=[{**ADDED, "content": "", "lstrip": False, "rstrip": False}]),
     "a template that repeats the text": described(
         post_processor={"type": "TemplateProcessing", "single": REPEAT, "pair": REPEAT, "special_tokens": {}}
     ),
     "words of any length": described(model={**WORDPIECE, "max_input_chars_per_word": 10**9}),
     "a long prefix": described(model={**WORDPIECE, "continuing_subword_prefix": "#" * 10**6}),
-    "another model": described(model={"type": "Unigram", "unk_id": 0, "vocab": [["[UNK]", 0.0]]}),
+    "another model": described(model={"type": "Morphemes", "vocab": {}}),
+    "tokens by chance": described(model={"type": "BPE", "dropout": 0.1, "vocab": {"[UNK]": 0}, "merges": []}),
+    "a long sign for a space": described(pre_tokenizer={"type": "Metaspace", "replacement": "_" * 10**6}),
 }
 
 
@@ -261,7 +275,9 @@ def test_a_tokenizer_that_is_not_one_is_refused(tmp_path, text):
 
 @pytest.mark.promise("broken-model")
 def test_a_hostile_tokenizer_is_a_clear_error(tmp_path):
-    with pytest.raises(BundleCorruptError, match=r"tokenizer\.json: .*the normalizer 'Replace'; only BERT-style"):
+    with pytest.raises(
+        BundleCorruptError, match=r"tokenizer\.json: .*the normalizer 'Replace' with .*; only tokenizers of encoders"
+    ):
         path = tmp_path / "tokenizer.json"
         path.write_text(json.dumps(HOSTILE["one replacement"]))
         Windower.from_file(path, 128)
@@ -275,6 +291,8 @@ def test_a_hostile_tokenizer_is_a_clear_error(tmp_path):
         sequence({"type": "NFD"}, {"type": "Lowercase"}, {"type": "StripAccents"}),
         {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "strip_accents": None,
          "lowercase": False},
+        sequence(precompiled(b"a"), {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}),
+        sequence({"type": "Replace", "pattern": {"String": "``"}, "content": "\""}, {"type": "Nmt"}),
     ],
 )  # fmt: skip
 def test_tokenizers_of_supported_models_are_accepted(tmp_path, normalizer):
@@ -303,3 +321,17 @@ def test_hostile_rules_match_hostile_names_in_linear_time(rule, path):
     for _ in range(20):
         assert not rules.ignores(path, directory=False)
     assert time.process_time() - started < 1
+
+
+# Tokens that take the spaces beside them ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["a " * 130_000, "b \n\u3000a" * 52_000, " " * 130_000 + "a" * 130_000], ids=range(3))
+def test_tokens_that_take_spaces_take_linear_time(tmp_path, text):
+    (tmp_path / "tokenizer.json").write_text(
+        json.dumps(described(added_tokens=[{**ADDED, "lstrip": True, "rstrip": True}]))
+    )
+    tokenizer = read_tokenizer(tmp_path / "tokenizer.json")
+    started = time.process_time()
+    tokenizer.encode_batch_fast([text])
+    assert time.process_time() - started < 3

@@ -474,6 +474,7 @@ def test_help_imports_no_heavy_package(arguments):
     assert {name for name in modules if name.startswith("authorid.") and not name.startswith("authorid.cli")} <= {
         "authorid.__main__",
         "authorid.errors",
+        "authorid.machine",
         "authorid.version",
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -101,3 +102,15 @@ def test_the_examples_of_the_python_page_run(tmp_path, monkeypatch, capsys):
     exec(scoring, {})
     assert "letters/one.txt" in capsys.readouterr().out
     compile(training, "python.md", "exec")  # takes a corpus and a checkpoint: see tests/training
+
+
+def test_the_example_of_the_page_about_scaling_out_runs(tmp_path):
+    page = (ROOT / "docs" / "guide" / "scale-out.md").read_text("utf-8")
+    (example,) = re.findall(r"^```python$(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "example.py").write_text(example)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "example.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+    assert len(done.stdout.splitlines()) == 2

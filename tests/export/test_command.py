@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import fields
 from pathlib import Path
 
@@ -20,6 +21,9 @@ GIVEN = {
     "--openvino": (None, "openvino", True),
     "--name": ("letters", "name", "letters"),
     "--encoder-weight": ("0.25", "encoder_weight", 0.25),
+    "--windows": (None, "windows", True),
+    "--max-length": ("64", "max_length", 64),
+    "--allow-pickle": (None, "allow_pickle", True),
     "--corpus": ("here", "corpus", Path("here")),
     "--verify-on": ("there", "verify_on", Path("there")),
     "--seed": ("7", "seed", 7),
@@ -28,7 +32,7 @@ GIVEN = {
 }
 """Options with a value, and the field of `ExportOptions` with the value it gets."""
 
-LIBRARY_ONLY = {"calibration_windows", "verify_documents"}
+LIBRARY_ONLY = {"calibration_windows", "verify_documents", "documents"}
 
 
 def given(*without):
@@ -43,7 +47,7 @@ def calls(monkeypatch, tmp_path):
         calls.append((run, out, options))
         return ExportReport(make_bundle(tmp_path / "made"), ())
 
-    monkeypatch.setattr(export, "export_run", record)
+    monkeypatch.setattr(export, "export_model", record)
     return calls
 
 
@@ -51,12 +55,70 @@ def test_every_option_is_passed_to_the_export_of_a_run(calls, tmp_path):
     done = CliRunner().invoke(app, ["export", "run", "--out", "bundle", *given()])
     assert done.exit_code == 0, done.output
     ((run, out, options),) = calls
-    assert (run, out) == (Path("run"), Path("bundle"))
+    assert (run, out) == ("run", Path("bundle"))
     assert {name: getattr(options, name) for _, name, _ in GIVEN.values()} == {n: v for _, n, v in GIVEN.values()}
     assert options != ExportOptions()
     assert {name for _, name, _ in GIVEN.values()} | LIBRARY_ONLY == {field.name for field in fields(ExportOptions)}
     known = {option for parameter in app.commands["export"].params for option in parameter.opts}
-    assert known - set(GIVEN) == {"run", "--out", "-o", "--fp32", "--encoder", "--quiet", "-q"}
+    assert known - set(GIVEN) == {"source", "--out", "-o", "--fp32", "--encoder", "--quiet", "-q"}
+
+
+@pytest.fixture
+def here(monkeypatch, tmp_path):
+    """An empty working directory."""
+    directory = tmp_path / "here"
+    directory.mkdir()
+    monkeypatch.chdir(directory)
+    return directory
+
+
+def write_run(path, age=0):
+    path.mkdir(parents=True)
+    (path / "run.json").write_text("{}")
+    os.utime(path / "run.json", (1e9 - age, 1e9 - age))
+
+
+def test_without_arguments_the_run_of_train_becomes_a_bundle_beside_it(calls, here):
+    write_run(here / "run", age=100)
+    write_run(here / "other")
+    done = CliRunner().invoke(app, ["export", "--quantize"])
+    assert done.exit_code == 0, done.output
+    assert "exporting run to run-bundle" in done.output
+    assert "next: authorid score DOCUMENTS --model run-bundle" in done.output
+    ((source, out, options),) = calls
+    assert (source, out, options.quantize) == ("run", Path("run-bundle"), True)
+
+
+def test_without_a_directory_run_the_newest_run_is_exported(calls, here):
+    write_run(here / "work" / "old", age=100)
+    write_run(here / "work" / "new one")
+    write_run(here / ".hidden", age=-100)
+    done = CliRunner().invoke(app, ["export"])
+    assert "exporting work/new one to work/new one-bundle" in done.output
+    assert "--model 'work/new one-bundle'" in done.output
+    assert calls[0][:2] == ("work/new one", Path("work/new one-bundle"))
+
+
+def test_without_any_run_a_source_is_asked_for(calls, here):
+    done = CliRunner().invoke(app, ["export", "--quantize"])
+    assert (done.exit_code, calls) == (2, [])
+    assert "name a SOURCE" in done.output
+
+
+@pytest.mark.parametrize(
+    ("source", "out"),
+    [
+        ("distilbert-base-uncased-finetuned-sst-2-english", "distilbert-base-uncased-finetuned-sst-2-english-bundle"),
+        ("hf://somebody/reviews", "reviews-bundle"),
+        ("models/reviews/", "models/reviews-bundle"),
+        ("models/reviews/model.onnx", "models/reviews/model-bundle"),
+    ],
+)
+def test_the_bundle_is_called_like_its_source(calls, here, source, out):
+    (here / "models" / "reviews").mkdir(parents=True)
+    (here / "models" / "reviews" / "model.onnx").touch()
+    assert CliRunner().invoke(app, ["export", source]).exit_code == 0
+    assert calls[0][:2] == (source, Path(out))
 
 
 def test_options_for_a_bundle_of_n_grams_are_passed_to_its_export(monkeypatch, tmp_path):

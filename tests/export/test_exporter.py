@@ -18,7 +18,7 @@ from authorid.bundle.manifest import load_bundle
 from authorid.encoder.engine import Engine
 from authorid.encoder.engine_options import EngineOptions
 from authorid.errors import BundleCorruptError, CorpusError, ExportError, OutputError, ParityError
-from authorid.export import ExportOptions, export_run, exporter
+from authorid.export import ExportOptions, export_model, exporter
 from authorid.export.sources import keras_run
 from authorid.export.sources.tf2onnx_reference import reference_graph
 
@@ -90,7 +90,7 @@ class Log:
 
 def exported(run, corpus, out, **options):
     log = Log()
-    report = export_run(run.path, out, ExportOptions(quantize=True, corpus=corpus, **options), reporter=log)
+    report = export_model(run.path, out, ExportOptions(quantize=True, corpus=corpus, **options), reporter=log)
     assert log.infos and not log.warnings
     return report
 
@@ -104,7 +104,9 @@ def test_a_run_becomes_a_bundle_whose_graphs_give_the_golden_logits(run, report)
         "config.json",
         "model.onnx",
         "model_int8.onnx",
+        "special_tokens_map.json",
         "tokenizer.json",
+        "tokenizer_config.json",
         *(() if run.load_fusion() is None else ("ngrams.safetensors",)),
     }
     assert bundle.decision.rule == ("mean-log-softmax" if run.load_fusion() is None else "fusion")
@@ -187,7 +189,7 @@ def test_graphs_for_openvino_share_weights_with_the_others(run, corpus, tmp_path
         for golden in bundle.golden:
             ids = np.array([golden.ids], np.int32)
             np.testing.assert_allclose(engine.run(ids)[0], golden.logits[precision], atol=1e-5)
-            off = np.abs(session.run(None, {"input_ids": ids})[0] - golden.logits[precision]).max()
+            off = np.abs(session.run(None, {"window_ids": ids})[0] - golden.logits[precision]).max()
             assert off < tolerance * np.abs(golden.logits[precision]).max()
     with (bundle.path / "model_int8.onnx.data").open("ab") as stream:
         stream.write(b" ")
@@ -197,7 +199,7 @@ def test_graphs_for_openvino_share_weights_with_the_others(run, corpus, tmp_path
 
 @one_family
 def test_without_int8_openvino_gets_a_float32_graph(run, elsewhere, tmp_path):
-    bundle = export_run(elsewhere, tmp_path / "bundle", ExportOptions(openvino=True)).bundle
+    bundle = export_model(elsewhere, tmp_path / "bundle", ExportOptions(openvino=True)).bundle
     assert bundle.graphs == {"fp32": "model.onnx", "openvino-fp32": "model_openvino.onnx"}
     assert bundle.files.keys() >= {"model.onnx", "model_openvino.onnx", "model.onnx.data"}
 
@@ -212,13 +214,14 @@ def elsewhere(run, tmp_path):
 
 
 def test_float32_alone_needs_no_corpus(run, elsewhere, tmp_path):
-    report = export_run(elsewhere, tmp_path / "bundle")
+    report = export_model(elsewhere, tmp_path / "bundle")
     assert report.bundle.graphs == {"fp32": "model.onnx"}
     experts = run.load_fusion()
     assert report.bundle.decision == (Decision() if experts is None else experts[1])
     assert [row[0].split(":")[0] for row in report.rows] == [
         "reference = Keras",
         "emitted float32 = reference",
+        "float32",
         "float32",
     ]
     assert all(row[3] == "ok" for row in report.rows)
@@ -236,7 +239,7 @@ def absurd(weights, windows, seed):
 @one_family
 def test_a_graph_with_wrong_answers_is_refused_and_nothing_is_written(run, corpus, tmp_path, monkeypatch):
     monkeypatch.setattr(exporter, "calibrate", absurd)
-    with pytest.raises(ParityError, match="same author"):
+    with pytest.raises(ParityError, match="same class"):
         exported(run, corpus, tmp_path / "bundle")
     assert not list(tmp_path.iterdir())
 
@@ -285,13 +288,13 @@ def test_int8_can_be_verified_on_another_corpus(run, corpus, tmp_path):
 
 @one_family
 def test_the_corpus_is_found_at_the_path_in_the_run(run, tmp_path):
-    assert export_run(run.path, tmp_path / "bundle", ExportOptions(quantize=True)).ok
+    assert export_model(run.path, tmp_path / "bundle", ExportOptions(quantize=True)).ok
 
 
 @one_family
 def test_exports_that_cannot_succeed_are_refused_at_once(run, elsewhere, corpus, tmp_path):
     with pytest.raises(ExportError, match="--corpus"):
-        export_run(elsewhere, tmp_path / "bundle", ExportOptions(quantize=True))
+        export_model(elsewhere, tmp_path / "bundle", ExportOptions(quantize=True))
     changed = write_corpus(tmp_path / "letters", seed=9)
     with pytest.raises(CorpusError, match="digest"):
         exported(run, changed, tmp_path / "bundle")
@@ -311,10 +314,10 @@ def test_float32_is_exported_without_a_corpus_that_has_changed(run, tmp_path):
     changed = str(write_corpus(tmp_path / "letters", seed=9))
     edit_record(copy / "run.json", lambda record: record["corpus"].update(path=changed))
     log = Log()
-    assert export_run(copy, tmp_path / "bundle", reporter=log).bundle.graphs
+    assert export_model(copy, tmp_path / "bundle", reporter=log).bundle.graphs
     assert any("not the corpus" in message for message in log.warnings)
     with pytest.raises(CorpusError, match="digest"):
-        export_run(copy, tmp_path / "other", ExportOptions(quantize=True))
+        export_model(copy, tmp_path / "other", ExportOptions(quantize=True))
 
 
 def test_a_weight_for_the_encoder_requires_an_n_gram_model(run, corpus, tmp_path):

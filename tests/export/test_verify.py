@@ -7,6 +7,7 @@ import pytest
 from encoders import random_windows
 
 from authorid.errors import ParityError
+from authorid.export.agreement import VerificationSet
 from authorid.export.verify import Check, check_documents, check_invariance, check_logits, require_all
 
 
@@ -15,7 +16,7 @@ def documents_with_changed_answers(flipped: int = 0):
     expected = np.tile(np.array([[2.0, 0, 0]], np.float32), (300, 1))
     actual = expected.copy()
     actual[:flipped] = [0, 2, 0]
-    return actual, expected, documents, np.zeros(300, np.int64)
+    return actual, expected, VerificationSet("held-out", documents, np.zeros(300, np.int64))
 
 
 @pytest.mark.parametrize(

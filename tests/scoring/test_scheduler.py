@@ -147,10 +147,10 @@ def test_a_row_does_not_wait_for_the_next_input(both, effort):
 
 
 def test_an_error_in_a_text_worker_is_raised_to_the_caller(both, monkeypatch):
-    def broken(self, states):
+    def broken(*_):
         raise RuntimeError("out of order")
 
-    monkeypatch.setattr(Scheduler, "_score_ngrams", broken)
+    monkeypatch.setattr("authorid.scoring.scheduler.score_ngrams", broken)
     with pytest.raises(RuntimeError, match="out of order"):
         list(Scorer(both, effort="fast").score_texts(DOCUMENTS * 9))
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("authorid-")]

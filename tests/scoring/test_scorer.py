@@ -146,7 +146,11 @@ def test_closing_the_iterator_while_its_paths_block_leaves_no_thread(scorer, cor
 
 @pytest.mark.parametrize(
     "function",
-    ["authorid.scoring.scorer.tidy", "authorid.encoder.batching.Batcher._due", "authorid.encoder.engine.Engine.run"],
+    [
+        "authorid.scoring.run_inputs.tidy",
+        "authorid.encoder.batching.Batcher._due",
+        "authorid.encoder.engine.Engine.run",
+    ],
 )
 def test_an_abandoned_iterator_may_be_collected_in_any_thread_of_its_run(bundle, monkeypatch, function):
     """In the reader thread, in an inference worker that holds the batcher's lock, and in one that holds none."""

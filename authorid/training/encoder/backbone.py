@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from authorid.training.encoder.base_model import BaseModel, read_base_model, resolve_base_model
+from authorid.training.encoder.base_model import BaseModel, read_base_model
 from authorid.training.encoder.base_weights import EMBEDDINGS, LAYERS, POOLER, to_numbers
 from authorid.training.encoder.classifier import build_backbone
+from authorid.training.encoder.model_directory import resolve_base_model
 
 __all__ = ["backbone_of", "load_backbone"]
 

@@ -6,11 +6,12 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-__all__ = ["read_tokenizer"]
+__all__ = ["BERT_TOKENS", "read_tokenizer"]
 
-_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+BERT_TOKENS = {f"{role}_token": f"[{role.upper()}]" for role in ("pad", "unk", "cls", "sep", "mask")}
+"""Settings that name special tokens -> the names in BERT's vocabulary."""
 
 
 def read_tokenizer(name: str, content: bytes, settings: Mapping[str, Any]) -> Tokenizer:
@@ -30,9 +31,11 @@ def _from_vocabulary(content: bytes, settings: Mapping[str, Any]) -> Tokenizer:
     """The tokenizer that transformers makes of a vocab.txt: a line of the file is a token."""
     lines = io.StringIO(content.decode("utf-8"), newline=None)
     vocabulary = {line.rstrip("\n"): number for number, line in enumerate(lines)}
-    if "[UNK]" not in vocabulary:
-        raise ValueError("not a vocabulary of BERT: it has no line [UNK]")
-    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    special = {role: _token(settings.get(role), usual) for role, usual in BERT_TOKENS.items()}
+    for role in ("unk_token", "cls_token", "sep_token"):
+        if special[role] not in vocabulary:
+            raise ValueError(f"not a vocabulary of BERT: it has no line {special[role]}")
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=special["unk_token"]))
     lowercase = _setting(settings, True, "do_lower_case", "lowercase")
     tokenizer.normalizer = normalizers.BertNormalizer(
         lowercase=bool(lowercase),
@@ -41,8 +44,20 @@ def _from_vocabulary(content: bytes, settings: Mapping[str, Any]) -> Tokenizer:
     )
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    tokenizer.add_special_tokens([token for token in _SPECIAL if token in vocabulary])
+    tokenizer.add_special_tokens([token for token in special.values() if token in vocabulary])
+    first, last = ((special[role], vocabulary[special[role]]) for role in ("cls_token", "sep_token"))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{first[0]} $A {last[0]}",
+        pair=f"{first[0]} $A {last[0]} $B:1 {last[0]}:1",
+        special_tokens=[first, last],
+    )
     return tokenizer
+
+
+def _token(setting: Any, usual: str) -> str:
+    """The name of a special token: as the setting has it, alone or with details, or else the `usual` one."""
+    name = setting.get("content") if isinstance(setting, Mapping) else setting
+    return name if isinstance(name, str) else usual
 
 
 def _setting(settings: Mapping[str, Any], default: bool | None, *names: str) -> bool | None:

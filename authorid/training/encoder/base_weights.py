@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,23 +11,16 @@ import numpy.typing as npt
 
 from authorid.bundle.safetensors import BFLOAT16
 from authorid.training.encoder.classifier import Geometry
+from authorid.training.encoder.model_directory import Tensors
 
 __all__ = [
     "EMBEDDINGS",
-    "INDEX",
     "LAYERS",
     "POOLER",
-    "WEIGHTS",
     "LayerNames",
-    "Tensors",
     "encoder_tensors",
     "to_numbers",
 ]
-
-WEIGHTS = "model.safetensors"
-INDEX = "model.safetensors.index.json"
-
-Tensors = Mapping[str, npt.NDArray[Any]]
 
 EMBEDDINGS = "embeddings"
 POOLER = "pooler.dense"

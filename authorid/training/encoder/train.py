@@ -17,10 +17,11 @@ from authorid.reporter import SILENT, Reporter
 from authorid.training.corpus import Corpus
 from authorid.training.corpus_spec import CorpusSpec
 from authorid.training.encoder import checkpoint
-from authorid.training.encoder.base_model import read_base_model, resolve_base_model
+from authorid.training.encoder.base_model import read_base_model
 from authorid.training.encoder.classifier import build_classifier
 from authorid.training.encoder.epochs import History, run_epochs
 from authorid.training.encoder.examples import document_scores
+from authorid.training.encoder.model_directory import resolve_base_model
 from authorid.training.encoder.preparation import Preparation, load_corpora, prepare
 from authorid.training.fusion import EncoderScores, FusionFit, fit_fusion
 from authorid.training.ngram_run import describe_ngrams

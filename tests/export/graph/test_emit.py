@@ -108,8 +108,32 @@ def test_graph_has_exactly_the_documented_nodes(name, precision, dialect, weight
     onnx.checker.check_model(model)
     assert {item.key: item.value for item in model.metadata_props}[METADATA_DIALECT] == dialect
     assert [(item.name, item.type.tensor_type.elem_type) for item in model.graph.input] == [
-        ("input_ids", onnx.TensorProto.INT32)
+        ("window_ids", onnx.TensorProto.INT32)
     ]
+
+
+@each
+def test_a_graph_for_padded_batches_has_hugging_faces_interface(name, models, weights):
+    """Windows of all lengths in one batch get the logits that they get alone, and that Keras computes for them."""
+    import onnx
+
+    graph = emit(weights[name], padding=True)
+    names = [item.name for item in onnx.load_from_string(graph).graph.input]
+    assert names == ["input_ids", "attention_mask", *(["token_type_ids"] if name.startswith("bert") else [])]
+    windows = random_windows(LENGTHS)
+    runner = GraphRunner(graph)
+    expected = keras_logits(models[name], windows)
+    np.testing.assert_allclose(runner.logits(windows), expected, atol=1e-4, rtol=0)
+    np.testing.assert_allclose(runner.padded_logits(windows), expected, atol=1e-4, rtol=0)
+
+
+def test_segments_count_in_a_graph_for_padded_batches(models, weights):
+    model, ids = models["bert-first"], np.stack(random_windows([17, 17]))
+    kinds = np.tile(np.arange(17) > 8, (2, 1)).astype(np.int64)
+    session = GraphRunner(emit(weights["bert-first"], padding=True))._session
+    feeds = {"input_ids": ids.astype(np.int64), "attention_mask": np.ones_like(kinds), "token_type_ids": kinds}
+    inputs = {"token_ids": ids, "padding_mask": np.ones_like(ids), "segment_ids": kinds.astype(np.int32)}
+    np.testing.assert_allclose(session.run(None, feeds)[0], np.asarray(model(inputs)), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("disabled", [[], ["SkipLayerNormFusion", "BiasGeluFusion"]])
@@ -153,8 +177,9 @@ def test_int8_requires_a_usable_range_for_every_matmul_input(weights):
     broken = dict.fromkeys(activation_names(chosen), Range(-1.0, 1.0)) | {"layer_1/ffn_inner": Range(float("nan"), 1.0)}
     with pytest.raises(ExportError, match="layer_1/ffn_inner"):
         emit(chosen, "int8", broken)
-    with pytest.raises(ExportError, match="float32"):
-        emit(chosen, "int8", dict.fromkeys(activation_names(chosen), Range(-1.0, 1.0)), observe=True)
+    for option in ({"observe": True}, {"padding": True}):
+        with pytest.raises(ExportError, match="float32"):
+            emit(chosen, "int8", dict.fromkeys(activation_names(chosen), Range(-1.0, 1.0)), **option)
 
 
 def test_a_window_longer_than_the_position_table_is_an_error(weights):

@@ -7,7 +7,7 @@ import pytest
 from encoders import random_windows
 
 from authorid.errors import ExportError
-from authorid.export.graph.graph_runner import BATCH_TOKENS, GraphRunner, batched, document_scores
+from authorid.export.graph.graph_runner import BATCH_TOKENS, GraphRunner, batched, document_means
 from authorid.scoring.posterior import log_softmax
 
 
@@ -25,8 +25,8 @@ def test_batches_hold_equal_lengths_and_every_window_once():
         assert len(rows) == 1 or sum(len(windows[i]) for i in rows) <= BATCH_TOKENS
 
 
-def test_document_scores_are_means_of_their_windows():
+def test_document_means_are_means_of_their_windows():
     logits = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
-    scores = document_scores(logits, [[0, 1], [2], [3, 4]])
+    scores = document_means(logits, [[0, 1], [2], [3, 4]])
     np.testing.assert_allclose(scores[1], log_softmax(logits[2]))
     np.testing.assert_allclose(scores[2], log_softmax(logits[3:]).mean(axis=0))

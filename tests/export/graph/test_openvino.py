@@ -74,7 +74,7 @@ def test_openvinos_dialect_has_standard_operators_only(name, graphs):
         onnx.checker.check_model(model)
         assert [(item.domain, item.version) for item in model.opset_import] == [("", 20)]
         assert {node.domain for node in model.graph.node} == {""}
-        assert [item.name for item in model.graph.input] == ["input_ids"]
+        assert [item.name for item in model.graph.input] == ["window_ids"]
         assert {item.key: item.value for item in model.metadata_props}[METADATA_DIALECT] == OPENVINO
 
 

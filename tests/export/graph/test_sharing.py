@@ -37,6 +37,6 @@ def test_shared_weights_are_stored_once_and_are_the_same_to_the_bit(tmp_path):
         session = onnxruntime.InferenceSession(path)
         plain = GraphRunner(originals[dialect])
         for ids in WINDOWS:
-            assert np.array_equal(session.run(None, {"input_ids": ids[None]})[0], plain.run(ids[None])["logits"])
+            assert np.array_equal(session.run(None, {"window_ids": ids[None]})[0], plain.run(ids[None])["logits"])
     assert moved > len(contents)  # although every tensor starts on a page of its own
     assert share_weights(originals, "weights.onnx.data") == (shared, contents)

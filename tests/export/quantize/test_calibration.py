@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from encoders import random_windows
 
+from authorid.export.agreement import VerificationSet
 from authorid.export.graph.builder import CPU, OPENVINO
 from authorid.export.graph.emit import emit
 from authorid.export.graph.graph_runner import GraphRunner
@@ -57,7 +58,7 @@ def test_the_calibration_that_changes_fewest_answers_is_chosen_and_all_are_recor
     good = calibrate(chosen, windows)
     ruined = replace(good, draw=1, ranges={name: replace(span, high=span.high / 50, low=span.low / 50)
                                            for name, span in good.ranges.items()})  # fmt: skip
-    documents = [windows[start : start + 2] for start in range(0, 60, 2)]
+    documents = VerificationSet("held-out", [windows[start : start + 2] for start in range(0, 60, 2)])
     expected = GraphRunner(emit(chosen)).logits(windows)
     for order in ([good, ruined], [ruined, good]):
         best = most_faithful(order, expected, documents)
@@ -65,13 +66,15 @@ def test_the_calibration_that_changes_fewest_answers_is_chosen_and_all_are_recor
         tried = best.to_json()["tried"]
         assert tried["min-max"]["agreement"] >= tried["min-max, draw 2"]["agreement"]
         assert tried["min-max"]["mean_difference"] < tried["min-max, draw 2"]["mean_difference"]
+    one = most_faithful(iter([good, ruined]), expected, documents, enough=0.5)
+    assert one.tried.keys() == {"min-max"}, "the second is not tried when the first is good enough"
 
 
 def test_the_worst_dialect_of_a_calibration_counts(weights, monkeypatch):
     chosen, windows = weights["bert-mean"], random_windows([20] * 40)
     first = calibrate(chosen, windows)
     second = replace(first, draw=1, ranges=dict(first.ranges))
-    documents = [windows[start : start + 2] for start in range(0, 40, 2)]
+    documents = VerificationSet("held-out", [windows[start : start + 2] for start in range(0, 40, 2)])
     expected = GraphRunner(emit(chosen)).logits(windows)
 
     def sabotaged(weights, precision, ranges, *, dialect):

@@ -10,10 +10,14 @@ from authorid.outputs.directory import Workspace
 
 
 def test_a_path_without_a_model_is_refused_with_what_is_expected(tmp_path):
-    with pytest.raises(RunError, match=r"no model to export; expected a training run \(a directory with run.json\)"):
+    with pytest.raises(
+        RunError, match=r"no model to export; expected .* run \(a directory with run.json\); a fine-tuned"
+    ):
         open_source(tmp_path)
     with pytest.raises(RunError, match="no such directory"):
         open_source(tmp_path / "missing")
+    with pytest.raises(RunError, match="no such file"):
+        open_source(tmp_path / "missing" / "model.onnx")
 
 
 def test_an_unfinished_training_is_refused(tmp_path):

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from checkpoints import FAMILIES, HIDDEN, tokenizer, vocabulary, write_checkpoint, write_corpus
 
-from authorid.training.encoder.base_model import BaseModelError, read_base_model
+from authorid.training.encoder.base_model import read_base_model
+from authorid.training.encoder.model_directory import BaseModelError
 
 pytestmark = pytest.mark.train
 
@@ -72,7 +73,8 @@ def test_the_digest_covers_every_file_that_is_used_and_no_other(tmp_path):
         for name in unused:
             assert digest(name, b"\n", **layout) == before
         assert digest(seed=1, **layout) != before
-    assert set(read_base_model(tmp_path / "0").files) == {"config.json", "model.safetensors", "tokenizer.json"}
+    files = read_base_model(tmp_path / "0").directory.files
+    assert set(files) == {"config.json", "model.safetensors", "tokenizer.json"}
 
 
 def test_every_shard_is_in_the_digest(tmp_path):
