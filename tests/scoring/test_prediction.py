@@ -321,7 +321,6 @@ def test_a_spawned_process_gives_the_same_rows(both, tmp_path, monkeypatch):
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         rows = pool.submit(scorer.predict, [*DOCUMENTS, None], evidence=True).result(timeout=120)
     assert rows == expected
-    assert rows == expected
 
 
 def pickled(scorer: Scorer) -> Scorer:
