@@ -69,7 +69,12 @@ def _run(arguments: Sequence[str], interrupts: Interrupts) -> int:
 
 def _invoke(arguments: Sequence[str], interrupts: Interrupts) -> None:
     try:
-        # `app.main` would turn a Ctrl-C into exit code 1 and print "Aborted!".
+        # What `app.main` does, which would turn a Ctrl-C into exit code 1 and print "Aborted!".
+        complete = os.environ.get(_COMPLETE)
+        if complete:
+            from click.shell_completion import shell_complete
+
+            raise click.exceptions.Exit(shell_complete(app, {}, "authorid", _COMPLETE, complete))
         with app.make_context("authorid", list(arguments)) as context:
             app.invoke(context)
     except BaseException:
@@ -107,10 +112,14 @@ def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
         context.exit()
 
 
+_COMPLETE = "_AUTHORID_COMPLETE"
+"""Environment variable with which a shell asks for completions, or for the script that does so."""
+
+
 class _Commands(Mapping[str, click.Command]):
     """The commands by name, in the order in which the help lists them. A command is imported when it is needed."""
 
-    _names = ("score", "train", "evaluate", "export", "tune", "bench")
+    _names = ("score", "train", "evaluate", "export", "tune", "bench", "doctor")
 
     def __getitem__(self, name: str) -> click.Command:
         if name not in self._names:
@@ -132,9 +141,13 @@ class _CommandGroup(click.Group):
         return list(self.commands)
 
 
-@click.group(cls=_CommandGroup, no_args_is_help=True, context_settings={"show_default": True})
+_SETTINGS = {"show_default": True, "help_option_names": ["--help", "-h"]}
+
+
+@click.group(cls=_CommandGroup, no_args_is_help=True, context_settings=_SETTINGS)
 @click.option(
     "--version",
+    "-V",
     is_flag=True,
     is_eager=True,
     expose_value=False,

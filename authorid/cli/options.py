@@ -83,7 +83,17 @@ def option_group(section: str, name: str, *options: Decorator) -> Callable[[Call
 
 
 class SectionedCommand(click.Command):
-    """A command whose help has a section for each group of options, in the order of their decorators."""
+    """A command whose help has a section for each group of options, in the order of their decorators.
+
+    Every option can be set in the environment too: ``AUTHORID_SCORE_MODEL`` is ``--model`` of ``score``.
+    """
+
+    def __init__(self, *arguments: Any, **values: Any) -> None:
+        super().__init__(*arguments, **values)
+        for parameter in self.params:
+            if isinstance(parameter, click.Option):
+                name = next(name for name in parameter.opts if name.startswith("--"))
+                parameter.envvar = f"AUTHORID_{self.name}_{name[2:]}".replace("-", "_").upper()
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the sections; options without a group come where the first of them is declared."""

@@ -23,6 +23,9 @@ _DAMPING = 0.01
 _MAX_SUM = 127
 """Two neighbours of one sign add up to this at most (see `quantize_columns`)."""
 
+_BLOCK = 64
+"""Rows after which later ones are compensated for all of them at once: a matrix product instead of a pass for each."""
+
 Doubles = npt.NDArray[np.float64]
 
 
@@ -52,10 +55,15 @@ def _round_rows(kernel: Doubles, scales: Doubles, inputs: Doubles) -> Doubles:
     covariance[np.diag_indices_from(covariance)] += _DAMPING * max(float(np.trace(covariance)) / len(kernel), 1e-12)
     upper = np.linalg.cholesky(np.linalg.inv(covariance)).T
     remaining, integers = kernel.copy(), np.zeros_like(kernel)
-    for row in range(len(kernel)):
-        before = integers[row - 1] if row % 2 else np.zeros(kernel.shape[1])
-        highest, lowest = _MAX_SUM - np.maximum(before, 0), -_MAX_SUM - np.minimum(before, 0)
-        integers[row] = np.clip(np.rint(remaining[row] / scales), lowest, highest)
-        error = (remaining[row] - integers[row] * scales) / upper[row, row]
-        remaining[row + 1 :] -= np.outer(upper[row, row + 1 :], error)
+    for first in range(0, len(kernel), _BLOCK):
+        block = slice(first, min(first + _BLOCK, len(kernel)))
+        own, errors = remaining[block], np.empty((block.stop - first, kernel.shape[1]))
+        for row in range(first, block.stop):
+            before = integers[row - 1] if row % 2 else np.zeros(kernel.shape[1])
+            highest, lowest = _MAX_SUM - np.maximum(before, 0), -_MAX_SUM - np.minimum(before, 0)
+            place = row - first
+            integers[row] = np.clip(np.rint(own[place] / scales), lowest, highest)
+            errors[place] = (own[place] - integers[row] * scales) / upper[row, row]
+            own[place + 1 :] -= np.outer(upper[row, row + 1 : block.stop], errors[place])
+        remaining[block.stop :] -= upper[block, block.stop :].T @ errors
     return integers

@@ -11,6 +11,7 @@ from authorid.export.sources.keras_run import KerasRun
 from authorid.export.sources.onnx_file import OnnxFile
 from authorid.export.sources.optimum import OptimumDirectory
 from authorid.export.sources.source import CorpusRecord, Source
+from authorid.export.sources.torch_pickle import PICKLED
 from authorid.outputs.directory import unfinished_work
 from authorid.training.encoder.model_directory import SAFETENSORS, BaseModelError, resolve_base_model
 
@@ -32,8 +33,9 @@ def open_source(name: Path | str, options: ExportOptions = ExportOptions()) -> S
     if not path.exists():
         if path.suffix == ".onnx":
             raise RunError(f"{path}: no such file")
+        formats = (SAFETENSORS, PICKLED) if options.allow_pickle else (SAFETENSORS,)
         try:
-            return open_source(resolve_base_model(str(name), SAFETENSORS), options)
+            return open_source(resolve_base_model(str(name), formats), options)
         except BaseModelError as error:
             raise RunError(str(error)) from None
     known = "; ".join(source.description for source in SOURCES)

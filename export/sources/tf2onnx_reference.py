@@ -1,5 +1,8 @@
 """The reference graph: Keras -> float32 ONNX by tf2onnx. Every emitted graph is compared with it.
 
+tf2onnx converts the computation alone: the weights are inputs of what it converts, and become constants of its result
+afterwards. As constants of what it converts, they would take fifty times their size in memory, and minutes.
+
 Its interface is Hugging Face's: int64 [batch, sequence] inputs ``input_ids``, ``attention_mask`` and, for BERT,
 ``token_type_ids``; output ``logits`` float32 [batch, authors]. Tokens whose mask is 0 are padding.
 """
@@ -7,6 +10,7 @@ Its interface is Hugging Face's: int64 [batch, sequence] inputs ``input_ids``, `
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from authorid.errors import ExportError, require
@@ -29,11 +33,17 @@ def reference_graph(model: Any) -> bytes:
     tf = require("tensorflow", "train")
     tf2onnx = require("tf2onnx", "train")
     order = [name for name in _INPUT_NAMES if name in {tensor.name for tensor in model.inputs}]
+    weights = {f"weight_{number}": variable for number, variable in enumerate(model.trainable_variables)}
+    weights |= {f"fixed_{number}": variable for number, variable in enumerate(model.non_trainable_variables)}
     signature = [tf.TensorSpec([None, None], tf.int64, name=_INPUT_NAMES[name]) for name in order]
+    signature += [tf.TensorSpec(value.shape, value.dtype, name=name) for name, value in weights.items()]
 
     def call(*tensors: Any) -> dict[str, Any]:
-        feed = {name: tf.cast(tensor, tf.int32) for name, tensor in zip(order, tensors, strict=True)}
-        return {"logits": model(feed, training=False)}
+        inputs, values = tensors[: len(order)], tensors[len(order) :]
+        feed = {name: tf.cast(tensor, tf.int32) for name, tensor in zip(order, inputs, strict=True)}
+        trainable = len(model.trainable_variables)
+        logits, _ = model.stateless_call(list(values[:trainable]), list(values[trainable:]), feed, training=False)
+        return {"logits": logits}
 
     level = logging.getLogger("tf2onnx").level
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
@@ -48,9 +58,25 @@ def reference_graph(model: Any) -> bytes:
         raise ExportError(f"tf2onnx could not convert the Keras model ({error})") from error
     finally:
         logging.getLogger("tf2onnx").setLevel(level)
+    _fill_in(proto.graph, weights)
     _rename(proto, [_INPUT_NAMES[name] for name in order])
     _fold_shapes(proto.graph)
     return bytes(proto.SerializeToString())
+
+
+def _fill_in(graph: Any, weights: Mapping[str, Any]) -> None:
+    """Make the inputs that are called like `weights` constants; those that the graph does not use are left out."""
+    np, numpy_helper = require("numpy", "train"), require("onnx.numpy_helper", "train")
+    used = {name for node in graph.node for name in node.input}
+    inputs = []
+    for value in graph.input:
+        variable = weights.get(value.name.split(":")[0])
+        if variable is None:
+            inputs.append(value)
+        elif value.name in used:
+            graph.initializer.append(numpy_helper.from_array(np.asarray(variable.numpy()), value.name))
+    del graph.input[:]
+    graph.input.extend(inputs)
 
 
 def _erfc(context: Any, node: Any, name: str, _args: Any) -> None:

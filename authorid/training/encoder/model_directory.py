@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,11 +67,11 @@ SAFETENSORS = WeightsFormat(
 )
 
 
-def resolve_base_model(base_model: str, weights: WeightsFormat = SAFETENSORS) -> Path:
+def resolve_base_model(base_model: str, formats: Sequence[WeightsFormat] = (SAFETENSORS,)) -> Path:
     """Return the directory of `base_model`; raises `BaseModelError`.
 
     `base_model` is a directory, or else a Hugging Face hub id (with or without ``hf://``), which is downloaded to the
-    hub's cache.
+    hub's cache, with weights in these `formats`.
     """
     root = Path(base_model)
     if root.is_dir():
@@ -80,7 +80,7 @@ def resolve_base_model(base_model: str, weights: WeightsFormat = SAFETENSORS) ->
     if not re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", name):
         raise BaseModelError(f"{base_model}: no such directory")
     hub = require("huggingface_hub", "train")
-    files = [*_METADATA, f"*{weights.suffix}", weights.index]
+    files = [*_METADATA, *(pattern for form in formats for pattern in (f"*{form.suffix}", form.index))]
     try:
         return Path(hub.snapshot_download(name, allow_patterns=files))
     except Exception as error:  # no network, no such repository, gated

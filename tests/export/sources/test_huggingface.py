@@ -169,6 +169,25 @@ def test_int8_of_other_tasks_is_held_to_their_own_bounds(problem_type, tmp_path,
     assert names == [f"INT8 = float32: {what}, 10 documents"]
 
 
+@pytest.mark.parametrize("allowed", [False, True])
+def test_a_hub_id_is_downloaded_and_only_what_is_needed(allowed, tmp_path, monkeypatch):
+    import huggingface_hub
+
+    path = write_classifier(tmp_path / "cached", "bert")
+    asked = {}
+
+    def download(name, allow_patterns):
+        asked[name] = allow_patterns
+        return str(path)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    monkeypatch.chdir(tmp_path)
+    for name in ("somebody/reviews", "hf://somebody/letters"):
+        assert open_source(name, ExportOptions(allow_pickle=allowed)).labels == LABELS
+    assert asked.keys() == {"somebody/reviews", "somebody/letters"}
+    assert all(("*.bin" in patterns) is allowed and "*.py" not in patterns for patterns in asked.values())
+
+
 # Tokenizers ------------------------------------------------------------------------------------------------------
 
 
