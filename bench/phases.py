@@ -53,7 +53,7 @@ def measure_documents(runner: Runner, systems: list[System]) -> None:
 def _accuracy_of_file(runner: Runner, path: Path) -> float | None:
     """The share of right answers in a results file; None where the weights are random."""
     with path.open(encoding="utf-8", newline="") as stream:
-        answers = [row["author"] for row in csv.DictReader(stream)]
+        answers = [row["author"] or row.get("candidate") for row in csv.DictReader(stream)]
     if len(answers) != len(runner.paths):
         raise RuntimeError(f"{path}: {len(answers)} rows for {len(runner.paths)} documents")
     if not runner.trained:

@@ -79,7 +79,7 @@ def test_a_run_killed_fifty_times_at_random_gives_the_same_bytes(bundle, corpus,
 
 @pytest.mark.promise("resume-same-bytes", "force-unbegun", "no-leftovers")
 @pytest.mark.parametrize("how", ["", "power", "twice", "force"])
-@pytest.mark.parametrize("form", ["csv", "jsonl"])
+@pytest.mark.parametrize("form", ["csv", "tsv", "jsonl", "parquet"])
 def test_a_run_killed_around_any_file_operation_gives_the_same_bytes(tmp_path, form, how):
     seams = Path(__file__).resolve().parents[1] / "seams.py"
     done = subprocess.run(

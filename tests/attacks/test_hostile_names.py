@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import json
@@ -59,24 +60,36 @@ def directory(tmp_path):
 
 
 @pytest.mark.promise("harmless-names")
-@pytest.mark.parametrize("form", ["csv", "jsonl"])
-def test_hostile_names_appear_complete_and_harmless(bundle, directory, tmp_path, form):
+@pytest.mark.parametrize(("form", "delimiter"), [("csv", ","), ("tsv", "\t"), ("jsonl", "\n")])
+def test_hostile_names_appear_complete_and_harmless(bundle, directory, tmp_path, form, delimiter):
     out = tmp_path / f"out.{form}"
     done = run(*("score", directory, "--model", bundle.path, "--out", out, "--rows", 99), env=environment(tmp_path))
     assert done.returncode == 0, done.stderr
     data = out.read_bytes()
-    assert data.count(b"\n") == len(NAMES) + (form == "csv")
+    assert data.count(b"\n") == len(NAMES) + (form != "jsonl")
     shown = data.decode("utf-8") + done.stderr
-    assert not [c for c in shown if c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")]
+    assert not [
+        c for c in shown if c not in ("\n", delimiter) and unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+    ]
     if form == "jsonl":
-        import base64
-
         rows = [json.loads(line) for line in data.splitlines()]
         paths = [base64.b64decode(row["path_b64"]) if "path_b64" in row else row["path"].encode() for row in rows]
         assert [path.rpartition(b"/")[2] for path in paths] == sorted(NAMES)
     else:
-        rows = list(csv.DictReader(io.StringIO(data.decode("utf-8"))))
+        rows = list(csv.DictReader(io.StringIO(data.decode("utf-8")), delimiter=delimiter))
         assert len({row["path"] for row in rows}) == len(NAMES)
+        assert {row["status"] for row in rows} <= {"scored", "unknown"}
+
+
+@pytest.mark.promise("exact-names")
+def test_hostile_names_are_exact_in_parquet(bundle, directory, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    out = tmp_path / "out.parquet"
+    done = run("score", directory, "--model", bundle.path, "--out", out, env=environment(tmp_path))
+    assert done.returncode == 0, done.stderr
+    rows = parquet.read_table(out).to_pylist()
+    paths = [base64.b64decode(row["path_b64"]) if row["path_b64"] else row["path"].encode() for row in rows]
+    assert [path.rpartition(b"/")[2] for path in paths] == sorted(NAMES)
 
 
 @pytest.mark.promise("no-formulas")

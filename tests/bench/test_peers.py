@@ -119,7 +119,7 @@ def test_authorid_pays_for_its_journal_as_score_does(part, bundle, tmp_path):
     journal.touch()  # of a run that was cut short before its first byte was on the disk
     for _ in range(2):
         peer.score([str(document)], out, 1)
-        assert [line.split(",")[1] for line in out.read_text().splitlines()] == ["status", "scored"]
+        assert [line.split(",")[2] for line in out.read_text().splitlines()] == ["status", "scored"]
         assert not journal.exists()
 
 

@@ -102,14 +102,14 @@ def test_a_descriptor_is_a_stream_also_when_it_is_a_file(bundle, corpus, tmp_pat
         into.write_text("".join(into.read_text("utf-8").splitlines(keepends=True)[:13]), "utf-8")
 
 
-@pytest.mark.parametrize("name", ["r.json", "r.tsv", "r.xlsx", "r", "r.csv.gz", "csv"])
+@pytest.mark.parametrize("name", ["r.json", "r.tab", "r.xlsx", "r", "r.csv.gz", "csv"])
 def test_an_ending_without_a_format_is_wrong_usage(score, corpus, tmp_path, name):
     code, _, err = score(corpus, "--out", tmp_path / name)
     assert code == 2
-    assert "there are .csv, .jsonl, .ndjson, or choose one with --format" in " ".join(err.split())
+    assert "there are .csv, .tsv, .jsonl, .ndjson, .parquet, or choose one with --format" in " ".join(err.split())
     assert sorted(tmp_path.iterdir()) == [corpus]
     assert score(corpus, "--out", tmp_path / name, "--format", "csv")[0] == 0
-    assert (tmp_path / name).read_text().startswith("path,status,")
+    assert (tmp_path / name).read_text().startswith("path,member,status,")
 
 
 def test_the_ending_may_be_in_capitals_and_format_decides(score, corpus, tmp_path):
@@ -121,7 +121,7 @@ def test_the_ending_may_be_in_capitals_and_format_decides(score, corpus, tmp_pat
 
 
 def test_a_stream_needs_no_ending(score, corpus, tmp_path):
-    assert score(corpus, "--out", "-")[1].startswith("path,status,")
+    assert score(corpus, "--out", "-")[1].startswith("path,member,status,")
     assert score(corpus, "--out", "/dev/null")[0] == 0
     code, _, err = score(corpus, "--out", tmp_path)
     assert (code, "is a directory" in err) == (1, True)

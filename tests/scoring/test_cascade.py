@@ -59,6 +59,18 @@ def test_answers_do_not_depend_on_the_number_of_workers(both, effort):
         assert [scorer.describe()["workers"] for scorer in (one, two)] == [1, 2]
 
 
+def test_every_answer_names_the_models_that_gave_it(both, bundle):
+    text = " ".join(prose(AUTHORS[0], 200, seed=i) for i in range(5))
+    for scorer, expert in (
+        (Scorer(both, effort="fast"), "ngrams"),
+        (Scorer(both, effort="full"), "both"),
+        (Scorer(bundle), "encoder"),
+    ):
+        row, failed = scorer.score_texts([text, None])
+        assert (row.expert, row.windows > 0) == (expert, expert != "ngrams")
+        assert failed.expert is None
+
+
 def test_rounds_stop_when_the_posterior_has_settled(both):
     text = " ".join(prose(AUTHORS[0], 200, seed=i) for i in range(5))
     uncertain = replace(both, decision=replace(both.decision, exit_threshold=1.0, ngram_weight=0.01))

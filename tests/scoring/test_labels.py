@@ -110,6 +110,23 @@ def test_jsonl_rows_name_labels_and_list_them(score, emotions, letters):
     assert "author" not in rows[0]
 
 
+@pytest.mark.parametrize("kind", ["emotions", "price"])
+def test_labels_and_values_are_the_same_in_every_format(score, request, kind, letters, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    model = request.getfixturevalue(kind).path
+    for form in ("csv", "tsv", "jsonl", "parquet"):
+        assert score(letters, "--out", tmp_path / f"out.{form}", "--evidence", model=model)[0] == 0
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert parquet.read_table(tmp_path / "out.parquet").to_pylist() == [{**row, "path_b64": None} for row in rows]
+    assert {("labels" in row, "value" in row) for row in rows} == {(kind == "emotions", kind == "price")}
+    comma, tab = (
+        list(csv.DictReader(io.StringIO((tmp_path / f"out.{form}").read_text()), delimiter=delimiter))
+        for form, delimiter in (("csv", ","), ("tsv", "\t"))
+    )
+    assert comma == tab
+    assert [row["label"] for row in comma] == [row["label"] for row in rows]
+
+
 def test_values_are_no_percentages(score, price, letters, tmp_path):
     code, _, err = score(letters, "--out", tmp_path / "out.csv", model=price.path)
     assert code == 0

@@ -103,11 +103,12 @@ def test_statistics_agree_with_the_rows(scorer, corpus):
     assert report["model_sha256"] == scorer.bundle.sha256("int8")
 
 
-def test_an_answer_below_the_threshold_is_unknown_and_keeps_its_ranking(tmp_path):
+def test_an_answer_below_the_threshold_is_unknown_with_a_candidate_and_a_ranking(tmp_path):
     scorer = Scorer(make_bundle(tmp_path / "strict", threshold=0.9))
     certain, uncertain = scorer.score_texts(["engine loom number engine", "the of and a"])
     assert (certain.status, certain.author) == ("scored", "Ada")
-    assert uncertain.status == "unknown"
+    assert (uncertain.status, uncertain.author) == ("unknown", None)
+    assert uncertain.candidate == uncertain.ranking[0][0] and certain.candidate is None
     assert len(uncertain.ranking) == 3
 
 
