@@ -207,22 +207,12 @@ def _default(option: click.Option, context: click.Context) -> str:
     return f"`{value}`" if isinstance(value, str | int | float) else ""
 
 
-def names() -> str:
-    """The public names, one line each."""
-    return bullets((f"`{name}`", _summary(value)) for name, value in _public())
-
-
-def _public() -> Iterable[tuple[str, Any]]:
+def _public() -> Iterable[str]:
     for path, public in PUBLIC.items():
         module = importlib.import_module(path)
         for name in public or module.__all__:
             if name != "__version__":
-                yield f"{path}.{name}", getattr(module, name)
-
-
-def _summary(value: Any) -> str:
-    paragraph = (inspect.getdoc(value) or "").split("\n\n")[0]
-    return re.sub(r"\s+", " ", paragraph)
+                yield f"{path}.{name}"
 
 
 def errors() -> str:
@@ -237,14 +227,14 @@ def errors() -> str:
 
 def details() -> str:
     """Directives from which the site makes the full documentation of each public name."""
-    return "\n\n".join(f"::: {name}" for name, _ in _public())
+    return "\n\n".join(f"::: {name}" for name in _public())
 
 
 PARTS: dict[str, dict[str, Callable[[], str]]] = {
     "cli.md": {"commands": commands},
     "results.md": {"columns": columns, "jsonl": jsonl_keys},
     "statistics.md": {"statistics": statistics},
-    "python.md": {"names": names, "errors": errors, "details": details},
+    "python.md": {"errors": errors, "details": details},
 }
 """Pages, and what fills each of their generated parts."""
 

@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from authorid.errors import CorpusError
-from authorid.inputs.documents import Document, ReadOptions
+from authorid.inputs.documents import Document, Failure, ReadOptions
 from authorid.inputs.reading import read_documents
+from authorid.inputs.tables import is_table, read_column
 from authorid.reporter import SILENT, Reporter
 
 __all__ = ["DocumentTexts", "read_texts"]
@@ -30,7 +31,13 @@ class DocumentTexts(NamedTuple):
     origin: str
 
 
-def read_texts(path: Path, options: ReadOptions, seed: int = 0, reporter: Reporter = SILENT) -> DocumentTexts:
+def read_texts(
+    path: Path,
+    options: ReadOptions,
+    text_column: str | None = None,
+    seed: int = 0,
+    reporter: Reporter = SILENT,
+) -> DocumentTexts:
     """Read the documents at `path`: a directory at any depth, a file, or a table with a column of texts.
 
     They are shuffled with `seed`. A document that cannot be read is left out, with a warning about all of them. Raises
@@ -41,12 +48,13 @@ def read_texts(path: Path, options: ReadOptions, seed: int = 0, reporter: Report
     texts: list[str] = []
     failures: list[str] = []
     characters = 0
-    for item in read_documents([path], options):
-        if isinstance(item, Document):
-            texts.append(item.text)
-            characters += len(item.text)
-        else:
+    table = path.is_file() and is_table(path)
+    for item in read_column(path, text_column) if table else read_documents([path], options):
+        if isinstance(item, Failure):
             failures.append(f"{item.ref}: {item.reason}")
+        else:
+            texts.append(item.text if isinstance(item, Document) else item)
+            characters += len(texts[-1])
         if characters >= _MOST_CHARACTERS:
             reporter.info(f"{path}: the first {len(texts)} documents are used")
             break

@@ -30,7 +30,8 @@ class ExportOptions:
 
     A model that is not a training run truncates documents at its own length, or with `windows` reads them whole, in
     windows. `max_length` is a smaller length in tokens, special tokens included. `allow_pickle` permits weights in
-    PyTorch's format, of which only the tensors are read. `documents` says how `corpus` is read then.
+    PyTorch's format, of which only the tensors are read. `documents` says how `corpus` is read then, and
+    `text_column` which column of a table holds the texts.
 
     `name` and `license_name` go into the model card. `encoder_weight` replaces the weight that the run measured for the
     encoder beside the n-grams. `force` replaces an existing bundle, and writes even one that fails its checks. Raises
@@ -51,6 +52,7 @@ class ExportOptions:
     max_length: int | None = None
     allow_pickle: bool = False
     documents: ReadOptions = DEFAULTS
+    text_column: str | None = None
     license_name: str = "other"
     encoder_weight: float | None = None
 

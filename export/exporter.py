@@ -169,7 +169,7 @@ def _prepare(source: Source, options: ExportOptions, reporter: Reporter) -> _Exp
             most = options.verify_documents
             verification = held_out_documents(source, source.corpus, corpus, windower, most)
     elif options.corpus is not None:
-        texts = read_texts(options.corpus, options.documents, options.seed, reporter)
+        texts = read_texts(options.corpus, options.documents, options.text_column, options.seed, reporter)
         if options.verify_on is None:
             verification = unlabelled_documents(source, texts, windower, options.verify_documents)
     elif options.quantize:

@@ -41,6 +41,7 @@ _NGRAM_EXPORT_OPTIONS = {"source", "out", "name", "encoder", "encoder_weight", "
         show_default="as recorded in a run",
         help="Documents to calibrate INT8 on: a directory, a file or a table, without labels; for a run, its corpus.",
     ),
+    click.option("--text-column", metavar="NAME", help="The column of texts, where --corpus is a table."),
     click.option(
         "--verify-on",
         type=PATH,
@@ -66,6 +67,7 @@ def _graph_options(
     fp32: bool,
     openvino: bool,
     corpus: Path | None,
+    text_column: str | None,
     verify_on: Path | None,
     seed: int,
     license_name: str,
@@ -76,6 +78,7 @@ def _graph_options(
         "keep_fp32": fp32,
         "openvino": openvino,
         "corpus": corpus,
+        "text_column": text_column,
         "verify_on": verify_on,
         "seed": seed,
         "license_name": license_name,

@@ -21,7 +21,7 @@ FOR_USERS = [
 ]
 ALL = [*FOR_USERS, *ROOT.glob("*.md"), *(DOCS / "research").glob("*.md"), *(ROOT / "models").glob("*.md")]
 PRIVATE = (
-    r"strangers?|famil\w+ity|standing|experts?|sure|told|says?|intake|patience|company|findings|shift|weigh(?:s|ed|ing)?|"
+    r"strangers?|famil\w+ity|standing|experts|sure|told|says?|intake|patience|company|findings|shift|weigh(?:s|ed|ing)?|"
     r"adds? up|rounding to inputs|races?|referee|contestants?|settings|budget|edges|advance"
 )
 """Words that only this project would understand. "Row" (of a results file), "report" and "measure" are standard."""

@@ -21,6 +21,7 @@ GIVEN = {
     "--openvino": (None, "openvino", True),
     "--name": ("letters", "name", "letters"),
     "--encoder-weight": ("0.25", "encoder_weight", 0.25),
+    "--text-column": ("body", "text_column", "body"),
     "--windows": (None, "windows", True),
     "--max-length": ("64", "max_length", 64),
     "--allow-pickle": (None, "allow_pickle", True),

@@ -188,6 +188,23 @@ def test_a_hub_id_is_downloaded_and_only_what_is_needed(allowed, tmp_path, monke
     assert all(("*.bin" in patterns) is allowed and "*.py" not in patterns for patterns in asked.values())
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_int8_is_calibrated_on_a_column_of_a_table(suffix, tmp_path):
+    rng = np.random.default_rng(7)
+    rows = [{"id": number, "body": " ".join(rng.choice(WORDS, 20))} for number in range(20)]
+    table = tmp_path / f"reviews{suffix}"
+    if suffix == ".csv":
+        table.write_text("id,body\n" + "".join(f'{row["id"]},"{row["body"]}"\n' for row in rows))
+    else:
+        table.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    path = write_classifier(tmp_path / "bert", "bert")
+    options = ExportOptions(quantize=True, corpus=table, text_column="body", force=True)
+    bundle = export_model(path, tmp_path / "bundle", options).bundle
+    assert bundle.provenance["calibration"]["windows"] == 15
+    with pytest.raises(AuthoridError, match="has no column 'text'; there are: id, body"):
+        export_model(path, tmp_path / "other", ExportOptions(quantize=True, corpus=table, text_column="text"))
+
+
 # Tokenizers ------------------------------------------------------------------------------------------------------
 
 
