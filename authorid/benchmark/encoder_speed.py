@@ -26,8 +26,10 @@ __all__ = ["EncoderBenchmark", "latency_histogram", "open_engines"]
 
 _PRECISIONS: tuple[Precision, ...] = ("int8", "fp32")
 _ROUNDS = 3
-_MIN_CALLS, _MAX_CALLS = 5, 400
+_MIN_CALLS, _MAX_CALLS = 2, 400
 _BATCHES = (1, 8, 32)
+_LARGEST_BATCH = 4096
+"""Tokens; batches of several windows are no larger."""
 
 
 def open_engines(bundle: Bundle, reporter: Reporter) -> tuple[list[Engine], list[dict[str, str]]]:
@@ -65,10 +67,10 @@ class EncoderBenchmark:
         return cls(engines, bundle.window.length, load_windower(bundle).tokenizer.get_vocab_size())
 
     def latency(self, seconds: float) -> tuple[list[dict[str, Any]], list[float]]:
-        """Latency of single batches, measured for `seconds` in total.
+        """Latency of single batches, measured for about `seconds` in total.
 
         Returns one row for each batch size and each engine with a single worker, and the times in seconds of the
-        fastest engine on single windows.
+        fastest engine on single windows. Batches that would take too long for it are left out.
         """
         seconds_each = seconds / (len(self.engines) * len(_BATCHES))
         rows = []
@@ -77,19 +79,28 @@ class EncoderBenchmark:
             if engine.workers > 1:
                 continue
             # An engine that must run windows one by one is measured with single windows.
-            for batch in _BATCHES if engine.batch_tokens > 1 else _BATCHES[:1]:
-                times = self._times(engine, batch, seconds_each)
-                rows.append(self._latency_row(engine, batch, times))
-                if batch == 1 and (not fastest or median(times) < median(fastest)):
-                    fastest = times
+            several = _BATCHES[1:] if engine.batch_tokens > 1 else ()
+            single = self._times(engine, 1, seconds_each)
+            rows.append(self._latency_row(engine, 1, single))
+            fastest = min(fastest or single, single, key=median)
+            for batch in several:
+                predicted = (1 + _MIN_CALLS) * batch * median(single)
+                if batch * self.length <= _LARGEST_BATCH and predicted <= seconds:
+                    rows.append(self._latency_row(engine, batch, self._times(engine, batch, seconds_each)))
         return rows, fastest
 
     def throughput(self, seconds: float) -> list[dict[str, Any]]:
-        """Tokens per second by engine and batch size: median, slowest and fastest of several interleaved rounds."""
+        """Tokens per second by engine and batch size: median, slowest and fastest of several interleaved rounds.
+
+        Slow models have fewer rounds, so that it takes about `seconds`.
+        """
+        started = time.perf_counter()
         trials = [(engine, batch_tokens) for engine in self.engines for batch_tokens in self._batch_sizes(engine)]
         seconds_each = seconds / _ROUNDS / len(trials)
         rates: list[list[float]] = [[] for _ in trials]
-        for _ in range(_ROUNDS):
+        for number in range(_ROUNDS):
+            if number and time.perf_counter() - started > seconds:
+                break
             for (engine, batch_tokens), own in zip(trials, rates, strict=True):
                 ids = random_windows(batch_tokens // self.length, self.length, self.vocabulary)
                 own.append(throughput(engine, ids, seconds_each))

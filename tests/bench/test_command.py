@@ -3,6 +3,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import time
+from typing import ClassVar
 
 import pytest
 from click.testing import CliRunner
@@ -12,6 +14,7 @@ from json_records import write_record
 from recording import RecordingReporter
 
 from authorid.benchmark import BenchOptions, run_benchmark, tables
+from authorid.benchmark.encoder_speed import EncoderBenchmark
 from authorid.cli.app import app
 from authorid.encoder.engine_options import DEFAULT_BATCH_TOKENS
 from authorid.errors import AuthoridError, BundleLacksError
@@ -63,6 +66,28 @@ def test_the_batches_tried_are_about_the_default_of_score(bundle):
     record = run_benchmark(bundle.path, BenchOptions(seconds=0.3, generated=5))
     tried = {row["batch_tokens"] for row in record["throughput"] if row["provider"] == "cpu"}
     assert tried == {DEFAULT_BATCH_TOKENS["cpu"] * times // 2 for times in (1, 2, 4, 8)}
+
+
+def test_batches_for_which_there_is_no_time_are_left_out():
+    class SlowEngine:
+        workers, threads, provider, precision, batch_tokens = 1, 1, "cpu", "int8", 512
+        tokens: ClassVar[list[int]] = []
+
+        def run(self, ids):
+            self.tokens.append(ids.size)
+            time.sleep(ids.size / 512 * 0.01)
+
+    def batches(length, seconds):
+        SlowEngine.tokens.clear()
+        rows, single = EncoderBenchmark([SlowEngine()], length, 100).latency(seconds)
+        assert len(single) == rows[0]["calls"] >= 2
+        assert set(SlowEngine.tokens) == {row["batch"] * length for row in rows}
+        return [row["batch"] for row in rows]
+
+    assert batches(512, 0.02) == [1]
+    # 32 windows of 512 tokens are too many, whatever time there is.
+    assert batches(512, 1.0) == [1, 8]
+    assert batches(16, 1.0) == [1, 8, 32]
 
 
 def test_what_cannot_be_measured_is_refused_before_the_work(bundle, tmp_path):
