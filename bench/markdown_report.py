@@ -14,7 +14,9 @@ def markdown(record: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     lines = [
         f"{record['date'][:10]}, {machine['cpu']}, {machine['threads']} of {machine['cores']} cores, "
-        f"{machine['memory_gb']} GB; {versions}. The whole run took {record['minutes']:.0f} minutes.",
+        f"{machine['memory_gb']} GB; {versions}.",
+        "",
+        _times(record["seconds"]),
         "",
     ]
     if roofline:
@@ -25,8 +27,6 @@ def markdown(record: Mapping[str, Any]) -> str:
         ]
     for run in record["runs"]:
         lines += [*_run(run), ""]
-    for name in record["not_begun"]:
-        lines += [f"Not begun for want of time: {name}.", ""]
     if record["scaling"]:
         lines += ["### Scaling: `authorid score` on short documents, one process each", ""]
         lines += _table(
@@ -44,6 +44,14 @@ def markdown(record: Mapping[str, Any]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def _times(seconds: Mapping[str, float]) -> str:
+    share = seconds["sweeps"] / (seconds["whole"] or 1.0)
+    return (
+        f"Measuring took {seconds['whole']:.0f} s: sweeps {seconds['sweeps']:.0f} s ({share:.0%}), starts, warm-up and "
+        f"rounds {seconds['rounds']:.0f} s. Preparing models took {seconds['preparing']:.0f} s before that."
+    )
+
+
 def _run(run: Mapping[str, Any]) -> list[str]:
     rows = [row for row in run["rows"] if row["ok"]]
     lines = [*_heading(run), "", *_speed(rows, run["model"]["window"]), *_ratios(rows), "", *_quality(rows)]
@@ -58,21 +66,25 @@ def _run(run: Mapping[str, Any]) -> list[str]:
     for row in run["rows"]:
         if not row["ok"]:
             lines += ["", f"Not measured: {row['label']}: {row['reason']}"]
-    for what in run["skipped"]:
-        lines += ["", f"Not measured for want of time: {what}"]
     return lines
 
 
 def _heading(run: Mapping[str, Any]) -> list[str]:
     """What was measured, and the limits of the machine."""
-    model, workload, limits = run["model"], run["workload"], run["limits"]
-    lines = [
-        f"### {model['name']} on {workload['name']}",
-        "",
-        f"{model['weights']} weights, {workload['documents']} documents, {workload['windows']:,} windows of at most "
-        f"{model['window']} tokens ({workload['tokens']:,} tokens). {workload['text_tokens']:,} tokens of text, "
-        f"{workload['truncated_tokens']:,} of them within the first 512 of their document.",
-    ]
+    model, workload, limits, seconds = run["model"], run["workload"], run["limits"], run["seconds"]
+    title = f"### {model['name']} on {workload['name']}"
+    text = f"{model['weights']} weights, {workload['documents']} documents, "
+    if model["whole_documents"]:
+        text += (
+            f"{workload['windows']:,} windows of at most {model['window']} tokens ({workload['tokens']:,} tokens). "
+            f"{workload['text_tokens']:,} tokens of text, {workload['truncated_tokens']:,} of them within the first "
+            f"{model['peers_read']} of their document."
+        )
+    else:
+        title += f", cut to {model['window']} tokens"
+        text += f"which everybody cuts to their first {model['window']} tokens ({workload['tokens']:,} tokens in all)."
+    text += f" Sweeps took {seconds['sweeps']:.0f} s, starts, warm-up and rounds {seconds['rounds']:.0f} s."
+    lines = [title, "", text]
     if limits:
         lines.append(
             f"Limit of this machine if only matmuls took time: INT8 {limits['int8']:,.0f} tokens/s, float32 "
@@ -102,6 +114,7 @@ _SPEED_COLUMNS = (
     "p99 ms",
     "peak RSS MB",
     "start-up s",
+    "rounds",
 )
 
 
@@ -119,6 +132,7 @@ def _speed(rows: Sequence[Mapping[str, Any]], window: int) -> list[str]:
             *(f"{row['latency_ms'][name]:.1f}" if "latency_ms" in row else "" for name in ("p50", "p99")),
             f"{row['peak_rss_mb']:.0f}" if "peak_rss_mb" in row else "",
             f"{row['start_up_seconds']:.1f}" if "start_up_seconds" in row else "",
+            _rounds(row.get("rounds", {})),
         )
         for row in sorted(rows, key=lambda row: -_median(row))
     ]
@@ -130,7 +144,7 @@ _QUALITY_COLUMNS = (
     "accuracy, same windows",
     "accuracy, own way",
     "same answer as float32",
-    "largest logit difference from Keras",
+    "largest logit difference from the original",
 )
 
 
@@ -184,9 +198,17 @@ def _config(row: Mapping[str, Any], window: int) -> str:
     """Sessions x threads and batch; those for documents only where they are others than for windows."""
     setups = {measure: _setup(row, setup, window) for measure, setup in row.get("setups", {}).items()}
     windows, documents = setups.get("windows"), setups.get("documents")
+    text = windows or documents or ""
     if windows and documents and windows != documents:
-        return f"{windows}; documents: {documents}"
-    return windows or documents or ""
+        text += f"; documents: {documents}"
+    return f"{text}; {row['graph']}" if "graph" in row else text
+
+
+def _rounds(rounds: Mapping[str, str]) -> str:
+    """How many rounds all measurements had; of each, if they differ."""
+    if len(set(rounds.values())) == 1:
+        return next(iter(rounds.values()))
+    return "; ".join(f"{name} {count}" for name, count in rounds.items())
 
 
 def _setup(row: Mapping[str, Any], setup: Mapping[str, Any], window: int) -> str:

@@ -12,6 +12,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -36,22 +37,20 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 Rows = list[npt.NDArray[np.int32]]
 
-TRUNCATE = 512
-"""Peers classify the first 512 tokens of a document, as their tutorials do."""
-
 
 @dataclass(frozen=True)
 class Prepared:
-    """A model that `bench.prepare` wrote: the same weights for every system.
+    """A model that `bench.prepare` or `bench.prepare_huggingface` wrote: the same weights for every system.
 
-    ``model.json``, ``keras.weights.h5``, ``hf/`` (Hugging Face layout), ``bundle/`` (ours), ``golden.npz``, and
-    what peers make of it for themselves. Where ``bundle/`` is of a model with a funnel, which no peer can run, the same
-    weights as a bundle are in ``plain/``.
+    ``model.json``, ``keras.weights.h5`` of a training run, ``hf/`` (Hugging Face layout), ``bundle/`` (ours; of a model
+    in Hugging Face layout one for each length, ``bundle-512/``), ``golden.npz``, and what peers make of it for
+    themselves. Where ``bundle/`` is of a model with a funnel, which no peer can run, the same weights as a bundle are
+    in ``plain/``.
     """
 
     path: Path
 
-    @property
+    @cached_property
     def record(self) -> dict[str, Any]:
         """The contents of ``model.json``."""
         record: dict[str, Any] = json.loads((self.path / "model.json").read_text("utf-8"))
@@ -63,12 +62,17 @@ class Prepared:
         return list(self.record["authors"])
 
     @property
+    def padding(self) -> int:
+        """The token that fills up short windows of a batch."""
+        return int(self.record.get("padding", 0))
+
+    @property
     def huggingface(self) -> Path:
         """The directory in Hugging Face layout."""
         return self.path / "hf"
 
     def golden(self) -> tuple[Rows, Floats]:
-        """Windows and the float32 logits [n, authors] that Keras gives them."""
+        """Windows and their float32 logits [n, authors], by Keras or by transformers on torch."""
         with np.load(self.path / "golden.npz") as arrays:
             return _split(arrays["ids"], arrays["lengths"]), arrays["logits"]
 
@@ -88,15 +92,20 @@ class Peer(ABC):
     tokenizer: Any
     """Set by the `load` of those that score with `tokenize`; see `read_tokenizer`."""
 
-    def prepare(self, model: Prepared, settings: dict[str, Any]) -> None:  # noqa: B027 - most need nothing
-        """Make files that `load` needs (export, quantize, fit) beside the model, unless they are there."""
+    def prepare(self, model: Prepared, settings: dict[str, Any]) -> dict[str, float] | None:
+        """Make files that `load` needs (export, quantize, fit) beside the model, unless they are there.
+
+        Where there are several graphs to choose from, it returns their tokens per second by name; `load` finds the name
+        of the fastest as ``graph`` in its settings.
+        """
+        return None
 
     @abstractmethod
     def load(self, model: Prepared, settings: dict[str, Any], sessions: int, threads: int) -> None:
         """Load the model and be ready to run."""
 
     def same_function(self) -> bool:
-        """Whether its logits should be those that Keras gives; not where our bundle is of another model."""
+        """Whether its logits should be the golden ones; not where our bundle is of another model."""
         return True
 
     @abstractmethod
@@ -114,7 +123,7 @@ class Peer(ABC):
         plan = self.plan(rows, batch)
 
         def work(session: int, batch_index: int) -> None:
-            ids, mask = pad([rows[index] for index in plan[batch_index]])
+            ids, mask = pad([rows[index] for index in plan[batch_index]], self.model.padding)
             for index, row in zip(plan[batch_index], self.forward(session, ids, mask), strict=True):
                 results[index] = row
 
@@ -164,10 +173,10 @@ def decide(logits: Floats) -> tuple[int, float]:
     return best, float(probabilities[best] / probabilities.sum())
 
 
-def pad(rows: Rows, length: int | None = None) -> tuple[Ints, Ints]:
-    """Token ids and mask, int64 [b, longest] (or [b, length])."""
+def pad(rows: Rows, padding: int = 0, length: int | None = None) -> tuple[Ints, Ints]:
+    """Token ids, filled up with `padding`, and mask: int64 [b, longest] (or [b, length])."""
     width = max(map(len, rows)) if length is None else length
-    ids = np.zeros((len(rows), width), dtype=np.int64)
+    ids = np.full((len(rows), width), padding, dtype=np.int64)
     mask = np.zeros((len(rows), width), dtype=np.int64)
     for index, row in enumerate(rows):
         ids[index, : len(row)] = row
@@ -205,13 +214,13 @@ def in_parallel(workers: int, items: Sequence[int], work: Callable[[int, int], N
         raise errors[0]
 
 
-def read_tokenizer(model: Prepared) -> Any:
-    """The Rust tokenizer, which cuts texts to `TRUNCATE` tokens."""
+def read_tokenizer(model: Prepared, settings: dict[str, Any]) -> Any:
+    """The Rust tokenizer, which cuts texts to as many tokens as the settings' ``truncate`` has."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(model.huggingface / "tokenizer.json"))
     tokenizer.no_padding()
-    tokenizer.enable_truncation(TRUNCATE)
+    tokenizer.enable_truncation(settings["truncate"])
     return tokenizer
 
 

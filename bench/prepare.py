@@ -1,6 +1,6 @@
 """One set of weights for all systems: ``python -m bench.prepare``, run in the Keras environment.
 
-Takes a training run (`authorid.training.Run`) or makes a random model of a known geometry, and writes a `Prepared`
+Takes a training run (`authorid.training.Run`) or makes a random model of MiniLM's sizes, and writes a `Prepared`
 directory: Keras weights, the same numbers in Hugging Face layout, our bundle, and golden logits computed by Keras.
 Every worker compares itself with those when it has loaded.
 """
@@ -24,31 +24,18 @@ GOLDEN = 16
 CALIBRATION = 32, 150
 """Texts that INT8 is calibrated on, with random and with trained weights, where it is not exported from a run."""
 
-GEOMETRIES: dict[str, dict[str, Any]] = {
-    "minilm": {
-        "family": "bert",
-        "vocabulary_size": 30522,
-        "num_layers": 6,
-        "num_heads": 12,
-        "hidden_dim": 384,
-        "intermediate_dim": 1536,
-        "max_sequence_length": 512,
-        "num_segments": 2,
-        "dropout": 0.1,
-    },
-    "distilbert-base": {
-        "family": "distilbert",
-        "vocabulary_size": 30522,
-        "num_layers": 6,
-        "num_heads": 12,
-        "hidden_dim": 768,
-        "intermediate_dim": 3072,
-        "max_sequence_length": 512,
-        "num_segments": 0,
-        "dropout": 0.1,
-    },
+MINILM: dict[str, Any] = {
+    "family": "bert",
+    "vocabulary_size": 30522,
+    "num_layers": 6,
+    "num_heads": 12,
+    "hidden_dim": 384,
+    "intermediate_dim": 1536,
+    "max_sequence_length": 512,
+    "num_segments": 2,
+    "dropout": 0.1,
 }
-"""Sizes of models whose speed is measured with random weights: MiniLM-L6-H384 and DistilBERT-base."""
+"""The sizes of MiniLM-L6-H384, of which a random model is made where there is no run."""
 
 RANDOM_AUTHORS = 50
 WINDOW = 128
@@ -57,9 +44,8 @@ WINDOW = 128
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write the directory given by ``--out``."""
     parser = argparse.ArgumentParser(prog="python -m bench.prepare", description=__doc__)
-    parser.add_argument("--run", type=Path, help="training run to take the weights from")
-    parser.add_argument("--geometry", choices=sorted(GEOMETRIES), help="make a random model of these sizes instead")
-    parser.add_argument("--tokenizer", type=Path, help="tokenizer.json for --geometry; default: one word, one token")
+    parser.add_argument("--run", type=Path, help="training run to take the weights from; default: random weights")
+    parser.add_argument("--tokenizer", type=Path, help="tokenizer.json of a random model; default: one word, one token")
     parser.add_argument("--corpus", type=Path, help="training corpus of --run, for the calibration of INT8")
     parser.add_argument("--bundle", type=Path, help="a bundle that was exported from --run, to be used as it is")
     parser.add_argument("--out", type=Path, required=True)
@@ -69,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if wanted.run is not None:
             _from_run(wanted.run, wanted.corpus, wanted.bundle, staging)
         else:
-            _random(wanted.geometry, wanted.tokenizer, staging)
+            _random(wanted.tokenizer, staging)
         shutil.rmtree(wanted.out, ignore_errors=True)
         staging.rename(wanted.out)
     except BaseException:
@@ -128,14 +114,14 @@ def _without_funnel(model: Any, geometry: Any, pooling: Any, hidden: str | None)
     return plain
 
 
-def _random(geometry: str, tokenizer: Path | None, out: Path) -> None:
+def _random(tokenizer: Path | None, out: Path) -> None:
     import keras
 
     from authorid.training import Geometry, build_classifier
 
     keras.utils.set_random_seed(7)
     authors = [f"author-{index:02d}" for index in range(RANDOM_AUTHORS)]
-    sizes = Geometry.from_json(GEOMETRIES[geometry])
+    sizes = Geometry.from_json(MINILM)
     model = build_classifier(sizes, len(authors), funnel=True)
     plain = _without_funnel(model, sizes, "first", None)
     (out / "hf").mkdir()
@@ -143,7 +129,7 @@ def _random(geometry: str, tokenizer: Path | None, out: Path) -> None:
         shutil.copyfile(tokenizer, out / "hf" / "tokenizer.json")
     else:
         _plain_tokenizer().save(str(out / "hf" / "tokenizer.json"))
-    shape = _Shape(GEOMETRIES[geometry], authors, WINDOW, "first", None)
+    shape = _Shape(MINILM, authors, WINDOW, "first", None)
     _write(out, plain, shape)
     texts = [generated_text(300, 1000 + index) for index in range(CALIBRATION[0])]
     for name, classifier in (("bundle", model), ("plain", plain)):

@@ -1,4 +1,4 @@
-"""The models of a benchmark: prepared in the Keras environment, or a bundle as it is when there are no peers."""
+"""The models of a benchmark: prepared for all systems, or a bundle as it is when there are no peers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import hashlib
 import json
 import shutil
 import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,17 @@ from authorid.bundle.manifest import load_bundle
 from authorid.encoder.windows import load_windower
 from authorid.errors import AuthoridError
 from authorid.reporter import Reporter
-from bench.environments import Environment
-from bench.processes import ROOT, child_environment
+from bench.environments import OURS, Environment
+from bench.prepare_huggingface import geometry_of
+from bench.processes import INSTALLED, ROOT, child_environment
 
-__all__ = ["PreparedModel", "WeightSource", "from_bundle", "prepare"]
+__all__ = ["PreparedModel", "WeightSource", "Workshop", "exports_here", "from_bundle", "is_run"]
+
+_PEERS_READ = 512
+"""Tokens that peers read of a document where authorid reads all of it: what their tutorials set."""
+
+_FOR_EXPORT = ("keras_hub", "onnx", "safetensors", "tensorflow", "tf2onnx")
+"""Packages without which an environment cannot export a classifier."""
 
 
 @dataclass(frozen=True)
@@ -27,73 +36,147 @@ class PreparedModel:
     name: str
     path: Path
     trained: bool
-    window: int
+    length: int
+    """Tokens of a window of ours."""
     author_names: tuple[str, ...]
     vocabulary: int
     geometry: dict[str, Any]
     pooling: str
     funnel: bool
     """Whether our bundle is of a model that leaves out every second token, which the peers' cannot."""
+    truncate: int = _PEERS_READ
+    """Tokens of a document that peers read, special ones included."""
+    huggingface: bool = False
+    """Whether it came in Hugging Face layout, with a head that transformers knows."""
+    bundle_name: str = "bundle"
 
     @property
     def bundle(self) -> Path:
         """Our bundle of it."""
-        return self.path / "bundle"
+        return self.path / self.bundle_name
 
 
 @dataclass(frozen=True)
 class WeightSource:
-    """Where weights come from: the training run `run`, or random numbers in the shape of `geometry`.
+    """Where weights come from: a training run or a Hugging Face directory `path`, or random numbers.
 
-    `bundle` is used instead of exporting the run, and may come from a similar run. `corpus` calibrates INT8.
+    `bundle` is used instead of exporting it, and may come from a similar run. `corpus` calibrates INT8. Documents are
+    cut to each of `lengths` tokens, if the model is in Hugging Face layout; by default to what it was made for.
     """
 
-    geometry: str
-    run: Path | None = None
+    name: str
+    path: Path | None = None
     bundle: Path | None = None
     corpus: Path | None = None
+    lengths: tuple[int, ...] = ()
+    random: bool = False
 
 
-def prepare(source: WeightSource, environment: Environment, cache: Path, reporter: Reporter) -> PreparedModel:
-    """One set of weights for all systems, in the cache; prepared again when the code that prepares them changed.
+def is_run(path: Path) -> bool:
+    """Whether `path` is a directory that ``authorid train`` wrote."""
+    return (path / "run.json").is_file()
 
-    A random model has the tokenizer of the embedded bundle. Raises `AuthoridError`.
-    """
-    run, bundle = source.run, source.bundle
-    name = run.resolve().name if run is not None else source.geometry
-    digest = _digest(source)
-    target = cache / "models" / f"{name}-{digest}"
-    if not (target / "model.json").is_file():
-        reporter.info(f"preparing the weights of {name}")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        command = [str(environment.python), "-m", "bench.prepare", "--out", str(target)]
-        if run is not None:
-            command += ["--run", str(run.resolve())]
-            command += ["--corpus", str(source.corpus)] if source.corpus is not None else []
-            command += ["--bundle", str(bundle.resolve())] if bundle is not None else []
-        else:
-            tokenizer = _tokenizer()
-            command += ["--geometry", source.geometry] + (["--tokenizer", str(tokenizer)] if tokenizer else [])
-        log = cache / "logs" / f"prepare-{name}.log"
+
+def exports_here() -> bool:
+    """Whether the environment that runs this can export a classifier."""
+    return all(find_spec(name) is not None for name in _FOR_EXPORT)
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where models are prepared: in the cache, with the tools of the environments."""
+
+    environments: Mapping[str, Environment]
+    cache: Path
+    reporter: Reporter
+
+    def from_keras(self, source: WeightSource) -> PreparedModel:
+        """The model of a training run, or a random one of MiniLM's sizes with the embedded bundle's tokenizer.
+
+        It is prepared again when the code that prepares it changed. Raises `AuthoridError`.
+        """
+        target = self.cache / "models" / f"{source.name}-{_digest(source, self._authorid)}"
+        if not (target / "model.json").is_file():
+            if source.path is not None:
+                arguments = ["--run", str(source.path.resolve())]
+                arguments += ["--corpus", str(source.corpus)] if source.corpus is not None else []
+                arguments += ["--bundle", str(source.bundle.resolve())] if source.bundle is not None else []
+            else:
+                tokenizer = _tokenizer()
+                arguments = ["--tokenizer", str(tokenizer)] if tokenizer else []
+            self._run(source, ["bench.prepare", *arguments, "--out", str(target)], self._exporter(keras=True))
+        return _model(source.name, target, source.path is not None)
+
+    def from_huggingface(self, source: WeightSource) -> list[PreparedModel]:
+        """The classifier in Hugging Face layout at the source's path, once for each length; raises `AuthoridError`."""
+        assert source.path is not None and source.corpus is not None
+        target = self.cache / "models" / f"{source.name}-{_digest(source, self._authorid)}"
+        if not (target / "model.json").is_file():
+            arguments = ["--model", str(source.path.resolve()), "--corpus", str(source.corpus)]
+            arguments += [part for length in source.lengths for part in ("--length", str(length))]
+            arguments += ["--bundle", str(source.bundle.resolve())] if source.bundle is not None else []
+            arguments += ["--random"] if source.random else []
+            command = ["bench.prepare_huggingface", *arguments, "--out", str(target)]
+            self._run(source, command, self._exporter(keras=False))
+        torch = next((found for name in ("torch", "optimum") if (found := self._python(name))), None)
+        if torch is not None and not (target / "golden.npz").is_file():
+            self._run(source, ["bench.reference_logits", str(target)], torch)
+        names = json.loads((target / "model.json").read_text("utf-8"))["lengths"]
+        models = [_model(source.name, target, not source.random, name) for name in names]
+        return sorted(models, key=lambda model: model.length)
+
+    @property
+    def _authorid(self) -> Path:
+        return self.cache / INSTALLED / "authorid"
+
+    def _python(self, name: str) -> Path | None:
+        environment = self.environments.get(name)
+        return None if environment is None else environment.python
+
+    def _exporter(self, *, keras: bool) -> Path:
+        """The interpreter of the first environment that can export: for what `keras` makes, with its pinned version."""
+        ours = self._python(OURS) if exports_here() and not keras else None
+        python = ours or self._python("keras")
+        if python is None:
+            raise AuthoridError("the model is prepared with Keras, whose environment is not there (--peers none?)")
+        return python
+
+    def _run(self, source: WeightSource, command: Sequence[str], python: Path) -> None:
+        """Run a module of the bench; its output goes to a log, and its last line into the error."""
+        self.reporter.info(f"preparing the weights of {source.name}")
+        (self.cache / "models").mkdir(parents=True, exist_ok=True)
+        log = self.cache / "logs" / f"prepare-{source.name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("w", encoding="utf-8") as output:
             status = subprocess.run(
-                command, cwd=ROOT, stdout=output, stderr=output, env=child_environment(2, cache), timeout=1800
+                [str(python), "-m", *command],
+                cwd=ROOT,
+                stdout=output,
+                stderr=output,
+                env=child_environment(2, self.cache),
+                timeout=3600,
             ).returncode
         if status:
             reason = (log.read_text("utf-8", "replace").strip().splitlines() or [f"status {status}"])[-1]
-            raise AuthoridError(f"the weights of {name} could not be prepared: {reason}")
-    return _model(name, target, run is not None)
+            if status < 0:
+                reason = f"the process was ended by signal {-status}, after: {reason}"
+            raise AuthoridError(f"the weights of {source.name} could not be prepared: {reason}")
 
 
-def _digest(source: WeightSource) -> str:
-    """Identifies the code and files that decide what is prepared."""
-    files = [ROOT / "bench" / "prepare.py"]
-    for directory in ("export", "authorid/bundle", "authorid/training/encoder", "bench/peers"):
-        files += sorted((ROOT / directory).rglob("*.py"))
-    for given, name in ((source.run, "run.json"), (source.bundle, "authorid.json")):
-        files += [given / name] if given is not None else []
-    return hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files)).hexdigest()[:12]
+def _digest(source: WeightSource, authorid: Path) -> str:
+    """Identifies the code, of `authorid` and of the bench, and the files that decide what is prepared."""
+    bench = Path(__file__).parent
+    files = [bench / name for name in ("prepare.py", "prepare_huggingface.py", "reference_logits.py")]
+    for directory in (authorid / "export", authorid / "bundle", authorid / "training" / "encoder", bench / "peers"):
+        files += sorted(directory.rglob("*.py"))
+    digests = [hashlib.sha256(path.read_bytes()).digest() for path in files]
+    for given, names in ((source.path, ("run.json", "config.json")), (source.bundle, ("authorid.json",))):
+        digests += [(given / name).read_bytes() for name in names if given is not None and (given / name).is_file()]
+    if source.path is not None and not is_run(source.path):  # weights are large: their size and date will do
+        states = [(path.name, path.stat()) for path in sorted(source.path.iterdir()) if path.is_file()]
+        digests += [f"{name} {state.st_size} {state.st_mtime_ns}".encode() for name, state in states]
+    digests.append(f"{source.lengths} {source.random}".encode())
+    return hashlib.sha256(b"\0".join(digests)).hexdigest()[:12]
 
 
 def _tokenizer() -> Path | None:
@@ -114,41 +197,28 @@ def from_bundle(bundle: Path, cache: Path) -> PreparedModel:
     shutil.copytree(bundle, target / "bundle")
     record = {
         "authors": list(loaded.authors),
-        "window": loaded.window.length,
-        "geometry": _geometry(bundle),
+        "geometry": geometry_of(json.loads((bundle / "config.json").read_text("utf-8"))),
         "pooling": loaded.pooling,
     }
     (target / "model.json").write_text(json.dumps(record), "utf-8")
     return _model(loaded.name, target, True)
 
 
-_SIZES = {
-    "num_layers": ("num_hidden_layers", "n_layers"),
-    "hidden_dim": ("hidden_size", "dim"),
-    "intermediate_dim": ("intermediate_size", "hidden_dim"),
-}
-"""Our names of sizes -> their names in the config.json of BERT and of DistilBERT."""
-
-
-def _geometry(bundle: Path) -> dict[str, Any]:
-    """Sizes of the encoder, as far as config.json tells; {} when it does not."""
-    config = json.loads((bundle / "config.json").read_text("utf-8"))
-    column = 1 if config.get("model_type") == "distilbert" else 0
-    sizes = {ours: config.get(theirs[column]) for ours, theirs in _SIZES.items()}
-    return sizes if all(sizes.values()) else {}
-
-
-def _model(name: str, path: Path, trained: bool) -> PreparedModel:
+def _model(name: str, path: Path, trained: bool, bundle_name: str = "bundle") -> PreparedModel:
     record = json.loads((path / "model.json").read_text("utf-8"))
-    bundle = load_bundle(path / "bundle")
+    bundle = load_bundle(path / bundle_name)
+    length = bundle.window.length
     return PreparedModel(
         name=name,
         path=path.resolve(),
         trained=trained,
-        window=int(record["window"]),
+        length=length,
         author_names=tuple(record["authors"]),
         vocabulary=load_windower(bundle).tokenizer.get_vocab_size(),
         geometry=dict(record["geometry"]),
         pooling=str(record["pooling"]),
         funnel=bool(bundle.provenance.get("funnel", False)),
+        truncate=length if bundle.window.truncate else _PEERS_READ,
+        huggingface=bool(record.get("huggingface", False)),
+        bundle_name=bundle_name,
     )

@@ -15,9 +15,12 @@ from typing import IO, Any
 
 from bench.systems import System
 
-__all__ = ["ROOT", "SystemFailure", "SystemProcess", "child_environment"]
+__all__ = ["INSTALLED", "ROOT", "SystemFailure", "SystemProcess", "child_environment"]
 
 ROOT = Path(__file__).resolve().parents[1]
+
+INSTALLED = "installed"
+"""The directory in the cache in which child processes find the authorid that runs this."""
 
 
 class SystemFailure(Exception):
@@ -27,6 +30,7 @@ class SystemFailure(Exception):
 def child_environment(threads: int, cache: Path) -> dict[str, str]:
     """The environment variables of every child process: one thread limit for all libraries, no network."""
     limit = str(threads)
+    paths = [str(cache / INSTALLED), *filter(None, [os.environ.get("PYTHONPATH")])]
     libraries = ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "RAYON")
     names = (*(f"{name}_NUM_THREADS" for name in libraries), "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
     return {
@@ -39,6 +43,7 @@ def child_environment(threads: int, cache: Path) -> dict[str, str]:
         "ORT_DISABLE_TELEMETRY": "1",
         "TRANSFORMERS_VERBOSITY": "error",
         "AUTHORID_CACHE": str(cache / "authorid"),
+        "PYTHONPATH": os.pathsep.join(paths),
         "PYTHONUNBUFFERED": "1",
     }
 

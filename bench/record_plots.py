@@ -14,7 +14,7 @@ _OURS, _THEIRS = "#b5402a", "#4a6b8a"
 
 
 def draw(record: Mapping[str, Any], stem: Path) -> list[Path]:
-    """Write ``<stem>-throughput.png``, ``-latency``, ``-grid`` and ``-scaling``, as far as there is data."""
+    """Write ``<stem>-throughput.png``, ``-latency`` and ``-scaling``, as far as there is data."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -24,7 +24,6 @@ def draw(record: Mapping[str, Any], stem: Path) -> list[Path]:
     for name, picture in (
         ("throughput", _throughput),
         ("latency", _latency),
-        ("grid", _grid),
         ("scaling", _scaling),
     ):
         figure = picture(record, pyplot)
@@ -62,7 +61,7 @@ def _throughput(record: Mapping[str, Any], pyplot: Any) -> Any:
             if limit < axis.get_xlim()[1]:
                 axis.axvline(limit, color="black", linestyle=":", label="limit of the machine's INT8 matmuls")
                 axis.legend(loc="lower right", frameon=False)
-        axis.set_xlabel("tokens per second, windows of at most 128 tokens")
+        axis.set_xlabel(f"tokens per second, windows of at most {run['model']['window']} tokens")
         axis.set_title(f"{run['model']['name']} on {run['workload']['name']}")
     figure.tight_layout()
     return figure
@@ -78,36 +77,10 @@ def _latency(record: Mapping[str, Any], pyplot: Any) -> Any:
         ours = row["peer"].startswith("ours")
         axis.plot(row["latency_ms"]["cdf"], range(101), label=row["label"], linewidth=2.4 if ours else 1.2)
     axis.set_xscale("log")
-    axis.set_xlabel("milliseconds for one window of 128 tokens, all cores")
+    axis.set_xlabel(f"milliseconds for one window of {record['runs'][0]['model']['window']} tokens, all cores")
     axis.set_ylabel("% of calls")
     axis.legend(fontsize=7, frameon=False)
     axis.grid(alpha=0.3)
-    return figure
-
-
-def _grid(record: Mapping[str, Any], pyplot: Any) -> Any:
-    """Tokens per second against batch (at 128 tokens) and against length (at batch 8)."""
-    rows = [row for row in record["runs"][0]["rows"] if row.get("grid")]
-    if not rows:
-        return None
-    figure, axes = pyplot.subplots(1, 2, figsize=(12, 4.5), sharey=True)
-    for axis, fixed, value, free in ((axes[0], "length", 128, "batch"), (axes[1], "batch", 8, "length")):
-        for row in rows:
-            cells = [cell for cell in row["grid"] if cell[fixed] == value]
-            style = {"linewidth": 2.4} if row["peer"].startswith("ours") else {"linewidth": 1.2, "linestyle": "--"}
-            axis.plot(
-                [cell[free] for cell in cells],
-                [cell["tokens_per_second"] for cell in cells],
-                marker="o",
-                markersize=3,
-                label=row["label"],
-                **style,
-            )
-        axis.set_xscale("log", base=2)
-        axis.set_xlabel(f"{free} ({fixed} {value})")
-        axis.grid(alpha=0.3)
-    axes[0].set_ylabel("tokens per second")
-    axes[1].legend(fontsize=7, frameon=False, bbox_to_anchor=(1, 1))
     return figure
 
 

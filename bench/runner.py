@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from authorid.reporter import SILENT, Reporter
 from bench.environments import Environment
-from bench.phases import measure_documents, measure_grid, measure_latency, measure_windows
-from bench.plan import Plan, Setup
+from bench.phases import measure_documents, measure_latency, measure_windows
+from bench.plan import SWEEPS, Plan, Setup
+from bench.prepared_models import PreparedModel
 from bench.processes import SystemFailure, SystemProcess
 from bench.sweep import sweep
 from bench.systems import REPEAT, System
@@ -25,22 +27,22 @@ from bench.workloads import TokenizedWorkload, Workload
 __all__ = ["Runner"]
 
 _PARITY = 1e-3
-"""How far float32 logits may be from those of Keras, relative to the largest one."""
+"""How far float32 logits may be from the golden ones, relative to the largest one."""
+
+_LONG = 5.0
+"""Seconds of a pass in which it does not matter that it is the first."""
 
 
 @dataclass
 class Runner:
-    """Measures all systems on one model and one workload.
+    """Measures `systems` on one model and one workload: first `prepare`, then `measure`.
 
-    `deadline` is a time of `time.monotonic` after which no measurement begins. `sweeps` keeps what a sweep found by
-    system, so that runners can share it. `rows` holds the results by system, `skipped` the measurements for which no
-    time was left.
+    `deadline` is a time of `time.monotonic` after which no round begins. `sweeps` keeps what a sweep found by system,
+    so that runners of the same model can share it. `rows` holds the results by system, `seconds` what sweeps and rounds
+    took; starts and warm-up count as rounds.
     """
 
-    model: Path
-    geometry: dict[str, Any]
-    vocabulary: int
-    trained: bool
+    model: PreparedModel
     workload: Workload
     tokenized: TokenizedWorkload
     calibration: Path
@@ -48,56 +50,61 @@ class Runner:
     threads: int
     cache: Path
     environments: dict[str, Environment]
+    systems: Sequence[System]
     reporter: Reporter = SILENT
     deadline: float = float("inf")
     sweeps: dict[str, dict[str, Any]] = field(default_factory=dict)
-    skipped: list[str] = field(default_factory=list)
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=lambda: {"sweeps": 0.0, "rounds": 0.0})
 
     def __post_init__(self) -> None:
         self._processes: dict[str, SystemProcess] = {}
+        self._graphs: dict[str, str] = {}
         self.out = self.cache / "out"
         self.out.mkdir(parents=True, exist_ok=True)
         self.paths = [str(path) for path in self.workload.documents]
+        self.trained = self.model.trained and set(self.workload.labels) <= set(self.model.author_names)
 
-    def run(self, systems: Sequence[System]) -> list[dict[str, Any]]:
-        """All measurements: one row a system, in the order of `systems`."""
-        for system in systems:
+    def prepare(self) -> None:
+        """Have every system make what it loads: it exports, quantizes, fits. None of this is measured."""
+        for system in self.systems:
             environment = self.environments[system.peer]
+            reason = environment.reason
+            if self.model.huggingface and not system.takes_huggingface:
+                reason = "it cannot load a Hugging Face classifier"
             self.rows[system.name] = {
                 "system": system.name,
                 "label": system.label,
                 "peer": system.peer,
                 "precision": system.precision,
-                "ok": environment.python is not None,
-                "reason": environment.reason,
+                "ok": environment.python is not None and reason is None,
+                "reason": reason,
             }
+        self._each("preparing", self._prepare)
+
+    def measure(self, until: float) -> list[dict[str, Any]]:
+        """All measurements, until about that time of `time.monotonic`: one row a system, in the order of `systems`."""
+        started = time.monotonic()
+        taking_part = self.remaining(self.systems)
+        until = min(until, started + self.plan.useful_seconds(len(taking_part)))
         try:
-            self._each(systems, "preparing", self._prepare)
-            self._each(systems, "finding the best batch and threads of", self._sweep)
-            self._each(systems, "starting", self._start)
-            encoders = [system for system in systems if system.encoder]
-            if self.plan.documents:
-                self._phase("documents", measure_documents, systems)
-            self._each(systems, "", self._measure_memory)
-            self._phase("windows", measure_windows, encoders)
-            self._phase("latency", measure_latency, encoders)
-            # The grid takes longest and matters least, so it comes last.
-            self._phase("grid", measure_grid, encoders)
+            with self._timed("sweeps"):
+                self._sweep_all(started + SWEEPS * (until - started))
+            with self._timed("rounds"):
+                self._each("starting", self._start)
+                self._phase(measure_documents, taking_part, 0.45, until)
+                self._each("", self._measure_memory)
+                encoders = [system for system in taking_part if system.encoder]
+                self._phase(measure_windows, encoders, 0.8, until)
+                self._phase(measure_latency, encoders, 1.0, until)
         finally:
             for process in self._processes.values():
                 process.kill()
-        return [self.rows[system.name] for system in systems]
+        return [self.rows[system.name] for system in self.systems]
 
     def remaining(self, systems: Iterable[System]) -> list[System]:
         """The systems that have not failed."""
         return [system for system in systems if self.rows[system.name]["ok"]]
-
-    def in_turn(self, systems: Iterable[System], number: int, rounds: int) -> list[System]:
-        """The remaining systems in the order of round `number` of `rounds`: the start rotates through the list."""
-        remaining = self.remaining(systems)
-        first = number * len(remaining) // rounds
-        return remaining[first:] + remaining[:first]
 
     def guarded(self, system: System, work: Callable[[], object]) -> None:
         """Run `work`; a system that fails takes no further part, and its row says why."""
@@ -113,19 +120,39 @@ class Runner:
     def rounds(
         self, systems: Sequence[System], name: str, turn: Callable[[System, int], dict[str, Any]]
     ) -> dict[str, list[dict[str, Any]]]:
-        """The answers of ``turn(system, round)`` by system, for every round of the plan that there is time for."""
+        """The answers of ``turn(system, round)`` by system, for every round of the plan that there is time for.
+
+        The row of a system has how many it had, and why not all.
+        """
         answers: dict[str, list[dict[str, Any]]] = {system.name: [] for system in systems}
-        for number in range(self.plan.rounds):
-            self.reporter.info(f"{name}, round {number + 1} of {self.plan.rounds}")
-            for system in self.in_turn(systems, number, self.plan.rounds):
-                done = answers[system.name]
-                spent = sum(float(answer["seconds"]) for answer in done)
-                late = time.monotonic() > self.deadline
-                if late or (done and spent + spent / len(done) / 2 > self.plan.round_seconds):
-                    continue
-                self.guarded(system, lambda: done.append(turn(system, number)))  # noqa: B023
-        self.skipped += [f"{name} of {system.name}" for system in self.remaining(systems) if not answers[system.name]]
+        planned = self.plan.rounds
+        for number in range(planned):
+            self.reporter.info(f"{name}, round {number + 1} of {planned}")
+            remaining = self.remaining(systems)
+            first = number * len(remaining) // planned
+            for system in remaining[first:] + remaining[:first]:
+                if time.monotonic() < self.deadline:
+                    self.guarded(system, lambda: answers[system.name].append(turn(system, number)))  # noqa: B023
+        for system in self.remaining(systems):
+            done = len(answers[system.name])
+            text = f"{done}" if done == planned else f"{done} of {planned}, no time left"
+            self.rows[system.name].setdefault("rounds", {})[name] = text
         return answers
+
+    def sample(self, count: int) -> list[int]:
+        """The indices of so many documents, or of all if there are fewer, spread evenly over them."""
+        count = min(count, len(self.paths))
+        return [index * len(self.paths) // count for index in range(count)]
+
+    def best_pass(self, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """The fastest answer of up to five in about the time of a trial; a first one that is short does not count."""
+        answers = [run()]
+        if float(answers[0]["seconds"]) > _LONG:
+            return answers[0]
+        answers = [run()]
+        while len(answers) < 5 and sum(float(answer["seconds"]) for answer in answers) < self.plan.trial_seconds:
+            answers.append(run())
+        return min(answers, key=lambda answer: float(answer["seconds"]))
 
     def start_process(self, system: System) -> SystemProcess:
         """Start the process of `system`."""
@@ -156,25 +183,41 @@ class Runner:
         """How many tokens of text `system` reads of each document."""
         return self.tokenized.whole if system.ours else self.tokenized.beginnings
 
-    def _each(self, systems: Iterable[System], activity: str, work: Callable[[System], object]) -> None:
-        for system in self.remaining(systems):
+    @contextmanager
+    def _timed(self, what: str) -> Iterator[None]:
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[what] += time.monotonic() - started
+
+    def _each(self, activity: str, work: Callable[[System], object]) -> None:
+        for system in self.remaining(self.systems):
             if activity:
                 self.reporter.info(f"{activity} {system.name}")
             self.guarded(system, lambda: work(system))  # noqa: B023
 
-    def _phase(self, name: str, measure: Callable[[Runner, list[System]], None], systems: Iterable[System]) -> None:
-        if time.monotonic() > self.deadline:
-            self.skipped.append(name)
-            self.reporter.info(f"no time left for {name}")
-        else:
-            measure(self, self.remaining(systems))
+    def _phase(
+        self,
+        measure: Callable[[Runner, list[System], float], None],
+        systems: Iterable[System],
+        share: float,
+        until: float,
+    ) -> None:
+        """Give a measurement its `share` of the time that is left."""
+        measure(self, self.remaining(systems), share * (until - time.monotonic()))
 
     def _settings(self, system: System) -> dict[str, Any]:
         return {
+            "bundle": self.model.bundle_name,
             **system.settings,
             "calibration": str(self.calibration),
             "corpus": str(self.workload.training),
             "classifier": str(self._classifier()),
+            "length": self.model.length,
+            "truncate": self.model.truncate,
+            "threads": self.threads,
+            "graph": self._graphs.get(system.name),
         }
 
     def _classifier(self) -> Path:
@@ -183,34 +226,50 @@ class Runner:
         return self.cache / f"tfidf-{self.workload.name}-{digest}.joblib"
 
     def _load(self, process: SystemProcess, sessions: int, threads: int) -> dict[str, Any]:
-        settings = self._settings(process.system)
-        answer = process.request("load", model=str(self.model), settings=settings, sessions=sessions, threads=threads)
+        model, settings = str(self.model.path), self._settings(process.system)
+        answer = process.request("load", model=model, settings=settings, sessions=sessions, threads=threads)
         process.loaded = sessions, threads
         return answer
 
     def _prepare(self, system: System) -> None:
         process = self.start_process(system)
-        process.request("prepare", model=str(self.model), settings=self._settings(system), timeout=900)
+        model, settings = str(self.model.path), self._settings(system)
+        answer = process.request("prepare", model=model, settings=settings, timeout=1200)
+        # Of several graphs, the fastest one.
+        if answer["rates"]:
+            self._graphs[system.name] = max(answer["rates"], key=answer["rates"].__getitem__)
+            self.rows[system.name] |= {"graph": self._graphs[system.name], "graphs": answer["rates"]}
         self.end_process(system)
 
-    def _sweep(self, system: System) -> None:
-        """Find the best setup of `system`; the repeated system uses that of the one it repeats."""
-        name = "ours-int8" if system.name == REPEAT and "ours-int8" in self.sweeps else system.name
-        if name not in self.sweeps:
-            self.sweeps[name] = sweep(self, system)
-        self.rows[system.name].update(self.sweeps[name])
+    def _sweep_all(self, until: float) -> None:
+        """Find the best setup of every system, each in an equal part of the time that is left until `until`."""
+        waiting = [system for system in self.remaining(self.systems) if self._swept(system) not in self.sweeps]
+        # The repeated system has the setup of the one that it repeats; those without an encoder take no time.
+        waiting = [system for system in waiting if system.name == self._swept(system)]
+        for number, system in enumerate(waiting):
+            later = sum(other.encoder for other in waiting[number:])
+            seconds = (until - time.monotonic()) / max(1, later)
+            self.reporter.info(f"finding the best batch and threads of {system.name}")
+            self.guarded(system, lambda: self.sweeps.update({system.name: sweep(self, system, seconds)}))  # noqa: B023
+        for system in self.remaining(self.systems):
+            self.rows[system.name].update(self.sweeps.get(self._swept(system)) or sweep(self, system, 0.0))
+
+    def _swept(self, system: System) -> str:
+        """The system whose sweep `system` uses."""
+        first = "ours-int8"
+        return first if system.name == REPEAT and self.rows.get(first, {}).get("ok") else system.name
 
     def _start(self, system: System) -> None:
         """Measure the time from nothing to the first answer, then check parity."""
         row = self.rows[system.name]
-        setup = self.setup(system, "documents" if "documents" in row["setups"] else "windows")
+        setup = self.setup(system, "documents")
         process = self.start_process(system)
         loaded = self._load(process, setup.sessions, setup.threads)
         process.request("score", paths=self.paths[:1], out=str(self.out / f"{system.name}.csv"), batch=setup.batch)
         row["start_up_seconds"] = round(time.perf_counter() - process.started, 3)
         row["load_seconds"] = round(loaded["seconds"], 3)
         row["versions"] = loaded["versions"]
-        if system.encoder and (self.model / "golden.npz").is_file():
+        if system.encoder and (self.model.path / "golden.npz").is_file():
             self._check_parity(system, process.request("parity"))
 
     def _check_parity(self, system: System, parity: dict[str, Any]) -> None:

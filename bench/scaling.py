@@ -31,7 +31,8 @@ def measure_scaling(
         names = (f"{index // 1000:03d}/{index:06d}.txt" for index in range(count))
         paths.write_text("".join(f"{corpus / name}\n" for name in names), "utf-8")
         stats = cache / "out" / "scale.json"
-        command = [sys.executable, "-m", "authorid", "score", "-", "--model", str(bundle), "--quiet"]
+        # -P: the working directory may be a checkout.
+        command = [sys.executable, "-P", "-m", "authorid", "score", "-", "--model", str(bundle), "--quiet"]
         command += ["--out", str(cache / "out" / "scale.csv"), "--force", "--stats", str(stats)]
         command += ["--workers", str(config["sessions"]), "--threads", str(config["threads"])]
         started = time.perf_counter()

@@ -1,10 +1,10 @@
-"""Find the batch size, sessions and threads at which a system is fastest."""
+"""Find the batch size, sessions and threads at which a system is fastest, in the time that there is for it."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,51 +15,118 @@ from bench.systems import Shape, System
 if TYPE_CHECKING:
     from bench.runner import Runner
 
-__all__ = ["climb", "sweep"]
+__all__ = ["Trials", "climb", "sweep"]
 
-_UNTRIED_BATCH = 8
-"""Windows in a batch of systems that have no trial."""
+_UNTRIED_TOKENS = 256
+"""Tokens in a batch of systems that have no trial."""
+
+_FEWEST_TOKENS = 1024
+"""Tokens of a trial, if a batch in every session has fewer."""
 
 
-def climb(batches: Iterable[int], rate: Callable[[int], float], seconds: float = float("inf")) -> dict[int, float]:
-    """The rate of each batch size, in order, until two in a row are no faster than the best before them.
+def climb(
+    batches: Sequence[int], rate: Callable[[int], float | None], start: int = 0, patience: int = 2
+) -> dict[int, float]:
+    """The rates of batch sizes, from the one at `start` on, until `patience` in a row are no faster than the best.
 
-    No batch size is begun after `seconds`, except the first.
+    Smaller ones are tried when none is faster than the first. It ends where `rate` answers None: no time is left.
     """
-    started = time.monotonic()
     rates: dict[int, float] = {}
-    for batch in batches:
-        if rates and time.monotonic() - started > seconds:
-            break
-        rates[batch] = rate(batch)
-        tried = list(rates.values())
-        if tried.index(max(tried)) + 2 < len(tried):
+    for way in (batches[start:], batches[:start][::-1]):
+        slower = 0
+        for batch in way:
+            found = rate(batch)
+            if found is None:
+                break
+            slower = slower + 1 if rates and found <= max(rates.values()) else 0
+            rates[batch] = found
+            if slower == patience:
+                break
+        if not rates or max(rates, key=rates.__getitem__) != batches[start]:
             break
     return rates
 
 
-def sweep(runner: Runner, system: System) -> dict[str, Any]:
-    """``setups``, the fastest for windows and for documents, and ``sweeps``, everything that was tried."""
-    if not system.encoder:
-        (sessions, threads), *_ = _shapes(runner, system.document_shapes)
-        return {"setups": {"documents": asdict(Setup(sessions, threads, _UNTRIED_BATCH))}, "sweeps": {}}
-    trials = {"windows": (system.window_shapes, _rate_of_windows)}
-    if runner.plan.documents:
-        trials["documents"] = (system.document_shapes, _rate_of_documents)
+@dataclass
+class Trials:
+    """The rates of setups, as `measure` finds them: tokens per second, and the seconds of a pass over one batch each.
+
+    A trial has `fewest` windows or documents, or a batch for every session; `each` is how many seconds one of them has
+    taken so far. As far as that is known, no trial is begun that would not end before `until`, a time of
+    `time.monotonic`.
+    """
+
+    measure: Callable[[Setup, int], tuple[float, float]]
+    until: float
+    fewest: int
+    each: float = 0.0
+    rates: dict[Setup, float] = field(default_factory=dict)
+
+    def rate(self, sessions: int, threads: int, batch: int) -> float | None:
+        """Tokens per second, None where there is no time."""
+        setup = Setup(sessions, threads, batch)
+        items = max(self.fewest, sessions * batch)
+        # A pass that does not count, and one that does.
+        if time.monotonic() + 2 * items * self.each > self.until:
+            return None
+        self.rates[setup], seconds = self.measure(setup, items)
+        self.each = seconds / items
+        return self.rates[setup]
+
+    def search(self, shapes: Sequence[tuple[int, int]], batches: Sequence[int], first: int | None = None) -> Setup:
+        """The fastest setup: all batches with the first shape, with the others those about the best.
+
+        `first` is a batch size to begin with, and the answer if there is no time for any trial.
+        """
+        start, patience = (0, 2) if first is None else (batches.index(first), 1)
+        best = Setup(*shapes[0], batches[start])
+        for sessions, threads in shapes:
+            climb(batches, partial(self.rate, sessions, threads), start, patience)
+            best = max(self.rates, key=self.rates.__getitem__, default=best)
+            start, patience = batches.index(best.batch), 1
+        return best
+
+
+def sweep(runner: Runner, system: System, seconds: float) -> dict[str, Any]:
+    """``setups``, the fastest for windows and for documents, and ``sweeps``, everything that was tried in `seconds`.
+
+    Without time, or without an encoder, a system has the first of its shapes and small batches.
+    """
+    shapes = {"windows": _shapes(runner, system.window_shapes), "documents": _shapes(runner, system.document_shapes)}
+    batch = max(1, _UNTRIED_TOKENS // runner.model.length)
+    measured = shapes if system.encoder else ["documents"]
+    untried = {"setups": {name: asdict(Setup(*shapes[name][0], batch)) for name in measured}, "sweeps": {}}
+    if not system.encoder or seconds <= 0:
+        return untried
+    until, fewest = time.monotonic() + seconds, max(1, _FEWEST_TOKENS // runner.model.length)
     process = runner.start_process(system)
-    setups, sweeps = {}, {}
-    for measurement, (shapes, rate) in trials.items():
-        tried: dict[Setup, float] = {}
-        pairs = _shapes(runner, shapes)
-        seconds = min(runner.plan.sweep_seconds / len(pairs), runner.deadline - time.monotonic())
-        for sessions, threads in pairs:
-            runner.use(process, sessions, threads)
-            rates = climb(runner.plan.batches, partial(rate, runner, process), seconds)
-            tried.update((Setup(sessions, threads, batch), found) for batch, found in rates.items())
-        setups[measurement] = asdict(max(tried, key=tried.__getitem__))
-        sweeps[measurement] = [{**asdict(setup), "rate": round(found, 1)} for setup, found in tried.items()]
+    # Where a document is one window, what suits windows suits documents.
+    both = shapes["windows"] == shapes["documents"] and len(runner.tokenized.owners) == len(runner.paths)
+    half = until if both else (time.monotonic() + until) / 2
+    found = Trials(partial(_windows, runner, process), half, fewest)
+    best = {"windows": found.search(shapes["windows"], runner.plan.batches)}
+    if not found.rates:
+        runner.end_process(system)
+        return untried
+    sweeps = {"windows": found.rates}
+    if both:
+        best["documents"] = best["windows"]
+    else:
+        shape = best["windows"].sessions, best["windows"].threads
+        ordered = sorted(shapes["documents"], key=lambda other: other != shape)
+        tokens = runner.text_tokens(system)
+        windows = sum(tokens) / len(tokens) / runner.model.length
+        found = Trials(partial(_documents, runner, process), until, max(1, int(fewest / windows)), found.each * windows)
+        best["documents"] = found.search(ordered, runner.plan.batches, best["windows"].batch)
+        sweeps["documents"] = found.rates
     runner.end_process(system)
-    return {"setups": setups, "sweeps": sweeps}
+    return {
+        "setups": {name: asdict(setup) for name, setup in best.items()},
+        "sweeps": {
+            name: [{**asdict(setup), "rate": round(rate, 1)} for setup, rate in rates.items()]
+            for name, rates in sweeps.items()
+        },
+    }
 
 
 def _shapes(runner: Runner, names: Iterable[Shape]) -> list[tuple[int, int]]:
@@ -68,33 +135,19 @@ def _shapes(runner: Runner, names: Iterable[Shape]) -> list[tuple[int, int]]:
     return list(dict.fromkeys(shapes[name] for name in names))
 
 
-def _rate_of_windows(runner: Runner, process: SystemProcess, batch: int) -> float:
-    """Tokens per second over a few windows."""
-    file, limit = str(runner.tokenized.windows), _trial_size(runner, process, batch)
-    answer = _best_pass(partial(process.request, "windows", file=file, batch=batch, limit=limit))
-    return float(answer["tokens"] / answer["seconds"])
+def _windows(runner: Runner, process: SystemProcess, setup: Setup, items: int) -> tuple[float, float]:
+    """Tokens per second over a few windows, and the seconds of a pass."""
+    runner.use(process, setup.sessions, setup.threads)
+    file = str(runner.tokenized.windows)
+    answer = runner.best_pass(partial(process.request, "windows", file=file, batch=setup.batch, limit=items))
+    return answer["tokens"] / answer["seconds"], answer["seconds"]
 
 
-def _rate_of_documents(runner: Runner, process: SystemProcess, batch: int) -> float:
-    """Tokens of text per second over a few documents, spread evenly over all of them."""
-    count = min(_trial_size(runner, process, batch), len(runner.paths))
-    chosen = [index * len(runner.paths) // count for index in range(count)]
-    paths, out = [runner.paths[index] for index in chosen], str(runner.out / f"{process.system.name}.sweep.csv")
-    answer = _best_pass(partial(process.request, "score", paths=paths, out=out, batch=batch))
+def _documents(runner: Runner, process: SystemProcess, setup: Setup, items: int) -> tuple[float, float]:
+    """Tokens of text per second over a few documents, and the seconds of a pass."""
+    runner.use(process, setup.sessions, setup.threads)
+    chosen, out = runner.sample(items), str(runner.out / f"{process.system.name}.sweep.csv")
+    paths = [runner.paths[index] for index in chosen]
+    answer = runner.best_pass(partial(process.request, "score", paths=paths, out=out, batch=setup.batch))
     tokens = runner.text_tokens(process.system)
-    return float(sum(tokens[index] for index in chosen) / answer["seconds"])
-
-
-def _trial_size(runner: Runner, process: SystemProcess, batch: int) -> int:
-    """How many windows or documents give every session a full batch."""
-    sessions, _ = process.loaded or (1, 1)
-    return max(runner.plan.sweep_items, sessions * batch)
-
-
-def _best_pass(run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The fastest answer of up to five in about half a second, after one warm-up."""
-    run()
-    answers = [run()]
-    while len(answers) < 5 and sum(float(answer["seconds"]) for answer in answers) < 0.5:
-        answers.append(run())
-    return min(answers, key=lambda answer: float(answer["seconds"]))
+    return sum(tokens[index] for index in chosen) / answer["seconds"], answer["seconds"]

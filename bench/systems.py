@@ -19,8 +19,9 @@ _NARROW: tuple[Shape, ...] = ("narrow",)
 class System:
     """One way to run the model. `precision` names the roofline it is held against, if there is one.
 
-    `window_shapes` and `document_shapes` are those it can use, of which the faster one is found. Those without an
-    `encoder` classify documents only, in the first of their shapes and without a trial.
+    `takes_huggingface` is false where it loads the model of a training run only. `window_shapes` and `document_shapes`
+    are those it can use, of which the faster one is found. Those without an `encoder` classify documents only, in the
+    first of their shapes and without a trial.
     """
 
     name: str
@@ -31,6 +32,7 @@ class System:
     window_shapes: tuple[Shape, ...] = _EITHER
     document_shapes: tuple[Shape, ...] = _EITHER
     encoder: bool = True
+    takes_huggingface: bool = True
 
     @property
     def plain(self) -> bool:
@@ -81,6 +83,7 @@ SYSTEMS = (
         {"precision": "int8", "effort": "auto"},
         document_shapes=_NARROW,
         encoder=False,
+        takes_huggingface=False,
     ),
     System(
         "ours-fast",
@@ -89,6 +92,7 @@ SYSTEMS = (
         {"precision": "int8", "effort": "fast"},
         document_shapes=_NARROW,
         encoder=False,
+        takes_huggingface=False,
     ),
     System(
         "keras",
@@ -97,6 +101,7 @@ SYSTEMS = (
         precision="fp32",
         window_shapes=_WIDE,
         document_shapes=_WIDE,
+        takes_huggingface=False,
     ),
     # The pipeline knows no sessions: it takes documents on all cores, whatever suits the bare model.
     System(
@@ -121,5 +126,7 @@ SYSTEMS = (
     System("openvino-f32", "openvino", "OpenVINO f32 (optimum's graph)", {"precision": "f32"}, "fp32"),
     System("openvino-bf16", "openvino", "OpenVINO bf16 (optimum's graph)", {"precision": "bf16"}),
     System("openvino-int8", "openvino", "OpenVINO NNCF INT8 (optimum's graph)", {"precision": "int8"}, "int8"),
-    System("tfidf", "tfidf", "TF-IDF n-grams + LinearSVC", document_shapes=_NARROW, encoder=False),
+    System(
+        "tfidf", "tfidf", "TF-IDF n-grams + LinearSVC", document_shapes=_NARROW, encoder=False, takes_huggingface=False
+    ),
 )

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.peer_interface import Ints, Peer, Prepared, Rows, in_parallel, read_windows
+from bench.peer_interface import Ints, Peer, Prepared, Rows, read_windows
 
 
 class Measuring:
@@ -31,8 +31,8 @@ class Measuring:
     def prepare(self, model: str, settings: dict[str, Any]) -> dict[str, Any]:
         """Make what `load` needs."""
         started = time.perf_counter()
-        self.peer.prepare(Prepared(Path(model)), settings)
-        return {"seconds": time.perf_counter() - started}
+        rates = self.peer.prepare(Prepared(Path(model)), settings)
+        return {"seconds": time.perf_counter() - started, "rates": rates}
 
     def load(self, model: str, settings: dict[str, Any], sessions: int, threads: int) -> dict[str, Any]:
         """Load, or load again with other threads."""
@@ -43,7 +43,7 @@ class Measuring:
         return {"seconds": time.perf_counter() - started, "versions": self.peer.versions(), "pid": os.getpid()}
 
     def parity(self) -> dict[str, Any]:
-        """How far the logits are from Keras' float32 ones, on the golden windows, if they should be the same."""
+        """How far the logits are from the golden ones, on the golden windows, if they should be the same."""
         if not self.peer.same_function():
             return {"same_function": False}
         rows, expected = self.peer.model.golden()
@@ -55,50 +55,38 @@ class Measuring:
             "same_answer": float((actual.argmax(1) == expected.argmax(1)).mean()),
         }
 
-    def score(self, paths: list[str], out: str, batch: int) -> dict[str, Any]:
-        """Files to results, end to end."""
+    def score(self, paths: list[str], out: str, batch: int, passes: int = 1) -> dict[str, Any]:
+        """Files to results, end to end, so many times."""
         started = time.perf_counter()
-        self.peer.score(paths, Path(out), batch)
+        for _ in range(passes):
+            self.peer.score(paths, Path(out), batch)
         return {"seconds": time.perf_counter() - started}
 
-    def windows(self, file: str, batch: int, limit: int | None = None, logits: str | None = None) -> dict[str, Any]:
-        """Token windows to logits; `limit` takes the first few, `logits` is where to write them."""
+    def windows(
+        self, file: str, batch: int, limit: int | None = None, logits: str | None = None, passes: int = 1
+    ) -> dict[str, Any]:
+        """Token windows to logits, so many times; `limit` takes the first few, `logits` is where to write them."""
         if file not in self._windows:
             self._windows[file] = read_windows(Path(file))
         rows = self._windows[file][:limit]
         started = time.perf_counter()
-        result = self.peer.run(rows, batch)
+        for _ in range(passes):
+            result = self.peer.run(rows, batch)
         seconds = time.perf_counter() - started
         if logits is not None:
             np.save(logits, result)
-        return {"seconds": seconds, "tokens": sum(map(len, rows)), "windows": len(rows)}
+        return {"seconds": seconds, "tokens": passes * sum(map(len, rows)), "windows": len(rows)}
 
-    def grid(self, batch: int, length: int, seconds: float, vocabulary: int) -> dict[str, Any]:
-        """Encoder calls on full windows for about so many seconds: how many tokens went through."""
-        ids, mask = _full(batch, length, vocabulary)
-        peer = self.peer
-        in_parallel(peer.sessions, range(peer.sessions), lambda session, _: _discard(peer.forward(session, ids, mask)))
-        deadline = time.perf_counter() + seconds
-        calls = [0] * peer.sessions
-
-        def work(session: int, _: int) -> None:
-            while not calls[session] or time.perf_counter() < deadline:
-                peer.forward(session, ids, mask)
-                calls[session] += 1
-
-        started = time.perf_counter()
-        in_parallel(peer.sessions, range(peer.sessions), work)
-        return {"seconds": time.perf_counter() - started, "tokens": sum(calls) * batch * length}
-
-    def latency(self, length: int, count: int, vocabulary: int) -> dict[str, Any]:
-        """Seconds that each of `count` calls takes with one full window, after three that do not count."""
+    def latency(self, length: int, count: int, seconds: float, vocabulary: int) -> dict[str, Any]:
+        """Seconds of each of up to `count` calls with one full window, begun within `seconds`; the first is not one."""
         ids, mask = _full(1, length, vocabulary)
-        times = []
-        for _ in range(count + 3):
+        times: list[float] = []
+        begun = time.perf_counter()
+        while len(times) < 3 or (len(times) <= count and time.perf_counter() - begun < seconds):
             started = time.perf_counter()
             self.peer.forward(0, ids, mask)
             times.append(time.perf_counter() - started)
-        return {"seconds": times[3:]}
+        return {"seconds": times[1:]}
 
     def memory(self) -> dict[str, Any]:
         """Peak resident memory so far."""
@@ -108,10 +96,6 @@ class Measuring:
 def _full(batch: int, length: int, vocabulary: int) -> tuple[Ints, Ints]:
     ids = np.random.default_rng(batch * 1000 + length).integers(min(999, vocabulary - 1), vocabulary, (batch, length))
     return ids.astype(np.int64), np.ones((batch, length), dtype=np.int64)
-
-
-def _discard(_: object) -> None:
-    """Forget a result."""
 
 
 def main(arguments: Sequence[str]) -> None:

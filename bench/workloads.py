@@ -13,9 +13,9 @@ import numpy as np
 
 from authorid.benchmark import generated_text, write_documents
 from authorid.bundle.manifest import load_bundle
-from authorid.encoder.windows import SPECIAL_TOKENS, load_windower
+from authorid.encoder.windows import load_windower
 from authorid.reporter import Reporter
-from bench.peer_interface import TRUNCATE
+from bench.peer_interface import Rows, read_windows
 
 __all__ = [
     "TokenizedWorkload",
@@ -24,6 +24,7 @@ __all__ = [
     "find_c50",
     "generated",
     "generated_text",
+    "part_of",
     "short_documents",
     "tokenize",
 ]
@@ -103,21 +104,40 @@ def short_documents(root: Path, count: int, reporter: Reporter) -> None:
     marker.write_text(str(count), "utf-8")
 
 
-def tokenize(documents: Sequence[Path], bundle: Path, target: Path) -> TokenizedWorkload:
-    """Cut documents into the windows of the model in `bundle`, and write them to `target` for the workers."""
+def tokenize(documents: Sequence[Path], bundle: Path, target: Path, truncate: int = 512) -> TokenizedWorkload:
+    """Cut documents into the windows of the model in `bundle`, and write them to `target` for the workers.
+
+    Peers read `truncate` tokens of a document.
+    """
     windower = load_windower(load_bundle(bundle))
     tokens = windower.token_ids([path.read_text("utf-8", "replace") for path in documents])
     windows = [window for index, ids in enumerate(tokens) for window in windower.windows(ids, index)]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(
-        target,
-        ids=np.concatenate([window.ids for window in windows]),
-        lengths=np.array([len(window.ids) for window in windows], dtype=np.int32),
-    )
+    _write_windows(target, [window.ids for window in windows])
     return TokenizedWorkload(
         target,
         tuple(window.document for window in windows),
         sum(len(window.ids) for window in windows),
         tuple(min(len(ids), windower.content) if windower.truncate else len(ids) for ids in tokens),
-        tuple(min(len(ids), TRUNCATE - SPECIAL_TOKENS) for ids in tokens),
+        tuple(min(len(ids), truncate - windower.special_tokens) for ids in tokens),
     )
+
+
+def part_of(whole: TokenizedWorkload, chosen: Sequence[int]) -> TokenizedWorkload:
+    """The windows of the documents with the indices `chosen`, in a file of their own."""
+    rows = read_windows(whole.windows)
+    place = {document: index for index, document in enumerate(chosen)}
+    kept = [(row, place[owner]) for row, owner in zip(rows, whole.owners, strict=True) if owner in place]
+    target = whole.windows.with_name(f"{whole.windows.stem}-{len(chosen)}.npz")
+    _write_windows(target, [row for row, _ in kept])
+    return TokenizedWorkload(
+        target,
+        tuple(owner for _, owner in kept),
+        sum(len(row) for row, _ in kept),
+        tuple(whole.whole[index] for index in chosen),
+        tuple(whole.beginnings[index] for index in chosen),
+    )
+
+
+def _write_windows(target: Path, rows: Rows) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(target, ids=np.concatenate(rows), lengths=np.array([len(row) for row in rows], dtype=np.int32))

@@ -1,8 +1,8 @@
-"""The classification heads of `authorid.training`, over transformers' own encoders.
+"""The classifiers that transformers and optimum load.
 
-transformers' BertForSequenceClassification has a hidden layer before the last one, which our recipe does without, and
-knows no mean over tokens. So that every peer computes the very same function, the encoder is transformers' and the head
-is this.
+A model in Hugging Face layout has transformers' own classification head. One of `authorid.training` has not: that of
+BertForSequenceClassification has a hidden layer before the last one, which our recipe does without, and no mean over
+tokens. So that every peer computes the very same function, the encoder is transformers' and the head is this.
 """
 
 from __future__ import annotations
@@ -14,12 +14,21 @@ __all__ = ["load_classifier"]
 
 
 def load_classifier(path: Path) -> Any:
-    """A torch model in evaluation mode that transformers' pipelines and optimum's exporter take like their own."""
+    """A float32 torch model in evaluation mode that transformers' pipelines and optimum's exporter take."""
     import torch
-    from transformers import AutoConfig, BertModel, BertPreTrainedModel, DistilBertModel, DistilBertPreTrainedModel
-    from transformers.modeling_outputs import SequenceClassifierOutput
+    from transformers import AutoConfig, AutoModelForSequenceClassification
 
     config = AutoConfig.from_pretrained(path)
+    if hasattr(config, "authorid_head"):
+        return _load_own(path, config)
+    return AutoModelForSequenceClassification.from_pretrained(path, dtype=torch.float32).eval()
+
+
+def _load_own(path: Path, config: Any) -> Any:
+    import torch
+    from transformers import BertModel, BertPreTrainedModel, DistilBertModel, DistilBertPreTrainedModel
+    from transformers.modeling_outputs import SequenceClassifierOutput
+
     head = config.authorid_head
     base: Any = BertPreTrainedModel if config.model_type == "bert" else DistilBertPreTrainedModel
     width = config.hidden_size
@@ -56,6 +65,7 @@ def load_classifier(path: Path) -> Any:
             return self.finish(self.distilbert(input_ids, attention_mask=attention_mask)[0], attention_mask)
 
     kind: Any = Bert if config.model_type == "bert" else DistilBert
-    # The pipeline complains about classes that it does not know by name.
+    # The pipeline complains about classes whose name it does not know; optimum's exporter asks where they come from.
     kind.__name__ = "BertForSequenceClassification" if kind is Bert else "DistilBertForSequenceClassification"
+    kind.__module__ = "transformers"
     return kind.from_pretrained(path).eval()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
-import time
+import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -64,6 +64,25 @@ def test_tokens_of_text_count_once_and_only_where_they_are_read(part, bundle, tm
     assert cut.beginnings == (len(short), 510)
     # Windows have special tokens and may overlap.
     assert cut.tokens >= sum(cut.whole) + 2 * len(cut.owners)
+    assert part("workloads").tokenize(documents, bundle.path, tmp_path / "w.npz", 64).beginnings == (len(short), 62)
+
+
+def test_a_part_has_the_windows_of_its_documents(part, bundle, tmp_path):
+    documents = write_documents(tmp_path / "docs", 6, words=40)
+    whole = part("workloads").tokenize(documents, bundle.path, tmp_path / "w.npz")
+    chosen = part("workloads").part_of(whole, [1, 4])
+    rows, kept = (part("peer_interface").read_windows(cut.windows) for cut in (whole, chosen))
+    expected = [row for row, owner in zip(rows, whole.owners, strict=True) if owner in (1, 4)]
+    assert [row.tolist() for row in kept] == [row.tolist() for row in expected]
+    assert chosen.owners == tuple({1: 0, 4: 1}[owner] for owner in whole.owners if owner in (1, 4))
+    assert chosen.tokens == sum(map(len, kept))
+    assert chosen.whole == (whole.whole[1], whole.whole[4])
+
+
+def test_batches_are_filled_up_with_the_padding_of_the_model(part):
+    ids, mask = part("peer_interface").pad([np.array([5, 6, 7]), np.array([8])], 1)
+    assert ids.tolist() == [[5, 6, 7], [8, 1, 1]]
+    assert mask.tolist() == [[1, 1, 1], [1, 0, 0]]
 
 
 def test_work_is_shared_and_errors_come_back(part):
@@ -137,43 +156,92 @@ def test_an_environment_that_cannot_be_installed_is_a_reason(part, tmp_path, mon
     assert not (tmp_path / "tfidf" / "ready").exists()
 
 
-def test_the_first_run_always_takes_place_and_those_without_time_are_named(part, monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("arguments", "peers", "environments"),
+    [
+        ([], "all", "ours"),
+        (["--peers", "none"], "", "ours"),
+        (["--peers", "none", "--model", "run"], "", "keras ours"),
+        (["--geometry", "distilbert-base"], "torch optimum openvino ours_openvino", "ours"),
+        (["--model", "classifier"], "torch optimum openvino ours_openvino", "ours"),
+        (["--model", "classifier", "--peers", "openvino"], "openvino optimum", "ours"),
+        (["--model", "classifier", "--peers", "optimum,keras"], "optimum keras", "ours"),
+    ],
+)
+def test_peers_that_can_load_the_model_take_part(part, monkeypatch, tmp_path, arguments, peers, environments):
     command = part("__main__")
-    (tmp_path / "C50test" / "Ada").mkdir(parents=True)
-    for number in range(150):
-        (tmp_path / "C50test" / "Ada" / f"{number}.txt").write_text("the engine\n")
-    measured = []
-    monkeypatch.setattr(command, "_roofline", lambda _: (None, "not here"))
-    monkeypatch.setattr(command, "_model", lambda _: SimpleNamespace(name="m", bundle=tmp_path))
-    monkeypatch.setattr(command, "_measure", lambda _, planned, roofline: measured.append(planned.name) or {"rows": []})
-    monkeypatch.setattr(command, "measure_scaling", lambda *_: [])
-    wanted = command._arguments(["--threads", "1"])
-    environments = {name: SimpleNamespace(python=None, reason=None, seconds=0.0) for name in ("ours", "keras")}
-    over = time.monotonic() - 1
-    record = command._run(command._Session(wanted, ("keras",), environments, tmp_path, tmp_path, SILENT, over))
-    assert measured == ["m on C50test"]
-    assert record["not_begun"] == ["m on generated", "DistilBERT-base on generated"]
+    for name, file in (("run", "run.json"), ("classifier", "config.json")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / file).touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "exports_here", lambda: True)
+    everybody = part("environments").PEERS
+    options = command._arguments(arguments)
+    chosen = command._peers(options)
+    assert chosen == (everybody if peers == "all" else tuple(peers.split()))
+    assert command._needed(options, chosen) == [*chosen, *environments.split()]
+
+
+def test_keras_is_installed_where_it_is_needed_for_the_export(part, monkeypatch):
+    command = part("__main__")
+    monkeypatch.setattr(command, "exports_here", lambda: False)
+    options = command._arguments(["--geometry", "distilbert-base", "--peers", "optimum"])
+    assert command._needed(options, ("optimum",)) == ["optimum", "keras", "ours"]
+
+
+def test_processes_find_the_authorid_that_runs_and_nothing_else_of_its_environment(part, tmp_path):
+    place = part("environments").link_authorid(tmp_path / "installed")
+    assert part("environments").link_authorid(place) == place  # a second time too
+    environment = part("processes").child_environment(1, tmp_path) | {"PYTHONSAFEPATH": "1"}
+    code = "import authorid.errors, authorid.export, authorid.models as m; print(m.__file__, m.default_bundle())"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert [Path(path).is_relative_to(place) for path in done.stdout.split()] == [True, True]
+    assert [path.name for path in place.iterdir()] == ["authorid"]
+
+
+def test_the_checkout_hides_no_installed_authorid(tmp_path):
+    package = tmp_path / "site" / "authorid"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    code = "import bench, authorid; print(authorid.__file__)"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**environment, "PYTHONPATH": str(tmp_path / "site")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == str(package / "__init__.py")
+
+
+def test_requirements_that_are_included_count(part, tmp_path):
+    (tmp_path / "a.txt").write_text("x==1\n-r b.txt\n")
+    (tmp_path / "b.txt").write_text("y==2\n")
+    files = part("environments")._files(tmp_path / "a.txt")
+    assert [path.name for path in files] == ["a.txt", "b.txt"]
 
 
 def test_the_report_names_what_is_missing(part):
     record = {
-        "date": "2026-01-01T00:00:00+00:00", "minutes": 1.0, "roofline": None, "scaling": [],
-        "not_begun": ["DistilBERT"],
+        "date": "2026-01-01T00:00:00+00:00", "roofline": None, "scaling": [],
+        "seconds": {"preparing": 5.0, "sweeps": 12.0, "rounds": 80.0, "whole": 96.0},
         "machine": {"cpu": "X", "cores": 2, "threads": 2, "memory_gb": 4, "versions": {"python": "3"}},
         "runs": [{
-            "model": {"name": "m", "weights": "random", "window": 128},
+            "model": {"name": "m", "weights": "random", "window": 128, "whole_documents": False, "peers_read": 128},
             "workload": {
                 "name": "w", "documents": 1, "windows": 1, "tokens": 5, "text_tokens": 3, "truncated_tokens": 3,
             },
-            "limits": None, "skipped": ["windows of the repeated system", "grid"],
+            "limits": None, "seconds": {"sweeps": 12.0, "rounds": 80.0},
             "repeatability": {"system": "a", "documents": 0.9, "within_5_percent": False},
             "rows": [{"system": "a", "label": "A", "ok": False, "reason": "no wheel", "peer": "a"}],
         }],
     }  # fmt: skip
     text = part("markdown_report").markdown(record)
     assert "Not measured: A: no wheel" in text
-    assert "Not measured for want of time: grid" in text
-    assert "Not begun for want of time: DistilBERT." in text
+    assert "Measuring took 96 s: sweeps 12 s (12%), starts, warm-up and rounds 80 s." in text
+    assert "### m on w, cut to 128 tokens" in text
     assert "second over first: documents 0.900 (NOT within 5 %: distrust this table)" in text
 
 

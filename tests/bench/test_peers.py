@@ -37,11 +37,11 @@ def openvino(monkeypatch):
 
 def test_a_peer_reads_its_tokenizer_once_when_it_loads(part, prepared, openvino):
     peer = part("peers.openvino.openvino_peer").make()
-    peer.load(prepared, {"precision": "f32"}, 1, 1)
+    peer.load(prepared, {"precision": "f32", "truncate": 300}, 1, 1)
     (prepared.huggingface / "tokenizer.json").unlink()
     short, long = peer.tokenize(["the loom", "the loom " * 1000])
     assert 0 < len(short) < 10
-    assert len(long) == 512
+    assert len(long) == 300
 
 
 def test_authorid_says_whether_it_runs_the_peers_model(part, bundle, tmp_path):
@@ -66,8 +66,32 @@ def test_authorid_says_whether_it_runs_the_peers_model(part, bundle, tmp_path):
 def test_openvino_computes_int8_in_what_it_thinks_best(part, prepared, openvino):
     peer = part("peers.openvino.openvino_peer").make()
     for precision in ("f32", "bf16", "int8"):
-        peer.load(prepared, {"precision": precision}, 2, 1)
+        peer.load(prepared, {"precision": precision, "truncate": 512}, 2, 1)
     assert [hints.get("INFERENCE_PRECISION_HINT") for hints in openvino] == ["f32", "bf16", None]
+
+
+def test_optimum_has_the_fastest_of_its_graphs(part, prepared, monkeypatch):
+    seconds = {"avx512_vnni": 2.0, "avx512_vnni per channel": 1.8, "avx2": 4.0, "avx2 per channel": 2.1}
+    module, now, turns = part("peers.optimum.optimum_peer"), [0.0], []
+
+    def load(self, model, settings, sessions, threads):
+        assert (sessions, threads) == (2, 1)
+        self.graph = settings["graph"]
+
+    def run(self, rows, batch):
+        assert [len(row) for row in rows] == [20, 30, 64, 64]
+        turns.append(self.graph)
+        now[0] += seconds[self.graph]
+
+    monkeypatch.setattr(module.Optimum, "load", load)
+    monkeypatch.setattr(module.Optimum, "run", run)
+    monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    lengths = np.array([10, 20, 30, 64, 90], np.int32)
+    np.savez(prepared.path / "golden.npz", ids=np.zeros(lengths.sum(), np.int32), lengths=lengths, logits=np.zeros(5))
+    rates = module._rates(prepared, {"threads": 2, "length": 64}, list(seconds))
+    assert rates == {name: round(178 / each, 1) for name, each in seconds.items()}
+    # One warm-up and three turns, but a single one for what is far behind.
+    assert [turns.count(name) for name in seconds] == [4, 4, 2, 4]
 
 
 def test_nncf_calibrates_on_windows_of_all_authors(part, prepared, openvino, monkeypatch):

@@ -33,17 +33,19 @@ def record(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict:
 
 
 def test_the_record_has_its_schema(record):
-    assert (record["schema"], record["kind"]) == (5, "authorid peers bench")
+    assert (record["schema"], record["kind"]) == (6, "authorid peers bench")
     assert set(record) == {
         "schema", "kind", "date", "machine", "settings", "environments", "roofline", "roofline_reason", "runs",
-        "not_begun", "scaling", "minutes",
+        "scaling", "seconds", "minutes",
     }  # fmt: skip
     assert set(record["machine"]) == {"cpu", "cores", "threads", "memory_gb", "versions"}
     assert set(record["roofline"]) == {"int8_gops", "fp32_gops", "copy_gbs"}
     assert all(rate > 0 for rate in record["roofline"].values())
     (entry,) = record["runs"]
-    assert set(entry) == {"model", "workload", "limits", "funnel_limits", "rows", "repeatability", "skipped"}
-    assert entry["skipped"] == record["not_begun"] == []
+    assert set(entry) == {"model", "workload", "seconds", "limits", "funnel_limits", "rows", "repeatability"}
+    seconds = record["seconds"]
+    assert set(seconds) == {"preparing", "sweeps", "rounds", "whole"}
+    assert 0 < seconds["sweeps"] < seconds["rounds"] and sum(entry["seconds"].values()) < seconds["whole"]
 
 
 def test_a_row_has_every_measurement(record):
@@ -51,15 +53,15 @@ def test_a_row_has_every_measurement(record):
     assert row["ok"] and row["reason"] is None
     for measure in ("windows", "documents"):
         rate = row[measure]["tokens_per_second"]
-        assert 0 < rate["min"] <= rate["median"] <= rate["max"] and rate["rounds"] == 2
-    assert row["documents"]["documents"] == record["runs"][0]["workload"]["documents"] == 10
+        assert 0 < rate["min"] <= rate["median"] <= rate["max"] and rate["rounds"] == 3
+    assert row["rounds"] == {"documents": "3", "windows": "3", "latency": "3"}
     workload = record["runs"][0]["workload"]
-    assert row["windows"]["tokens"] == workload["tokens"]
-    assert row["documents"]["tokens"] == workload["text_tokens"] < workload["tokens"]
+    assert workload["documents"] == 10
+    for measure, tokens in (("windows", workload["tokens"]), ("documents", workload["text_tokens"])):
+        assert 0 < row[measure]["documents"] <= 10 and 0 < row[measure]["tokens"] <= tokens
     assert 0 < row["latency_ms"]["p50"] <= row["latency_ms"]["p99"]
     assert len(row["latency_ms"]["cdf"]) == 101
     assert row["peak_rss_mb"] > 0 and row["start_up_seconds"] > 0
-    assert {(cell["batch"], cell["length"]) for cell in row["grid"]} == {(1, 16), (4, 16)}
 
 
 def test_a_system_that_cannot_take_part_has_a_row_with_the_reason(record):

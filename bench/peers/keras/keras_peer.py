@@ -45,7 +45,7 @@ class Keras(Peer):
         self._model.load_weights(str(model.path / "keras.weights.h5"))
         self._model.compile(jit_compile="auto")
         self._segments = record["geometry"]["num_segments"] > 0
-        self.tokenizer = read_tokenizer(model)
+        self.tokenizer = read_tokenizer(model, settings)
 
     def _inputs(self, ids: Ints, mask: Ints) -> dict[str, Any]:
         named = {"token_ids": ids.astype(np.int32), "padding_mask": mask.astype(np.int32)}
@@ -65,6 +65,6 @@ class Keras(Peer):
             buckets.setdefault(-(-len(row) // _STEP) * _STEP, []).append(index)
         results = np.empty((len(rows), len(self.model.authors)), dtype=np.float32)
         for length, bucket in buckets.items():
-            ids, mask = pad([rows[index] for index in bucket], length)
+            ids, mask = pad([rows[index] for index in bucket], length=length)
             results[bucket] = self._model.predict(self._inputs(ids, mask), batch_size=batch, verbose=0)
         return results

@@ -69,7 +69,7 @@ class OpenVino(Peer):
         compiled = openvino.Core().compile_model(str(path), "CPU", hints)
         self._requests = [compiled.create_infer_request() for _ in range(sessions)]
         self._names = {item.get_any_name() for item in compiled.inputs}
-        self.tokenizer = read_tokenizer(model)
+        self.tokenizer = read_tokenizer(model, settings)
 
     def forward(self, session: int, ids: Ints, mask: Ints) -> Floats:
         """One inference request."""

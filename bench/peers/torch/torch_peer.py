@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.peer_interface import TRUNCATE, Floats, Ints, Peer, Prepared
+from bench.peer_interface import Floats, Ints, Peer, Prepared
 from bench.peers.head import load_classifier
 
 
@@ -48,7 +48,7 @@ class Transformers(Peer):
         texts = [Path(path).read_text("utf-8", "replace") for path in paths]
         order = sorted(range(len(texts)), key=lambda index: -len(texts[index]))
         answers = self._pipeline(
-            [texts[index] for index in order], batch_size=batch, truncation=True, max_length=TRUNCATE
+            [texts[index] for index in order], batch_size=batch, truncation=True, max_length=self.settings["truncate"]
         )
         by_place = dict(zip(order, answers, strict=True))
         with out.open("w", encoding="utf-8", newline="") as stream:
