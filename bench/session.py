@@ -36,6 +36,9 @@ _LENGTHS = (128, 512)
 _COUNTS = (100, 1_000, 2_000, 20_000, 100_000)
 _SCALING_WEIGHT = 0.15
 
+_GRACE = 1.25
+"""How much longer than planned rounds may be begun: three late rounds are better than two in time."""
+
 _QUICK_PLAN = Plan(turn_seconds=0.5, batches=(1, 2, 4), trial_seconds=0.05, latency_calls=10)
 
 
@@ -88,6 +91,7 @@ class Session:
             runner.prepare()
         prepared = time.monotonic()
         deadline = prepared + 60 * options.minutes
+        latest = prepared + _GRACE * 60 * options.minutes
         self.reporter.info("measuring the machine itself")
         record["roofline"], record["roofline_reason"] = matmul_rates(
             self.environments, options.threads, 0.1 if options.quick else 1.0, self.cache
@@ -98,7 +102,7 @@ class Session:
         for number, (run, runner) in enumerate(zip(planned, runners, strict=True)):
             self.reporter.info(f"== {run.name}: {len(run.workload.documents)} documents")
             left = max(0.0, deadline - time.monotonic())
-            runner.deadline = deadline
+            runner.deadline = latest
             rows = runner.measure(time.monotonic() + left * run.weight / sum(weights[number:]))
             record["runs"].append(summary(runner, rows, record["roofline"]))
         record["scaling"] = self._scaling(scaled, record["runs"][0]["rows"], deadline) if scaled else []
