@@ -43,7 +43,7 @@ def test_a_page_that_is_not_current_is_found(page, tmp_path, monkeypatch):
     monkeypatch.setattr(generator, "PAGES", tmp_path)
     monkeypatch.setattr(generator, "PARTS", {page: generator.PARTS[page]})
     monkeypatch.setattr(sys, "argv", ["generate.py", "--check"])
-    stale = re.sub(r"^- `.*\n", "", (REFERENCE / page).read_text("utf-8"), count=1, flags=re.MULTILINE)
+    stale = re.sub(r"^(- `|::: ).*\n", "", (REFERENCE / page).read_text("utf-8"), count=1, flags=re.MULTILINE)
     (tmp_path / page).write_text(stale, "utf-8")
     with pytest.raises(SystemExit, match=rf"not current: {page}"):
         generator.main()
@@ -79,7 +79,7 @@ def test_every_command_and_every_option_has_a_help_text(name):
 
 @pytest.mark.parametrize("name", [name for name in authorid.__all__ if name != "__version__"])
 def test_every_exported_name_is_in_the_python_page(name):
-    assert f"`authorid.{name}`" in (REFERENCE / "python.md").read_text("utf-8")
+    assert f"\n::: authorid.{name}\n" in (REFERENCE / "python.md").read_text("utf-8")
     assert getattr(authorid, name).__doc__
 
 
