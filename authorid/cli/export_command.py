@@ -156,10 +156,11 @@ def export(
     from authorid.cli.model_places import bundle_for
 
     terminal = Terminal(quiet=quiet)
+    chosen = source is None or out is None
     source = source or _default_source()
-    if out is None:
-        out = bundle_for(source)
-    terminal.info(f"exporting {source} to {out}")
+    out = bundle_for(source) if out is None else out
+    if chosen:
+        terminal.info(f"exporting {source} to {out}")
     if (Path(source) / MANIFEST).is_file():
         refuse_options(
             context,

@@ -368,7 +368,7 @@ def test_a_row_is_written_as_soon_as_its_path_is_read(bundle, corpus, tmp_path):
         for path in sorted(corpus.iterdir())[:3]:
             process.stdin.write(os.fsencode(path) + b"\n")
             process.stdin.flush()
-            assert rows.get(timeout=60).startswith(os.fsencode(path) + b",scored,")  # the next path comes only now
+            assert rows.get(timeout=60).startswith(os.fsencode(path) + b",,scored,")  # the next path comes only now
         process.stdin.close()
         assert process.wait(timeout=60) == 0
         reader.join(timeout=60)
