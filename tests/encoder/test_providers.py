@@ -287,7 +287,12 @@ def test_the_provider_is_part_of_the_fingerprint_of_a_run(both, plugin, no_amx):
         scorer = Scorer(both, EngineOptions(provider=provider))
         about = scorer.describe()
         return run_fingerprint(
-            ["letters"], ReadOptions(), manifest=both.path / MANIFEST, scorer=about, versions=versions(), output={}
+            ["letters"],
+            ReadOptions(),
+            manifest=both.path / MANIFEST,
+            scorer=about,
+            versions=versions(),
+            output={"format": "csv"},
         )
 
     one, other = settings("cpu"), settings("openvino")

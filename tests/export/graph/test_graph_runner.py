@@ -1,4 +1,4 @@
-"""Windows are batched by length, and documents get the mean score of their windows."""
+"""Windows are batched by length, and documents get the mean logits of their windows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from encoders import random_windows
 
 from authorid.errors import ExportError
 from authorid.export.graph.graph_runner import BATCH_TOKENS, GraphRunner, batched, document_means
-from authorid.scoring.posterior import log_softmax
 
 
 def test_a_broken_graph_is_an_export_error():
@@ -28,5 +27,5 @@ def test_batches_hold_equal_lengths_and_every_window_once():
 def test_document_means_are_means_of_their_windows():
     logits = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
     scores = document_means(logits, [[0, 1], [2], [3, 4]])
-    np.testing.assert_allclose(scores[1], log_softmax(logits[2]))
-    np.testing.assert_allclose(scores[2], log_softmax(logits[3:]).mean(axis=0))
+    np.testing.assert_allclose(scores[1], logits[2], rtol=1e-6)
+    np.testing.assert_allclose(scores[2], logits[3:].mean(axis=0), rtol=1e-6)
