@@ -87,6 +87,7 @@ def _export(source: Source, workspace: Workspace, options: ExportOptions, report
         require_all(graphs.checks)
     if decision is None:
         decision = Decision(rule=source.rule, temperature=_temperature(export, graphs.runners))
+    inputs = next(iter(graphs.runners.values())).input_names  # of the graph that takes padded batches, if any does
     if not options.keep_fp32:
         graphs.drop_float32()
     names, contents = graph_files(graphs.graphs)
@@ -95,7 +96,7 @@ def _export(source: Source, workspace: Workspace, options: ExportOptions, report
         **contents,
         **ngram_files,
         "config.json": source.config,
-        **tokenizer_files(export.windower, source.special_tokens, graphs.input_names),
+        **tokenizer_files(export.windower, source.special_tokens, inputs),
     }
     bundle = Bundle(
         path=Path(workspace.out),
@@ -196,11 +197,12 @@ def _make_graphs(export: _Export) -> tuple[EncoderWeights | None, GraphSet]:
         name = f"reference = {source.framework}: largest difference"
         graphs.checks.append(check_logits(name, reference, own, REFERENCE_TOLERANCE))
     weights = source.weights()
-    graphs.input_names = runner.input_names
     if weights is not None:
         graphs.add_float32(weights, reference)
     else:
         graphs.add_given(graph, source.precision)
+        if options.quantize and source.precision == "int8":
+            raise ExportError(f"{source.path}: the graph is quantized already; leave out --quantize")
     if options.quantize:
         assert verification is not None  # `_prepare` requires documents
         if weights is not None:

@@ -33,8 +33,7 @@ class GraphSet:
     """Serialized `graphs` by `graph_key`, `runners` of those for onnxruntime by precision, and the `checks` so far.
 
     `probe` are the windows on which single logits are compared. With `openvino` there is a graph in OpenVINO's dialect
-    beside each. `calibration` is the one that the INT8 graphs are made from. `input_names` are those of a graph that
-    takes padded batches.
+    beside each. `calibration` is the one that the INT8 graphs are made from.
     """
 
     probe: Sequence[Ids]
@@ -44,7 +43,6 @@ class GraphSet:
     graphs: dict[str, bytes] = field(default_factory=dict)
     runners: dict[Precision, GraphRunner] = field(default_factory=dict)
     calibration: Calibration | None = None
-    input_names: tuple[str, ...] = ()
 
     def add_float32(self, weights: EncoderWeights, expected: npt.NDArray[np.float32]) -> None:
         """Emit the float32 graphs; their logits for the probe must be `expected`, those of the reference graph."""

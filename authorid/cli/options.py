@@ -89,6 +89,8 @@ class SectionedCommand(click.Command):
     """
 
     def __init__(self, *arguments: Any, **values: Any) -> None:
+        # A command may be used without the group that would pass these on.
+        values.setdefault("context_settings", {"help_option_names": ["--help", "-h"]})
         super().__init__(*arguments, **values)
         for parameter in self.params:
             if isinstance(parameter, click.Option):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -53,7 +54,7 @@ class OnnxFile(HuggingFaceClassifier):
     @property
     def precision(self) -> Precision:
         """``int8`` for a graph that is quantized already."""
-        return "int8" if is_quantized(self.reference_graph()) else "fp32"
+        return "int8" if is_quantized(self._graph) else "fp32"
 
     def require_packages(self) -> None:
         """Import onnx; raises `MissingExtraError`."""
@@ -65,6 +66,10 @@ class OnnxFile(HuggingFaceClassifier):
 
     def reference_graph(self) -> bytes:
         """The graph as it is."""
+        return self._graph
+
+    @cached_property
+    def _graph(self) -> bytes:
         return read_graph(self.file, len(self.labels))
 
     def logits(self, windows: Sequence[npt.NDArray[np.int32]]) -> None:

@@ -477,6 +477,18 @@ def test_an_onnx_file_with_its_tokenizer_becomes_a_bundle(named, given, tmp_path
     assert all(row.status == "scored" for row in Scorer.load(report.bundle.path).score_texts(texts))
 
 
+def test_a_graph_that_is_quantized_already_is_taken_as_it_is(given, tmp_path, texts, documents):
+    options = ExportOptions(quantize=True, corpus=documents, force=True)
+    first = export_model(given, tmp_path / "first", options).bundle
+    (given / "model.onnx").write_bytes(first.graph("int8").read_bytes())
+    with pytest.raises(AuthoridError, match="quantized already; leave out --quantize"):
+        export_model(given, tmp_path / "again", options)
+    second = export_model(given, tmp_path / "second").bundle
+    assert second.graphs.keys() == {"int8"}
+    one, other = (list(Scorer.load(bundle.path).score_texts(texts)) for bundle in (first, second))
+    assert [row.ranking for row in one] == [row.ranking for row in other]
+
+
 def test_an_onnx_file_without_configuration_gets_numbered_labels(given, tmp_path):
     (given / "config.json").unlink()
     assert export_model(given, tmp_path / "bundle").bundle.authors == ("LABEL_0", "LABEL_1", "LABEL_2")
