@@ -13,6 +13,7 @@
     |- CorpusError                 a training or evaluation corpus cannot be used
     |- RunError                    a training run directory cannot be used or resumed
     |- BaseModelError              a pretrained or fine-tuned model cannot be read (authorid.training)
+    |- DownloadError               a data set could not be downloaded (authorid.datasets)
     |- ExportError                 a graph could not be made
     |  '- ParityError              a graph was made, but its logits differ from its reference
     '- OutputError                 results cannot be written to the given path
@@ -36,6 +37,7 @@ __all__ = [
     "BundleLacksError",
     "BundleNotFoundError",
     "CorpusError",
+    "DownloadError",
     "EngineError",
     "ExportError",
     "MissingExtraError",
@@ -101,6 +103,10 @@ class CorpusError(AuthoridError):
 
 class RunError(AuthoridError):
     """A training run directory cannot be used or resumed."""
+
+
+class DownloadError(AuthoridError):
+    """A data set could not be downloaded."""
 
 
 class ExportError(AuthoridError):

@@ -164,23 +164,35 @@ def commands() -> str:
     from authorid.cli.app import app
 
     described_groups: dict[str, str] = {}
-    shown = [(name, command) for name, command in app.commands.items() if not command.hidden]
-    return "\n\n".join(_command(name, command, described_groups) for name, command in shown)
+    parts = []
+    for name, command in app.commands.items():
+        if isinstance(command, click.Group):
+            subcommands = command.commands.items()
+            parts += [_command(f"{name} {below}", subcommand, described_groups) for below, subcommand in subcommands]
+        elif not command.hidden:
+            parts.append(_command(name, command, described_groups))
+    return "\n\n".join(parts)
 
 
 def _command(name: str, command: click.Command, described_groups: dict[str, str]) -> str:
     """One command; a group of options that an earlier command has too is only named. Adds to `described_groups`."""
+    from authorid.cli.help_examples import EXAMPLES
+    from authorid.cli.sectioned_command import SectionedCommand
+
+    assert isinstance(command, SectionedCommand)
     context = click.Context(command, info_name=f"authorid {name}")
     usage = " ".join(command.collect_usage_pieces(context))
     parts = [f"## authorid {name}", f"```text\nauthorid {name} {usage}\n```", inspect.cleandoc(command.help or "")]
-    sections: dict[str, list[click.Option]] = {}
-    for option in command.params:
-        if isinstance(option, click.Option) and not option.hidden:
-            sections.setdefault(getattr(option, "section", ""), []).append(option)
+    parts.append("```text\n" + "\n".join(EXAMPLES[name]) + "\n```")
+    sections = {
+        title: [option for option in options if option.expose_value]
+        for title, options in command.sections(context).items()
+    }
+    sections = {title: options for title, options in sections.items() if options}
     for title, options in sections.items():
-        heading = [f"### {title or 'Other options'} of {name}"] if len(sections) > 1 else []
+        heading = [f"### {title} of {name}"] if len(sections) > 1 else []
         listed = bullets(_option(option, context) for option in options)
-        first = described_groups.setdefault(listed, name) if title else name
+        first = described_groups.setdefault(listed, name) if "options" not in title.lower() else name
         if first != name:
             names_only = ", ".join(f"`{option.opts[0]}`" for option in options)
             listed = f"As [of {first}](#{title.lower()}-of-{first}): {names_only}."

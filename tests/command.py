@@ -7,7 +7,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
+
+from authorid.cli.app import app
+
 PLAIN = "from authorid.__main__ import main; main()"
+
+
+def every_command() -> dict[str, click.Command]:
+    """Return all commands by their names, those in groups as ``models list``."""
+    found: dict[str, click.Command] = {}
+    for name, one in app.commands.items():
+        if isinstance(one, click.Group):
+            found.update({f"{name} {below}": subcommand for below, subcommand in one.commands.items()})
+        else:
+            found[name] = one
+    return found
 
 
 def command(*arguments: object, prelude: str = "") -> list[str]:

@@ -1,4 +1,4 @@
-"""The terminal: messages, tables and progress on standard error. Plain text when that is not a terminal."""
+"""The terminal: messages, tables and progress. Plain text where there is no terminal."""
 
 from __future__ import annotations
 
@@ -38,16 +38,21 @@ class _PersistentConsole(Console):
         """Discard the output; rich would close standard output and end the process."""
         self.quiet = True
         null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, 2)  # so that the flush of the buffer at exit does not fail once more
+        # So that the flush of the buffer at exit does not fail once more.
+        os.dup2(null, 2 if self.stderr else 1)
         os.close(null)
 
 
 class Terminal:
-    """Shows messages, tables and progress on standard error; when `quiet`, only warnings and errors."""
+    """Shows messages, tables and progress on standard error, or on standard output where they are the result.
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    When `quiet`, only warnings and errors; when `verbose`, details too.
+    """
+
+    def __init__(self, *, quiet: bool = False, verbose: bool = False, is_result: bool = False) -> None:
         self.quiet = quiet
-        self.console = _PersistentConsole(stderr=True, highlight=False, soft_wrap=False)
+        self.verbose = verbose
+        self.console = _PersistentConsole(stderr=not is_result, highlight=False, soft_wrap=False)
         if not self.console.is_terminal:
             self.console.width = _LOG_WIDTH
 
@@ -59,6 +64,11 @@ class Terminal:
     def info(self, message: str) -> None:
         """Show one line. Markup and control characters in `message` have no effect."""
         if not self.quiet:
+            self._print_line(message)
+
+    def detail(self, message: str) -> None:
+        """Show one line that only --verbose wants."""
+        if self.verbose:
             self._print_line(message)
 
     def warning(self, message: str) -> None:
@@ -91,7 +101,11 @@ class Terminal:
 
     @contextmanager
     def progress(self, label: str) -> Iterator[Reporter]:
-        """A reporter for one piece of work: a progress bar on a terminal, a line a minute in a log."""
+        """A reporter for one piece of work: a progress bar on a terminal, a line a minute in a log.
+
+        When verbose, a line with the duration follows.
+        """
+        started = time.monotonic()
         bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -103,6 +117,7 @@ class Terminal:
         )
         with bar:
             yield _TerminalReporter(self, bar, label)
+        self.detail(f"{label}: {time.monotonic() - started:.1f} s")
 
     def _widths(self, columns: Columns, texts: list[list[str]]) -> list[int]:
         """Width of each column: on a narrow terminal, long texts share the space that numbers and short texts leave."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from authorid.cli.files import check_writable, write_json
+from authorid.cli.files import STANDARD_OUTPUT, check_writable, write_json
 from authorid.cli.options import PATH, SectionedCommand
 
 __all__ = ["doctor"]
@@ -26,7 +26,9 @@ _INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "amx_
 
 
 @click.command(cls=SectionedCommand)
-@click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write the description as JSON.")
+@click.option(
+    "--json", "json_file", type=PATH, metavar="FILE", help="Write the description as JSON; - is standard output."
+)
 def doctor(json_file: Path | None) -> None:
     """Describe this machine and this installation, for bug reports.
 
@@ -36,13 +38,13 @@ def doctor(json_file: Path | None) -> None:
 
     if json_file is not None:
         check_writable(json_file)
-    terminal = Terminal()
+    terminal = Terminal(is_result=json_file != STANDARD_OUTPUT)
     found, problems = _examine()
     terminal.table(
         "authorid doctor", [("", False), ("", False)], [(name, _text(value)) for name, value in found.items()]
     )
     for problem in problems:
-        terminal.error(problem)
+        Terminal().error(problem)
     if json_file is not None:
         write_json(json_file, {**found, "problems": problems})
     if problems:

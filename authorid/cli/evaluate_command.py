@@ -12,11 +12,13 @@ from authorid.cli.options import (
     EFFORT,
     PATH,
     PRECISION,
+    AdvancedOption,
     SectionedCommand,
     document_options,
     exclude_author_option,
     quiet_option,
     refuse_options,
+    verbose_option,
 )
 
 if TYPE_CHECKING:
@@ -29,7 +31,9 @@ __all__ = ["evaluate"]
 @click.command(cls=SectionedCommand)
 @click.argument("model", type=PATH, metavar="MODEL")
 @click.argument("corpus", type=PATH, metavar="CORPUS")
-@click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write the evaluation report as JSON.")
+@click.option(
+    "--json", "json_file", type=PATH, metavar="FILE", help="Write the evaluation report as JSON; - is standard output."
+)
 @click.option(
     "--plots",
     type=PATH,
@@ -49,10 +53,11 @@ __all__ = ["evaluate"]
     default=True,
     help="Evaluate every effort too, and the n-grams and the encoder each alone.",
 )
-@click.option("--precision", type=PRECISION, default="auto", help="Precision of the graph to run.")
+@click.option("--precision", cls=AdvancedOption, type=PRECISION, default="auto", help="Precision of the graph to run.")
 @exclude_author_option
 @document_options
 @quiet_option
+@verbose_option
 @click.pass_context
 def evaluate(
     context: click.Context,
@@ -67,6 +72,7 @@ def evaluate(
     exclude_authors: tuple[str, ...],
     documents: ReadOptions,
     quiet: bool,
+    verbose: bool,
 ) -> None:
     """Evaluate MODEL on documents whose authors are known.
 
@@ -91,7 +97,7 @@ def evaluate(
     if plots is not None:
         require_matplotlib()
         make_directory(plots)
-    terminal = Terminal(quiet=quiet)
+    terminal = Terminal(quiet=quiet, verbose=verbose)
     options = EvaluationOptions(precision=precision, effort=effort, ablation=ablation, unknown_authors=unknown_authors)
     with terminal.progress("Evaluating") as reporter:
         report = run_evaluation(model, CorpusSpec(corpus, documents, exclude_authors), options, reporter=reporter)

@@ -11,12 +11,14 @@ import click
 
 from authorid.cli.options import (
     PATH,
+    AdvancedOption,
     FiniteRange,
     SectionedCommand,
     option_group,
     quiet_option,
     refuse_options,
     usage_error,
+    verbose_option,
 )
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["export"]
 
-_NGRAM_EXPORT_OPTIONS = {"source", "out", "name", "encoder", "encoder_weight", "force", "quiet"}
+_NGRAM_EXPORT_OPTIONS = {"source", "out", "name", "encoder", "encoder_weight", "force", "quiet", "verbose"}
 """The parameters that have an effect when SOURCE is an n-gram run, which is a bundle already."""
 
 
@@ -44,12 +46,14 @@ _NGRAM_EXPORT_OPTIONS = {"source", "out", "name", "encoder", "encoder_weight", "
     click.option("--text-column", metavar="NAME", help="The column of texts, where --corpus is a table."),
     click.option(
         "--verify-on",
+        cls=AdvancedOption,
         type=PATH,
         metavar="DIR",
         help="Compare the graphs on this corpus, with a directory for each class, instead of on held-out documents.",
     ),
     click.option(
         "--seed",
+        cls=AdvancedOption,
         type=click.IntRange(min=0),
         default=0,
         help="Random seed for choosing the windows that calibrate INT8.",
@@ -57,6 +61,7 @@ _NGRAM_EXPORT_OPTIONS = {"source", "out", "name", "encoder", "encoder_weight", "
     click.option(
         "--license",
         "license_name",
+        cls=AdvancedOption,
         default="other",
         metavar="NAME",
         help="License of the weights, for the model card.",
@@ -95,6 +100,7 @@ def _graph_options(
     ),
     click.option(
         "--max-length",
+        cls=AdvancedOption,
         type=click.IntRange(min=8),
         show_default="the model's own",
         help="Tokens that the model reads at once, special tokens included.",
@@ -124,6 +130,7 @@ def _reading_options(windows: bool, max_length: int | None, allow_pickle: bool) 
 )
 @click.option(
     "--encoder-weight",
+    cls=AdvancedOption,
     type=FiniteRange(min=0.0),
     show_default="as fitted",
     help="Weight of the encoder relative to the n-gram model.",
@@ -132,6 +139,7 @@ def _reading_options(windows: bool, max_length: int | None, allow_pickle: bool) 
 @_graph_options
 @_reading_options
 @quiet_option
+@verbose_option
 @click.pass_context
 def export(
     context: click.Context,
@@ -144,6 +152,7 @@ def export(
     graph_options: dict[str, Any],
     reading_options: dict[str, Any],
     quiet: bool,
+    verbose: bool,
 ) -> None:
     """Convert a classifier to a verified ONNX bundle.
 
@@ -155,7 +164,7 @@ def export(
     from authorid.cli.console import Terminal
     from authorid.cli.model_places import bundle_for
 
-    terminal = Terminal(quiet=quiet)
+    terminal = Terminal(quiet=quiet, verbose=verbose)
     chosen = source is None or out is None
     source = source or _default_source()
     out = bundle_for(source) if out is None else out

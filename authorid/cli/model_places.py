@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["DEFAULT_RUN", "bundle_for", "default_source", "newest_bundle"]
+__all__ = ["DEFAULT_RUN", "bundle_for", "default_source", "known_bundles", "newest_bundle"]
 
 DEFAULT_RUN = Path("run")
 """Where ``train`` writes."""
@@ -30,6 +30,20 @@ def newest_bundle() -> Path | None:
     return _newest(path / _MANIFEST for path in _directories(1))
 
 
+def known_bundles() -> Iterator[tuple[str, Path]]:
+    """The included model, the bundles in the working directory and those in the cache, each with where it is."""
+    from authorid.encoder.cache import cache_directory
+    from authorid.models import default_bundle
+
+    yield "included", default_bundle()
+    for place, directories in (
+        ("working directory", _directories(1)),
+        ("cache", _directories(_DEPTH, cache_directory())),
+    ):
+        for path in sorted(path for path in directories if (path / _MANIFEST).is_file()):
+            yield place, path
+
+
 def bundle_for(source: str) -> Path:
     """The directory for the bundle of `source`, a path or a hub id: beside the path, called like it."""
     path = Path(source.removeprefix("hf://"))
@@ -50,9 +64,9 @@ def _newest(files: Iterator[Path]) -> Path | None:
     return max(times)[1] if times else None
 
 
-def _directories(depth: int) -> Iterator[Path]:
-    """Directories below the working directory, nearest first; hidden ones and links are left out."""
-    level, seen = [Path()], 0
+def _directories(depth: int, top: Path = Path()) -> Iterator[Path]:
+    """Directories below `top`, by default the working directory, nearest first; not those that are hidden or links."""
+    level, seen = [top], 0
     for _ in range(depth):
         below: list[Path] = []
         for parent in level:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import math
 import os
 from collections.abc import Callable, Collection
 from functools import wraps
@@ -13,18 +12,25 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from authorid.cli.quantities import ByteSize, FiniteRange, Share
+from authorid.cli.sectioned_command import HELP_OPTIONS, AdvancedOption, SectionedCommand
+
 if TYPE_CHECKING:
     from authorid.encoder.engine_options import EngineOptions
     from authorid.inputs.documents import ReadOptions
 
 __all__ = [
     "EFFORT",
+    "HELP_OPTIONS",
     "PATH",
     "PRECISION",
     "PROVIDER",
+    "AdvancedOption",
+    "ByteSize",
     "Decorator",
     "FiniteRange",
     "SectionedCommand",
+    "Share",
     "document_options",
     "engine_options",
     "exclude_author_option",
@@ -33,6 +39,7 @@ __all__ = [
     "quiet_option",
     "refuse_options",
     "usage_error",
+    "verbose_option",
 ]
 
 PATH = click.Path(path_type=Path)
@@ -41,17 +48,6 @@ PRECISION = click.Choice(["auto", "int8", "fp32"])
 PROVIDER = click.Choice(["auto", "cpu", "openvino"])
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-
-
-class FiniteRange(click.FloatRange):
-    """A number in a range; ``nan``, which compares with nothing, and infinity are in none."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Convert `value`; fails with a usage error."""
-        number: float = super().convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"{value} is not a finite number.", param, ctx)
-        return number
 
 
 def option_group(section: str, name: str, *options: Decorator) -> Callable[[Callable[..., object]], Decorator]:
@@ -74,41 +70,12 @@ def option_group(section: str, name: str, *options: Decorator) -> Callable[[Call
             for option in reversed(options):
                 decorated = option(decorated)
             for parameter in decorated.__click_params__[-len(options) :]:
-                parameter.section = section
+                parameter.group = section
             return with_group
 
         return decorate
 
     return for_builder
-
-
-class SectionedCommand(click.Command):
-    """A command whose help has a section for each group of options, in the order of their decorators.
-
-    Every option can be set in the environment too: ``AUTHORID_SCORE_MODEL`` is ``--model`` of ``score``.
-    """
-
-    def __init__(self, *arguments: Any, **values: Any) -> None:
-        # A command may be used without the group that would pass these on.
-        values.setdefault("context_settings", {"help_option_names": ["--help", "-h"]})
-        super().__init__(*arguments, **values)
-        for parameter in self.params:
-            if isinstance(parameter, click.Option):
-                name = next(name for name in parameter.opts if name.startswith("--"))
-                parameter.envvar = f"AUTHORID_{self.name}_{name[2:]}".replace("-", "_").upper()
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the sections; options without a group come where the first of them is declared."""
-        options = [parameter for parameter in self.get_params(ctx) if isinstance(parameter, click.Option)]
-        ungrouped = "Other options" if hasattr(options[0], "section") else "Options"
-        sections: dict[str, list[tuple[str, str]]] = {}
-        for option in options:
-            record = option.get_help_record(ctx)
-            if record is not None:
-                sections.setdefault(getattr(option, "section", ungrouped), []).append(record)
-        for title, records in sections.items():
-            with formatter.section(title):
-                formatter.write_dl(records)
 
 
 def usage_error(message: str, option: str) -> click.BadParameter:
@@ -129,6 +96,7 @@ def refuse_options(context: click.Context, names: Collection[str], reason: str) 
 
 
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="Show only warnings and errors.")
+verbose_option = click.option("--verbose", "-v", is_flag=True, help="Show details: reasons, durations, whole tables.")
 
 
 def model_option(text: str) -> Decorator:
@@ -142,22 +110,28 @@ def model_option(text: str) -> Decorator:
     click.option("--include", multiple=True, metavar="GLOB", help="Read only files that GLOB matches."),
     click.option("--exclude", multiple=True, metavar="GLOB", help="Skip files and directories that GLOB matches."),
     click.option("--hidden", is_flag=True, help="Read hidden files too."),
-    click.option("--follow-symlinks", is_flag=True, help="Follow symbolic links; loops are detected."),
-    click.option("--encoding", metavar="NAME", help="Try this encoding when a file is not UTF-8."),
+    click.option(
+        "--follow-symlinks", cls=AdvancedOption, is_flag=True, help="Follow symbolic links; loops are detected."
+    ),
+    click.option("--encoding", cls=AdvancedOption, metavar="NAME", help="Try this encoding when a file is not UTF-8."),
     click.option(
         "--max-bytes",
-        type=click.IntRange(min=1),
-        default=16 * 1024 * 1024,
-        help="Refuse larger files without reading them.",
+        cls=AdvancedOption,
+        type=ByteSize(),
+        metavar="SIZE",
+        default="16M",
+        help="Refuse larger files without reading them; K, M and G are powers of 1024.",
     ),
     click.option(
         "--timeout",
+        cls=AdvancedOption,
         type=FiniteRange(min=0.001),
         metavar="SECONDS",
         help="Give up on a file when its file system does not respond within SECONDS.",
     ),
     click.option(
         "--ignore-file",
+        cls=AdvancedOption,
         type=PATH,
         metavar="FILE",
         help="Skip what the rules in FILE exclude below each directory given; the syntax is that of .gitignore.",
@@ -228,18 +202,21 @@ def _ignore_rules(file: Path | None) -> tuple[str, ...]:
     ),
     click.option(
         "--workers",
+        cls=AdvancedOption,
         type=click.IntRange(min=0, max=1024),
         default=0,
         help="Batches to run at the same time; 0: as tuned, or one per core.",
     ),
     click.option(
         "--threads",
+        cls=AdvancedOption,
         type=click.IntRange(min=0, max=1024),
         default=0,
         help="Threads for each batch; 0: as tuned, or 1.",
     ),
     click.option(
         "--batch-tokens",
+        cls=AdvancedOption,
         type=click.IntRange(min=0),
         default=0,
         help="Tokens in a batch; 0: as tuned, or 256 (openvino: 1024).",

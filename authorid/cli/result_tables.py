@@ -55,11 +55,12 @@ def show_attributions(terminal: Terminal, rows: Sequence[Attribution], total: in
 
 
 def show_authors(terminal: Terminal, authors: Sequence[tuple[str, int]], scored: int, answers: Answers) -> None:
-    """How many documents each author (or label) got: the first `_MOST` with the most documents."""
-    rows = [(author, count, f"{count / scored:.1%}") for author, count in authors[:_MOST]]
-    if len(authors) > _MOST:
-        rest = sum(count for _, count in authors[_MOST:])
-        rows.append((f"({len(authors) - _MOST} more)", rest, f"{rest / scored:.1%}"))
+    """How many documents each author (or label) got: the first `_MOST` with the most documents; all when verbose."""
+    most = len(authors) if terminal.verbose else _MOST
+    rows = [(author, count, f"{count / scored:.1%}") for author, count in authors[:most]]
+    if len(authors) > most:
+        rest = sum(count for _, count in authors[most:])
+        rows.append((f"({len(authors) - most} more)", rest, f"{rest / scored:.1%}"))
     title = f"Documents per {'most probable ' if answers.several else ''}{answers.noun}"
     terminal.table(title, [(answers.noun, False), ("documents", True), ("share", True)], rows)
 
@@ -89,7 +90,10 @@ def show_statistics(terminal: Terminal, report: dict[str, Any]) -> None:
 
 
 def show_metrics(terminal: Terminal, metrics: Metrics, noun: str = "author") -> None:
-    """The figures of an evaluation, and the authors with the lowest F1; `noun` is what the classes are."""
+    """The figures of an evaluation, and the authors with the lowest F1, or all when verbose.
+
+    `noun` is what the classes are.
+    """
     figures = {
         "accuracy": f"{metrics.accuracy:.4f}",
         "macro-F1": f"{metrics.macro_f1:.4f}",
@@ -101,11 +105,14 @@ def show_metrics(terminal: Terminal, metrics: Metrics, noun: str = "author") -> 
     }
     title = f"Evaluation on {metrics.documents} documents"
     terminal.table(title, [(name, True) for name in figures], [tuple(figures.values())])
-    lowest = sorted((row for row in metrics.per_author if row.support), key=lambda row: row.f1)[:10]
+    lowest = sorted((row for row in metrics.per_author if row.support), key=lambda row: row.f1)
     terminal.table(
         f"{noun.capitalize()}s with the lowest F1",
         [(noun, False), ("precision", True), ("recall", True), ("F1", True), ("documents", True)],
-        [(row.author, f"{row.precision:.3f}", f"{row.recall:.3f}", f"{row.f1:.3f}", row.support) for row in lowest],
+        [
+            (row.author, f"{row.precision:.3f}", f"{row.recall:.3f}", f"{row.f1:.3f}", row.support)
+            for row in lowest[: None if terminal.verbose else 10]
+        ],
     )
 
 

@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 import time
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -21,22 +22,24 @@ from authorid.cli.interrupts import Interrupts
 from authorid.cli.options import (
     EFFORT,
     PATH,
-    FiniteRange,
+    AdvancedOption,
     SectionedCommand,
+    Share,
     document_options,
     engine_options,
     model_option,
     option_group,
     quiet_option,
     usage_error,
+    verbose_option,
 )
+from authorid.cli.resuming import how_to_resume, show_resumed
 
 if TYPE_CHECKING:
     from authorid.cli.console import Terminal
     from authorid.encoder.engine_options import EngineOptions
     from authorid.inputs.documents import ReadOptions
     from authorid.outputs import Destination, Output
-    from authorid.outputs.resume import EarlierRun
     from authorid.reporter import Reporter
     from authorid.scoring.attribution import Attribution
     from authorid.scoring.cascade import Effort
@@ -61,7 +64,7 @@ class ResultOptions(NamedTuple):
     @property
     def files(self) -> set[str]:
         """The files that are named here, as absolute paths: none of them is a document."""
-        return {str(Path(path).absolute()) for path in (self.out, self.stats) if path not in (None, "-")}
+        return {str(Path(path).absolute()) for path in (self.out, self.stats) if path and str(path) != "-"}
 
 
 @option_group(
@@ -78,10 +81,12 @@ class ResultOptions(NamedTuple):
     ),
     click.option("--resume", is_flag=True, help="Continue an interrupted run."),
     click.option("--force", is_flag=True, help="Replace an existing FILE, and discard an interrupted run."),
-    click.option("--fail-fast", is_flag=True, help="Stop at the first document that fails."),
+    click.option("--fail-fast", cls=AdvancedOption, is_flag=True, help="Stop at the first document that fails."),
     click.option("--top", type=click.IntRange(min=1), default=5, help="Number of authors in a JSONL or Parquet row."),
     click.option("--evidence", is_flag=True, help="Add the probabilities of each window to JSONL and Parquet rows."),
-    click.option("--stats", type=PATH, metavar="FILE", help="Write the statistics of the run as JSON."),
+    click.option(
+        "--stats", type=PATH, metavar="FILE", help="Write the statistics of the run as JSON; - is standard output."
+    ),
 )
 def _result_options(
     out: str | None,
@@ -114,10 +119,13 @@ def _format(out: str | None, form: str | None) -> str:
 
 def _check_stats(stats: Path, out: str | None) -> None:
     """Raise a usage error if the statistics would go to the results, or to another file that the run itself writes."""
-    from authorid.outputs import is_stream
+    from authorid.outputs import is_standard_output, is_stream
     from authorid.outputs.run_files import RunFiles
 
-    if out is None or is_stream(out):
+    to_output = is_standard_output(str(stats))
+    if to_output and out is not None and is_standard_output(out):
+        raise usage_error("the results go to standard output: name a file", "--stats")
+    if to_output or out is None or is_stream(out):
         return
     path, results = os.path.realpath(stats), os.path.realpath(out)
     if path == results:
@@ -149,18 +157,27 @@ class ModelOptions(NamedTuple):
     ),
     click.option(
         "--max-false-attribution",
-        type=FiniteRange(min=0.0, max=1.0),
+        type=Share(),
         metavar="SHARE",
         help="Answer `unknown` when unsure: at most this share of documents by unknown authors gets a name.",
     ),
-    click.option("--any-text", is_flag=True, help="Name an author even for what is unlike anything in training."),
+    click.option(
+        "--any-text",
+        cls=AdvancedOption,
+        is_flag=True,
+        help="Name an author even for what is unlike anything in training.",
+    ),
     click.option(
         "--adapt",
+        cls=AdvancedOption,
         is_flag=True,
         help="Adapt the n-gram model to these documents first; an answer then depends on the other documents.",
     ),
     click.option(
-        "--equal-shares", is_flag=True, help="With --adapt: assume that all authors wrote as many of the documents."
+        "--equal-shares",
+        cls=AdvancedOption,
+        is_flag=True,
+        help="With --adapt: assume that all authors wrote as many of the documents.",
     ),
 )
 def _model_options(
@@ -204,6 +221,7 @@ class _ScoringRun:
     help="Number of documents in the table that is shown.",
 )
 @quiet_option
+@verbose_option
 def score(
     paths: tuple[str, ...],
     results: ResultOptions,
@@ -212,6 +230,7 @@ def score(
     engine: EngineOptions,
     rows: int,
     quiet: bool,
+    verbose: bool,
 ) -> None:
     """Attribute documents and write one row for each.
 
@@ -224,7 +243,7 @@ def score(
         from authorid.scoring.stats import RunStats
     importing.exit_if_interrupted()
 
-    terminal = Terminal(quiet=quiet)
+    terminal = Terminal(quiet=quiet, verbose=verbose)
     require_format(results.form)
     if results.stats is not None:
         check_writable(results.stats)
@@ -234,6 +253,7 @@ def score(
             return
         documents = replace(documents, skip=destination.files | results.files)
         with Interrupts() as interrupts:
+            started = time.perf_counter()
             scorer = Scorer.load(
                 model.path,
                 engine,
@@ -242,6 +262,7 @@ def score(
                 any_text=model.any_text,
             )
             interrupts.exit_if_interrupted()
+            terminal.detail(f"Loading {scorer.bundle.name}: {time.perf_counter() - started:.1f} s")
             for notice in scorer.notices:
                 terminal.warning(notice)
             if model.path is None:
@@ -254,9 +275,9 @@ def score(
             run = _ScoringRun(results, rows, RunStats(), interrupts, inputs)
             output = _write_rows(run, scorer, paths, documents, destination, terminal)
     if output.earlier is not None:
-        _show_resumed(terminal, output.earlier, complete=run.problem is None)
+        show_resumed(terminal, output.earlier, complete=run.problem is None)
     if run.problem is not None:
-        terminal.error(f"{run.problem}; {output.saved}{_how_to_resume(output)}")
+        terminal.error(f"{run.problem}; {output.saved}{how_to_resume(output)}")
         raise click.exceptions.Exit(run.exit_code)
     _finish(run, scorer, output, terminal)
 
@@ -337,7 +358,7 @@ def _write_rows(
             )
         ) as attributions,
     ):
-        run.problem = _write_all(run, attributions, output, reporter)
+        run.problem = _write_all(run, attributions, output, reporter, terminal)
         if run.problem is None and run.interrupts.exit_code is not None:
             run.problem = "interrupted"
         if run.problem is None:
@@ -347,7 +368,9 @@ def _write_rows(
     return output
 
 
-def _write_all(run: _ScoringRun, attributions: Iterable[Attribution], output: Output, reporter: Reporter) -> str | None:
+def _write_all(
+    run: _ScoringRun, attributions: Iterable[Attribution], output: Output, reporter: Reporter, terminal: Terminal
+) -> str | None:
     """Write every row to `output`. Returns the problem that ended this early, or None."""
     from authorid.errors import AuthoridError, first_line
 
@@ -355,6 +378,8 @@ def _write_all(run: _ScoringRun, attributions: Iterable[Attribution], output: Ou
         for done, attribution in enumerate(attributions, start=1):
             with run.stats.stages.stage("write"):
                 output.write(attribution)
+            if attribution.status != "scored":
+                terminal.detail(f"{attribution.status}: {attribution.ref}: {attribution.error or attribution.reason}")
             if done <= run.shown:
                 run.rows.append(attribution)
             reporter.progress(done)
@@ -363,6 +388,8 @@ def _write_all(run: _ScoringRun, attributions: Iterable[Attribution], output: Ou
     except (AuthoridError, BrokenPipeError):
         raise
     except Exception as error:  # of any thread of the run: whatever it is, the rows that are finished are safe
+        for part in traceback.format_exception(error):
+            terminal.detail(part)
         return f"the run broke off: {type(error).__name__}: {first_line(error)}"
     return None
 
@@ -408,26 +435,3 @@ def _input_paths(paths: Iterable[str], interrupts: Interrupts) -> Iterator[str]:
             yield from listed_paths(sys.stdin.buffer)
         else:
             yield path
-
-
-def _show_resumed(terminal: Terminal, earlier: EarlierRun, *, complete: bool) -> None:
-    """Show what became of the rows of the interrupted run."""
-    message = f"resumed: {earlier.kept} rows kept"
-    if earlier.changed:
-        message += f", {earlier.changed} documents changed since and were scored again"
-    if earlier.vanished:
-        message += f", {earlier.vanished} no longer exist and have no row"
-    if earlier.names:
-        more = earlier.changed + earlier.vanished - len(earlier.names)
-        message += ": " + ", ".join(earlier.names) + (f" and {more} more" if more else "")
-    terminal.info(message if complete else f"{message} so far")
-
-
-def _how_to_resume(output: Output) -> str:
-    """The command that continues this run, for the end of a message; empty when it cannot be continued."""
-    if not output.resumable:
-        return ""
-    arguments = sys.argv[1:]
-    end = arguments.index("--") if "--" in arguments else len(arguments)
-    options = [argument for argument in arguments[:end] if argument not in ("--force", "--resume")]
-    return f". To go on: {shlex.join(['authorid', *options, '--resume', *arguments[end:]])}"

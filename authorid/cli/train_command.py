@@ -11,14 +11,17 @@ import click
 from authorid.cli.model_places import DEFAULT_RUN
 from authorid.cli.options import (
     PATH,
+    AdvancedOption,
     FiniteRange,
     SectionedCommand,
+    Share,
     document_options,
     exclude_author_option,
     option_group,
     quiet_option,
     refuse_options,
     usage_error,
+    verbose_option,
 )
 
 if TYPE_CHECKING:
@@ -64,41 +67,61 @@ class _RecipeChoice(click.Choice[str]):
     ),
     click.option("--epochs", type=click.IntRange(min=1), show_default="4; classic: 20", help="Passes over the corpus."),
     click.option(
-        "--batch", type=click.IntRange(min=1), show_default="32; classic: 2", help="Examples in a training step."
+        "--batch",
+        cls=AdvancedOption,
+        type=click.IntRange(min=1),
+        show_default="32; classic: 2",
+        help="Examples in a training step.",
     ),
     click.option(
         "--learning-rate",
+        cls=AdvancedOption,
         type=FiniteRange(min=0.0, min_open=True),
         show_default="3e-4; classic: 5e-5",
         help="Peak learning rate.",
     ),
-    click.option("--seed", type=click.IntRange(min=0), show_default="1; classic: 1000", help="Random seed."),
     click.option(
-        "--window", type=click.IntRange(min=8), show_default="128; classic: 512", help="Window length in tokens."
+        "--seed", cls=AdvancedOption, type=click.IntRange(min=0), show_default="1; classic: 1000", help="Random seed."
     ),
     click.option(
-        "--stride", type=click.IntRange(min=1), show_default="window - 2", help="Tokens between window starts."
+        "--window",
+        cls=AdvancedOption,
+        type=click.IntRange(min=8),
+        show_default="128; classic: 512",
+        help="Window length in tokens.",
+    ),
+    click.option(
+        "--stride",
+        cls=AdvancedOption,
+        type=click.IntRange(min=1),
+        show_default="window - 2",
+        help="Tokens between window starts.",
     ),
     click.option(
         "--pooling",
+        cls=AdvancedOption,
         type=click.Choice(["first", "mean"]),
         show_default="first",
         help="Classify the first token of a window, or the mean of its tokens.",
     ),
     click.option(
         "--funnel/--no-funnel",
+        cls=AdvancedOption,
         default=None,
         show_default="yes; classic: no",
         help="Drop every second token after a third of the layers, or keep all.",
     ),
     click.option(
         "--validation-split",
-        type=FiniteRange(min=0.0, max=1.0, max_open=True),
+        cls=AdvancedOption,
+        type=Share(max_open=True),
+        metavar="SHARE",
         default=0.2,
         help="Share of documents held out; 0: none.",
     ),
     click.option(
         "--validation",
+        cls=AdvancedOption,
         type=click.Choice(["random", "last", "shifted"]),
         show_default="shifted; classic: random",
         help="Documents to hold out. last: the last of each author by file name; shifted: the last if file names "
@@ -106,24 +129,30 @@ class _RecipeChoice(click.Choice[str]):
     ),
     click.option(
         "--label-smoothing",
-        type=FiniteRange(min=0.0, max=1.0, max_open=True),
+        cls=AdvancedOption,
+        type=Share(max_open=True),
+        metavar="SHARE",
         default=0.0,
         help="Share of the target probability to spread over all authors.",
     ),
     click.option(
         "--topic-dropout",
-        type=FiniteRange(min=0.0, max=1.0),
+        cls=AdvancedOption,
+        type=Share(),
+        metavar="SHARE",
         show_default="1; classic: 0",
         help="Highest rate at which a window loses its rare words.",
     ),
     click.option(
         "--train-embeddings/--freeze-embeddings",
+        cls=AdvancedOption,
         default=None,
         show_default="freeze; classic: train",
         help="Train the word embeddings, or keep them fixed.",
     ),
     click.option(
         "--precision",
+        cls=AdvancedOption,
         type=click.Choice(["float32", "bfloat16"]),
         default="float32",
         help="Number format to train in; bfloat16 is faster on CPUs that support it.",
@@ -151,7 +180,7 @@ def _encoder_options(
     """How to train the encoder; None when there is none."""
     context = click.get_current_context()
     if not encoder:
-        grouped = {option.name for option in context.command.params if getattr(option, "section", "") == "Encoder"}
+        grouped = {option.name for option in context.command.params if getattr(option, "group", "") == "Encoder"}
         without_effect = grouped - {"encoder"} | _ENCODER_TRAINING_OPTIONS
         refuse_options(context, without_effect, "this option is for an encoder, and there is none with --no-encoder")
         return None
@@ -201,6 +230,7 @@ def _encoder_options(
 @_encoder_options
 @document_options
 @quiet_option
+@verbose_option
 def train(
     corpus: Path,
     out: Path,
@@ -213,6 +243,7 @@ def train(
     encoder_options: TrainingOptions | None,
     documents: ReadOptions,
     quiet: bool,
+    verbose: bool,
 ) -> None:
     """Train a model on CORPUS and write a run directory.
 
@@ -222,7 +253,7 @@ def train(
     from authorid.cli.console import Terminal
     from authorid.training.corpus_spec import CorpusSpec
 
-    terminal = Terminal(quiet=quiet)
+    terminal = Terminal(quiet=quiet, verbose=verbose)
     spec = CorpusSpec(corpus, documents, exclude_authors, all_authors)
     if encoder_options is None:
         typography: Typography = "kept" if keep_typography else "folded"

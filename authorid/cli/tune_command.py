@@ -6,7 +6,15 @@ from pathlib import Path
 
 import click
 
-from authorid.cli.options import PRECISION, PROVIDER, FiniteRange, SectionedCommand, model_option, quiet_option
+from authorid.cli.options import (
+    PRECISION,
+    PROVIDER,
+    FiniteRange,
+    SectionedCommand,
+    model_option,
+    quiet_option,
+    verbose_option,
+)
 
 __all__ = ["tune"]
 
@@ -22,7 +30,8 @@ __all__ = ["tune"]
 )
 @click.option("--seconds", type=FiniteRange(min=0.1), default=60.0, help="Time for the whole tuning.")
 @quiet_option
-def tune(model: Path | None, precision: str, provider: str, seconds: float, quiet: bool) -> None:
+@verbose_option
+def tune(model: Path | None, precision: str, provider: str, seconds: float, quiet: bool, verbose: bool) -> None:
     """Find the fastest configuration for this machine.
 
     The result is remembered, and score uses it.
@@ -33,7 +42,7 @@ def tune(model: Path | None, precision: str, provider: str, seconds: float, quie
     from authorid.encoder.tuning import tune as run_tuning
     from authorid.models import default_bundle
 
-    terminal = Terminal(quiet=quiet)
+    terminal = Terminal(quiet=quiet, verbose=verbose)
     bundle = load_bundle(model or default_bundle())
     with terminal.progress("Tuning") as reporter:
         trials = run_tuning(

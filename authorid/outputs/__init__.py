@@ -6,7 +6,7 @@ nobody sees half of it; what a crash leaves behind can be resumed.
 
 from __future__ import annotations
 
-from authorid.outputs.destination import Destination, Output, is_stream, open_writer, reserve
+from authorid.outputs.destination import Destination, Output, is_standard_output, is_stream, open_writer, reserve
 from authorid.outputs.fingerprint import run_fingerprint
 from authorid.outputs.formats import FORMATS, format_for, require_format
 from authorid.outputs.records import Attribution
@@ -17,6 +17,7 @@ __all__ = [
     "Destination",
     "Output",
     "format_for",
+    "is_standard_output",
     "is_stream",
     "open_writer",
     "require_format",

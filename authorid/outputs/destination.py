@@ -37,7 +37,7 @@ from authorid.outputs.run_files import RunFiles
 from authorid.outputs.stream_output import StreamOutput
 from authorid.outputs.write_errors import raising_output_errors
 
-__all__ = ["Destination", "Output", "is_stream", "open_writer", "reserve"]
+__all__ = ["Destination", "Output", "is_standard_output", "is_stream", "open_writer", "reserve"]
 
 
 class Output(Protocol):
@@ -201,6 +201,11 @@ def is_stream(out: str | None) -> bool:
         return True
     mode = Path(out).stat().st_mode if Path(out).exists() else stat.S_IFREG
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def is_standard_output(out: str) -> bool:
+    """Whether `out` stands for standard output."""
+    return out == "-" or _descriptor(out) == 1
 
 
 _STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}

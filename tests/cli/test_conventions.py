@@ -61,7 +61,7 @@ def test_doctor_describes_the_machine_and_runs_the_included_model(tmp_path):
     assert "cpu" in found["providers"]
     assert found["included model"].endswith("works")
     assert found["problems"] == []
-    assert "processor" in done.stderr
+    assert "processor" in done.stdout
 
 
 def test_doctor_reports_what_does_not_work(monkeypatch):

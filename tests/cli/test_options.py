@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import click
 import pytest
 from click.testing import CliRunner
+from command import every_command
 from tiny import AUTHORS, make_bundle, prose
 
 pytest.importorskip("scipy")
@@ -72,6 +73,7 @@ TRAIN = {
     "keep_typography": (["--keep-typography"], "typography", "kept"),
     "force": (["--force"], "existing", "replace"),
     "quiet": (["--quiet"], "output", ""),
+    "verbose": (["--verbose"], "details", ["Training: 0.0 s"]),
 }
 SCORE = {
     "top": (["--top", "2"], "top", 2),
@@ -86,7 +88,7 @@ SCORE = {
     "batch_tokens": (["--batch-tokens", "77"], "batch_tokens", 77),
     **DOCUMENTS,
 }
-SCORE_ELSEWHERE = {"model", "out", "form", "stats", "resume", "force", "fail_fast", "rows", "quiet"}
+SCORE_ELSEWHERE = {"model", "out", "form", "stats", "resume", "force", "fail_fast", "rows", "quiet", "verbose"}
 SCORE_ELSEWHERE |= {"adapt", "equal_shares"}
 """Options of score whose effect is checked in tests/cli/test_score_command.py, tests/outputs and tests/scoring."""
 TUNE = {
@@ -94,6 +96,7 @@ TUNE = {
     "provider": (["--provider", "cpu"], "provider", "cpu"),
     "seconds": (["--seconds", "5"], "seconds", 5.0),
     "quiet": (["--quiet"], "output", ""),
+    "verbose": (["--verbose"], "details", ["Tuning: 0.0 s"]),
 }
 EVALUATE = {
     **DOCUMENTS,
@@ -105,6 +108,7 @@ EVALUATE = {
     "ablation": (["--no-ablation"], "ablation", False),
     "precision": (["--precision", "fp32"], "precision", "fp32"),
     "quiet": (["--quiet"], "output", ""),
+    "verbose": (["--verbose"], "details", ["Evaluating: 0.0 s"]),
 }
 FORWARDED = {"score": SCORE, "tune": TUNE, "train": TRAIN, "evaluate": EVALUATE}
 
@@ -122,17 +126,22 @@ def of_corpus(spec):
     return {"corpus": spec.path, **dataclasses.asdict(spec.documents), **chosen}
 
 
+def details(output):
+    """The lines that only --verbose shows."""
+    return re.findall(r"^\w+: \d+\.\d s$", output, re.MULTILINE)
+
+
 def call(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def parameters(command):
-    return {parameter.name for parameter in app.commands[command].params}
+    return {parameter.name for parameter in app.commands[command].params if parameter.expose_value}
 
 
 def shown_options(command):
     """The options in the help of a command."""
-    parameters = app.commands[command].params
+    parameters = every_command()[command].params
     return [option for option in parameters if isinstance(option, click.Option) and not option.hidden]
 
 
@@ -164,7 +173,7 @@ def train(monkeypatch):
         done = call("train", "corpus", "--out", "run", *arguments)
         assert done.exit_code == 0, done.output
         assert (found["corpus"], found["out"]) == (Path("corpus"), Path("run"))
-        return {**found, "output": done.output}
+        return {**found, "output": done.output, "details": details(done.output)}
 
     return received
 
@@ -192,6 +201,7 @@ def evaluate(monkeypatch):
             "plots": None,
             **found,
             "output": done.output,
+            "details": details(done.output),
             "json": json.loads(file.read_text()) if file.exists() else 0,
         }
 
@@ -246,7 +256,7 @@ def tune(monkeypatch):
         done = call("tune", "--model", bundle.path, *arguments)
         assert done.exit_code == 0, done.output
         assert found["model"] == bundle.path
-        return {**found, "output": done.output}
+        return {**found, "output": done.output, "details": details(done.output)}
 
     return received
 
@@ -344,9 +354,9 @@ PRIVATE_WORDS = (
 """Words that the project once used in a sense of its own, and that no help text needs."""
 
 
-@pytest.mark.parametrize("name", list(app.commands))
+@pytest.mark.parametrize("name", list(every_command()))
 def test_every_option_has_help_in_standard_words(name):
-    command = app.commands[name]
+    command = every_command()[name]
     texts = [command.help, *(option.help for option in shown_options(name))]
     assert all(texts)
     for text in texts:
@@ -354,19 +364,19 @@ def test_every_option_has_help_in_standard_words(name):
         assert not found, text
 
 
-@pytest.mark.parametrize("name", list(app.commands))
+@pytest.mark.parametrize("name", list(every_command()))
 def test_help_shows_every_option_once_and_its_first_line_in_the_list_of_commands(name):
-    shown = call(name, "--help").output
+    shown = call(*name.split(), "--help").output
     for option in shown_options(name):
         assert len(re.findall(rf"^  (?:-\w, )?{option.opts[-1]}(?=[ ,\n])", shown, re.MULTILINE)) == 1
-    first_line = app.commands[name].help.splitlines()[0]
-    assert first_line in call("--help").output
+    first_line = every_command()[name].help.splitlines()[0]
+    assert first_line in call(*name.split()[:-1], "--help").output
 
 
 def test_common_options_come_first_in_the_help_of_score():
     shown = call("score", "--help").output
     headings = re.findall(r"^(\w.*):$", shown, re.MULTILINE)
-    assert headings == ["Results", "Model", "Documents", "Performance", "Other options"]
+    assert headings == ["Results", "Model", "Documents", "Performance", "Other options", "Advanced options", "Examples"]
     assert [option.name for option in shown_options("score")][:2] == ["out", "form"]
 
 
