@@ -9,11 +9,11 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
 from authorid.errors import DownloadError, OutputError, first_line, os_error_reason
+from authorid.outputs import atomic
 from authorid.reporter import Reporter
 from authorid.version import __version__
 
@@ -98,13 +98,13 @@ def _attempt(url: str, part: Path, most_bytes: int, reporter: Reporter) -> None:
         if total is not None and total > most_bytes:
             raise DownloadError(f"{url}: {total} bytes, at most {most_bytes} were expected; this is another file")
         done = start
-        with _opened(part, start) as stream:
-            while chunk := response.read(_CHUNK_BYTES):
+        with _opened(part, start) as descriptor:
+            while chunk := response.read1(_CHUNK_BYTES):  # what has come, so that an interrupt loses nothing
                 done += len(chunk)
                 if done > most_bytes:
                     raise DownloadError(f"{url}: more than the expected {most_bytes} bytes; this is another file")
                 with _writing(part):
-                    stream.write(chunk)
+                    atomic.write_all(descriptor, chunk)
                 reporter.progress(done, total, "bytes")
         if total is not None and done < total:
             raise _CutShortError(f"the server stopped after {done:,} of {total:,} bytes")
@@ -126,17 +126,15 @@ def _opener() -> urllib.request.OpenerDirector:
 
 
 @contextmanager
-def _opened(part: Path, start: int) -> Iterator[BinaryIO]:
-    """The file `part`, cut to `start` bytes, to write behind them. Raises `OutputError`."""
+def _opened(part: Path, start: int) -> Iterator[int]:
+    """A descriptor of the file `part`, cut to `start` bytes, that writes behind them. Raises `OutputError`."""
     with _writing(part):
-        stream = part.open("r+b" if start else "wb")
-        stream.truncate(start)
-        stream.seek(start)
-    try:
-        yield stream
-    finally:
+        stream = part.open("r+b" if start else "wb", buffering=0)
+    with stream:
         with _writing(part):
-            stream.close()
+            stream.truncate(start)
+            stream.seek(start)
+        yield stream.fileno()
 
 
 @contextmanager
