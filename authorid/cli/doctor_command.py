@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ _INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "amx_
 @click.option(
     "--json", "json_file", type=PATH, metavar="FILE", help="Write the description as JSON; - is standard output."
 )
-def doctor(json_file: Path | None) -> None:
+@click.pass_context
+def doctor(context: click.Context, json_file: Path | None) -> None:
     """Describe this machine and this installation, for bug reports.
 
     It runs the included model, and exits with 1 when a part that scoring needs does not work.
@@ -40,6 +42,7 @@ def doctor(json_file: Path | None) -> None:
         check_writable(json_file)
     terminal = Terminal(is_result=json_file != STANDARD_OUTPUT)
     found, problems = _examine()
+    found["options"] = _option_places(context)
     terminal.table(
         "authorid doctor", [("", False), ("", False)], [(name, _text(value)) for name, value in found.items()]
     )
@@ -49,6 +52,15 @@ def doctor(json_file: Path | None) -> None:
         write_json(json_file, {**found, "problems": problems})
     if problems:
         raise click.exceptions.Exit(1)
+
+
+def _option_places(context: click.Context) -> list[str]:
+    """The file of options in use, and the variables of the environment that may set some."""
+    from authorid.cli.config_file import current_config
+
+    config = current_config(context)
+    variables = sorted(name for name in os.environ if name.startswith("AUTHORID_"))
+    return [*([] if config is None else [str(config.path)]), *variables]
 
 
 def _text(value: Any) -> str:
