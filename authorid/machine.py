@@ -6,7 +6,6 @@ import functools
 import os
 import platform
 import re
-import resource
 import sys
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -120,7 +119,11 @@ def _cpuinfo(name: str) -> str:
     return ""
 
 
-def peak_rss_mb() -> float:
-    """Peak resident memory of this process so far, in MiB."""
+def peak_rss_mb() -> float | None:
+    """Peak resident memory of this process so far, in MiB; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / (1024 * 1024 if sys.platform == "darwin" else 1024), 1)

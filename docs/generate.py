@@ -97,7 +97,7 @@ STATISTICS = {
     "model_sha256": "SHA-256 of the model that ran.",
     "versions": "Versions of Python and of the packages that decide an answer.",
     "cpu": "Name of the processor.",
-    "peak_rss_mb": "Peak memory of the process in MB.",
+    "peak_rss_mb": "Peak memory of the process in MB; null on Windows.",
     "resumed.kept": "After `--resume`: rows of the earlier run that were kept.",
     "resumed.changed": "After `--resume`: documents that changed and were scored again.",
     "resumed.vanished": "After `--resume`: documents that are no longer there.",

@@ -81,7 +81,7 @@ def _documents_table(documents: dict[str, Any]) -> SpeedTable:
         f"{documents['documents_per_second']:,.1f}",
         f"{documents['tokens_per_second']:,.0f}",
         *(f"{documents['latency_ms']['document'][name]:.1f}" for name in ("p50", "p99")),
-        f"{documents['peak_rss_mb']:.0f}",
+        "" if documents["peak_rss_mb"] is None else f"{documents['peak_rss_mb']:.0f}",
     )
     columns = _numeric("documents", "s", "documents/s", "tokens/s", "p50 ms", "p99 ms", "MB")
     return f"Documents, end to end, effort {documents['effort']}", columns, [row]

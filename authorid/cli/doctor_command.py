@@ -76,6 +76,7 @@ def _examine() -> tuple[dict[str, Any], list[str]]:
     from authorid.encoder.providers import PROVIDERS, available
     from authorid.machine import available_cores, cpu_flags, cpu_name
     from authorid.ngrams import kernels
+    from authorid.portability import lost_promises
     from authorid.scoring.stats import versions
 
     problems: list[str] = []
@@ -90,6 +91,7 @@ def _examine() -> tuple[dict[str, Any], list[str]]:
         "n-gram loops": kernels.backend(),
         "cache": _describe_cache(cache_directory()),
     }
+    found["promises that do not hold here"] = lost_promises()
     found["included model"] = _self_test(problems)
     return found, problems
 

@@ -80,12 +80,13 @@ def show_statistics(terminal: Terminal, report: dict[str, Any]) -> None:
         [(name, True) for name in stages],
         [tuple(f"{seconds:.2f}" for seconds in stages.values())],
     )
+    memory = "" if report["peak_rss_mb"] is None else f", {report['peak_rss_mb']:.0f} MB"
     terminal.info(
         f"{report['documents']} documents ({report['scored']} scored, {report['unknown']} unknown, "
         f"{report['failed']} failed) in {report['wall_seconds']:.2f} s: "
         f"{report['documents_per_second']:.1f} documents/s, {report['tokens_per_second']:,.0f} tokens/s "
         f"({report['model']}, {report['precision']}, {report['provider']}, {report['workers']} x "
-        f"{report['threads']} threads, {report['peak_rss_mb']:.0f} MB)"
+        f"{report['threads']} threads{memory})"
     )
 
 

@@ -239,6 +239,7 @@ def score(
     with Interrupts() as importing:
         from authorid.cli.console import Terminal
         from authorid.outputs import require_format, reserve
+        from authorid.portability import lost_promises
         from authorid.scoring.scorer import Scorer
         from authorid.scoring.stats import RunStats
     importing.exit_if_interrupted()
@@ -265,6 +266,8 @@ def score(
             terminal.detail(f"Loading {scorer.bundle.name}: {time.perf_counter() - started:.1f} s")
             for notice in scorer.notices:
                 terminal.warning(notice)
+            if destination.run_files is not None and (lost := lost_promises()):
+                terminal.info(f"on this system, {'; '.join(lost)}")
             if model.path is None:
                 _name_own_model(terminal, scorer)
             interrupts.stop = scorer.stop

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from authorid.portability import open_flags
+
 __all__ = ["is_long", "list_directory", "open_parent", "status_of"]
 
-_SYSCALL_BYTES = 4000
-"""A path of this many bytes is accepted by every system call; Linux allows 4095."""
+_SYSCALL_BYTES = 4000 if sys.platform == "linux" else 1000
+"""A path of this many bytes is accepted by every system call; Linux allows 4095, others 1023."""
 
 _MAX_BYTES = 3 * 4096
 """Longer paths are refused: the time and memory of a walk are quadratic in the depth of the tree."""
@@ -22,6 +25,8 @@ _MAX_BYTES = 3 * 4096
 
 def is_long(path: str) -> bool:
     """Whether `path` is too long for a single system call, but short enough to be supported."""
+    if os.open not in os.supports_dir_fd:
+        return False  # the system itself answers what it makes of such a path
     # A character takes at most four bytes, so most paths need not be encoded.
     return 4 * len(path) > _SYSCALL_BYTES and _SYSCALL_BYTES < len(os.fsencode(path)) <= _MAX_BYTES
 
@@ -39,7 +44,7 @@ def open_parent(path: str) -> Iterator[tuple[str, int]]:
             cut = rest.rfind(b"/", 1, _SYSCALL_BYTES)
             if cut < 0:
                 raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
-            below = os.open(rest[:cut], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+            below = os.open(rest[:cut], open_flags("O_PATH", "O_DIRECTORY"), dir_fd=directory)
             if directory is not None:
                 os.close(directory)
             directory, rest = below, rest[cut:].lstrip(b"/") or b"."
@@ -67,7 +72,7 @@ def list_directory(path: str) -> Iterator[Iterator[os.DirEntry[Any]]]:
             yield entries
         return
     with open_parent(path) as (name, directory):
-        descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+        descriptor = os.open(name, open_flags("O_RDONLY", "O_DIRECTORY"), dir_fd=directory)
     try:
         with os.scandir(descriptor) as entries:
             yield entries

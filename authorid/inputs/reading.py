@@ -18,6 +18,7 @@ from authorid.inputs.documents import DEFAULTS, Document, DocumentRef, Failure, 
 from authorid.inputs.long_paths import is_long, open_parent
 from authorid.inputs.readers import reader_for
 from authorid.inputs.timeouts import NO_TIMEOUT, Timeout
+from authorid.portability import open_flags
 
 __all__ = ["file_sha256", "read_documents", "read_file"]
 
@@ -91,9 +92,9 @@ _OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
 def _open(file: DiscoveredFile) -> int:
     # O_NONBLOCK: if a FIFO has replaced the file since the walk, opening it must not block.
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+    flags = open_flags("O_RDONLY", "O_NONBLOCK", "O_NOCTTY")
     if not file.follow:
-        flags |= os.O_NOFOLLOW
+        flags |= open_flags("O_NOFOLLOW")
     for pause in (0.01, 0.1, None):
         try:
             if not is_long(file.path):

@@ -10,6 +10,8 @@ import os
 import shutil
 from pathlib import Path
 
+from authorid.portability import open_flags
+
 __all__ = [
     "create",
     "exchange",
@@ -31,7 +33,7 @@ def create(path: Path, mode: int = 0o666) -> int:
 
     `mode` is the mode of the file; the umask applies, and its owner can always read and write it.
     """
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode & 0o666 | 0o600)
+    return os.open(path, open_flags("O_WRONLY", "O_CREAT", "O_EXCL"), mode & 0o666 | 0o600)
 
 
 def is_at(descriptor: int, path: Path) -> bool:
@@ -67,7 +69,9 @@ def remove(path: Path) -> None:
 
 def sync_directory(path: Path) -> None:
     """Make changes of names in the directory `path` durable, if the file system supports that."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    if not hasattr(os, "O_DIRECTORY"):  # Windows opens no directories
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
     except OSError as error:
@@ -109,7 +113,8 @@ def exchange(first: Path, second: Path) -> None:
     """
     import ctypes  # only here: it takes a moment, and scoring does without
 
-    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    # Windows has no library of this kind.
+    renameat2 = None if os.name == "nt" else getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if renameat2 is None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
     here, swap = ctypes.c_int(-100), ctypes.c_uint(2)  # AT_FDCWD, RENAME_EXCHANGE

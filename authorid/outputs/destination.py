@@ -36,6 +36,7 @@ from authorid.outputs.resume import EarlierRun, FileDigest
 from authorid.outputs.run_files import RunFiles
 from authorid.outputs.stream_output import StreamOutput
 from authorid.outputs.write_errors import raising_output_errors
+from authorid.portability import open_flags
 
 __all__ = ["Destination", "Output", "is_standard_output", "is_stream", "open_writer", "reserve"]
 
@@ -231,7 +232,7 @@ def _hold(destination: Destination) -> Iterator[None]:
         with raising_output_errors(destination.out):
             # A descriptor is duplicated, not opened again: rows then follow what those who share it have written.
             own = _descriptor(destination.out)
-            opened = os.open(destination.out, os.O_WRONLY | os.O_CLOEXEC) if own is None else os.dup(own)
+            opened = os.open(destination.out, open_flags("O_WRONLY")) if own is None else os.dup(own)
             destination.stream = os.fdopen(opened, "wb")
         with closing_quietly(destination.stream):
             yield

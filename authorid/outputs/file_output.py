@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from authorid import portability
 from authorid.errors import OutputError, os_error_reason
 from authorid.inputs.discovery import DiscoveredFile
 from authorid.outputs import atomic
@@ -79,7 +80,7 @@ class FileOutput:
         self._journal.sync()
         if not self._journal.is_at(self._files.next_journal):
             raise _replaced(self._files.next_journal)
-        atomic.publish(self._files.next_journal, self._files.journal)
+        self._journal.publish(self._files.journal)
         self._promoted = True
 
     def finish(self) -> None:
@@ -90,6 +91,8 @@ class FileOutput:
             self._journal.flush()
             self._stream.write(self._writer.footer())
             _publish(self._stream, self._files)
+            self._lost = self._is_lost()
+            self._journal.close()
             # A power cut may bring the journals back. The run is then resumed, to the same result, or forced.
             for journal in (self._files.journal, self._files.next_journal, self._files.merged_journal):
                 remove_journal(journal)
@@ -198,20 +201,24 @@ def _publish(stream: BinaryIO, files: RunFiles) -> None:
     """Replace the target by the file that was written through `stream`. Raises `OSError`."""
     stream.flush()
     with contextlib.suppress(OSError):  # keep the mode of the old file
-        os.fchmod(stream.fileno(), stat.S_IMODE(files.target.stat().st_mode))
+        if hasattr(os, "fchmod"):
+            os.fchmod(stream.fileno(), stat.S_IMODE(files.target.stat().st_mode))
     atomic.sync(stream.fileno())
     if not atomic.is_at(stream.fileno(), files.partial):
         raise _replaced(files.partial)
+    if not portability.MOVES_OPEN_FILES:
+        stream.close()
     atomic.publish(files.partial, files.target)
 
 
 def _discard(stream: BinaryIO, path: Path) -> None:
     """Close the file that was written through `stream`, and remove it if it is still at `path`."""
-    with contextlib.suppress(OSError):
-        if atomic.is_at(stream.fileno(), path):
-            atomic.remove(path)
+    is_own = not stream.closed and atomic.is_at(stream.fileno(), path)
     with contextlib.suppress(OSError):
         stream.close()
+    if is_own:
+        with contextlib.suppress(OSError):
+            atomic.remove(path)
 
 
 def _replaced(path: Path) -> OSError:

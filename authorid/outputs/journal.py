@@ -25,9 +25,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from authorid import portability
 from authorid.outputs import atomic
 from authorid.outputs.record_codec import Entry, RecordCodec
 from authorid.outputs.records import Attribution
+from authorid.portability import open_flags
 
 __all__ = [
     "FORMAT",
@@ -96,7 +98,7 @@ _BEGINNING = re.compile(rb"[0-9a-f]{8} \{\"journal\": ")
 def is_foreign(path: Path) -> bool:
     """Whether there is something at `path` that no run has left, not even one that was killed. Raises `OSError`."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = os.open(path, open_flags("O_RDONLY", "O_NOFOLLOW", "O_NONBLOCK"))
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENXIO):  # nothing, a symbolic link, a socket
             return error.errno != errno.ENOENT
@@ -106,7 +108,7 @@ def is_foreign(path: Path) -> bool:
         if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
             return True
         # A power cut may leave only a part of the first line, with NULs for the rest.
-        beginning = os.pread(descriptor, len(_EXAMPLE), 0).rstrip(b"\0")
+        beginning = os.read(descriptor, len(_EXAMPLE)).rstrip(b"\0")
     finally:
         os.close(descriptor)
     return not _BEGINNING.match(beginning + _EXAMPLE[len(beginning) :])
@@ -209,7 +211,7 @@ class Journal:
         """Put all records so far on the disk: from now on, they survive a power cut."""
         with self._lock:
             self.flush()
-            if self._synced:
+            if self._synced or self._closing.is_set():
                 return
             started = time.monotonic()
             try:
@@ -226,11 +228,25 @@ class Journal:
         """Whether this journal is the file at `path`; call it before `close`."""
         return atomic.is_at(self._descriptor, path)
 
+    def publish(self, target: Path) -> None:
+        """Rename the journal to `target`, replacing what is there, and go on writing it."""
+        with self._lock:
+            if portability.MOVES_OPEN_FILES:
+                atomic.publish(self.path, target)
+            else:
+                os.close(self._descriptor)
+                try:
+                    atomic.publish(self.path, target)
+                    self.path = target
+                finally:
+                    self._descriptor = os.open(self.path, open_flags("O_WRONLY", "O_APPEND"))
+
     def close(self) -> None:
-        """Close the file."""
-        self._closing.set()
-        self._timer.join()
-        os.close(self._descriptor)
+        """Close the file; a second call does nothing."""
+        if not self._closing.is_set():
+            self._closing.set()
+            self._timer.join()
+            os.close(self._descriptor)
 
     def _write(self, data: bytes) -> None:
         self._synced = False

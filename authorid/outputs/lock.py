@@ -7,16 +7,22 @@ file of one that was killed, whose name nothing else tells.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from authorid import portability
 from authorid.errors import OutputError, os_error_reason
 from authorid.outputs import atomic
 from authorid.outputs.run_files import TOKEN_LENGTH, RunFiles
+from authorid.portability import open_flags
+
+try:
+    import fcntl
+except ImportError:  # no locks: see authorid.portability.lost_promises
+    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["exclusive_lock", "run_lock"]
 
@@ -32,8 +38,7 @@ def exclusive_lock(path: Path, out: str) -> Iterator[None]:
     """
     descriptor = _acquire(path, out)
     try:
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
+        _write(descriptor, f"{os.getpid()}\n")
         yield
     finally:
         _release(descriptor, path)
@@ -57,13 +62,14 @@ def run_lock(files: RunFiles, out: str) -> Iterator[None]:
 def _acquire(path: Path, out: str) -> int:
     while True:
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+            descriptor = os.open(path, open_flags("O_RDWR", "O_CREAT", "O_NOFOLLOW"), 0o666)
         except OSError as error:
             raise OutputError(f"{out}: cannot write there: {os_error_reason(error)}") from None
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if fcntl is not None:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            owner = os.pread(descriptor, 32, 0).partition(b"\n")[0].decode("ascii", "replace")
+            owner = _read(descriptor, 32).partition(b"\n")[0].decode("ascii", "replace")
             os.close(descriptor)
             by = f" (process {owner})" if owner.isdigit() else ""
             raise OutputError(f"{out}: another run is writing it{by}; wait for it, or choose another --out") from None
@@ -77,7 +83,7 @@ def _acquire(path: Path, out: str) -> int:
 
 def _take_over(descriptor: int, files: RunFiles, out: str) -> None:
     """Remove what a run that was killed has left, and write who holds the lock now."""
-    content = _CONTENT.fullmatch(os.pread(descriptor, 64, 0))
+    content = _CONTENT.fullmatch(_read(descriptor, 64))
     if content is None:
         os.close(descriptor)
         raise OutputError(
@@ -87,8 +93,7 @@ def _take_over(descriptor: int, files: RunFiles, out: str) -> None:
         token = (content[2] or b"").decode("ascii")
         if len(token) == TOKEN_LENGTH:
             atomic.remove(RunFiles(files.target, token).partial)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n{files.token}\n".encode("ascii"), 0)
+        _write(descriptor, f"{os.getpid()}\n{files.token}\n")
         atomic.sync(descriptor)  # before there is a file with this token
     except BaseException as error:
         _release(descriptor, files.lock)
@@ -100,6 +105,23 @@ def _take_over(descriptor: int, files: RunFiles, out: str) -> None:
 def _release(descriptor: int, path: Path) -> None:
     # Removed while it is still locked: a process that has opened it meanwhile notices that it is no longer in use.
     if atomic.is_at(descriptor, path):
+        if not portability.MOVES_OPEN_FILES:
+            os.close(descriptor)
         with contextlib.suppress(OSError):
             path.unlink()
+        if not portability.MOVES_OPEN_FILES:
+            return
     os.close(descriptor)
+
+
+def _read(descriptor: int, size: int) -> bytes:
+    """The first `size` bytes of a file."""
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return os.read(descriptor, size)
+
+
+def _write(descriptor: int, content: str) -> None:
+    """Make `content` all that is in a file."""
+    os.ftruncate(descriptor, 0)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    atomic.write_all(descriptor, content.encode("ascii"))
