@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -161,7 +162,7 @@ def test_a_file_that_is_named_is_used_instead():
     assert found["effort"] == ("fast", "DEFAULT_MAP")
     assert found["hidden"] == (False, "DEFAULT")
     assert found["model"] == (Path("sub/b"), "DEFAULT_MAP")
-    assert found["out"] == ("sub/rows.csv", "DEFAULT_MAP")
+    assert found["out"] == (str(Path("sub/rows.csv")), "DEFAULT_MAP")
     assert "missing.toml: no such file" in refused("score", "a.txt", "--config", "missing.toml")
 
 
@@ -172,8 +173,8 @@ def test_a_stream_in_a_file_stays_a_stream():
 
 def test_an_empty_file_switches_the_other_off(monkeypatch):
     configure('[score]\neffort = "full"\n')
-    assert received("score", "a.txt", "--config", "/dev/null")["effort"] == ("auto", "DEFAULT")
-    monkeypatch.setenv("AUTHORID_SCORE_CONFIG", "/dev/null")
+    assert received("score", "a.txt", "--config", os.devnull)["effort"] == ("auto", "DEFAULT")
+    monkeypatch.setenv("AUTHORID_SCORE_CONFIG", os.devnull)
     assert received("score", "a.txt")["effort"] == ("auto", "DEFAULT")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from click.testing import CliRunner
 from tiny import AUTHORS, make_bundle
 
 from authorid.cli.app import app
+
+posix_names = pytest.mark.skipif(os.name == "nt", reason="Windows has no such file names, and few links")
 
 
 @pytest.fixture(autouse=True)
@@ -57,6 +60,7 @@ def test_bundles_of_the_working_directory_and_of_the_cache(bundle):
     ]
 
 
+@posix_names
 @pytest.mark.parametrize(
     ("manifest", "problem"),
     [
@@ -83,6 +87,7 @@ def test_a_damaged_bundle_is_in_the_list_with_its_problem(manifest, problem):
     assert done.exit_code == 0
 
 
+@posix_names
 @pytest.mark.parametrize("provenance", ["null", "[]", '{"name": {"a": 1}}', '{"name": "\\u001b[31m\\nred"}', "7"])
 def test_hostile_manifests_break_neither_the_list_nor_the_terminal(bundle, provenance):
     shutil.copytree(bundle.path, "b\x1b[31m\nad")
