@@ -124,4 +124,4 @@ def _write(descriptor: int, content: str) -> None:
     """Make `content` all that is in a file."""
     os.ftruncate(descriptor, 0)
     os.lseek(descriptor, 0, os.SEEK_SET)
-    atomic.write_all(descriptor, content.encode("ascii"))
+    os.write(descriptor, content.encode("ascii"))
