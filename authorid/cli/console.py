@@ -24,6 +24,9 @@ Columns = Sequence[tuple[str, bool]]
 """The columns of a table: the name of each, and whether it holds numbers."""
 
 _LOG_WIDTH = 120
+_WHOLE = 10_000
+"""Width for results that a program or a file gets: nothing is left out."""
+
 _NARROWEST_TEXT = 6
 """Width of a column of texts on the narrowest terminal."""
 
@@ -54,7 +57,7 @@ class Terminal:
         self.verbose = verbose
         self.console = _PersistentConsole(stderr=not is_result, highlight=False, soft_wrap=False)
         if not self.console.is_terminal:
-            self.console.width = _LOG_WIDTH
+            self.console.width = _WHOLE if is_result else _LOG_WIDTH
 
     @property
     def is_interactive(self) -> bool:

@@ -16,6 +16,7 @@ __all__ = ["doctor"]
 _EXTRAS = {
     "fit": "scipy",
     "plots": "matplotlib",
+    "parquet": "pyarrow",
     "train": "tensorflow",
     "optimum": "optimum",
     "openvino": "onnxruntime_ep_openvino",
@@ -82,6 +83,7 @@ def _examine() -> tuple[dict[str, Any], list[str]]:
     problems: list[str] = []
     found: dict[str, Any] = {
         **versions(),
+        "installed in": str(Path(__file__).parents[1]),
         "system": platform.platform(),
         "processor": cpu_name(),
         "cores": available_cores(),

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
+import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -13,7 +18,10 @@ from command import command, environment, run
 from authorid import __version__
 from authorid.cli import doctor_command
 from authorid.cli.app import app
+from authorid.cli.console import Terminal
+from authorid.cli.result_tables import show_authors
 from authorid.errors import EngineError
+from authorid.outputs.answers import Answers
 from authorid.scoring.scorer import Scorer
 
 
@@ -80,3 +88,102 @@ def test_doctor_reports_what_does_not_work(monkeypatch):
 def test_doctor_says_when_the_cache_cannot_be_written(tmp_path):
     (tmp_path / "cache").mkdir(mode=0o500)
     assert "cannot be written" in doctor_command._describe_cache(tmp_path / "cache")
+
+
+def test_doctor_looks_for_every_extra():
+    project = tomllib.loads((Path(__file__).resolve().parents[2] / "pyproject.toml").read_text("utf-8"))["project"]
+    assert set(doctor_command._EXTRAS) == set(project["optional-dependencies"]) - {"test", "docs", "dev"}
+
+
+def test_a_description_in_a_file_is_whole(monkeypatch):
+    for number in range(30):
+        monkeypatch.setenv(f"AUTHORID_SCORE_OPTION_{number}", "1")
+    assert "AUTHORID_SCORE_OPTION_9" in CliRunner().invoke(app, ["doctor"]).stdout
+
+
+def test_quiet_and_verbose_exclude_each_other(score, tmp_path, monkeypatch):
+    (tmp_path / "a.txt").write_text("The engine and the loom.\n")
+    code, _, err = score(tmp_path, "-q", "-v")
+    assert code == 2
+    assert "--quiet and --verbose exclude each other" in err
+    monkeypatch.setenv("AUTHORID_SCORE_QUIET", "1")
+    assert "Scoring: " in score(tmp_path, "-v")[2]  # the command line decides
+    monkeypatch.setenv("AUTHORID_SCORE_VERBOSE", "1")
+    assert score(tmp_path)[2] == ""
+
+
+def test_verbose_shows_reasons_durations_and_where_options_come_from(score, tmp_path, monkeypatch):
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "a.txt").write_text("The engine and the loom.\n")
+    (docs / "b\x1b[31m\n.txt").touch()
+    monkeypatch.setenv("AUTHORID_SCORE_TOP", "2")
+    code, _, err = score(docs, "-v")
+    assert code == 3
+    assert "--top comes from AUTHORID_SCORE_TOP" in err
+    assert re.search(r"^Loading \S+: \d+\.\d s$", err, re.MULTILINE)
+    assert re.search(r"^Scoring: \d+\.\d s$", err, re.MULTILINE)
+    (reason,) = [line for line in err.splitlines() if line.startswith("failed: ")]
+    assert reason.endswith("b\\x1b[31m\\x0a.txt: empty file")
+    assert "\x1b" not in err
+    assert "failed: " not in score(docs)[2]
+
+
+def test_verbose_shows_the_traceback_of_a_run_that_broke_off(score, tmp_path, monkeypatch):
+    (tmp_path / "a.txt").write_text("The engine and the loom.\n")
+
+    def broken(*_, **__):
+        raise ZeroDivisionError("surprise")
+        yield
+
+    monkeypatch.setattr(Scorer, "score", broken)
+    code, _, err = score(tmp_path, "-v")
+    assert code == 1
+    assert "the run broke off: ZeroDivisionError: surprise" in err
+    assert "Traceback" in err
+    assert "Traceback" not in score(tmp_path)[2]
+
+
+def test_verbose_shows_all_authors():
+    shown = []
+    for verbose in (False, True):
+        terminal = Terminal(verbose=verbose)
+        authors = [(f"author {number}", 1) for number in range(15)]
+        terminal.table = lambda title, columns, rows: shown.append(rows)
+        show_authors(terminal, authors, 15, Answers(("a",)))
+    assert [len(rows) for rows in shown] == [11, 15]
+
+
+@pytest.mark.parametrize("out", ["-", "/dev/stdout"])
+def test_statistics_on_standard_output_and_results_there_too_are_wrong_usage(score, tmp_path, out):
+    code, _, err = score(tmp_path, "--out", out, "--stats", "-")
+    assert code == 2
+    assert "--stats" in err
+    assert "the results go to standard output" in " ".join(err.split())
+
+
+def test_statistics_on_standard_output(score, tmp_path):
+    (tmp_path / "a.txt").write_text("The engine and the loom.\n")
+    for out in ([], ["--out", tmp_path / "out.csv"]):
+        code, out_text, _ = score(tmp_path / "a.txt", *out, "--stats", "-")
+        assert code == 0
+        assert json.loads(out_text)["documents"] == 1
+    assert not Path("-").exists()
+
+
+def test_bash_completes_options_in_a_real_shell(tmp_path):
+    """The line that the reference gives for ~/.bashrc."""
+    if shutil.which("bash") is None:
+        pytest.skip("no bash")
+    run_main = "from authorid.__main__ import main; main()"
+    (tmp_path / "authorid").write_text(f"#!/bin/sh\nexec {sys.executable} -c '{run_main}' \"$@\"\n")
+    (tmp_path / "authorid").chmod(0o755)
+    script = (
+        'eval "$(_AUTHORID_COMPLETE=bash_source authorid)"; '
+        'COMP_WORDS=(authorid score --max-f); COMP_CWORD=2; _authorid_completion authorid; echo "${COMPREPLY[@]}"'
+    )
+    given = {**environment(tmp_path), "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "-c", script], env=given, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "--max-false-attribution\n", done.stderr
