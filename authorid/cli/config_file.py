@@ -7,7 +7,6 @@ options can, and it may not set those that write, replace or download something 
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +89,8 @@ def _find() -> ConfigFile | None:
 
 def _read(path: Path, *, named: bool = True) -> ConfigFile | None:
     """The configuration in a file; None if it is a ``pyproject.toml`` without any. Raises `click.UsageError`."""
+    import tomllib  # only here: most command lines need none
+
     empty = ConfigFile(path, {}, named)
     try:
         with path.open("rb") as stream:

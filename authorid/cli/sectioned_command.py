@@ -109,9 +109,10 @@ def _show_sources(context: click.Context) -> None:
         terminal.info(f"options from {config.path}")
     for option in context.command.params:
         source = _source(context, option.name or "")
-        if isinstance(option, click.Option) and option.expose_value and source in ("ENVIRONMENT", "DEFAULT_MAP"):
+        shown = isinstance(option, click.Option) and option.expose_value and not option.hidden
+        if shown and source in ("ENVIRONMENT", "DEFAULT_MAP"):
             place = option.envvar if source == "ENVIRONMENT" or config is None else config.path
-            terminal.info(f"{option.opts[0]} comes from {place}")
+            terminal.info(f"{option.opts[0]}: {context.params[str(option.name)]}, from {place}")
 
 
 def _source(context: click.Context, name: str) -> str:

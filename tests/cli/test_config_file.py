@@ -246,7 +246,7 @@ def test_the_file_in_use_is_shown_by_verbose_and_by_doctor(score):
     configure('[score]\nformat = "jsonl"\n')
     _, _, err = score("a.txt", "--out", "-", "-v")
     assert "options from authorid.toml" in err
-    assert "--format comes from authorid.toml" in err
+    assert "--format: jsonl, from authorid.toml" in err
     _, _, err = score("a.txt", "--out", "-")
     assert "authorid.toml" not in err
     done = CliRunner().invoke(app, ["doctor", "--json", "-"])

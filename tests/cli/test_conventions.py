@@ -120,7 +120,7 @@ def test_verbose_shows_reasons_durations_and_where_options_come_from(score, tmp_
     monkeypatch.setenv("AUTHORID_SCORE_TOP", "2")
     code, _, err = score(docs, "-v")
     assert code == 3
-    assert "--top comes from AUTHORID_SCORE_TOP" in err
+    assert "--top: 2, from AUTHORID_SCORE_TOP" in err
     assert re.search(r"^Loading \S+: \d+\.\d s$", err, re.MULTILINE)
     assert re.search(r"^Scoring: \d+\.\d s$", err, re.MULTILINE)
     (reason,) = [line for line in err.splitlines() if line.startswith("failed: ")]

@@ -19,6 +19,8 @@ class Behaviour:
     """For each of the next answers: the number of bytes after which the connection is cut."""
     errors: list[int] = field(default_factory=list)
     """The status of the next answers."""
+    chunked: bool = False
+    """Whether answers are in chunks, as of a server that packs the archive on the fly and does not know its size."""
     redirect: str | None = None
     hang: threading.Event | None = None
     """When given, the server waits for it after the first half of an answer."""
@@ -42,6 +44,9 @@ def serving(behaviour: Behaviour) -> Iterator[str]:
                 self.send_response(302)
                 self.send_header("Location", behaviour.redirect)
                 self.end_headers()
+                return
+            if behaviour.chunked:
+                self.send_chunks()
                 return
             content, start = behaviour.content, 0
             if wanted is not None and behaviour.ranges:
@@ -70,6 +75,19 @@ def serving(behaviour: Behaviour) -> Iterator[str]:
             if behaviour.hang is not None:
                 behaviour.hang.wait(60)
             self.wfile.write(body[half:])
+
+        def send_chunks(self) -> None:
+            self.protocol_version = "HTTP/1.1"
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.send_header("Connection", "close")
+            self.end_headers()
+            cut = behaviour.cuts.pop(0) if behaviour.cuts else None
+            for at in range(0, len(behaviour.content[:cut]), 1000):
+                chunk = behaviour.content[at : at + 1000]
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
+            if cut is None:
+                self.wfile.write(b"0\r\n\r\n")
 
         def log_message(self, *_: object) -> None:
             pass

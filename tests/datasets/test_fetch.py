@@ -129,6 +129,13 @@ def test_a_connection_that_is_cut_again_and_again(small, tmp_path, ranges):
         assert server.requests == [None, "bytes=1000-", "bytes=2000-", "bytes=3000-"]
 
 
+def test_a_server_that_knows_no_size_and_sends_no_parts(small, tmp_path):
+    server = Behaviour(pack(texts()), chunked=True, cuts=[3000, 5000])
+    bring(small, tmp_path, server)
+    assert server.requests == [None, "bytes=3000-", "bytes=5000-"]
+    assert found(tmp_path) == texts()
+
+
 def test_errors_that_pass(small, tmp_path):
     server = Behaviour(pack(texts()), errors=[503, 429, 500])
     bring(small, tmp_path, server)
