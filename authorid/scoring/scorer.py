@@ -35,6 +35,7 @@ from authorid.scoring.stats import RunStats
 
 if TYPE_CHECKING:
     from authorid.scoring.adaptation import Adaptation
+    from authorid.scoring.explanation import Explanation
 
 __all__ = ["Effort", "Scorer"]
 
@@ -322,6 +323,32 @@ class Scorer:
         """
         _refuse_single_text(texts, "predict")
         return attribute_inputs(self._cascade, self._read(read_texts(texts)), evidence=evidence)
+
+    def explain(
+        self, paths: Iterable[str | os.PathLike[str]], options: ReadOptions = ReadOptions()
+    ) -> Generator[Explanation | Attribution, None, None]:
+        """Explain the answers for every file in `paths`, one document after the other, in the calling thread.
+
+        Args:
+            paths: As for `score`.
+            options: As for `score`.
+
+        Returns:
+            An `Explanation` for each document, in the order of `score`; for one that cannot be read or scored, the
+            `Attribution` whose status is ``failed``.
+
+        Raises:
+            BundleLacksError: The bundle has no n-gram model.
+            TypeError: `paths` is a single path.
+
+        """
+        from authorid.scoring.explanation import explain_inputs
+
+        if isinstance(paths, str | bytes | os.PathLike):
+            raise TypeError(f"paths is a single path: write explain([{paths!r}])")
+        if self._cascade.ngram_model is None:
+            raise BundleLacksError(f"{self.bundle.path}: no n-gram model in this bundle; nothing can be explained")
+        return explain_inputs(self._cascade, self._read(read_files(paths, options, None)))
 
     def stop(self) -> None:
         """End all runs of this scorer early but in order.
