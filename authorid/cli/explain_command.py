@@ -67,10 +67,10 @@ def explain(
     rolling: RollingOptions | None,
     documents: ReadOptions,
 ) -> None:
-    """Show the n-grams and passages that speak for and against an author.
+    """Show what speaks for and against an author.
 
-    Contributions of n-grams add up to the score of an author, relative to the mean of all authors. FILE may be a
-    directory, too.
+    These are n-grams, and passages of the text. The contributions of all n-grams make up the score of an author,
+    relative to the mean of all authors. FILE may be a directory, too.
     """
     from authorid.cli.console import Terminal
     from authorid.cli.explanation_text import ExplanationText

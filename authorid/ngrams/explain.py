@@ -22,10 +22,14 @@ import numpy.typing as npt
 from authorid.ngrams.model import NgramModel
 from authorid.ngrams.occurrences import Occurrences
 from authorid.ngrams.passages import sentence_edges
+from authorid.outputs.escaping import unicode_text
 
 __all__ = ["Contributions", "NgramContribution", "Passage"]
 
 Floats = npt.NDArray[np.float64]
+
+_ROW_NGRAMS, _ROW_PASSAGES, _ROW_CHARACTERS = 5, 2, 200
+"""What a row of results has room for: n-grams and passages for and against, and characters of a passage."""
 
 _BLOCK = 1 << 14
 """Occurrences whose contributions to all authors are computed at a time."""
@@ -170,6 +174,30 @@ class Contributions:
             for i in _extremes(contributions, most).tolist()
             for start, end in [(int(edges[i]), int(edges[i + 1]))]
         ]
+
+    def row(self, author: int, name: str) -> dict[str, object]:
+        """What a row of results holds about `author`, called `name`: JSON-ready, in at most about 2 kB."""
+        return {
+            "author": unicode_text(name),
+            "ngrams": [
+                {
+                    "ngram": unicode_text(one.ngram),
+                    "view": one.view,
+                    "count": one.count,
+                    "contribution": round(one.contribution, 6),
+                }
+                for one in self.top_ngrams(author, most=_ROW_NGRAMS)
+            ],
+            "passages": [
+                {
+                    "start": one.start,
+                    "end": one.end,
+                    "text": unicode_text(one.text[:_ROW_CHARACTERS]),
+                    "contribution": round(one.contribution, 6),
+                }
+                for one in self.top_passages(author, most=_ROW_PASSAGES)
+            ],
+        }
 
     def _relative(self, weights: npt.NDArray[Any], author: int, against: int | None) -> Floats:
         own = weights[:, author].astype(np.float64)

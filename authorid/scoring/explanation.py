@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -23,10 +23,7 @@ from authorid.scoring.prediction import attribute_inputs
 from authorid.scoring.rolling import RollingAttribution, RollingOptions, attribute_segments
 from authorid.scoring.scheduler import Inputs
 
-__all__ = ["AuthorExplanation", "Explanation", "LogOdds", "explain_inputs", "row_explanation"]
-
-_ROW_NGRAMS, _ROW_PASSAGES, _ROW_CHARACTERS = 5, 2, 200
-"""What a row of results has room for: n-grams and passages for and against, and characters of a passage."""
+__all__ = ["AuthorExplanation", "Explanation", "LogOdds", "explain_inputs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,26 +159,3 @@ def explain_inputs(cascade: Cascade, inputs: Inputs) -> Generator[Explanation | 
 
 def _single(item: Document | Failure | Attribution) -> Inputs:
     yield item
-
-
-def row_explanation(model_authors: Sequence[str], contributions: Contributions, author: str) -> dict[str, object]:
-    """What a row of results says about `author`: JSON-ready, and small."""
-    number = list(model_authors).index(author)
-    ngrams = contributions.top_ngrams(number, most=_ROW_NGRAMS)
-    passages = contributions.top_passages(number, most=_ROW_PASSAGES)
-    return {
-        "author": author,
-        "ngrams": [
-            {"ngram": one.ngram, "view": one.view, "count": one.count, "contribution": round(one.contribution, 6)}
-            for one in ngrams
-        ],
-        "passages": [
-            {
-                "start": one.start,
-                "end": one.end,
-                "text": one.text[:_ROW_CHARACTERS],
-                "contribution": round(one.contribution, 6),
-            }
-            for one in passages
-        ],
-    }

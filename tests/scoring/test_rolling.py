@@ -4,9 +4,12 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from composed_texts import compose
 from fusion_bundle import make_fusion_bundle
 from tiny import AUTHORS, prose
 
+from authorid.bundle.manifest import load_bundle
+from authorid.models import default_bundle
 from authorid.ngrams.model import load_ngram_model
 from authorid.scoring.rolling import RollingOptions, attribute_segments, best_path
 
@@ -68,3 +71,16 @@ def test_the_best_path_is_the_best_of_all():
         paths = np.stack(np.meshgrid(*[range(3)] * 6, indexing="ij"), -1).reshape(-1, 6)
         sums = evidence[np.arange(6), paths].sum(axis=1) - 0.7 * (paths[:, 1:] != paths[:, :-1]).sum(axis=1)
         assert best_path(evidence, 0.7).tolist() == paths[sums.argmax()].tolist()
+
+
+@pytest.mark.corpus
+@pytest.mark.slow
+def test_change_points_of_texts_by_four_authors_of_reuters(c50):
+    """In ten texts of four authors' passages, all three joins are found within 150 words in at least eight."""
+    model = load_bundle(default_bundle())
+    texts = [compose(c50 / "C50test", seed) for seed in range(10)]
+    complete = []
+    for text, joins in texts:
+        changes = rolling(model, text).changes
+        complete.append(all(min((abs(join - change) for change in changes), default=9999) <= 150 for join in joins))
+    assert sum(complete) >= 8
