@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from authorid.reporter import Reporter
     from authorid.scoring.scorer import Scorer
     from authorid.scoring.stats import RunStats
+    from authorid.training.imposters import VerificationResult, verify
 
 
 # onnxruntime 1.32 keeps a device id and reports to Microsoft unless this is set before it is imported.
@@ -43,7 +44,9 @@ _MODULES = {
     "Reporter": "authorid.reporter",
     "RunStats": "authorid.scoring.stats",
     "Scorer": "authorid.scoring.scorer",
+    "VerificationResult": "authorid.training.imposters",
     "load_bundle": "authorid.bundle.manifest",
+    "verify": "authorid.training.imposters",
 }
 
 __all__ = [
@@ -58,8 +61,10 @@ __all__ = [
     "Reporter",
     "RunStats",
     "Scorer",
+    "VerificationResult",
     "__version__",
     "load_bundle",
+    "verify",
 ]
 
 
