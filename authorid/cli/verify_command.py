@@ -113,8 +113,10 @@ def _show(records: list[dict[str, Any]]) -> None:
     table = Table(box=None, pad_edge=False)
     if not console.is_terminal:
         console.width = _PLAIN_WIDTH
-    table.add_column("document", overflow="ellipsis", no_wrap=True)
-    for name, width in (("one author", 10), ("z", 6), ("samples", 9)):
+    widths = {"one author": 10, "z": 7, "samples": 9}
+    room = console.width - sum(width + 2 for width in widths.values())
+    table.add_column("document", overflow="ellipsis", no_wrap=True, max_width=max(8, room))
+    for name, width in widths.items():
         table.add_column(name, justify="right", no_wrap=True, min_width=width)
     for record in records:
         samples = f"{record['known_samples']} x {record['questioned_samples']}"

@@ -12,8 +12,9 @@ Contributions *for* an author are therefore relative to the mean of all authors,
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,9 @@ Floats = npt.NDArray[np.float64]
 
 _ROW_NGRAMS, _ROW_PASSAGES, _ROW_CHARACTERS = 5, 2, 200
 """What a row of results has room for: n-grams and passages for and against, and characters of a passage."""
+
+_KEPT_CHARACTERS = 1 << 17
+"""Characters of a text whose occurrences are kept in memory; those of a longer one are found again when needed."""
 
 _BLOCK = 1 << 14
 """Occurrences whose contributions to all authors are computed at a time."""
@@ -204,8 +208,12 @@ class Contributions:
         other = weights.mean(axis=1, dtype=np.float64) if against is None else weights[:, against].astype(np.float64)
         return own - other
 
-    def _occurrences(self) -> Iterator[Occurrences]:
-        return self.model.occurrences(self.text)
+    def _occurrences(self) -> Iterable[Occurrences]:
+        return self._kept if len(self.text) <= _KEPT_CHARACTERS else self.model.occurrences(self.text)
+
+    @cached_property
+    def _kept(self) -> list[Occurrences]:
+        return list(self.model.occurrences(self.text))
 
 
 def _extremes(contributions: Floats, most: int) -> npt.NDArray[np.int64]:

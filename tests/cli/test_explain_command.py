@@ -125,6 +125,23 @@ def test_rows_with_explanations_are_resumed_with_the_same_bytes(explain, letter)
     assert row["explanation"]["ngrams"][0]["contribution"] > 0
 
 
+def test_an_interrupted_run_with_explanations_ends_with_the_same_bytes(explain, letter):
+    folder = letter.parent / "letters"
+    folder.mkdir()
+    for number in range(6):
+        (folder / f"{number}.txt").write_text(prose("Ada", 20 + 9 * number, seed=number))
+    whole, part = letter.parent / "whole.jsonl", letter.parent / "part.jsonl"
+    (folder / "3.txt").write_bytes(b"\x00\x01")
+    assert explain(folder, "--explain", "--out", whole, command="score")[0] == 3
+    assert explain(folder, "--explain", "--out", part, "--fail-fast", command="score")[0] == 1
+    code, _, err = explain(folder, "--explain", "--out", part, "--resume", command="score")
+    assert code == 3 and "rows kept" in err
+    assert part.read_bytes() == whole.read_bytes()
+    assert explain(folder, "--out", part, "--force", "--fail-fast", command="score")[0] == 1
+    code, _, err = explain(folder, "--explain", "--out", part, "--resume", command="score")
+    assert code == 1 and "explain was False, now True" in err
+
+
 def test_an_adapted_model_is_not_explained(explain, letter):
     code, _, err = explain(letter, "--explain", "--adapt", "--out", "-", "-f", "jsonl", command="score")
     assert code == 2

@@ -13,7 +13,7 @@ from authorid.bundle.manifest import load_bundle
 from authorid.inputs.decoding import tidy
 from authorid.inputs.typography import fold_typography
 from authorid.models import default_bundle
-from authorid.ngrams import vectorizer
+from authorid.ngrams import explain, vectorizer
 from authorid.ngrams.explain import Contributions
 from authorid.ngrams.model import NgramModel, load_ngram_model
 from authorid.ngrams.passages import sentence_edges, word_edges
@@ -117,6 +117,7 @@ def test_passages_are_the_sentences_with_the_highest_sums():
 
 def test_long_texts_are_explained_in_pieces(monkeypatch):
     monkeypatch.setattr(vectorizer, "_PIECE", 64)
+    monkeypatch.setattr(explain, "_KEPT_CHARACTERS", 100)
     model, text = MODELS["bytes"], prose(AUTHORS[2], 90, seed=3)
     found = Contributions.of(model, text)
     assert found.scores == pytest.approx(model.score_text(text), abs=1e-6)
