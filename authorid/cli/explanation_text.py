@@ -28,6 +28,8 @@ _MARKED = 0.8
 _STYLES = {1: "bold green", -1: "bold red"}
 _BRACKETS = {1: ("[+", "]"), -1: ("[-", "]")}
 _WORD = re.compile(r"\S+")
+_MOST_WINDOWS = 12
+"""Windows of the encoder whose probabilities are shown."""
 
 
 class ExplanationText:
@@ -67,7 +69,7 @@ class ExplanationText:
         self._console.print()
 
     def _legend(self, sign: int) -> str:
-        return ("green" if sign > 0 else "red") if self._colours else "".join(("word").join(_BRACKETS[sign]))
+        return ("green" if sign > 0 else "red") if self._colours else "word".join(_BRACKETS[sign])
 
     def _show_author(self, found: Explanation, one: AuthorExplanation) -> None:
         self._console.print()
@@ -114,16 +116,11 @@ class ExplanationText:
         self._console.print(text, soft_wrap=False)
 
 
-_MOST_WINDOWS = 12
-
-
 class _Marks:
     """The words of a document, marked by what they contribute for an author: against another one, or all others."""
 
     def __init__(self, found: Explanation, author: str, against: str | None) -> None:
-        own = found.authors.index(author)
-        other = None if against is None else found.authors.index(against)
-        sums = np.append(0.0, np.cumsum(found.contributions.of_characters(own, other)))
+        sums = np.append(0.0, np.cumsum(found.characters(author, against)))
         self._text = found.text
         self._words = [match.span() for match in _WORD.finditer(found.text)]
         spans: npt.NDArray[np.int64] = np.array(self._words, dtype=np.int64).reshape(-1, 2)

@@ -121,23 +121,6 @@ class Contributions:
             np.add.at(change, found.ends, -density)
         return np.cumsum(change)[:-1]
 
-    def of_segments(self, edges: npt.NDArray[np.int64]) -> Floats:
-        """The contributions of segments of the text to the scores of all authors, float64 [segments, authors].
-
-        Segment i is from character ``edges[i]`` to ``edges[i + 1]``; it has the occurrences whose middle is in it.
-        """
-        own = np.zeros(int(self.model.bounds[-1]))
-        own[self.features] = self.values / self.counts
-        total = np.zeros((len(edges) - 1, len(self.model.bias)))
-        for found in self._occurrences():
-            segments = np.searchsorted(edges, (found.starts + found.ends) // 2, side="right") - 1
-            for start in range(0, len(segments), _BLOCK):
-                features, where = found.features[start : start + _BLOCK], segments[start : start + _BLOCK]
-                added = own.take(features)[:, None] * self.model.weights.take(features, axis=0)
-                firsts = np.flatnonzero(np.append(True, where[1:] != where[:-1]))
-                np.add.at(total, where.take(firsts), np.add.reduceat(added, firsts, axis=0))
-        return total
-
     def top_ngrams(self, author: int, against: int | None = None, most: int = 10) -> list[NgramContribution]:
         """The n-grams that contribute most for `author`, and those that contribute most against; highest first."""
         contributions = self.of_ngrams(author, against)

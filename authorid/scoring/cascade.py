@@ -22,7 +22,7 @@ from authorid.bundle.decision import Decision
 from authorid.cancellation import CancelCheck, never_cancelled
 from authorid.encoder.engine import Engine
 from authorid.encoder.windows import Window, Windower
-from authorid.errors import BundleLacksError
+from authorid.errors import BundleLacksError, first_line
 from authorid.inputs.documents import Failure
 from authorid.ngrams.coverage import Coverage
 from authorid.ngrams.explain import Contributions
@@ -171,6 +171,10 @@ class Cascade:
             return failed(Failure(document.ref, _NOT_A_NUMBER))
         # The sort is stable, so equally probable authors keep their order; for so few, Python is faster than numpy.
         ranking = Ranking.of(self.authors, probabilities.tobytes())
+        try:
+            explanation = self._explanation(state, ranking[0][0])
+        except Exception as error:  # such as running out of memory
+            return failed(Failure(document.ref, f"this document could not be explained: {first_line(error)}"))
         reason = self._reason_unknown(state, ranking[0][1])
         return Attribution(
             ref=document.ref,
@@ -187,7 +191,7 @@ class Cascade:
             adapted=self.adaptation is not None,
             reader=document.reader,
             expert=_expert(state),
-            explanation=self._explanation(state, ranking[0][0]),
+            explanation=explanation,
         )
 
     def _reason_unknown(self, state: DocumentState, probability: float) -> str | None:

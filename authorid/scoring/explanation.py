@@ -91,9 +91,13 @@ class Explanation:
             tuple(self.contributions.top_passages(number, most=passages)),
         )
 
-    def characters(self, author: str, against: str) -> npt.NDArray[np.float64]:
-        """What each character of the text contributes for `author` against another one [characters]."""
-        return self.contributions.of_characters(self.authors.index(author), self.authors.index(against))
+    def characters(self, author: str, against: str | None = None) -> npt.NDArray[np.float64]:
+        """What each character of the text contributes for `author` [characters].
+
+        It is relative to the mean of all authors, or to the author `against`.
+        """
+        other = None if against is None else self.authors.index(against)
+        return self.contributions.of_characters(self.authors.index(author), other)
 
     def log_odds(self, author: str, against: str) -> LogOdds:
         """How much more probable `author` is than another one, and what the n-grams and the encoder add to that."""
