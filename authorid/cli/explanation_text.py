@@ -25,9 +25,15 @@ _PLAIN_WIDTH = 100
 _MARKED = 0.8
 """Words are marked whose contribution is larger than that of this share of the words of the document."""
 
-_STYLES = {1: "bold green", -1: "bold red"}
+_STYLES = {1: "bold green", -1: "underline red"}
 _BRACKETS = {1: ("[+", "]"), -1: ("[-", "]")}
 _WORD = re.compile(r"\S+")
+_BEGINNING, _AUTHOR = 40, 20
+"""Characters with which a segment is shown to begin, and those of an author that are shown on any terminal."""
+
+_SEPARATORS = 18
+"""Width of a table of segments between its columns, and of their probabilities."""
+
 _MOST_WINDOWS = 12
 """Windows of the encoder whose probabilities are shown."""
 
@@ -59,7 +65,7 @@ class ExplanationText:
                 f"windows: {windows}{more}"
             )
         if rolling is not None:
-            self._show_segments(found.segments(rolling))
+            self._show_segments(found.segments(rolling), found.text)
         if whole:
             self._line(f"marked: {self._legend(1)} speaks for {names[0]}, {self._legend(-1)} for {names[1]}", "bold")
             self._print(_Marks(found, *names).text(0, len(found.text), colours=self._colours))
@@ -96,17 +102,22 @@ class ExplanationText:
         marks = _Marks(found, one.author, None)
         for passage in one.passages:
             side = "for" if passage.contribution > 0 else "against"
-            text = Text(f"{side} {passage.contribution:+.3f}  ", style="bold")
+            text = Text.assemble((f"{side} {passage.contribution:+.3f}  ", "bold"))
             self._print(text + marks.text(passage.start, passage.end, colours=self._colours))
 
-    def _show_segments(self, rolling: RollingAttribution) -> None:
+    def _show_segments(self, rolling: RollingAttribution, text: str) -> None:
         table = Table(box=box.SIMPLE_HEAD if self._colours else box.ASCII, pad_edge=False, show_edge=False)
-        for name, justify in (("words", "right"), ("author", "left"), ("prob.", "right"), ("others", "left")):
-            table.add_column(name, justify=justify, overflow="ellipsis", no_wrap=True)  # type: ignore[arg-type]
+        widest = len(f"{rolling.words}-{rolling.words}")
+        longest = max((len(visible(part.author)) for part in rolling.segments), default=0)
+        table.add_column("words", justify="right", no_wrap=True, min_width=widest)
+        table.add_column("author", overflow="ellipsis", no_wrap=True, min_width=min(longest, _AUTHOR))
+        table.add_column("prob.", justify="right", no_wrap=True, min_width=6)
+        room = self._console.width - widest - max(6, min(longest, _AUTHOR)) - _SEPARATORS
+        table.add_column("begins with", overflow="ellipsis", no_wrap=True, max_width=max(4, room))
         for part in rolling.segments:
-            others = ", ".join(f"{visible(name)} {share:.1%}" for name, share in part.others)
+            begins = visible(" ".join(text[part.start : part.end][:_BEGINNING].split()))
             words = f"{part.first_word}-{part.last_word}"
-            table.add_row(words, Text(visible(part.author)), f"{part.probability:.1%}", Text(others))
+            table.add_row(words, Text(visible(part.author)), f"{part.probability:.1%}", Text(begins))
         self._console.print(table)
 
     def _line(self, message: str, style: str = "") -> None:
