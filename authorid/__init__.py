@@ -23,8 +23,11 @@ if TYPE_CHECKING:
     from authorid.inputs.documents import Document, DocumentRef, Failure, ReadOptions
     from authorid.outputs.records import Attribution
     from authorid.reporter import Reporter
+    from authorid.scoring.explanation import Explanation
+    from authorid.scoring.rolling import RollingAttribution, RollingOptions
     from authorid.scoring.scorer import Scorer
     from authorid.scoring.stats import RunStats
+    from authorid.training.imposters import VerificationResult, verify
 
 
 # onnxruntime 1.32 keeps a device id and reports to Microsoft unless this is set before it is imported.
@@ -38,12 +41,17 @@ _MODULES = {
     "Document": "authorid.inputs.documents",
     "DocumentRef": "authorid.inputs.documents",
     "EngineOptions": "authorid.encoder.engine_options",
+    "Explanation": "authorid.scoring.explanation",
     "Failure": "authorid.inputs.documents",
     "ReadOptions": "authorid.inputs.documents",
     "Reporter": "authorid.reporter",
+    "RollingAttribution": "authorid.scoring.rolling",
+    "RollingOptions": "authorid.scoring.rolling",
     "RunStats": "authorid.scoring.stats",
     "Scorer": "authorid.scoring.scorer",
+    "VerificationResult": "authorid.training.imposters",
     "load_bundle": "authorid.bundle.manifest",
+    "verify": "authorid.training.imposters",
 }
 
 __all__ = [
@@ -53,13 +61,18 @@ __all__ = [
     "Document",
     "DocumentRef",
     "EngineOptions",
+    "Explanation",
     "Failure",
     "ReadOptions",
     "Reporter",
+    "RollingAttribution",
+    "RollingOptions",
     "RunStats",
     "Scorer",
+    "VerificationResult",
     "__version__",
     "load_bundle",
+    "verify",
 ]
 
 

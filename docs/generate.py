@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "docs" / "reference"
 PUBLIC = {
     "authorid": None,
+    "authorid.sklearn": None,
     "authorid.training": ("TrainingOptions", "CorpusSpec", "train", "prepare_batched", "plot_history"),
     "authorid.export": ("ExportOptions", "export_model"),
 }
@@ -57,6 +58,8 @@ COLUMNS = {
 }
 JSONL_ONLY = {
     "top": "The most probable authors with their probabilities; `--top` sets how many.",
+    "explanation": "With `--explain`: `author`, and the `ngrams` and `passages` with the highest and lowest "
+    "contributions; text that holds JSON in Parquet.",
     "evidence": "With `--evidence`: probability of the chosen author in each window alone.",
     "path_b64": "Exact bytes of the name in Base64, when it is not UTF-8.",
 }
@@ -144,9 +147,8 @@ def columns() -> str:
 
 def jsonl_keys() -> str:
     """What a JSONL row has beside the columns."""
-    line = run("score", "examples", "-o", "-", "-f", "jsonl", "--evidence", "--effort", "full", "--quiet").splitlines()[
-        0
-    ]
+    line = run("score", "examples", "-o", "-", "-f", "jsonl", "--evidence", "--explain", "--effort", "full", "--quiet")
+    line = line.splitlines()[0]
     return bullets(described(set(json.loads(line)) - set(COLUMNS), JSONL_ONLY, OPTIONAL))
 
 

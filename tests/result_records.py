@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 from hypothesis import strategies as st
@@ -33,6 +34,7 @@ RECORDS = st.builds(
     adapted=st.booleans(),
     reader=st.sampled_from(["text", "table"]),
     expert=st.sampled_from(["ngrams", "encoder", "both"]),
+    explanation=st.none() | st.dictionaries(st.text(max_size=5), st.floats(0, 1), max_size=2).map(json.dumps),
 )
 FAILURES = st.builds(
     Attribution, ref=st.builds(DocumentRef, PATHS), status=st.just("failed"), error=st.text(max_size=20)

@@ -119,7 +119,19 @@ _COMPLETE = "_AUTHORID_COMPLETE"
 class _Commands(Mapping[str, click.Command]):
     """The commands by name, in the order in which the help lists them. A command is imported when it is needed."""
 
-    _names = ("score", "train", "evaluate", "export", "tune", "bench", "models", "data", "doctor")
+    _names = (
+        "score",
+        "explain",
+        "verify",
+        "train",
+        "evaluate",
+        "export",
+        "tune",
+        "bench",
+        "models",
+        "data",
+        "doctor",
+    )
 
     def __getitem__(self, name: str) -> click.Command:
         if name not in self._names:

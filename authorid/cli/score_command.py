@@ -56,6 +56,7 @@ class ResultOptions(NamedTuple):
     form: str
     top: int
     evidence: bool
+    explain: bool
     stats: Path | None
     resume: bool
     force: bool
@@ -84,6 +85,7 @@ class ResultOptions(NamedTuple):
     click.option("--fail-fast", cls=AdvancedOption, is_flag=True, help="Stop at the first document that fails."),
     click.option("--top", type=click.IntRange(min=1), default=5, help="Number of authors in a JSONL or Parquet row."),
     click.option("--evidence", is_flag=True, help="Add the probabilities of each window to JSONL and Parquet rows."),
+    click.option("--explain", is_flag=True, help="Add what speaks for and against the author to such rows."),
     click.option(
         "--stats", type=PATH, metavar="FILE", help="Write the statistics of the run as JSON; - is standard output."
     ),
@@ -96,13 +98,18 @@ def _result_options(
     fail_fast: bool,
     top: int,
     evidence: bool,
+    explain: bool,
     stats: Path | None,
 ) -> ResultOptions:
     if resume and out in (None, "-"):
         raise usage_error("there is nothing to resume without --out FILE", "--resume")
     if stats is not None:
         _check_stats(stats, out)
-    return ResultOptions(out, _format(out, form), top, evidence, stats, resume, force, fail_fast)
+    form = _format(out, form)
+    for option, wanted in (("--evidence", evidence), ("--explain", explain)):
+        if wanted and (out is None or form not in ("jsonl", "parquet")):
+            raise usage_error("only JSONL and Parquet rows have room for it: --out FILE.jsonl, or --format", option)
+    return ResultOptions(out, form, top, evidence, explain, stats, resume, force, fail_fast)
 
 
 def _format(out: str | None, form: str | None) -> str:
@@ -245,6 +252,8 @@ def score(
     importing.exit_if_interrupted()
 
     terminal = Terminal(quiet=quiet, verbose=verbose)
+    if results.explain and model.adapt:
+        raise usage_error("answers of a model that --adapt changed cannot be explained", "--explain")
     require_format(results.form)
     if results.stats is not None:
         check_writable(results.stats)
@@ -264,6 +273,10 @@ def score(
             )
             interrupts.exit_if_interrupted()
             terminal.detail(f"Loading {scorer.bundle.name}: {time.perf_counter() - started:.1f} s")
+            if results.evidence and scorer.engine is None:
+                raise usage_error(
+                    f"no window is read: the encoder does not run at effort {scorer.effort}", "--evidence"
+                )
             for notice in scorer.notices:
                 terminal.warning(notice)
             if destination.run_files is not None and (lost := lost_promises()):
@@ -337,7 +350,7 @@ def _write_rows(
         manifest=scorer.bundle.path / MANIFEST,
         scorer=scorer.describe(),
         versions=versions(),
-        output={"format": results.form, "top": results.top, "evidence": results.evidence},
+        output={"format": results.form, "top": results.top, "evidence": results.evidence, "explain": results.explain},
     )
     gc.freeze()  # what is loaded by now is needed to the end: no collection has to look through it
     started = time.perf_counter()
@@ -356,6 +369,7 @@ def _write_rows(
                 run.inputs,
                 documents,
                 evidence=results.evidence,
+                explain=results.explain,
                 stats=run.stats,
                 recall=output.recall,
             )

@@ -23,18 +23,15 @@ from authorid.ngrams.arrays import (
     EncodedTexts,
     GramTable,
     Indices,
-    Keys,
     Offsets,
     WordTable,
 )
-from authorid.ngrams.words import GOLDEN, JoinedTexts, WordSequence, character_hashes, join_texts, steps
+from authorid.ngrams.extraction import Extraction, look_up
+from authorid.ngrams.words import join_texts, steps
 
 __all__ = ["accumulate_scores", "count_ngrams", "tfidf"]
 
 _INT32_MAX = np.iinfo(np.int32).max
-_UINT64 = (1 << 64) - 1
-_SIZE_FACTOR = 0xA24BAED4963EE407
-_VIEW_FACTOR = 0xD6E8FEB86659FD93
 
 
 # ---- count_ngrams ----
@@ -57,10 +54,10 @@ def count_ngrams(
     found = [np.zeros(0, dtype=kind)]
     joined = join_texts(texts, words.spaces)
     if len(joined.bytes):
-        extraction = _Extraction(joined, words, bits)
+        extraction = Extraction(joined, words, bits)
         for gram in grams:
             buckets, offsets = extraction.buckets(gram)
-            own, known = _look_up(gram, buckets, extent, features)
+            own, known = look_up(gram, buckets, extent, features)
             found.append(own.astype(kind) + shifts.repeat(np.diff(offsets))[known])
     keys = np.concatenate(found)
     keys.sort()
@@ -76,129 +73,6 @@ def count_ngrams(
     counts.indices[: len(unique)] = unique - shifts.repeat(np.diff(counts.indptr[::views]))
     counts.data[: len(unique)] = steps(firsts, len(keys))
     return len(unique)
-
-
-class _Extraction:
-    """The n-grams of joined texts; what several views need is computed once."""
-
-    def __init__(self, joined: JoinedTexts, table: WordTable, bits: int) -> None:
-        self._joined = joined
-        self._table = table
-        self._bits = bits
-        self._words = WordSequence(joined, table)
-        self._masked: dict[tuple[int, bool], JoinedTexts] = {}
-
-    def buckets(self, gram: GramTable) -> tuple[Offsets, Offsets]:
-        """The bucket of every n-gram, and where those of each text begin [texts + 1]."""
-        if gram.unit == WORDS:
-            offsets, keys = self._words.visible_offsets, _unit_keys(self._units(gram.keep), gram.size)
-        else:
-            seen = self._joined if gram.keep < 0 else self._mask(gram.keep, bool(gram.one))
-            if gram.unit == CHARACTERS:
-                characters, offsets = character_hashes(seen)
-                keys = _unit_keys(characters, gram.size)
-            else:
-                offsets, keys = seen.offsets, _byte_keys(seen.bytes, gram.size)
-        # The view is part of the key: the same bytes in two views are two features.
-        keys ^= np.uint64((gram.view + 1) * _VIEW_FACTOR & _UINT64)
-        keys *= np.uint64(GOLDEN)
-        keys ^= keys >> np.uint64(32)
-        keys *= np.uint64(GOLDEN)
-        keys >>= np.uint64(64 - self._bits)
-        return _within_texts(keys.view(np.int64), offsets, gram.size)  # int64 is what numpy indexes by without a copy
-
-    def _units(self, keep: int) -> Keys:
-        """A number for every visible word as the view sees it."""
-        words = self._words
-        if keep < 0:
-            return words.units
-        return np.where(words.ranks.take(words.visible) < keep, words.units, words.shapes)
-
-    def _mask(self, keep: int, one: bool) -> JoinedTexts:
-        """The texts with uncommon words masked."""
-        if (keep, one) not in self._masked:
-            words, joined = self._words, self._joined
-            kept = (words.ranks < keep).repeat(words.lengths)
-            shown: Bytes = np.frombuffer(joined.bytes.tobytes().translate(self._table.shapes), dtype=np.uint8).copy()
-            # Where a byte is kept, its own bits: operations on whole arrays are faster than a choice for each byte.
-            shown ^= (shown ^ joined.bytes) & -kept.view(np.uint8)
-            offsets = joined.offsets
-            if one:
-                kept[words.starts] = True
-                shown, offsets = shown[kept], np.searchsorted(np.flatnonzero(kept), offsets)
-            self._masked[keep, one] = JoinedTexts(shown, offsets)
-        return self._masked[keep, one]
-
-
-def _within_texts(buckets: Offsets, offsets: Offsets, size: int) -> tuple[Offsets, Offsets]:
-    """Without the n-grams that begin in one text and end in the next; and where those of each text begin."""
-    inner = offsets[1:-1]
-    if size == 1 or not len(inner):
-        return buckets, np.minimum(offsets, len(buckets))
-    crossing = (inner[:, None] - np.arange(1, size)).ravel()
-    kept = np.ones(len(buckets), dtype=bool)
-    kept[crossing[(crossing >= 0) & (crossing < len(buckets))]] = False
-    # How many are kept before each offset; the last n-grams begin before the end of the last text.
-    before = np.concatenate([[0], np.cumsum(kept)])
-    return buckets[kept], before[np.minimum(offsets, len(buckets))]
-
-
-def _unit_keys(units: Keys, size: int) -> Keys:
-    count = max(0, len(units) - size + 1)
-    keys = units[:count] + np.uint64(size)
-    for position in range(1, size):
-        keys *= np.uint64(GOLDEN)
-        keys += units[position : position + count]
-    return keys
-
-
-def _byte_keys(data: Bytes, size: int) -> Keys:
-    """Every n-gram as the big-endian number that its bytes make, marked with its size."""
-    count = max(0, len(data) - size + 1)
-    if size == 4 and count:
-        # The most common size: every four bytes, read without copying.
-        four = np.ndarray((count,), dtype="<u4", buffer=np.ascontiguousarray(data), strides=(1,))
-        keys = four.byteswap().astype(np.uint64)
-    else:
-        wide = data.astype(np.uint64)
-        keys = np.zeros(count, dtype=np.uint64)
-        for position in range(size):
-            keys <<= np.uint64(8)
-            keys |= wide[position : position + count]
-    keys ^= np.uint64(size * _SIZE_FACTOR & _UINT64)
-    return keys
-
-
-def _look_up(gram: GramTable, buckets: Offsets, extent: int, features: int) -> tuple[Keys, Offsets]:
-    """The features of those `buckets` that have one, and the indices of them; all are below ``64 * extent``."""
-    if not len(gram.marks):
-        return np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=np.int64)
-    blocks = buckets >> 6
-    marks = gram.marks.take(blocks, mode="clip")
-    bits = (buckets & 63).view(np.uint64)
-    marked = ((marks >> bits) & np.uint64(1)).astype(bool)
-    if len(gram.marks) < extent:
-        marked &= blocks < len(gram.marks)
-    marked = np.flatnonzero(marked)
-    below = (np.uint64(1) << bits.take(marked)) - np.uint64(1)
-    below &= marks.take(marked)
-    found = _popcount(below)
-    found += gram.ranks.take(blocks.take(marked))
-    found += np.uint64(gram.first & _UINT64)
-    inside = np.flatnonzero(found < features)
-    if len(inside) == len(found):
-        return found, marked
-    return found.take(inside), marked.take(inside)
-
-
-def _popcount(values: Keys) -> Keys:
-    """How many bits are set in each of `values` (numpy has `bitwise_count` only from 2.0 on)."""
-    if hasattr(np, "bitwise_count"):
-        return np.bitwise_count(values).astype(np.uint64)
-    values = values - ((values >> np.uint64(1)) & np.uint64(0x5555555555555555))
-    values = (values & np.uint64(0x3333333333333333)) + ((values >> np.uint64(2)) & np.uint64(0x3333333333333333))
-    values = (values + (values >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
-    return (values * np.uint64(0x0101010101010101)) >> np.uint64(56)
 
 
 # ---- tfidf ----

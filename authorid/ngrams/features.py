@@ -110,9 +110,9 @@ class FeatureExtractor:
         self.views = tuple(views)
         self.common = common
         self.bits = bits
-        self._segmented = counts_characters(views)
-        self.word_table = make_word_table(common, segmented=self._segmented)
+        self.segmented = counts_characters(views)
+        self.word_table = make_word_table(common, segmented=self.segmented)
 
     def prepare(self, text: str) -> str:
         """`text` as the kernels get it: segmented when a view counts characters (`authorid.ngrams.segmentation`)."""
-        return segment(text) if self._segmented else text
+        return segment(text) if self.segmented else text

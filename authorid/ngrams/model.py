@@ -33,6 +33,7 @@ from authorid.ngrams import kernels
 from authorid.ngrams.arrays import FREQUENCY_KINDS, CsrMatrix
 from authorid.ngrams.coverage import Coverage, plain_view
 from authorid.ngrams.features import FeatureExtractor, View
+from authorid.ngrams.occurrences import Occurrences
 from authorid.ngrams.vectorizer import Vectorizer
 
 __all__ = ["NgramModel", "NgramScores", "load_ngram_model"]
@@ -133,6 +134,15 @@ class NgramModel:
         """
         for counted in self._vectorizer.count(texts, check):
             yield self._tfidf(counted.counts)
+
+    def count_and_vectorize(self, text: str) -> tuple[CsrMatrix, CsrMatrix]:
+        """How often the features occur in one `text`, and their tf-idf as in `vectorize`."""
+        (counted,) = self._vectorizer.count([text])
+        return counted.counts, self._tfidf(counted.counts)
+
+    def occurrences(self, text: str) -> Iterator[Occurrences]:
+        """Where in `text` the features are, for each view and size (see `Vectorizer.occurrences`)."""
+        return self._vectorizer.occurrences(text)
 
     def _tfidf(self, counts: CsrMatrix) -> CsrMatrix:
         values = np.empty(len(counts.indices), dtype=np.float32)

@@ -26,6 +26,7 @@ from authorid.ngrams.arrays import (
     encode_texts,
 )
 from authorid.ngrams.features import FeatureExtractor
+from authorid.ngrams.occurrences import Occurrences, find_occurrences
 from authorid.ngrams.words import joined_lengths
 
 __all__ = ["Vectorizer"]
@@ -80,6 +81,14 @@ class Vectorizer:
         if group:
             check()
             yield self._count_group(group)
+
+    def occurrences(self, text: str) -> Iterator[Occurrences]:
+        """Where the features are that `count` counts in `text`: one group for each piece, view and size."""
+        begin = 0
+        for piece in _pieces(text):
+            for found in find_occurrences(piece, self._extractor, self._grams, int(self._bounds[-1])):
+                yield found._replace(starts=found.starts + begin, ends=found.ends + begin)
+            begin += len(piece)
 
     def _count_pieces(self, text: str, check: CancelCheck) -> CountedTexts:
         total = np.zeros(int(self._bounds[-1]), dtype=np.int64)

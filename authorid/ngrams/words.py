@@ -22,6 +22,7 @@ __all__ = [
     "character_hashes",
     "join_texts",
     "joined_lengths",
+    "kept_bytes",
     "make_word_table",
     "steps",
     "word_hashes",
@@ -134,6 +135,11 @@ def joined_lengths(texts: EncodedTexts, spaces: bytes) -> Offsets:
     """The length of each text in bytes, int64 [texts], as `join_texts` leaves it."""
     lengths: Offsets = np.diff(texts.offsets - np.searchsorted(_repeated_spaces(texts, spaces), texts.offsets))
     return lengths
+
+
+def kept_bytes(texts: EncodedTexts, spaces: bytes) -> Offsets:
+    """The indices of the bytes that `join_texts` leaves, int64 [bytes]."""
+    return np.delete(np.arange(len(texts.data)), _repeated_spaces(texts, spaces))
 
 
 def _repeated_spaces(texts: EncodedTexts, spaces: bytes) -> Offsets:

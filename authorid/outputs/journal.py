@@ -43,7 +43,7 @@ __all__ = [
     "remove_journal",
 ]
 
-FORMAT = 7
+FORMAT = 8
 """The version of the format. It changes whenever this release could not read an older journal, or the reverse."""
 
 _FLUSH_SECONDS = 0.05

@@ -69,6 +69,7 @@ class RecordCodec:
             f"{'null' if sha256 is None else quote(sha256)},{'null' if error is None else quote(error)},"
             f"{'null' if reason is None else quote(reason)},{'true' if record.adapted else 'false'},"
             f"{'null' if reader is None else quote(reader)},{'null' if expert is None else quote(expert)},"
+            f"{'null' if record.explanation is None else quote(record.explanation)},"
             f'{ranked},{len(evidence)},"{packed}"]\n'
         ).encode()
 
@@ -91,14 +92,15 @@ class RecordCodec:
 
     def _decode(self, fields: Any) -> Entry:
         root, below, source, member, status, windows, tokens, encoding, sha256, error, reason, *packed = fields
-        adapted, reader, expert, ranked, seen, text = packed
+        adapted, reader, expert, explanation, ranked, seen, text = packed
         counts, strings = (root, windows, tokens, seen), (below, source)
         if not (
             all(type(value) is int and value >= 0 for value in counts)
             and (ranked is None or (type(ranked) is int and ranked >= 0))
             and all(isinstance(value, str) for value in strings)
             and all(
-                value is None or isinstance(value, str) for value in (member, encoding, sha256, error, reason, reader)
+                value is None or isinstance(value, str)
+                for value in (member, encoding, sha256, error, reason, reader, explanation)
             )
             and status in get_args(Status)
             and (expert is None or expert in get_args(Expert))
@@ -129,6 +131,7 @@ class RecordCodec:
             adapted=adapted,
             reader=reader,
             expert=expert,
+            explanation=explanation,
         )
         return Entry(root, below, record)
 

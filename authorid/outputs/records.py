@@ -64,6 +64,8 @@ class Attribution:
         reason: Why the status is ``unknown``; None for any other status.
         adapted: Whether the model was adapted to the documents of the run; the answer then depends on them.
         reader: Name of the reader that read the document; None when it failed.
+        explanation: The n-grams and passages that speak for and against the most probable author, as JSON
+            (`authorid.ngrams.explain.Contributions.row`). None unless explanations were requested.
         expert: Which model answered: the n-gram model, the encoder, or both; None when the document failed.
 
     """
@@ -83,6 +85,7 @@ class Attribution:
     adapted: bool = False
     reader: str | None = None
     expert: Expert | None = None
+    explanation: str | None = None
 
     @property
     def path(self) -> str:

@@ -8,9 +8,11 @@ enough or no longer changes.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
@@ -20,8 +22,10 @@ from authorid.bundle.decision import Decision
 from authorid.cancellation import CancelCheck, never_cancelled
 from authorid.encoder.engine import Engine
 from authorid.encoder.windows import Window, Windower
+from authorid.errors import BundleLacksError, first_line
 from authorid.inputs.documents import Failure
 from authorid.ngrams.coverage import Coverage
+from authorid.ngrams.explain import Contributions
 from authorid.ngrams.model import NgramModel
 from authorid.outputs.records import Expert, Ranking
 from authorid.scoring.attribution import Attribution, failed
@@ -31,7 +35,7 @@ from authorid.scoring.posterior import known_author_score, posterior, window_ans
 if TYPE_CHECKING:
     from authorid.scoring.adaptation import Adaptation
 
-__all__ = ["Cascade", "Effort", "Encoder"]
+__all__ = ["Cascade", "Effort", "Encoder", "require_explainable"]
 
 _NOT_A_NUMBER = "the model failed on this document: its answer is not a number"
 
@@ -94,6 +98,7 @@ class Cascade:
             state.previous = own
             if alone:
                 state.probabilities = own
+                state.explanation = self._explanation(state, self.authors[int(own.argmax())])
                 state.drop_text()
 
     def _find_unlike(self, states: Sequence[DocumentState], coverage: Coverage | None) -> npt.NDArray[np.bool_]:
@@ -166,6 +171,10 @@ class Cascade:
             return failed(Failure(document.ref, _NOT_A_NUMBER))
         # The sort is stable, so equally probable authors keep their order; for so few, Python is faster than numpy.
         ranking = Ranking.of(self.authors, probabilities.tobytes())
+        try:
+            explanation = self._explanation(state, ranking[0][0])
+        except Exception as error:  # such as running out of memory
+            return failed(Failure(document.ref, f"this document could not be explained: {first_line(error)}"))
         reason = self._reason_unknown(state, ranking[0][1])
         return Attribution(
             ref=document.ref,
@@ -182,6 +191,7 @@ class Cascade:
             adapted=self.adaptation is not None,
             reader=document.reader,
             expert=_expert(state),
+            explanation=explanation,
         )
 
     def _reason_unknown(self, state: DocumentState, probability: float) -> str | None:
@@ -195,6 +205,13 @@ class Cascade:
             return "probability below the threshold"
         return None
 
+    def _explanation(self, state: DocumentState, author: str) -> str | None:
+        """The explanation of why `author` is the answer, as JSON; None where none is wanted."""
+        if not state.explain or state.explanation is not None or self.ngram_model is None:
+            return state.explanation
+        contributions = Contributions.of(self.ngram_model, state.document.text)
+        return json.dumps(contributions.row(self.authors.index(author), author))
+
     def _window_evidence(self, logits: npt.NDArray[np.floating] | None, best: int) -> tuple[float, ...]:
         """The number of the class `best` in each window alone."""
         return () if logits is None else tuple(window_answers(logits, self.decision, best).tolist())
@@ -205,6 +222,14 @@ class Cascade:
         state.in_flight = len(windows)
         state.tokens += sum(len(window.ids) for window in windows)
         return windows
+
+
+def require_explainable(cascade: Cascade, bundle: Path) -> None:
+    """Raise `BundleLacksError` unless there is an n-gram model whose weights are those of the answers."""
+    if cascade.ngram_model is None:
+        raise BundleLacksError(f"{bundle}: no n-gram model in this bundle; nothing can be explained")
+    if cascade.adaptation is not None:
+        raise BundleLacksError(f"{bundle}: the model was adapted; its answers cannot be explained")
 
 
 def _expert(state: DocumentState) -> Expert:

@@ -21,6 +21,8 @@ class DocumentState:
         number: Position of the document among the inputs of the run.
         document: Its text is dropped (made empty) as soon as nothing needs it any more.
         started: When reading the document began, on `time.perf_counter`'s clock.
+        explain: Whether the answer is to be explained, for which the text is kept until then.
+        explanation: The explanation of the answer (see `Attribution`), None while there is none.
         size: Length of the text in bytes of UTF-8.
         ngram_scores: float64 [authors], None without an n-gram model.
         known_author_score: See `Attribution`; so for `coverage`.
@@ -39,6 +41,7 @@ class DocumentState:
     number: int
     document: Document
     started: float
+    explain: bool = False
     size: int = 0
     ngram_scores: npt.NDArray[np.float64] | None = None
     known_author_score: float | None = None
@@ -52,6 +55,7 @@ class DocumentState:
     in_flight: int = 0
     tokens: int = 0
     error: str | None = None
+    explanation: str | None = None
 
     @property
     def decided(self) -> bool:
@@ -69,7 +73,9 @@ class DocumentState:
         return None if self.logits is None or self.scored is None else self.logits[self.scored]
 
     def drop_text(self) -> None:
-        """Free the text: a document that waits for its logits should not hold it."""
+        """Free the text, unless it must still be explained: a document that waits should not hold it."""
+        if self.explain and self.explanation is None:
+            return
         self.document = replace(self.document, text="")
 
     def expect(self, windows: int, authors: int) -> None:

@@ -33,13 +33,15 @@ _NGRAM_DOCUMENTS = 64
 _Item = DocumentState | Failure | Attribution
 
 
-def attribute_inputs(cascade: Cascade, inputs: Inputs, *, evidence: bool = False) -> list[Attribution]:
-    """One row for each input, in order; with `evidence`, including the probability in each window.
+def attribute_inputs(
+    cascade: Cascade, inputs: Inputs, *, evidence: bool = False, explain: bool = False
+) -> list[Attribution]:
+    """One row for each input, in order; with `evidence` and `explain`, including these fields.
 
     Starts no threads, and may be called from several threads at once. What `inputs` raises is raised to the caller.
     """
     rows: list[Attribution] = []
-    for group in _groups(inputs):
+    for group in _groups(inputs, explain):
         states = [item for item in group if isinstance(item, DocumentState)]
         for start in range(0, len(states), _NGRAM_DOCUMENTS):
             score_ngrams(cascade, states[start : start + _NGRAM_DOCUMENTS])
@@ -49,7 +51,7 @@ def attribute_inputs(cascade: Cascade, inputs: Inputs, *, evidence: bool = False
     return rows
 
 
-def _groups(inputs: Inputs) -> Iterator[list[_Item]]:
+def _groups(inputs: Inputs, explain: bool) -> Iterator[list[_Item]]:
     """The inputs in groups; documents are numbered within their group."""
     group: list[_Item] = []
     characters = 0
@@ -58,7 +60,7 @@ def _groups(inputs: Inputs) -> Iterator[list[_Item]]:
         if group and (len(group) == _GROUP_ITEMS or characters + length > _GROUP_CHARACTERS):
             yield group
             group, characters = [], 0
-        group.append(DocumentState(len(group), item, started=0.0) if isinstance(item, Document) else item)
+        group.append(DocumentState(len(group), item, 0.0, explain) if isinstance(item, Document) else item)
         characters += length
     if group:
         yield group

@@ -89,9 +89,12 @@ Inputs = Generator[Document | Failure | Attribution, None, None]
 class Scheduler:
     """The threads and queues of one run. A context manager: leaving it stops and joins the threads."""
 
-    def __init__(self, cascade: Cascade, inputs: Inputs, stats: RunStats, text_workers: int) -> None:
+    def __init__(
+        self, cascade: Cascade, inputs: Inputs, stats: RunStats, text_workers: int, *, explain: bool = False
+    ) -> None:
         self._cascade = cascade
         self._inputs = inputs
+        self._explain = explain
         self._stats = stats
         engine = cascade.encoder.engine if cascade.encoder is not None else None
         self._work_queue: WorkQueue[DocumentState | Finished] = WorkQueue(
@@ -246,7 +249,7 @@ class Scheduler:
                 # then not block an earlier one that has none.
                 self._acquire_slot()
                 if isinstance(item, Document):
-                    accepted = self._work_queue.put(DocumentState(number, item, started), len(item.text))
+                    accepted = self._work_queue.put(DocumentState(number, item, started, self._explain), len(item.text))
                 else:
                     accepted = self._work_queue.put(Finished(number, item), 0)
                 if not accepted:

@@ -25,7 +25,7 @@ from authorid.ngrams import kernels
 from authorid.ngrams.model import load_ngram_model
 from authorid.reporter import SILENT, Reporter
 from authorid.scoring.attribution import Attribution, failed
-from authorid.scoring.cascade import Cascade, Effort, Encoder
+from authorid.scoring.cascade import Cascade, Effort, Encoder, require_explainable
 from authorid.scoring.document_state import DocumentState
 from authorid.scoring.messages import Finished
 from authorid.scoring.prediction import attribute_inputs
@@ -35,6 +35,7 @@ from authorid.scoring.stats import RunStats
 
 if TYPE_CHECKING:
     from authorid.scoring.adaptation import Adaptation
+    from authorid.scoring.explanation import Explanation
 
 __all__ = ["Effort", "Scorer"]
 
@@ -204,6 +205,7 @@ class Scorer:
         options: ReadOptions = ReadOptions(),
         *,
         evidence: bool = False,
+        explain: bool = False,
         stats: RunStats | None = None,
         recall: Recall | None = None,
     ) -> Generator[Attribution, None, None]:
@@ -217,18 +219,22 @@ class Scorer:
             paths: Files, and directories, which are searched recursively.
             options: Which files to read, and how.
             evidence: Whether to fill `Attribution.evidence`.
+            explain: Whether to fill `Attribution.explanation`; it needs an n-gram model that is not adapted.
             stats: Filled while the run goes on; read it when the run is over.
             recall: Called for every input, in discovery order and from another thread. When it returns an
                 attribution, that is the input's row, and the input is not scored again.
 
         Raises:
+            BundleLacksError: Answers cannot be explained.
             TypeError: `paths` is a single path.
             Exception: What `paths` or `recall` raised, and errors of the run itself, as opposed to one document.
 
         """
         if isinstance(paths, str | bytes | os.PathLike):
             raise TypeError(f"paths is a single path: write score([{paths!r}])")
-        return self._run(read_files(paths, options, recall), evidence, stats or RunStats())
+        if explain:
+            require_explainable(self._cascade, self.bundle.path)
+        return self._run(read_files(paths, options, recall), evidence, explain, stats or RunStats())
 
     def adapt(
         self,
@@ -282,14 +288,20 @@ class Scorer:
         return adaptation
 
     def score_texts(
-        self, texts: Iterable[object], *, evidence: bool = False, stats: RunStats | None = None
+        self,
+        texts: Iterable[object],
+        *,
+        evidence: bool = False,
+        explain: bool = False,
+        stats: RunStats | None = None,
     ) -> Generator[Attribution, None, None]:
         """Attribute texts that are in memory; otherwise like `score`.
 
         Args:
             texts: Items that are `str`, or whose method ``as_py`` returns one (pyarrow's). Any other item, such as
                 None, gives a row whose status is ``failed``.
-            evidence: Whether to fill `Attribution.evidence`.
+            evidence: As for `score`.
+            explain: As for `score`.
             stats: Filled while the run goes on; read it when the run is over.
 
         Returns:
@@ -300,7 +312,9 @@ class Scorer:
 
         """
         _refuse_single_text(texts, "score_texts")
-        return self._run(read_texts(texts), evidence, stats or RunStats())
+        if explain:
+            require_explainable(self._cascade, self.bundle.path)
+        return self._run(read_texts(texts), evidence, explain, stats or RunStats())
 
     def predict(self, texts: Iterable[object], *, evidence: bool = False) -> list[Attribution]:
         """Attribute texts in the calling thread; otherwise like `score_texts`, with the same answers.
@@ -323,6 +337,31 @@ class Scorer:
         _refuse_single_text(texts, "predict")
         return attribute_inputs(self._cascade, self._read(read_texts(texts)), evidence=evidence)
 
+    def explain(
+        self, paths: Iterable[str | os.PathLike[str]], options: ReadOptions = ReadOptions()
+    ) -> Generator[Explanation | Attribution, None, None]:
+        """Explain the answers for every file in `paths`, one document after the other, in the calling thread.
+
+        Args:
+            paths: As for `score`.
+            options: As for `score`.
+
+        Returns:
+            An `Explanation` for each document, in the order of `score`; for one that cannot be read or scored, the
+            `Attribution` whose status is ``failed``.
+
+        Raises:
+            BundleLacksError: The bundle has no n-gram model.
+            TypeError: `paths` is a single path.
+
+        """
+        from authorid.scoring.explanation import explain_inputs
+
+        if isinstance(paths, str | bytes | os.PathLike):
+            raise TypeError(f"paths is a single path: write explain([{paths!r}])")
+        require_explainable(self._cascade, self.bundle.path)
+        return explain_inputs(self._cascade, self._read(read_files(paths, options, None)))
+
     def stop(self) -> None:
         """End all runs of this scorer early but in order.
 
@@ -332,9 +371,11 @@ class Scorer:
         for scheduler in tuple(self._active_runs):
             scheduler.stop()
 
-    def _run(self, inputs: Inputs, evidence: bool, stats: RunStats) -> Generator[Attribution, None, None]:
+    def _run(
+        self, inputs: Inputs, evidence: bool, explain: bool, stats: RunStats
+    ) -> Generator[Attribution, None, None]:
         """Score `inputs` and yield their rows in order."""
-        scheduler = Scheduler(self._cascade, self._read(inputs), stats, self._text_workers)
+        scheduler = Scheduler(self._cascade, self._read(inputs), stats, self._text_workers, explain=explain)
         ready: dict[int, Attribution] = {}
         due = 0
         self._active_runs.add(scheduler)

@@ -90,11 +90,13 @@ def fit_fusion(
     options: NgramOptions = NgramOptions(),
     *,
     encoder: EncoderScores | None = None,
+    open_set: bool = True,
     reporter: Reporter = SILENT,
 ) -> FusionFit:
     """Fit the n-gram model on the whole of `corpus`, and its decision rule on a shifted split.
 
-    With `encoder`, the rule also says how much the encoder counts.
+    With `encoder`, the rule also says how much the encoder counts; with `open_set`, which documents are by unknown
+    authors.
     """
     documents = corpus_texts(corpus)
     views_given, options = bool(options.views), options.with_views(documents.texts)
@@ -121,10 +123,12 @@ def fit_fusion(
         splits = [SplitFit.on(*pairs[0], options, choice.counts)]
     decision, report = _fit_confidence(splits, len(documents), options)
     report = {"split": how, **report}
-    open_set = fit_open_set(known, cut(sampled, length), pairs[0], options, reporter=reporter)
-    if open_set is not None:
-        decision = replace(decision, false_attribution_thresholds=open_set.thresholds, known_author_rule=open_set.rule)
-        report = open_set.report | report
+    if open_set:
+        found = fit_open_set(known, cut(sampled, length), pairs[0], options, reporter=reporter)
+        if found is not None:
+            decision = replace(decision, false_attribution_thresholds=found.thresholds, known_author_rule=found.rule)
+            report = found.report | report
+        warnings += _rough_open_set(found, len(corpus.authors))
     encoder_documents = None if encoder is None else 0
     if encoder is not None and len(sampled) == len(documents) and len(encoder.validation):
         validation = documents[encoder.validation]
@@ -134,7 +138,6 @@ def fit_fusion(
     elif encoder is not None:  # its weight stays `UNMEASURED`
         why = "the corpus is too large" if len(encoder.validation) else "no held-out documents"
         warnings.append(f"{why} to fit the encoder's weight on: the n-grams answer without it")
-    warnings += _rough_open_set(open_set, len(corpus.authors))
     return FusionFit(ngrams, decision, report, tuple(warnings), encoder_documents)
 
 

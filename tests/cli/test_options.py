@@ -78,6 +78,7 @@ TRAIN = {
 SCORE = {
     "top": (["--top", "2"], "top", 2),
     "evidence": (["--evidence"], "evidence", True),
+    "explain": (["--explain"], "explain", True),
     "effort": (["--effort", "full"], "effort", "full"),
     "max_false_attribution": (["--max-false-attribution", "0.25"], "max_false_attribution", 0.25),
     "any_text": (["--any-text"], "any_text", True),

@@ -251,10 +251,10 @@ def test_a_journal_of_another_format_is_refused_by_its_number_and_kept(tmp_path)
     write(tmp_path / "out.csv", RECORDS_OF_A_RUN[:3], finish=False)
     path = tmp_path / "out.csv.journal"
     payload = path.read_bytes().splitlines(keepends=True)[0].partition(b" ")[2]
-    older = payload.replace(b'"journal": 7', b'"journal": 4')
+    older = payload.replace(b'"journal": 8', b'"journal": 4')
     assert older != payload
     path.write_bytes(journals._checked(older))
-    with pytest.raises(OutputError, match=r"journal format 4, and this release reads format 7.*or pass --force"):
+    with pytest.raises(OutputError, match=r"journal format 4, and this release reads format 8.*or pass --force"):
         write(tmp_path / "out.csv", RECORDS_OF_A_RUN, resume=True)
     assert path.read_bytes() == journals._checked(older)
     write(tmp_path / "out.csv", RECORDS_OF_A_RUN, force=True)

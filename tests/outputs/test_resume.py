@@ -22,7 +22,7 @@ def test_merging_takes_the_newer_records_first_and_then_the_older_ones_after_the
         *(("a", "new"), ("b", "new"), ("d", "new")),
         *(("e", "old"), ("f", "old")),
     ]
-    assert read_header(tmp_path / "merged") == JournalHeader(7, {"of": "both"}, AUTHORS)
+    assert read_header(tmp_path / "merged") == JournalHeader(8, {"of": "both"}, AUTHORS)
 
 
 def earlier_run(*files, digests=None):

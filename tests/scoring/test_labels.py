@@ -115,9 +115,12 @@ def test_labels_and_values_are_the_same_in_every_format(score, request, kind, le
     parquet = pytest.importorskip("pyarrow.parquet")
     model = request.getfixturevalue(kind).path
     for form in ("csv", "tsv", "jsonl", "parquet"):
-        assert score(letters, "--out", tmp_path / f"out.{form}", "--evidence", model=model)[0] == 0
+        evidence = ["--evidence"] if form in ("jsonl", "parquet") else []
+        assert score(letters, "--out", tmp_path / f"out.{form}", *evidence, model=model)[0] == 0
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
-    assert parquet.read_table(tmp_path / "out.parquet").to_pylist() == [{**row, "path_b64": None} for row in rows]
+    assert parquet.read_table(tmp_path / "out.parquet").to_pylist() == [
+        {**row, "path_b64": None, "explanation": None} for row in rows
+    ]
     assert {("labels" in row, "value" in row) for row in rows} == {(kind == "emotions", kind == "price")}
     comma, tab = (
         list(csv.DictReader(io.StringIO((tmp_path / f"out.{form}").read_text()), delimiter=delimiter))

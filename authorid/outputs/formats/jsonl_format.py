@@ -13,7 +13,7 @@ __all__ = ["JsonlWriter"]
 
 
 class JsonlWriter:
-    """Writes the columns, ``top`` (the likeliest authors with their probabilities) and the evidence, if there is any.
+    """Writes the columns, ``top`` (the likeliest authors with their probabilities), evidence and explanation if any.
 
     ``path`` is exact. If a name is not valid UTF-8, its undecodable bytes appear as U+FFFD, and ``path_b64`` holds all
     of its bytes.
@@ -40,6 +40,8 @@ class JsonlWriter:
         row["top"] = [{noun: name, measure: number} for name, number in record.ranking[: self._top]]
         if record.evidence:
             row["evidence"] = list(record.evidence)
+        if record.explanation is not None:
+            row["explanation"] = json.loads(record.explanation)
         # ASCII only, so that no control, separator or bidirectional character reaches a person who views the file.
         return json.dumps(row, ensure_ascii=True).encode("ascii") + b"\n"
 

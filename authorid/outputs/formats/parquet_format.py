@@ -23,6 +23,7 @@ _GROUP_NUMBERS = 1 << 20
 class ParquetWriter:
     """Writes the columns with full precision, and ``path_b64``, ``top`` and ``evidence`` of a JSON row.
 
+    So is ``explanation``, as text that holds JSON.
     A missing value is null, a missing list empty. Raises `MissingExtraError` without pyarrow.
     """
 
@@ -50,6 +51,7 @@ class ParquetWriter:
             [
                 *((name, types[kind]) for name, kind in self._columns.items()),
                 ("path_b64", text),
+                ("explanation", text),
                 ("top", self._arrow.list_(pair)),
                 ("evidence", self._arrow.list_(number)),
             ]
@@ -65,6 +67,8 @@ class ParquetWriter:
     def row(self, record: Attribution) -> bytes:
         """A row group, if it is complete with this record; otherwise nothing."""
         row = unicode_row(record, self._columns, self._answers)
+        row["explanation"] = record.explanation
+        self._characters += len(record.explanation or "")
         for name, cells in self._cells.items():
             cells.append(row.get(name))
         first = record.ranking[: self._top]
@@ -73,7 +77,7 @@ class ParquetWriter:
         self._ranked.append(len(first))
         self._evidence.extend(record.evidence)
         self._seen.append(len(record.evidence))
-        numbers = len(self._numbers) + len(self._evidence)
+        numbers = len(self._numbers) + len(self._evidence) + self._characters // 8
         return self._end_group() if len(self._seen) > _GROUP_ROWS or numbers >= _GROUP_NUMBERS else b""
 
     def footer(self) -> bytes:
@@ -83,7 +87,8 @@ class ParquetWriter:
         return last + self._sink.take()
 
     def _begin_group(self) -> None:
-        self._cells: dict[str, list[Any]] = {name: [] for name in (*self._columns, "path_b64")}
+        self._cells: dict[str, list[Any]] = {name: [] for name in (*self._columns, "path_b64", "explanation")}
+        self._characters = 0
         # The lists of all rows one after the other, and their lengths: a hundredth of the memory of separate objects.
         self._names: list[str] = []
         self._numbers, self._ranked = array("d"), [0]
