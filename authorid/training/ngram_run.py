@@ -44,6 +44,7 @@ def train_ngrams(
         known = load_corpus(spec, typography=options.typography)
         if test_corpus is not None:
             load_known_corpus(spec.at(Path(test_corpus)), known.authors, LEAVE_OUT, options.typography)
+        reporter.info(known.summary)
         for warning in known.warnings:
             reporter.warning(warning)
         fitted = fit_fusion(known, options, reporter=reporter)
