@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from authorid.ngrams.segmentation import segment
 from authorid.ngrams.words import SEPARATOR
 from authorid.training.corpus import Corpus
 
-__all__ = ["LabelledTexts", "SampleLength", "corpus_texts", "cut", "cut_text"]
+__all__ = ["LabelledTexts", "SampleLength", "corpus_texts", "cut", "cut_text", "in_samples"]
 
 Labels = npt.NDArray[np.int64]
 
@@ -121,6 +121,17 @@ def cut(documents: LabelledTexts, length: SampleLength) -> LabelledTexts:
         owners += [index] * len(parts)
     own = np.array(owners, dtype=np.int64)
     return LabelledTexts(samples, documents.labels[own], [documents.paths[index] for index in owners])
+
+
+def in_samples(corpus: Corpus, words: int) -> Corpus:
+    """The `corpus` with samples of about `words` words as its documents."""
+    length = SampleLength.for_texts([document.text for document in corpus.documents], words)
+    documents = [
+        replace(document, path=f"{document.path} ({number})" if number else document.path, text=text)
+        for document in corpus.documents
+        for number, text in enumerate(cut_text(document.text, length.samples_of(document.text)))
+    ]
+    return replace(corpus, documents=tuple(documents))
 
 
 def cut_text(text: str, number: int) -> list[str]:
