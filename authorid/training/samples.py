@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 
 import numpy as np
 import numpy.typing as npt
@@ -25,12 +26,14 @@ Labels = npt.NDArray[np.int64]
 LENGTH = 2000
 """Characters in a sample of a long document, about: the best of the lengths tried (docs/research/accuracy.md)."""
 
-LONG = 6000
-"""A document with fewer characters is an example as it is: its halves would be worse ones."""
+ENOUGH, USUAL_LENGTH = 1000, 4000
+"""With so many samples, they are longer, up to the usual length: short ones help where there are few."""
 
 MOST_SAMPLES = 2500
-"""Samples are longer where long documents would give more than this many."""
+"""Samples are still longer where long documents would give more than this many."""
 
+LONG = 6000
+"""A document with fewer characters is an example as it is: its halves would be worse ones."""
 
 _SENTENCE = r"[.!?\u2026]['\")\]\u2019\u201d\u00bb]*\s+|[\u3002\uff01\uff1f\u0964]"
 _ENDS = tuple(re.compile(pattern) for pattern in (r"\n[ \t]*\n+", _SENTENCE, r"\n", r"\s"))
@@ -85,14 +88,17 @@ class SampleLength:
     def for_texts(cls, texts: Sequence[str], words: int | None = None) -> SampleLength:
         """The length of the samples of `texts`: that of `words` words of these texts; 0 words: no text is cut.
 
-        Without `words`, it is the default, or longer for many long texts.
+        Without `words`, it is `LENGTH`, or more for many long texts.
         """
         if words is not None:
             characters = max(1, round(words * _characters_per_word(texts))) if words else max(map(len, texts)) + 1
             return cls(characters, characters)
-        length = cls()
-        while sum(map(length.samples_of, texts)) > max(MOST_SAMPLES, len(texts)):
-            length = cls(length.characters * 5 // 4, max(length.long, length.characters * 15 // 8))
+        for step in count():
+            characters = round(LENGTH * 2 ** (step / 3))
+            length = cls(characters, max(LONG, characters * 3 // 2))
+            most = ENOUGH if characters < USUAL_LENGTH else MOST_SAMPLES
+            if sum(map(length.samples_of, texts)) <= max(most, len(texts)):
+                break
         return length
 
     def samples_of(self, text: str) -> int:

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authorid.training.samples import LENGTH, LONG, MOST_SAMPLES, LabelledTexts, SampleLength, cut, cut_text
+from authorid.training.samples import (
+    LENGTH,
+    LONG,
+    MOST_SAMPLES,
+    USUAL_LENGTH,
+    LabelledTexts,
+    SampleLength,
+    cut,
+    cut_text,
+)
 
 
 def texts(*contents: str) -> LabelledTexts:
@@ -66,8 +75,20 @@ def test_a_number_of_words_is_that_of_the_texts_in_any_script():
 @pytest.mark.parametrize(("contents", "most"), [(["x" * 300_000] * 300, MOST_SAMPLES), (["x" * 9000] * 4000, 4000)])
 def test_many_long_texts_give_longer_samples_not_more(contents, most):
     length = SampleLength.for_texts(contents)
-    assert length.characters > LENGTH
+    assert length.characters > USUAL_LENGTH
     assert most * 0.6 < len(cut(texts(*contents), length)) <= most
+
+
+@pytest.mark.parametrize(
+    ("characters", "length"), [(1_000_000, LENGTH), (3_000_000, 3175), (7_000_000, USUAL_LENGTH), (11_000_000, 5040)]
+)
+def test_samples_are_short_where_there_are_few(characters, length):
+    assert SampleLength.for_texts(["x" * (characters // 10)] * 10).characters == length
+
+
+def test_novels_among_many_letters_are_cut():
+    length = SampleLength.for_texts(["x" * 900] * 1500 + ["x" * 400_000] * 2)
+    assert (length.characters, length.samples_of("x" * 400_000)) == (USUAL_LENGTH, 100)
 
 
 def test_a_novelist_and_a_letter_writer_are_told_apart_by_style_not_by_length(tmp_path):
