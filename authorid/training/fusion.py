@@ -148,9 +148,9 @@ def _fit_ngrams(
     counts = count(samples.texts, samples.labels, options)
     if not (np.bincount(counts.matrix.indices) > 1).any():  # no two documents have anything in common
         counts = counts.features(np.arange(0))
-    reporter.info(
-        f"{counts.matrix.shape[1]:,} n-grams in {len(counts.extractor.views)} views of {len(samples)} documents"
-    )
+    noun = "documents" if len(set(samples.paths)) == len(samples) else "samples"
+    views = len(counts.extractor.views)
+    reporter.info(f"{counts.matrix.shape[1]:,} n-grams in {views} views of {len(samples):,} {noun}")
     sample = Sample.of(counts, samples.labels)
     ngrams = fit(counts, samples.labels, authors, options, sample)
     paths = [samples.paths[index] for index in sample.chosen]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from checkpoints import write_corpus
 from hypothesis import given
 from hypothesis import strategies as st
 
+from authorid.training.corpus import load_corpus
 from authorid.training.samples import (
     LENGTH,
     LONG,
@@ -16,6 +18,7 @@ from authorid.training.samples import (
     SampleLength,
     cut,
     cut_text,
+    in_samples,
 )
 
 
@@ -70,6 +73,24 @@ def test_a_number_of_words_is_that_of_the_texts_in_any_script():
         assert len(samples) == pytest.approx(words / 300, abs=2)
     assert len(cut(texts(english, chinese), SampleLength.for_texts([english, chinese], 0))) == 2
     assert cut(texts("", "a"), SampleLength.for_texts(["", "a"], 1)).texts == ["", "a"]
+
+
+def test_an_evaluation_of_samples_counts_each_of_them(tmp_path):
+    pytest.importorskip("scipy")
+    from authorid.training.evaluate import EvaluationOptions, evaluate
+    from authorid.training.ngram_options import NgramOptions
+    from authorid.training.ngram_run import train_ngrams
+
+    corpus = write_corpus(tmp_path / "corpus", 4)
+    train_ngrams(corpus, tmp_path / "run", NgramOptions(bits=12))
+    words = {path: len(path.read_text().split()) for path in corpus.rglob("*.txt")}
+    whole, cut_up = (
+        evaluate(tmp_path / "run", corpus, EvaluationOptions(sample_words=number)).metrics.documents
+        for number in (0, 10)
+    )
+    assert whole == len(words) == 12
+    assert cut_up == pytest.approx(sum(words.values()) / 10, rel=0.3)
+    assert in_samples(load_corpus(corpus), 10).documents[1].path == "Ada/1.txt (1)"
 
 
 @pytest.mark.parametrize(("contents", "most"), [(["x" * 300_000] * 300, MOST_SAMPLES), (["x" * 9000] * 4000, 4000)])
