@@ -17,6 +17,7 @@
     |- ExportError                 a graph could not be made
     |  '- ParityError              a graph was made, but its logits differ from its reference
     '- OutputError                 results cannot be written to the given path
+       '- BusyError                another process is writing there
 
 A document that cannot be read or scored is *not* an error: it is a `Failure`, and becomes a row.
 Messages say what happened, to which file, and what to do about it.
@@ -36,6 +37,7 @@ __all__ = [
     "BundleError",
     "BundleLacksError",
     "BundleNotFoundError",
+    "BusyError",
     "CorpusError",
     "DownloadError",
     "EngineError",
@@ -119,6 +121,10 @@ class ParityError(ExportError):
 
 class OutputError(AuthoridError):
     """Results cannot be written to the given path."""
+
+
+class BusyError(OutputError):
+    """Another process is writing to the given path."""
 
 
 def first_line(error: BaseException) -> str:

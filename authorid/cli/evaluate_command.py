@@ -18,6 +18,7 @@ from authorid.cli.options import (
     exclude_author_option,
     quiet_option,
     refuse_options,
+    sample_words_option,
     verbose_option,
 )
 
@@ -54,6 +55,7 @@ __all__ = ["evaluate"]
     help="Evaluate every effort too, and the n-grams and the encoder each alone.",
 )
 @click.option("--precision", cls=AdvancedOption, type=PRECISION, default="auto", help="Precision of the graph to run.")
+@sample_words_option("Cut the documents into samples of about N words, and evaluate each; 0: whole documents.")
 @exclude_author_option
 @document_options
 @quiet_option
@@ -69,6 +71,7 @@ def evaluate(
     effort: Effort,
     ablation: bool,
     precision: str,
+    sample_words: int | None,
     exclude_authors: tuple[str, ...],
     documents: ReadOptions,
     quiet: bool,
@@ -76,7 +79,8 @@ def evaluate(
 ) -> None:
     """Evaluate MODEL on documents whose authors are known.
 
-    MODEL is a run directory or a bundle. CORPUS is a directory with one directory per author.
+    MODEL is a run directory or a bundle. CORPUS is a directory with one directory per author, or with files
+    called Author_Title.txt.
     """
     from authorid.bundle.manifest import MANIFEST
     from authorid.cli.console import Terminal
@@ -98,7 +102,13 @@ def evaluate(
         require_matplotlib()
         make_directory(plots)
     terminal = Terminal(quiet=quiet, verbose=verbose)
-    options = EvaluationOptions(precision=precision, effort=effort, ablation=ablation, unknown_authors=unknown_authors)
+    options = EvaluationOptions(
+        precision=precision,
+        effort=effort,
+        ablation=ablation,
+        unknown_authors=unknown_authors,
+        sample_words=sample_words or 0,
+    )
     with terminal.progress("Evaluating") as reporter:
         report = run_evaluation(model, CorpusSpec(corpus, documents, exclude_authors), options, reporter=reporter)
     if json_file is not None:

@@ -10,9 +10,19 @@ __all__ = ["EXAMPLES"]
 EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "score": (
         "authorid score letters --out results.csv",
+        "authorid score letters --known authors --out results.csv",
         "authorid score letters --model my-bundle --out results.jsonl --top 3",
         "authorid score letters --max-false-attribution 5% --out results.csv",
         "authorid score letters --out - --stats stats.json --quiet",
+    ),
+    "explain": (
+        "authorid explain letter.txt",
+        "authorid explain letter.txt --author Hamilton --text",
+        "authorid explain memoirs.txt --rolling --json parts.json",
+    ),
+    "verify": (
+        "authorid verify known questioned.txt --imposters others",
+        "authorid verify known questioned --imposters others --json answers.json",
     ),
     "train": (
         "authorid train corpus --no-encoder --out model",

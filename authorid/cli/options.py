@@ -25,19 +25,23 @@ __all__ = [
     "PATH",
     "PRECISION",
     "PROVIDER",
+    "SAMPLES_TO_LEARN_FROM",
     "AdvancedOption",
     "ByteSize",
     "Decorator",
     "FiniteRange",
     "SectionedCommand",
     "Share",
+    "all_authors_option",
     "document_options",
     "engine_options",
     "exclude_author_option",
+    "is_given",
     "model_option",
     "option_group",
     "quiet_option",
     "refuse_options",
+    "sample_words_option",
     "usage_error",
     "verbose_option",
 ]
@@ -83,6 +87,12 @@ def usage_error(message: str, option: str) -> click.BadParameter:
     from authorid.outputs.escaping import visible
 
     return click.BadParameter(visible(message), param_hint=option)
+
+
+def is_given(context: click.Context, name: str) -> bool:
+    """Whether the parameter `name` has another source than its default."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name not in ("DEFAULT", "DEFAULT_MAP")
 
 
 def refuse_options(context: click.Context, names: Collection[str], reason: str) -> None:
@@ -170,6 +180,23 @@ exclude_author_option = click.option(
     metavar="NAME",
     help="Leave out the author directory NAME.",
 )
+all_authors_option = click.option(
+    "--all-authors",
+    is_flag=True,
+    help="Learn every directory as an author, also those with names such as `unknown` or `test`.",
+)
+
+
+def sample_words_option(text: str) -> Decorator:
+    """The option --sample-words, with the help `text`."""
+    return click.option("--sample-words", type=click.IntRange(min=0), metavar="N", help=text)
+
+
+SAMPLES_TO_LEARN_FROM = (
+    "Learn from samples of about N words of each document; 0: from whole documents. "
+    "By default, documents of more than 6,000 characters are cut into samples of about 2,000."
+)
+"""The help of --sample-words where a model is trained."""
 
 
 def _check_encoding(encoding: str | None) -> None:

@@ -19,6 +19,7 @@ import click
 from authorid.cli.exit_codes import EXIT_FATAL, EXIT_SOME_FAILED
 from authorid.cli.files import check_writable, write_json
 from authorid.cli.interrupts import Interrupts
+from authorid.cli.known_options import ChosenModel, KnownOptions, known_options
 from authorid.cli.options import (
     EFFORT,
     PATH,
@@ -205,6 +206,7 @@ class _ScoringRun:
     """A run in progress: its statistics, its first rows, and the problem that ended it early, if any."""
 
     results: ResultOptions
+    model: ChosenModel
     shown: int
     stats: RunStats
     interrupts: Interrupts
@@ -219,6 +221,7 @@ class _ScoringRun:
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @_result_options
 @_model_options
+@known_options
 @document_options
 @engine_options
 @click.option(
@@ -233,6 +236,7 @@ def score(
     paths: tuple[str, ...],
     results: ResultOptions,
     model: ModelOptions,
+    known: KnownOptions,
     documents: ReadOptions,
     engine: EngineOptions,
     rows: int,
@@ -243,6 +247,7 @@ def score(
 
     PATH is a file, a directory with documents at any depth, or - for a list of paths on standard input.
     """
+    known.check(model.path, model.effort)
     with Interrupts() as importing:
         from authorid.cli.console import Terminal
         from authorid.outputs import require_format, reserve
@@ -262,10 +267,10 @@ def score(
             terminal.info(f"{results.out} is complete: there is nothing to resume (--force scores again)")
             return
         documents = replace(documents, skip=destination.files | results.files)
-        with Interrupts() as interrupts:
+        with known.model(model.path, documents, terminal) as chosen, Interrupts() as interrupts:
             started = time.perf_counter()
             scorer = Scorer.load(
-                model.path,
+                chosen.path,
                 engine,
                 effort=model.effort,
                 max_false_attribution=model.max_false_attribution,
@@ -281,14 +286,14 @@ def score(
                 terminal.warning(notice)
             if destination.run_files is not None and (lost := lost_promises()):
                 terminal.info(f"on this system, {'; '.join(lost)}")
-            if model.path is None:
+            if chosen.path is None:
                 _name_own_model(terminal, scorer)
             interrupts.stop = scorer.stop
             inputs: Iterable[str] = _input_paths(paths, interrupts)
             if model.adapt:
                 inputs = list(inputs)
                 _adapt(scorer, inputs, documents, model.equal_shares, interrupts, terminal)
-            run = _ScoringRun(results, rows, RunStats(), interrupts, inputs)
+            run = _ScoringRun(results, chosen, rows, RunStats(), interrupts, inputs)
             output = _write_rows(run, scorer, paths, documents, destination, terminal)
     if output.earlier is not None:
         show_resumed(terminal, output.earlier, complete=run.problem is None)
@@ -350,7 +355,13 @@ def _write_rows(
         manifest=scorer.bundle.path / MANIFEST,
         scorer=scorer.describe(),
         versions=versions(),
-        output={"format": results.form, "top": results.top, "evidence": results.evidence, "explain": results.explain},
+        output={
+            "format": results.form,
+            "top": results.top,
+            "evidence": results.evidence,
+            "explain": results.explain,
+            **run.model.fingerprint,
+        },
     )
     gc.freeze()  # what is loaded by now is needed to the end: no collection has to look through it
     started = time.perf_counter()
@@ -397,6 +408,7 @@ def _write_all(
                 output.write(attribution)
             if attribution.status != "scored":
                 terminal.detail(f"{attribution.status}: {attribution.ref}: {attribution.error or attribution.reason}")
+            run.model.note(attribution)
             if done <= run.shown:
                 run.rows.append(attribution)
             reporter.progress(done)
@@ -432,6 +444,7 @@ def _finish(run: _ScoringRun, scorer: Scorer, output: Output, terminal: Terminal
     if scored and answers.measure == "probability":
         show_authors(terminal, stats.authors.most_common(), scored, answers)
     show_statistics(terminal, report)
+    run.model.warn(terminal)
     if failed:
         terminal.warning(f"{failed} of {stats.documents} documents failed; their rows give the reasons")
         raise click.exceptions.Exit(EXIT_SOME_FAILED)

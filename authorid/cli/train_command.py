@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import click
 
 from authorid.cli.model_places import DEFAULT_RUN
 from authorid.cli.options import (
     PATH,
+    SAMPLES_TO_LEARN_FROM,
     AdvancedOption,
     FiniteRange,
     SectionedCommand,
     Share,
+    all_authors_option,
     document_options,
     exclude_author_option,
+    is_given,
     option_group,
     quiet_option,
     refuse_options,
+    sample_words_option,
     usage_error,
     verbose_option,
 )
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
     from authorid.cli.console import Terminal
     from authorid.inputs.documents import ReadOptions
     from authorid.training.corpus_spec import CorpusSpec
+    from authorid.training.ngram_options import NgramOptions
     from authorid.training.recipes import TrainingOptions
     from authorid.training.run_directory import Existing
 
@@ -36,6 +41,13 @@ __all__ = ["train"]
 
 _ENCODER_TRAINING_OPTIONS = {"resume"}
 """The parameters besides those in the group of the encoder that have no effect with --no-encoder."""
+
+
+class EncoderChoice(NamedTuple):
+    """How to train the encoder; None when there is none, for the `reason`, if that is not the user's wish."""
+
+    options: TrainingOptions | None
+    reason: str = ""
 
 
 class _RecipeChoice(click.Choice[str]):
@@ -47,10 +59,11 @@ class _RecipeChoice(click.Choice[str]):
 
 @option_group(
     "Encoder",
-    "encoder_options",
+    "encoder",
     click.option(
         "--encoder/--no-encoder",
-        default=True,
+        default=None,
+        show_default="encoder, if TensorFlow is installed",
         help="Fine-tune an encoder beside the n-grams, or fit only the n-grams, which takes seconds.",
     ),
     click.option(
@@ -159,7 +172,7 @@ class _RecipeChoice(click.Choice[str]):
     ),
 )
 def _encoder_options(
-    encoder: bool,
+    encoder: bool | None,
     base_model: str,
     recipe: Literal["windows", "classic"],
     epochs: int | None,
@@ -176,14 +189,19 @@ def _encoder_options(
     topic_dropout: float | None,
     train_embeddings: bool | None,
     precision: Literal["float32", "bfloat16"],
-) -> TrainingOptions | None:
-    """How to train the encoder; None when there is none."""
+) -> EncoderChoice:
+    """How to train the encoder, if there is one."""
     context = click.get_current_context()
-    if not encoder:
-        grouped = {option.name for option in context.command.params if getattr(option, "group", "") == "Encoder"}
-        without_effect = grouped - {"encoder"} | _ENCODER_TRAINING_OPTIONS
-        refuse_options(context, without_effect, "this option is for an encoder, and there is none with --no-encoder")
-        return None
+    grouped = {option.name for option in context.command.params if getattr(option, "group", "") == "Encoder"}
+    for_encoder = grouped - {"encoder"} | _ENCODER_TRAINING_OPTIONS
+    if encoder is False:
+        refuse_options(context, for_encoder, "this option is for an encoder, and there is none with --no-encoder")
+        return EncoderChoice(None)
+    from authorid.training.encoder.train import missing_extra
+
+    wanted = encoder or any(is_given(context, name) for name in for_encoder)
+    if not wanted and (error := missing_extra()):
+        return EncoderChoice(None, f"only the n-gram model is fitted; for an encoder, {error}")
     from authorid.training.recipes import TrainingOptions
 
     given: dict[str, Any] = {
@@ -199,7 +217,7 @@ def _encoder_options(
         "validation_how": validation,
         "freeze_embeddings": None if train_embeddings is None else not train_embeddings,
     }
-    return TrainingOptions(
+    options = TrainingOptions(
         base_model=base_model,
         recipe=recipe,
         validation_split=validation_split,
@@ -207,6 +225,7 @@ def _encoder_options(
         precision=precision,
         **{name: value for name, value in given.items() if value is not None},
     )
+    return EncoderChoice(options)
 
 
 @click.command(cls=SectionedCommand)
@@ -221,12 +240,9 @@ def _encoder_options(
 )
 @click.option("--resume", is_flag=True, help="Continue an interrupted training.")
 @click.option("--force", is_flag=True, help="Replace an existing run.")
+@sample_words_option(f"For the n-gram model. {SAMPLES_TO_LEARN_FROM}")
 @exclude_author_option
-@click.option(
-    "--all-authors",
-    is_flag=True,
-    help="Learn every directory as an author, also those with names such as `unknown` or `test`.",
-)
+@all_authors_option
 @_encoder_options
 @document_options
 @quiet_option
@@ -240,7 +256,8 @@ def train(
     force: bool,
     exclude_authors: tuple[str, ...],
     all_authors: bool,
-    encoder_options: TrainingOptions | None,
+    sample_words: int | None,
+    encoder: EncoderChoice,
     documents: ReadOptions,
     quiet: bool,
     verbose: bool,
@@ -248,40 +265,43 @@ def train(
     """Train a model on CORPUS and write a run directory.
 
     The model has two parts: an n-gram model is fitted, and an encoder is fine-tuned. CORPUS is a directory with one
-    directory per author.
+    directory per author, or with files called Author_Title.txt.
     """
     from authorid.cli.console import Terminal
     from authorid.training.corpus_spec import CorpusSpec
+    from authorid.training.ngram_options import NgramOptions
 
     terminal = Terminal(quiet=quiet, verbose=verbose)
     spec = CorpusSpec(corpus, documents, exclude_authors, all_authors)
-    if encoder_options is None:
+    if encoder.options is None:
+        if encoder.reason:
+            terminal.info(encoder.reason)
         typography: Typography = "kept" if keep_typography else "folded"
-        _train_ngrams(terminal, spec, out, typography, test_corpus=test_corpus, force=force)
+        ngrams = NgramOptions(typography=typography, sample_words=sample_words)
+        _train_ngrams(terminal, spec, out, ngrams, test_corpus=test_corpus, force=force)
         return
     from authorid.training import train as run_training
 
     if resume and force:
         raise usage_error("--resume continues a training, --force starts it over: choose one", "--resume")
+    options = replace(encoder.options, sample_words=sample_words)
     if keep_typography:
-        encoder_options = replace(encoder_options, typography="kept")
+        options = replace(options, typography="kept")
     existing: Existing = "resume" if resume else "replace" if force else "refuse"
     with terminal.progress("Training") as reporter:
-        run = run_training(spec, out, encoder_options, test_corpus=test_corpus, existing=existing, reporter=reporter)
+        run = run_training(spec, out, options, test_corpus=test_corpus, existing=existing, reporter=reporter)
     metrics = [(name.replace("_", " "), f"{value:.4f}") for name, value in run.metrics.items()]
     terminal.table("Training", [("metric", False), ("last epoch", True)], metrics)
     terminal.info(f"run written to {out}; next: authorid export {out} --quantize")
 
 
 def _train_ngrams(
-    terminal: Terminal, corpus: CorpusSpec, out: Path, typography: Typography, *, test_corpus: Path | None, force: bool
+    terminal: Terminal, corpus: CorpusSpec, out: Path, options: NgramOptions, *, test_corpus: Path | None, force: bool
 ) -> None:
     from authorid.cli.result_tables import show_metrics
     from authorid.training.evaluate import EvaluationOptions, evaluate
-    from authorid.training.ngram_options import NgramOptions
     from authorid.training.ngram_run import train_ngrams
 
-    options = NgramOptions(typography=typography)
     with terminal.progress("Training") as reporter:
         train_ngrams(corpus, out, options, test_corpus=test_corpus, force=force, reporter=reporter)
     if test_corpus is not None:

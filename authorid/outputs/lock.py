@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from authorid import portability
-from authorid.errors import OutputError, os_error_reason
+from authorid.errors import BusyError, OutputError, os_error_reason
 from authorid.outputs import atomic
 from authorid.outputs.run_files import TOKEN_LENGTH, RunFiles
 from authorid.portability import open_flags
@@ -32,7 +32,7 @@ _CONTENT = re.compile(rb"([0-9]{0,20})(?:\n([0-9a-f]{0,%d})\n?)?" % TOKEN_LENGTH
 
 @contextmanager
 def exclusive_lock(path: Path, out: str) -> Iterator[None]:
-    """Hold the lock file `path` while `out` is written. Raises `OutputError` if another process holds it.
+    """Hold the lock file `path` while `out` is written. Raises `BusyError` if another process holds it.
 
     The kernel releases the lock when the process ends, however it ends. So a lock file that is left over means nothing.
     """
@@ -72,7 +72,7 @@ def _acquire(path: Path, out: str) -> int:
             owner = _read(descriptor, 32).partition(b"\n")[0].decode("ascii", "replace")
             os.close(descriptor)
             by = f" (process {owner})" if owner.isdigit() else ""
-            raise OutputError(f"{out}: another run is writing it{by}; wait for it, or choose another --out") from None
+            raise BusyError(f"{out}: another run is writing it{by}; wait for it, or choose another --out") from None
         except OSError as error:
             os.close(descriptor)
             raise OutputError(f"{out}: cannot lock {path.name}: {os_error_reason(error)}") from None

@@ -1,4 +1,4 @@
-"""A corpus: a directory with one subdirectory of documents per author.
+"""A corpus: a directory with one subdirectory of documents per author, or with files called ``Author_Title.txt``.
 
 Documents are read whole, decoded once, and kept in a fixed order (authors sorted by name, documents by path), so that
 an index means the same document in every process that reads the same corpus.
@@ -19,18 +19,25 @@ from authorid.inputs.documents import Failure
 from authorid.inputs.reading import read_file
 from authorid.inputs.timeouts import Timeout
 from authorid.inputs.typography import fold_typography
-from authorid.training.author_directories import check_learnable, find_authors, match_authors
+from authorid.training.author_directories import AuthorPlaces, check_learnable, find_authors, match_authors
+from authorid.training.author_files import is_utf8
 from authorid.training.corpus_spec import CorpusSpec
 from authorid.training.corpus_warnings import CorpusDocument, DuplicateFinder, LeftOutFiles
 
 __all__ = ["Corpus", "CorpusDocument", "load_corpus", "load_known_corpus"]
+
+_NOT_UTF8 = "its name is not UTF-8"
+
+_NAMED = 10
+"""So many authors are named in a summary."""
 
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
     """Documents with known authors.
 
-    `authors` are the directory names in Unicode normal form C, sorted by directory name. `warnings` name what was left
+    `authors` are the names of the directories, or those in the names of the files of a `flat` corpus, in Unicode normal
+    form C, in the byte order of the names on disk. `warnings` name what was left
     out, and texts that several authors share. `unused` are the relative paths of files in the author directories that
     gave no document, and `reading` is how the corpus was read (see `CorpusSpec.to_json`).
     """
@@ -41,6 +48,14 @@ class Corpus:
     warnings: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
     reading: Mapping[str, Any] = field(default_factory=dict)
+    flat: bool = False
+
+    @property
+    def summary(self) -> str:
+        """How many documents of how many authors there are, and who these are, for the user to confirm."""
+        names = ", ".join(self.authors[:_NAMED]) + (", ..." if len(self.authors) > _NAMED else "")
+        where = ", named by what is before the first underscore" if self.flat else ""
+        return f"{len(self.documents):,} documents by {len(self.authors):,} authors{where}: {names}"
 
     @property
     def digest(self) -> str:
@@ -53,6 +68,8 @@ class Corpus:
 
 def load_corpus(corpus: Path | CorpusSpec, *, copies: bool = False, typography: Typography = "kept") -> Corpus:
     """Read a corpus to learn from: each subdirectory is an author, each file in it, at any depth, a document.
+
+    Without subdirectories, each file is a document by the author in its name (`authorid.training.author_files`).
 
     Files are found and read as they are for scoring. Those that cannot be read or decoded are left out, with a warning.
     Of an author's documents with the same text only the first is kept, also with a warning: a text that is both
@@ -84,13 +101,13 @@ def load_known_corpus(
 
 
 class _CorpusReader:
-    """Reads the documents of `authors`, the names of authors by those of their directories."""
+    """Reads the documents of `authors`."""
 
-    def __init__(self, spec: CorpusSpec, authors: Mapping[str, str], copies: bool, typography: Typography) -> None:
+    def __init__(self, spec: CorpusSpec, authors: AuthorPlaces, copies: bool, typography: Typography) -> None:
         self._spec = spec
         self._folded = typography == "folded"
         self._authors = authors
-        self._labels = {directory: label for label, directory in enumerate(authors)}
+        self._labels = {place: label for label, place in enumerate(authors.names)}
         self._documents: list[CorpusDocument] = []
         self._texts = None if copies else DuplicateFinder(spec.path)
         self._left_out = LeftOutFiles(spec.path)
@@ -98,27 +115,25 @@ class _CorpusReader:
     def read(self, timeout: Timeout) -> Corpus:
         """Read all documents, in walk order."""
         for file in walk([self._spec.path], self._spec.documents, timeout):
-            directory, _, rest = file.below.partition("/")
-            label = self._labels.get(directory)
-            if label is not None:
-                self._read_file(file, label, timeout)
-            elif not rest and file.problem is not None and timeout.call(lambda path=file.path: Path(path).is_dir()):  # type: ignore[misc]
-                self._left_out.add(file.below, file.problem)  # perhaps an author, behind a link
+            place = self._authors.place_of(file.below)
+            if place is not None:
+                self._read_file(file, self._labels[place], timeout)
+            elif reason := self._reason_without_author(file, timeout):
+                self._left_out.add(file.below, reason)
         self._check_authors()
         return Corpus(
             root=self._spec.path,
-            authors=tuple(self._authors.values()),
+            authors=tuple(self._authors.names.values()),
             documents=tuple(self._documents),
             warnings=(*self._left_out.warnings(), *(self._texts.warnings() if self._texts is not None else ())),
             unused=tuple(self._left_out.names) + (self._texts.copies if self._texts is not None else ()),
             reading=self._spec.to_json(),
+            flat=self._authors.flat,
         )
 
     def _read_file(self, file: DiscoveredFile, label: int, timeout: Timeout) -> None:
-        try:
-            file.below.encode()
-        except UnicodeEncodeError:  # undecodable bytes appear as lone surrogates
-            self._left_out.add(file.below, "its name is not UTF-8")
+        if not is_utf8(file.below):
+            self._left_out.add(file.below, _NOT_UTF8)
             return
         for item in read_file(file, self._spec.documents, timeout):
             if isinstance(item, Failure):
@@ -130,13 +145,22 @@ class _CorpusReader:
             if self._texts is None or self._texts.add(document):
                 self._documents.append(document)
 
+    def _reason_without_author(self, file: DiscoveredFile, timeout: Timeout) -> str | None:
+        """Why a file belongs to no author, where the user may not know; None for any other."""
+        if self._authors.flat and not is_utf8(file.below):
+            return _NOT_UTF8
+        if "/" not in file.below and file.problem and timeout.call(Path(file.path).is_dir):
+            return file.problem  # perhaps an author, behind a link
+        return None
+
     def _check_authors(self) -> None:
         """Raise `CorpusError` if an author has no document."""
         with_documents = {document.label for document in self._documents}
-        for label, directory in enumerate(self._authors):
+        for place, label in self._labels.items():
             if label not in with_documents:
-                reason = self._left_out.reason_below(directory)
+                reason = self._left_out.reason(lambda name, place=place: self._authors.place_of(name) == place)  # type: ignore[misc]
+                where = self._spec.path / (f"{place}_*" if self._authors.flat else place)
                 raise CorpusError(
-                    f"{self._spec.path / directory}: this author has no readable document"
-                    f"{f' ({reason})' if reason else ''}; add some or remove the directory"
+                    f"{where}: this author has no readable document{f' ({reason})' if reason else ''}; add some or "
+                    f"remove the {'files' if self._authors.flat else 'directory'}"
                 )

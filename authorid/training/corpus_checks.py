@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from authorid.training.samples import LENGTH, LabelledTexts
+from authorid.training.samples import LONG, LabelledTexts
 
 __all__ = ["check_similarities", "check_texts"]
 
@@ -77,7 +77,7 @@ def _lengths(documents: LabelledTexts, own: list[Labels], authors: Sequence[str]
             "join texts that belong together"
         )
     # Longer texts are cut before they are learned from.
-    trained = np.clip(medians, 1, LENGTH)
+    trained = np.clip(medians, 1, LONG)
     least, most = int(trained.argmin()), int(trained.argmax())
     if trained[most] >= UNEQUAL_LENGTHS * trained[least]:
         yield (

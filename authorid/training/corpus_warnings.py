@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,9 +41,9 @@ class LeftOutFiles:
         """The files, relative to the corpus, in walk order."""
         return (name for name, _ in self._files)
 
-    def reason_below(self, directory: str) -> str | None:
-        """The reason of the first file in `directory`, or of the directory itself."""
-        return next((reason for name, reason in self._files if name.partition("/")[0] == directory), None)
+    def reason(self, wanted: Callable[[str], bool]) -> str | None:
+        """The reason of the first file whose name is `wanted`."""
+        return next((reason for name, reason in self._files if wanted(name)), None)
 
     def warnings(self) -> Iterator[str]:
         """Yield a warning for each file, or for each reason when there are many files."""

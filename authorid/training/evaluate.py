@@ -30,6 +30,7 @@ from authorid.training.corpus import Corpus, load_known_corpus
 from authorid.training.corpus_spec import LEAVE_OUT, CorpusSpec
 from authorid.training.corpus_warnings import LeftOutFiles
 from authorid.training.runs import Run
+from authorid.training.samples import in_samples
 
 __all__ = ["EvaluationOptions", "evaluate"]
 
@@ -42,13 +43,15 @@ class EvaluationOptions:
 
     `precision` chooses among the bundle's graphs, `effort` is that of the metrics. With `ablation`, a bundle with an
     encoder and an n-gram model is also evaluated at every other effort and with the encoder alone. `unknown_authors` is
-    a directory of documents by authors that the model does not know.
+    a directory of documents by authors that the model does not know. With `sample_words`, the documents of the corpus
+    are cut into samples of about so many words, and each is a document of its own.
     """
 
     precision: str = "auto"
     effort: Effort = "auto"
     ablation: bool = True
     unknown_authors: Path | None = None
+    sample_words: int = 0
 
 
 def evaluate(
@@ -70,7 +73,7 @@ def evaluate(
         return _evaluate_bundle(model, CorpusSpec.of(corpus), options, reporter)
     if options.unknown_authors is not None:
         raise CorpusError(f"{model}: unknown authors are evaluated with bundles only; export this run first")
-    return _evaluate_run(Run.load(model), CorpusSpec.of(corpus), reporter)
+    return _evaluate_run(Run.load(model), CorpusSpec.of(corpus), options, reporter)
 
 
 @dataclass(frozen=True)
@@ -85,10 +88,10 @@ class _Predictions:
     probabilities: Probabilities
 
 
-def _evaluate_run(run: Run, corpus: CorpusSpec, reporter: Reporter) -> EvaluationReport:
+def _evaluate_run(run: Run, corpus: CorpusSpec, options: EvaluationOptions, reporter: Reporter) -> EvaluationReport:
     for warning in run.warnings:
         reporter.warning(warning)
-    known = _load_known(corpus, run.authors, reporter, run.options.typography)
+    known = _load_known(corpus, run.authors, options, reporter, run.options.typography)
     answers = _run_answers(run, [document.text for document in known.documents])
     found = _collect(known, run.authors, answers, reporter)
     metrics = evaluate_predictions(found.truth, found.probabilities, run.authors)
@@ -123,7 +126,7 @@ def _evaluate_bundle(
         )
     engine = EngineOptions(precision=options.precision)
     scorer = Scorer(bundle, engine, effort=options.effort)
-    known = _load_known(corpus, bundle.authors, reporter)
+    known = _load_known(corpus, bundle.authors, options, reporter)
     scored = _score(scorer, known, reporter)
     ablation = [scored.row]
     if options.ablation and bundle.graphs and bundle.ngrams is not None:
@@ -172,13 +175,17 @@ class _ScoredCorpus:
 
 
 def _load_known(
-    corpus: CorpusSpec, authors: Sequence[str], reporter: Reporter, typography: Typography = "kept"
+    corpus: CorpusSpec,
+    authors: Sequence[str],
+    options: EvaluationOptions,
+    reporter: Reporter,
+    typography: Typography = "kept",
 ) -> Corpus:
-    """Read the corpus; raises `CorpusError` when one of its authors is not among `authors`."""
+    """Read the corpus, in samples if `options` say so; raises `CorpusError` when an author is not among `authors`."""
     known = load_known_corpus(corpus, authors, LEAVE_OUT, typography)
     for message in known.warnings:
         reporter.warning(message)
-    return known
+    return in_samples(known, options.sample_words) if options.sample_words else known
 
 
 def _collect(

@@ -24,7 +24,7 @@ from authorid.training.ngram_fit import Sample, fit
 from authorid.training.ngram_options import NgramOptions
 from authorid.training.open_set import OpenSetCorpus, OpenSetFit, fit_open_set
 from authorid.training.ridge import DENSE_DOCUMENTS, spread
-from authorid.training.samples import LabelledTexts, corpus_texts, cut, sample_length
+from authorid.training.samples import LabelledTexts, SampleLength, corpus_texts, cut
 from authorid.training.split_fit import SplitFit
 from authorid.training.splits import hold_out
 from authorid.training.term_counts import count
@@ -100,7 +100,7 @@ def fit_fusion(
     """
     documents = corpus_texts(corpus)
     views_given, options = bool(options.views), options.with_views(documents.texts)
-    length = sample_length(documents.texts)
+    length = SampleLength.for_texts(documents.texts, options.sample_words)
     # The documents on which the rule is fitted: all, or as many as the closed form allows.
     sampled = documents[spread(documents.labels, DENSE_DOCUMENTS)]
     pairs, how = hold_out(sampled, HELD_OUT, length)
@@ -115,7 +115,7 @@ def fit_fusion(
         warnings.append("nothing could be held out: probabilities are not calibrated, unknown authors not recognized")
         decision = fusion_rule(UNMEASURED, ngram_weight=0.4, half_length=300.0, least_spread=0.1)
         return FusionFit(ngrams, decision, {"split": how}, tuple(warnings), None if encoder is None else 0)
-    held = len(pairs[0][1])
+    held = len(set(pairs[0][1].paths))
     if held < FEW_HELD_OUT:
         warnings.append(f"only {held} documents to calibrate on: probabilities are rough")
         splits = [SplitFit.on(*pair, options) for pair in hold_out(sampled, HELD_OUT, length, BLOCKS)[0]]
@@ -151,9 +151,9 @@ def _fit_ngrams(
     counts = count(samples.texts, samples.labels, options)
     if not (np.bincount(counts.matrix.indices) > 1).any():  # no two documents have anything in common
         counts = counts.features(np.arange(0))
-    reporter.info(
-        f"{counts.matrix.shape[1]:,} n-grams in {len(counts.extractor.views)} views of {len(samples)} documents"
-    )
+    noun = "documents" if len(set(samples.paths)) == len(samples) else "samples"
+    views = len(counts.extractor.views)
+    reporter.info(f"{counts.matrix.shape[1]:,} n-grams in {views} views of {len(samples):,} {noun}")
     sample = Sample.of(counts, samples.labels)
     ngrams = fit(counts, samples.labels, authors, options, sample)
     paths = [samples.paths[index] for index in sample.chosen]

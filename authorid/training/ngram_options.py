@@ -27,6 +27,9 @@ class NgramOptions:
     Without `views`, the scripts of the texts decide (`authorid.training.views`). `typography` says whether texts are
     read with folded typography (`authorid.inputs.typography`).
 
+    Long documents are cut into samples of about `sample_words` words; 0: none is cut. By default their length
+    depends on the corpus (`authorid.training.samples`).
+
     N-grams in fewer than `min_documents` training documents are left out, unless there are very few documents. So are
     the rarest of the others when the model would be larger than `megabytes`; for more than `MANY_AUTHORS` it may be
     larger in proportion. `weights` is the type in which the linear layer is stored: int8, float16 or float32.
@@ -39,11 +42,14 @@ class NgramOptions:
     min_documents: int = 3
     megabytes: float = 11.5
     weights: str = "int8"
+    sample_words: int | None = None
 
     def __post_init__(self) -> None:
-        """Check the number of buckets, which memory depends on; raises `ValueError`."""
+        """Check the numbers of buckets, which memory depends on, and of words; raises `ValueError`."""
         if not 8 <= self.bits <= 24:
             raise ValueError(f"between 8 and 24 bits of buckets, got {self.bits}")
+        if self.sample_words is not None and self.sample_words < 0:
+            raise ValueError(f"samples of at least 0 words, got {self.sample_words}")
 
     def with_views(self, texts: Sequence[str]) -> NgramOptions:
         """The options with views; those for `texts` where there are none."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from authorid.bundle.manifest import NGRAMS, Bundle, Typography, WindowSpec, load_bundle
+from authorid.bundle.manifest import NGRAMS, Bundle, WindowSpec, load_bundle
 from authorid.bundle.record_digest import encode_json, with_digest
 from authorid.bundle.save import reserve_bundle, write_bundle_in
 from authorid.errors import BundleCorruptError, CorpusError, OutputError
@@ -22,7 +22,7 @@ from authorid.training.ngram_card import ngram_card, ngram_section, replace_ngra
 from authorid.training.ngram_options import NgramOptions
 from authorid.training.run_directory import RUN_FORMAT, check_run, reserve_run, versions
 
-__all__ = ["describe_ngrams", "export_ngrams", "train_ngrams"]
+__all__ = ["describe_ngrams", "export_ngrams", "fit_run", "train_ngrams"]
 
 
 def train_ngrams(
@@ -44,32 +44,46 @@ def train_ngrams(
         known = load_corpus(spec, typography=options.typography)
         if test_corpus is not None:
             load_known_corpus(spec.at(Path(test_corpus)), known.authors, LEAVE_OUT, options.typography)
-        for warning in known.warnings:
-            reporter.warning(warning)
-        fitted = fit_fusion(known, options, reporter=reporter)
-        if not len(fitted.ngrams.buckets):
-            raise CorpusError(
-                f"{known.root}: no n-gram is in enough of its documents to learn from; longer texts are needed"
-            )
-        for warning in fitted.warnings:
-            reporter.warning(warning)
-        bundle = _write(workspace, known, fitted, options.typography)
-        with raising_output_errors(workspace.out):
-            workspace.discard_state()  # of an unfinished training, which `force` replaces
-        return bundle
+        return fit_run(workspace, known, options, reporter=reporter)
 
 
-def _write(workspace: Workspace, corpus: Corpus, fitted: FusionFit, typography: Typography) -> Bundle:
+def fit_run(
+    workspace: Workspace, corpus: Corpus, options: NgramOptions, *, name: str = "", reporter: Reporter = SILENT
+) -> Bundle:
+    """Fit the n-gram model on `corpus`, and write the run to the directory that is reserved.
+
+    The bundle has the `name`, or else that of the directory. Raises `CorpusError`, `RunError` and `OutputError`.
+    """
+    reporter.info(corpus.summary)
+    for warning in corpus.warnings:
+        reporter.warning(warning)
+    fitted = fit_fusion(corpus, options, reporter=reporter)
+    if not len(fitted.ngrams.buckets):
+        raise CorpusError(
+            f"{corpus.root}: no n-gram is in enough of its documents to learn from; longer texts are needed"
+        )
+    for warning in fitted.warnings:
+        reporter.warning(warning)
+    bundle = _write(workspace, name, corpus, fitted, options)
+    with raising_output_errors(workspace.out):
+        workspace.discard_state()  # of an unfinished training, which is replaced
+    return bundle
+
+
+def _write(workspace: Workspace, name: str, corpus: Corpus, fitted: FusionFit, options: NgramOptions) -> Bundle:
+    out, typography = Path(workspace.out), options.typography
     record = {
         "format": RUN_FORMAT,
         "recipe": "ngrams",
         "typography": typography,
+        **({} if options.sample_words is None else {"sample_words": options.sample_words}),
         "authors": list(corpus.authors),
         "corpus": _describe_corpus(corpus),
         "fusion": describe_ngrams(fitted),
         "versions": versions(),
     }
-    bundle = replace(_bundle(Path(workspace.out), corpus, fitted, record), typography=typography)
+    bundle = _bundle(out, name or out.resolve().name, corpus, fitted, record)
+    bundle = replace(bundle, typography=typography)
     files: dict[str, Content] = {
         NGRAMS: fitted.ngrams.to_bytes(),
         "config.json": encode_json(_config(corpus)),
@@ -80,7 +94,7 @@ def _write(workspace: Workspace, corpus: Corpus, fitted: FusionFit, typography: 
     return write_bundle_in(workspace, bundle, files, check=load_ngram_model, recheck=check_run)
 
 
-def _bundle(out: Path, corpus: Corpus, fitted: FusionFit, record: Mapping[str, Any]) -> Bundle:
+def _bundle(out: Path, name: str, corpus: Corpus, fitted: FusionFit, record: Mapping[str, Any]) -> Bundle:
     return Bundle(
         path=out,
         model_type="authorid-ngrams",
@@ -91,7 +105,7 @@ def _bundle(out: Path, corpus: Corpus, fitted: FusionFit, record: Mapping[str, A
         graphs={},
         golden=(),
         provenance={
-            "name": out.resolve().name,
+            "name": name,
             "corpus": record["corpus"],
             "fusion": record["fusion"],
             "versions": {"training": record["versions"]},

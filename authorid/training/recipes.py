@@ -87,7 +87,7 @@ class TrainingOptions:
     (`authorid.training.splits`). `topic_dropout` is the highest rate at which a training window loses tokens outside
     the 1,000 most frequent of the corpus (0: off); `dropout` is that of the head. `precision` ``bfloat16`` computes in
     bfloat16, with float32 variables. `typography` says whether texts are read with folded typography
-    (`authorid.inputs.typography`).
+    (`authorid.inputs.typography`), `sample_words` how long documents are cut for the n-gram model (`NgramOptions`).
     """
 
     base_model: str
@@ -110,6 +110,7 @@ class TrainingOptions:
     dropout: float = _BY_RECIPE
     precision: Precision = "float32"
     typography: Typography = _BY_RECIPE
+    sample_words: int | None = None
 
     def __post_init__(self) -> None:
         """Fill in the recipe's values and check every option; raises `RunError`."""
@@ -136,9 +137,9 @@ class TrainingOptions:
     def from_json(cls, record: Mapping[str, Any]) -> TrainingOptions:
         """Rebuild from `to_json`; raises `RunError` on unknown or missing options.
 
-        Options may lack `pooling`, `funnel` and `typography`, which older versions did not have: they averaged the
-        windows' tokens (except in the classic recipe), had no funnel, and kept the typography. They may have
-        ``residual``, which must be false.
+        Options may lack `pooling`, `funnel`, `typography` and `sample_words`, which older versions did not have: they
+        averaged the windows' tokens (except in the classic recipe), had no funnel, and kept the typography. They may
+        have ``residual``, which must be false.
         """
         options = dict(record)
         if options.pop("residual", False):
@@ -184,6 +185,8 @@ class TrainingOptions:
             "topic_dropout must be in [0, 1]": 0 <= self.topic_dropout <= 1,
             "dropout must be in [0, 1)": 0 <= self.dropout < 1,
             "precision must be 'float32' or 'bfloat16'": self.precision in ("float32", "bfloat16"),
+            "sample_words must be at least 0, and the classic recipe fits no n-grams": self.sample_words is None
+            or (self.sample_words >= 0 and not classic),
             "typography must be 'folded' or 'kept'": self.typography in get_args(Typography),
         }
         for demand, met in demands.items():

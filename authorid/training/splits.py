@@ -21,7 +21,7 @@ from authorid.training.corpus import Corpus
 from authorid.training.encoder.keras_setup import import_keras
 from authorid.training.ngram_options import NgramOptions
 from authorid.training.recipes import TrainingOptions
-from authorid.training.samples import LabelledTexts, corpus_texts, cut
+from authorid.training.samples import LabelledTexts, SampleLength, corpus_texts, cut
 from authorid.training.term_counts import count, inverse_frequencies, tfidf
 
 __all__ = [
@@ -154,29 +154,34 @@ def author_blocks(paths: Sequence[str], labels: Labels, products: InnerProducts,
 
 
 def hold_out(
-    documents: LabelledTexts, share: float, sample_length: int, blocks: int = 1
+    documents: LabelledTexts, share: float, length: SampleLength, blocks: int = 1
 ) -> tuple[list[tuple[LabelledTexts, LabelledTexts]], str]:
-    """Hold out the last `share` of each author's documents, and cut the others into samples to train on.
+    """Hold out the last `share` of each author's documents, and cut all documents into samples.
 
     Of an author with one long document, the last samples are held out. With several `blocks`, what is held out is
-    divided into as many, in order, and each of them is held out by itself. Returns pairs ``(training, held out)``, one
-    for each block that has documents, and a description of the order (see `shifted_split`).
+    divided into as many, in order, and each of them is held out by itself; of an author with at most so many documents,
+    each is held out once. Returns pairs ``(training, held out)``, one for each block that has documents, and a
+    description of the order (see `shifted_split`).
     """
     number = np.bincount(documents.labels)
     single = number[documents.labels] == 1
-    units = documents[np.flatnonzero(~single)] + cut(documents[np.flatnonzero(single)], sample_length)
+    units = documents[np.flatnonzero(~single)] + cut(documents[np.flatnonzero(single)], length)
     block = np.full(len(units), -1)
     for own in author_orders(units.paths, units.labels, subject_products(units)):
-        if share and len(own) > 1:
+        works = number[units.labels[own[0]]]
+        if 1 < works <= blocks:
+            block[own] = np.arange(len(own))
+        elif share and len(own) > 1:
             held = _held_count(len(own), share)
-            block[own[len(own) - held :]] = np.arange(held) * blocks // held
+            # Samples of one document are held out together, because neighbours are alike.
+            block[own[len(own) - held :]] = np.arange(held) * (blocks if works > 1 else 1) // held
     how = "last by file name" if numbered(documents.paths) else "by subject"
+
+    def samples(chosen: npt.NDArray[np.bool_]) -> LabelledTexts:
+        return cut(units[np.flatnonzero(chosen)], length)
+
     # A block of one document of an author is a later one.
-    pairs = [
-        (cut(units[np.flatnonzero(block != each)], sample_length), units[np.flatnonzero(block == each)])
-        for each in range(blocks)
-        if (block == each).any()
-    ]
+    pairs = [(samples(block != each), samples(block == each)) for each in range(blocks) if (block == each).any()]
     return pairs, how
 
 
@@ -208,6 +213,8 @@ def _split_as_keras(corpus: Corpus, share: float, seed: int) -> tuple[list[int],
     name their files, and Keras would read files that the corpus leaves out. Those count in its split, so that they are
     in the copy too, with the index -1.
     """
+    if corpus.flat:
+        raise CorpusError(f"{corpus.root}: the classic recipe needs one subdirectory per author")
     keras = import_keras()
     subsets: list[list[int]] = []
     with TemporaryDirectory(prefix="authorid-") as directory:

@@ -70,6 +70,7 @@ TRAIN = {
     **DOCUMENTS,
     "encoder": (["--no-encoder"], "called", "train_ngrams"),
     "test_corpus": (["--test-corpus", "other"], "test_corpus", Path("other")),
+    "sample_words": (["--sample-words", "300"], "sample_words", 300),
     "keep_typography": (["--keep-typography"], "typography", "kept"),
     "force": (["--force"], "existing", "replace"),
     "quiet": (["--quiet"], "output", ""),
@@ -90,8 +91,8 @@ SCORE = {
     **DOCUMENTS,
 }
 SCORE_ELSEWHERE = {"model", "out", "form", "stats", "resume", "force", "fail_fast", "rows", "quiet", "verbose"}
-SCORE_ELSEWHERE |= {"adapt", "equal_shares"}
-"""Options of score whose effect is checked in tests/cli/test_score_command.py, tests/outputs and tests/scoring."""
+SCORE_ELSEWHERE |= {"adapt", "equal_shares", "known", "sample_words", "exclude_authors", "all_authors"}
+"""Options of score whose effect is checked in other files of tests/cli, in tests/outputs and in tests/scoring."""
 TUNE = {
     "precision": (["--precision", "fp32"], "precision", "fp32"),
     "provider": (["--provider", "cpu"], "provider", "cpu"),
@@ -102,6 +103,7 @@ TUNE = {
 EVALUATE = {
     **DOCUMENTS,
     "exclude_authors": CORPUS["exclude_authors"],
+    "sample_words": (["--sample-words", "300"], "sample_words", 300),
     "json_file": (["--json", "figures.json"], "json", {"accuracy": 0.5}),
     "plots": (["--plots", "plots"], "plots", Path("plots")),
     "unknown_authors": (["--unknown-authors", "others"], "unknown_authors", Path("others")),
@@ -167,8 +169,10 @@ def train(monkeypatch):
 
         def without_encoder(corpus, out, options, **others):
             found.update(called="train_ngrams", out=out, typography=options.typography, **of_corpus(corpus))
+            found.update(sample_words=options.sample_words)
             found.update(without_reporter(others))
 
+        monkeypatch.setattr("authorid.training.encoder.train.missing_extra", lambda: None)
         monkeypatch.setattr(training, "train", library)
         monkeypatch.setattr(ngram_run, "train_ngrams", without_encoder)
         done = call("train", "corpus", "--out", "run", *arguments)
@@ -377,7 +381,16 @@ def test_help_shows_every_option_once_and_its_first_line_in_the_list_of_commands
 def test_common_options_come_first_in_the_help_of_score():
     shown = call("score", "--help").output
     headings = re.findall(r"^(\w.*):$", shown, re.MULTILINE)
-    assert headings == ["Results", "Model", "Documents", "Performance", "Other options", "Advanced options", "Examples"]
+    assert headings == [
+        "Results",
+        "Model",
+        "Known authors",
+        "Documents",
+        "Performance",
+        "Other options",
+        "Advanced options",
+        "Examples",
+    ]
     assert [option.name for option in shown_options("score")][:2] == ["out", "form"]
 
 

@@ -37,12 +37,43 @@ def test_ngrams_are_trained_and_evaluated_without_training_frameworks(tmp_path):
     assert json.loads((tmp_path / "report.json").read_text())["documents"] == 9
 
 
-@pytest.mark.parametrize(
-    ("arguments", "extra"),
-    [(("train", "corpus", "--out", "run"), "train"), (("evaluate", "run", "test", "--plots", "plots"), "plots")],
-)
-def test_commands_that_need_more_name_the_extra(tmp_path, arguments, extra):
-    write_corpus(tmp_path / "corpus", 2)
-    done = run(*arguments, prelude=f"{BLOCK}; import os; os.chdir({str(tmp_path)!r})")
+def test_without_tensorflow_n_grams_are_fitted_and_the_encoder_is_explained(tmp_path):
+    corpus = write_corpus(tmp_path / "corpus", 8)
+    done = run("train", corpus, "--out", tmp_path / "run", prelude=BLOCK)
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if "encoder" in line]
+    assert line == (
+        "only the n-gram model is fitted; for an encoder, this needs 'tensorflow', which is not installed: "
+        "pip install 'authorid-toolkit[train]'"
+    )
+    done = run("score", corpus / "Ada", "--model", tmp_path / "run", "--out", "-", prelude=BLOCK)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(",Ada,") == 8
+    done = run("train", corpus, "--out", tmp_path / "chosen", "--no-encoder", prelude=BLOCK)
+    assert "encoder" not in done.stderr
+
+
+@pytest.mark.parametrize("option", [["--encoder"], ["--epochs", "4"], ["--base-model", "distilbert"], ["--resume"]])
+def test_who_asks_for_an_encoder_gets_the_install_line_and_no_other_model(tmp_path, option):
+    done = run("train", write_corpus(tmp_path / "corpus", 2), "--out", tmp_path / "run", *option, prelude=BLOCK)
     assert done.returncode == 1
-    assert f"[{extra}]" in done.stderr
+    assert "pip install 'authorid-toolkit[train]'" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_scipy_nothing_can_be_fitted(tmp_path):
+    corpus = write_corpus(tmp_path / "corpus", 2)
+    for arguments in (("train", corpus, "--out", tmp_path / "run"), ("score", corpus, "--known", corpus)):
+        done = run(*arguments, prelude=f"{BLOCK}; sys.modules['scipy'] = None")
+        assert done.returncode == 1
+        assert "needs 'scipy" in done.stderr
+        assert "pip install 'authorid-toolkit[fit]'" in done.stderr
+
+
+def test_plots_name_their_extra(tmp_path):
+    write_corpus(tmp_path / "corpus", 2)
+    done = run(
+        *("evaluate", "run", "test", "--plots", "plots"), prelude=f"{BLOCK}; import os; os.chdir({str(tmp_path)!r})"
+    )
+    assert done.returncode == 1
+    assert "[plots]" in done.stderr

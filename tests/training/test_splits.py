@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from authorid.training import TrainingOptions, load_corpus
 from authorid.training.encoder.keras_setup import import_keras
-from authorid.training.samples import LabelledTexts
+from authorid.training.samples import LabelledTexts, SampleLength
 from authorid.training.splits import (
     author_blocks,
     author_orders,
@@ -153,31 +153,44 @@ def texts(numbers: tuple[int, ...], length: int = 30) -> LabelledTexts:
     return LabelledTexts([f"{a} {n} ".ljust(length, "x") for a, n in pairs], labels, [f"{a}/{n}.txt" for a, n in pairs])
 
 
+WHOLE, TENTHS = SampleLength(1000, 10_000), SampleLength(100, 150)
+
+
 def test_what_is_held_out_can_be_held_out_block_by_block():
     documents = texts((10, 5, 2, 1))
-    (whole,), how = hold_out(documents, 0.4, 1000)
-    blocks, _ = hold_out(documents, 0.4, 1000, 4)
+    (whole,), how = hold_out(documents, 0.4, WHOLE)
+    blocks, _ = hold_out(documents, 0.4, WHOLE, 4)
     assert how == "last by file name"
-    assert whole[1].paths == ["0/6.txt", "0/7.txt", "0/8.txt", "0/9.txt", "1/3.txt", "1/4.txt", "2/1.txt"]
-    assert sorted(path for _, held in blocks for path in held.paths) == whole[1].paths
+    last = ["0/6.txt", "0/7.txt", "0/8.txt", "0/9.txt", "1/3.txt", "1/4.txt"]
+    assert whole[1].paths == [*last, "2/1.txt"]
+    # Of an author with few documents, each is held out once.
+    assert sorted(path for _, held in blocks for path in held.paths) == [*last, "2/0.txt", "2/1.txt"]
     for training, held in blocks:
         assert sorted(training.paths + held.paths) == sorted(documents.paths)
         assert set(training.labels) == {0, 1, 2, 3}
     assert blocks[3][1].paths == ["0/9.txt"]
 
 
-def test_training_documents_are_cut_and_held_out_ones_are_whole():
-    ((training, held),), _ = hold_out(texts((5, 5), length=1000), 0.4, 100)
-    assert len(held) == 4 and all(len(text) == 1000 for text in held.texts)
-    assert len(training) == 60 and all(len(text) <= 150 for text in training.texts)
+@given(st.lists(st.integers(1, 7), min_size=2, max_size=4), st.sampled_from([1, 4]))
+def test_no_document_has_samples_on_both_sides_unless_it_is_its_authors_only_one(numbers, blocks):
+    pairs, _ = hold_out(texts(tuple(numbers), length=1000), 0.4, TENTHS, blocks)
+    assert pairs
+    for training, held in pairs:
+        assert len(held) % 10 == 0 or 1 in numbers
+        for path in set(training.paths) & set(held.paths):
+            assert numbers[int(path[0])] == 1
+    assert len(pairs[0][0]) + len(pairs[0][1]) == 10 * sum(numbers)
 
 
 def test_an_author_with_one_long_document_has_its_end_held_out():
-    ((training, held),), _ = hold_out(texts((1, 5), length=1000), 0.4, 100)
-    novel = [text for text, label in zip(held.texts, held.labels, strict=True) if label == 0]
-    assert len(novel) == 4 and len("".join(novel)) == 400
-    assert (training.labels == 0).sum() == 6
+    for blocks in (1, 4):
+        pairs, _ = hold_out(texts((1, 5), length=1000), 0.4, TENTHS, blocks)
+        training, held = pairs[0]
+        novel = [text for text, label in zip(held.texts, held.labels, strict=True) if label == 0]
+        assert len(novel) == 4 and len("".join(novel)) == 400
+        assert (training.labels == 0).sum() == 6
+        assert all((held.labels == 1).all() for _, held in pairs[1:])
 
 
 def test_nothing_is_held_out_of_single_short_documents():
-    assert hold_out(texts((1, 1)), 0.4, 1000)[0] == []
+    assert hold_out(texts((1, 1)), 0.4, WHOLE)[0] == []

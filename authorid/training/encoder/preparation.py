@@ -75,6 +75,7 @@ def load_corpora(
     if test_corpus is not None:
         spec = CorpusSpec.of(corpus).at(Path(test_corpus))
         test = load_known_corpus(spec, training.authors, LEAVE_OUT, typography)
+    reporter.info(training.summary)
     for warning in (*training.warnings, *(test.warnings if test else ())):
         reporter.warning(warning)
     return Corpora(training, test)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from authorid.encoder.windows import Windower
-from authorid.errors import expect
+from authorid.errors import MissingExtraError, expect
 from authorid.evaluation.metrics import evaluate_predictions
 from authorid.outputs.directory import Workspace
 from authorid.outputs.write_errors import raising_output_errors
@@ -24,6 +24,7 @@ from authorid.training.encoder.examples import document_scores
 from authorid.training.encoder.model_directory import resolve_base_model
 from authorid.training.encoder.preparation import Preparation, load_corpora, prepare
 from authorid.training.fusion import EncoderScores, FusionFit, fit_fusion
+from authorid.training.ngram_options import NgramOptions
 from authorid.training.ngram_run import describe_ngrams
 from authorid.training.recipes import TrainingOptions
 from authorid.training.run_directory import (
@@ -39,10 +40,19 @@ from authorid.training.run_directory import (
 )
 from authorid.training.runs import Run, predict_windows
 
-__all__ = ["train"]
+__all__ = ["missing_extra", "train"]
 
 _PACKAGES = ("tensorflow", "keras", "keras_hub", "safetensors", "scipy", "matplotlib")
 """What a training needs, from its first step to its last plot."""
+
+
+def missing_extra() -> MissingExtraError | None:
+    """The error that a training would end with at once; None if everything that it needs is installed."""
+    try:
+        expect(_PACKAGES, "train")
+    except MissingExtraError as error:
+        return error
+    return None
 
 
 def train(
@@ -164,7 +174,9 @@ def _fit_ngrams(model: Any, prepared: Preparation, reporter: Reporter) -> Fusion
     authors = len(prepared.corpus.authors)
     scores = document_scores(predict_windows(model, prepared.validation.windows, authors), authors)
     training, validation = (np.asarray(part, dtype=np.int64) for part in prepared.split)
-    fitted = fit_fusion(prepared.corpus, encoder=EncoderScores(training, validation, scores), reporter=reporter)
+    encoder = EncoderScores(training, validation, scores)
+    options = NgramOptions(sample_words=prepared.options.sample_words)
+    fitted = fit_fusion(prepared.corpus, options, encoder=encoder, reporter=reporter)
     for warning in fitted.warnings:
         reporter.warning(warning)
     return fitted
