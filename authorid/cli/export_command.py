@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["export"]
 
-_NGRAM_EXPORT_OPTIONS = {"source", "out", "name", "encoder", "encoder_weight", "force", "quiet", "verbose"}
+_NGRAM_EXPORT_OPTIONS = {"source", "out", "name", "encoder", "encoder_weight", "force", "quiet", "verbose", "config"}
 """The parameters that have an effect when SOURCE is an n-gram run, which is a bundle already."""
 
 

@@ -61,6 +61,7 @@ def test_every_option_is_passed_to_the_export_of_a_run(calls, tmp_path):
     assert options != ExportOptions()
     assert {name for _, name, _ in GIVEN.values()} | LIBRARY_ONLY == {field.name for field in fields(ExportOptions)}
     known = {option for parameter in app.commands["export"].params for option in parameter.opts}
+    known -= {"--config", "--verbose", "-v"}  # of all commands
     assert known - set(GIVEN) == {"source", "--out", "-o", "--fp32", "--encoder", "--quiet", "-q"}
 
 
@@ -126,11 +127,13 @@ def test_options_for_a_bundle_of_n_grams_are_passed_to_its_export(monkeypatch, t
     calls = []
     monkeypatch.setattr(ngram_run, "export_ngrams", lambda *paths, **options: calls.append((paths, options)))
     run = make_bundle(tmp_path / "run").path
-    arguments = ["--name", "letters", "--encoder", "other", "--encoder-weight", "0.25", "--force"]
-    done = CliRunner().invoke(app, ["export", str(run), "--out", "bundle", *arguments])
+    (tmp_path / "mine.toml").write_text("[export]\nquantize = true\n")  # has no effect here, and is no error
+    arguments = ["--name", "letters", "--encoder", "other", "--encoder-weight", "0.25", "--force", "-v"]
+    arguments += ["--config", str(tmp_path / "mine.toml")]
+    done = CliRunner().invoke(app, ["export", str(run), "--out", str(tmp_path / "bundle"), *arguments])
     assert done.exit_code == 0, done.output
     assert calls == [
-        ((run, Path("bundle")), {"encoder": Path("other"), "weight": 0.25, "name": "letters", "force": True})
+        ((run, tmp_path / "bundle"), {"encoder": Path("other"), "weight": 0.25, "name": "letters", "force": True})
     ]
 
 
