@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -24,6 +25,9 @@ from authorid.scoring.rolling import RollingAttribution, RollingOptions, attribu
 from authorid.scoring.scheduler import Inputs
 
 __all__ = ["AuthorExplanation", "Explanation", "LogOdds", "explain_inputs"]
+
+
+_LEAST = sys.float_info.min
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +106,8 @@ class Explanation:
     def log_odds(self, author: str, against: str) -> LogOdds:
         """How much more probable `author` is than another one, and what the n-grams and the encoder add to that."""
         shares = dict(self.attribution.ranking)
-        if not shares[author] or not shares[against]:
-            total = math.copysign(math.inf, shares[author] - shares[against])
-        else:
-            total = math.log(shares[author]) - math.log(shares[against])
+        # A probability may be too small for a float64; JSON has no infinity.
+        total = math.log(max(shares[author], _LEAST)) - math.log(max(shares[against], _LEAST))
         if self.attribution.expert == "ngrams":
             return LogOdds(total, total, 0.0)
         size = len(self.text.encode("utf-8", "replace"))

@@ -227,7 +227,8 @@ def score(monkeypatch):
             return load(bundle.path, effort=others["effort"])
 
         def running(scorer, paths, options, **others):
-            found.update(evidence=others["evidence"], paths=list(paths), **dataclasses.asdict(options))
+            found.update(evidence=others["evidence"], explain=others["explain"], paths=list(paths))
+            found.update(dataclasses.asdict(options))
             return run(scorer, [], options)
 
         def fingerprint(*arguments, output, **others):

@@ -101,9 +101,13 @@ def test_the_examples_of_the_python_page_run(tmp_path, monkeypatch, capsys):
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "one.txt").write_text("The bank said on Monday that it would sell its shares.\n")
     page = (REFERENCE / "python.md").read_text("utf-8")
-    scoring, training = re.findall(r"^```python$(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    scoring, explaining, training = re.findall(r"^```python$(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     exec(scoring, {})
     assert "letters/one.txt" in capsys.readouterr().out
+    pytest.importorskip("scipy")
+    texts = [f"In letter {number} I wrote of ships, and of the weather at home." for number in range(40)]
+    exec(explaining, {"known_texts": texts[:2], "questioned_text": texts[2], "other_texts": texts[3:]})
+    assert "NgramContribution(" in capsys.readouterr().out
     compile(training, "python.md", "exec")  # takes a corpus and a checkpoint: see tests/training
 
 

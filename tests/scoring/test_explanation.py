@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from fusion_bundle import DOCUMENTS, make_fusion_bundle
@@ -100,3 +101,11 @@ def test_a_model_without_n_grams_explains_nothing(bundle, letters):
         Scorer(bundle).score([letters], explain=True)
     with pytest.raises(TypeError, match="write explain"):
         Scorer(bundle).explain(str(letters))
+
+
+def test_log_odds_are_finite_where_a_probability_vanishes(fusion, letters):
+    one = next(Scorer(fusion, effort="fast").explain([letters / "05.txt"]))
+    ranking = (("Ada", 1.0), ("Ben", 0.0), ("Cyd", 0.0))
+    vanished = replace(one, attribution=replace(one.attribution, ranking=ranking))
+    assert 700 < vanished.log_odds("Ada", "Ben").total < 710
+    assert vanished.log_odds("Ben", "Cyd").total == 0

@@ -81,6 +81,26 @@ def test_other_scripts():
     assert verifier.verify(texts[2]).score > verifier.verify(texts[6]).score
 
 
+@pytest.mark.corpus
+@pytest.mark.slow
+def test_articles_of_reuters(c50):
+    """With five known articles, the same author gets the higher score in at least 85 % of all pairs of questions."""
+    directories = sorted(path for path in (c50 / "C50train").iterdir() if path.is_dir())
+    articles = [
+        [file.read_text("utf-8", errors="replace") for file in sorted(directory.glob("*.txt"))]
+        for directory in directories
+    ]
+    imposters = [text for own in articles[:25] for text in own[::6]]
+    same, other = [], []
+    for number in range(25, 50, 2):
+        verifier = Verifier(articles[number][:5], imposters)
+        same += [verifier.verify(text).score for text in articles[number][-4:]]
+        other += [verifier.verify(articles[(number + step - 25) % 25 + 25][-1]).score for step in (1, 4, 9, 16)]
+    higher = np.array(same)[:, None] > np.array(other)
+    assert higher.mean() >= 0.85
+    assert np.mean(np.array(same) > 0.5) + np.mean(np.array(other) < 0.5) >= 1.5
+
+
 def test_it_is_public():
     assert authorid.verify is verify
 
