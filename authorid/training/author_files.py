@@ -44,7 +44,8 @@ def authors_in_files(spec: CorpusSpec, timeout: Timeout) -> list[str]:
             such = ", such as" if len(unclear) > 1 else ":"
             files = f"{some} {'are' if len(unclear) > 1 else 'is'} not called Author_Title.txt{such} {unclear[0]!r}"
         raise CorpusError(
-            f"{spec.path}: no author subdirectories, and {files}; make one subdirectory per author, or rename the files"
+            f"{spec.path}: no author subdirectories, and {files}; make one subdirectory per author, rename the files, "
+            "or leave some out with --exclude"
         )
     return sorted(set(map(author_in, names)), key=lambda name: name.encode())
 

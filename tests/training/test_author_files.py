@@ -53,7 +53,7 @@ def test_a_name_without_an_author_is_one_clear_error(flat, name):
         load_corpus(flat)
     assert str(found.value) == (
         f"{flat}: no author subdirectories, and 1 of its 10 files is not called Author_Title.txt: {name!r}; "
-        "make one subdirectory per author, or rename the files"
+        "make one subdirectory per author, rename the files, or leave some out with --exclude"
     )
     assert len(load_corpus(CorpusSpec(flat, ReadOptions(exclude=(name,)))).documents) == 9
 
