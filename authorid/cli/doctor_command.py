@@ -19,6 +19,7 @@ _EXTRAS = {
     "parquet": "pyarrow",
     "train": "tensorflow",
     "optimum": "optimum",
+    "sklearn": "sklearn",
     "openvino": "onnxruntime_ep_openvino",
 }
 """Extras -> a module that each brings."""

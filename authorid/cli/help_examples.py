@@ -12,7 +12,6 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "authorid score letters --out results.csv",
         "authorid score letters --known authors --out results.csv",
         "authorid score letters --model my-bundle --out results.jsonl --top 3",
-        "authorid score letters --max-false-attribution 5% --out results.csv",
         "authorid score letters --out - --stats stats.json --quiet",
     ),
     "explain": (

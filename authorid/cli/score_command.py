@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import shlex
 import sys
 import time
@@ -22,7 +21,6 @@ from authorid.cli.interrupts import Interrupts
 from authorid.cli.known_options import ChosenModel, KnownOptions, known_options
 from authorid.cli.options import (
     EFFORT,
-    PATH,
     AdvancedOption,
     SectionedCommand,
     Share,
@@ -34,6 +32,7 @@ from authorid.cli.options import (
     usage_error,
     verbose_option,
 )
+from authorid.cli.result_options import ResultOptions, result_options
 from authorid.cli.resuming import how_to_resume, show_resumed
 
 if TYPE_CHECKING:
@@ -48,98 +47,6 @@ if TYPE_CHECKING:
     from authorid.scoring.stats import RunStats
 
 __all__ = ["score"]
-
-
-class ResultOptions(NamedTuple):
-    """Where the results go, in which format, and what an earlier run there means."""
-
-    out: str | None
-    form: str
-    top: int
-    evidence: bool
-    explain: bool
-    stats: Path | None
-    resume: bool
-    force: bool
-    fail_fast: bool
-
-    @property
-    def files(self) -> set[str]:
-        """The files that are named here, as absolute paths: none of them is a document."""
-        return {str(Path(path).absolute()) for path in (self.out, self.stats) if path and str(path) != "-"}
-
-
-@option_group(
-    "Results",
-    "results",
-    click.option("--out", "-o", metavar="FILE", help="Write the results to FILE; - is standard output."),
-    click.option(
-        "--format",
-        "-f",
-        "form",
-        type=click.Choice(["csv", "tsv", "jsonl", "parquet"]),
-        show_default="from the ending of FILE; csv for a stream",
-        help="Format of the results.",
-    ),
-    click.option("--resume", is_flag=True, help="Continue an interrupted run."),
-    click.option("--force", is_flag=True, help="Replace an existing FILE, and discard an interrupted run."),
-    click.option("--fail-fast", cls=AdvancedOption, is_flag=True, help="Stop at the first document that fails."),
-    click.option("--top", type=click.IntRange(min=1), default=5, help="Number of authors in a JSONL or Parquet row."),
-    click.option("--evidence", is_flag=True, help="Add the probabilities of each window to JSONL and Parquet rows."),
-    click.option("--explain", is_flag=True, help="Add what speaks for and against the author to such rows."),
-    click.option(
-        "--stats", type=PATH, metavar="FILE", help="Write the statistics of the run as JSON; - is standard output."
-    ),
-)
-def _result_options(
-    out: str | None,
-    form: str | None,
-    resume: bool,
-    force: bool,
-    fail_fast: bool,
-    top: int,
-    evidence: bool,
-    explain: bool,
-    stats: Path | None,
-) -> ResultOptions:
-    if resume and out in (None, "-"):
-        raise usage_error("there is nothing to resume without --out FILE", "--resume")
-    if stats is not None:
-        _check_stats(stats, out)
-    form = _format(out, form)
-    for option, wanted in (("--evidence", evidence), ("--explain", explain)):
-        if wanted and (out is None or form not in ("jsonl", "parquet")):
-            raise usage_error("only JSONL and Parquet rows have room for it: --out FILE.jsonl, or --format", option)
-    return ResultOptions(out, form, top, evidence, explain, stats, resume, force, fail_fast)
-
-
-def _format(out: str | None, form: str | None) -> str:
-    """The format to write; a stream has no ending, and gets CSV."""
-    from authorid.outputs import format_for, is_stream
-
-    if out is None or is_stream(out) or Path(out).is_dir():
-        return form or "csv"
-    try:
-        return format_for(out, form)
-    except ValueError as error:
-        raise usage_error(str(error), "--out") from None
-
-
-def _check_stats(stats: Path, out: str | None) -> None:
-    """Raise a usage error if the statistics would go to the results, or to another file that the run itself writes."""
-    from authorid.outputs import is_standard_output, is_stream
-    from authorid.outputs.run_files import RunFiles
-
-    to_output = is_standard_output(str(stats))
-    if to_output and out is not None and is_standard_output(out):
-        raise usage_error("the results go to standard output: name a file", "--stats")
-    if to_output or out is None or is_stream(out):
-        return
-    path, results = os.path.realpath(stats), os.path.realpath(out)
-    if path == results:
-        raise usage_error("the statistics would replace the results: name another file", "--stats")
-    if path in RunFiles(Path(results)).all:
-        raise usage_error("the run itself needs a file of this name: name another file", "--stats")
 
 
 class ModelOptions(NamedTuple):
@@ -219,7 +126,7 @@ class _ScoringRun:
 
 @click.command(cls=SectionedCommand)
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@_result_options
+@result_options
 @_model_options
 @known_options
 @document_options

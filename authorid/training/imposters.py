@@ -25,7 +25,7 @@ from authorid.errors import require
 from authorid.inputs.decoding import tidy
 from authorid.inputs.typography import fold_typography
 from authorid.training.ngram_options import NgramOptions
-from authorid.training.samples import LENGTH, LabelledTexts, cut
+from authorid.training.samples import LabelledTexts, SampleLength, cut
 from authorid.training.term_counts import count, count_more, inverse_frequencies, tfidf
 from authorid.training.views import CHARACTER_VIEWS, PLAIN_BYTES, PLAIN_WORDS, views_for
 
@@ -33,6 +33,9 @@ __all__ = ["LEAST_IMPOSTERS", "VerificationResult", "Verifier", "calibrated", "v
 
 LEAST_IMPOSTERS = 20
 """Samples by imposters that are needed to tell how similar texts by different authors are."""
+
+SAMPLES = SampleLength(4000, 6000)
+"""What long texts are cut into; `SLOPE` and `OFFSET` were fitted with it."""
 
 SLOPE, OFFSET = 1.74, 2.78
 """The logistic regression of same author on z, fitted on pairs of articles by 15 authors of Reuters C50train with 20
@@ -87,8 +90,8 @@ class Verifier:
         self._others = _cut(others).texts
         if len(self._others) < LEAST_IMPOSTERS:
             raise ValueError(
-                f"the imposters' texts make {len(self._others)} samples of about {LENGTH} characters; at least "
-                f"{LEAST_IMPOSTERS} are needed"
+                f"the imposters' texts make {len(self._others)} samples of about {SAMPLES.characters} characters; "
+                f"at least {LEAST_IMPOSTERS} are needed"
             )
         labels = np.zeros(len(self._others), dtype=np.int64)
         views = CHARACTER_VIEWS if views_for(self._others) == CHARACTER_VIEWS else (PLAIN_BYTES, PLAIN_WORDS)
@@ -157,7 +160,7 @@ def _readable(text: str) -> str:
 
 def _cut(texts: list[str]) -> LabelledTexts:
     """The samples of `texts`, labelled with the index of their text."""
-    return cut(LabelledTexts(texts, np.arange(len(texts)), [""] * len(texts)), LENGTH)
+    return cut(LabelledTexts(texts, np.arange(len(texts)), [""] * len(texts)), SAMPLES)
 
 
 def _unit(matrix: Any) -> Any:

@@ -82,7 +82,7 @@ def test_values_of_every_type(line, name, value):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("[skore]\n", "[skore]: no such command; there are score, train"),
+        ("[skore]\n", "[skore]: no such command; there are score, explain"),
         ("score = 1\n", "score: must be a table"),
         ("effort = 'fast'\n", "[effort]: no such command"),
         ("[models.lost]\n", "[models.lost]: no such command; there are list, show"),
@@ -213,7 +213,8 @@ def test_what_writes_and_replaces_needs_a_file_that_is_named(command, option):
     found = next(one for one in every_command()[command].params if f"--{option}" in one.opts)
     value = "true" if found.is_flag else '"x"'
     configure(f"[{command.replace(' ', '.')}]\n{option} = {value}\n")
-    arguments = ["x"] * sum(parameter.required for parameter in every_command()[command].params)
+    parameters = [parameter for parameter in every_command()[command].params if parameter.required]
+    arguments = [word for each in parameters for word in ([each.opts[0]] if each.opts[0][0] == "-" else []) + ["x"]]
     arguments = arguments or ["x"] * (command == "score")
     assert f"{option}: only a file that you name may set this" in refused(command, *arguments)
     assert received(command, *arguments, "--config", "authorid.toml")[found.name][1] == "DEFAULT_MAP"
