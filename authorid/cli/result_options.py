@@ -22,6 +22,7 @@ class ResultOptions(NamedTuple):
     evidence: bool
     explain: bool
     stats: Path | None
+    report: Path | None
     resume: bool
     force: bool
     fail_fast: bool
@@ -29,7 +30,8 @@ class ResultOptions(NamedTuple):
     @property
     def files(self) -> set[str]:
         """The files that are named here, as absolute paths: none of them is a document."""
-        return {str(Path(path).absolute()) for path in (self.out, self.stats) if path and str(path) != "-"}
+        named = (self.out, self.stats, self.report)
+        return {str(Path(path).absolute()) for path in named if path and str(path) != "-"}
 
 
 @option_group(
@@ -53,6 +55,7 @@ class ResultOptions(NamedTuple):
     click.option(
         "--stats", type=PATH, metavar="FILE", help="Write the statistics of the run as JSON; - is standard output."
     ),
+    click.option("--report", type=PATH, metavar="FILE", help="Write a page about the results, as HTML, to open and share."),
 )
 def result_options(
     out: str | None,
@@ -64,17 +67,25 @@ def result_options(
     evidence: bool,
     explain: bool,
     stats: Path | None,
+    report: Path | None,
 ) -> ResultOptions:
     """Where the results go, and in which form."""
+    from authorid.outputs import is_standard_output
+
     if resume and out in (None, "-"):
         raise usage_error("there is nothing to resume without --out FILE", "--resume")
-    if stats is not None:
-        _check_stats(stats, out)
+    for option, written, path in (("--stats", "statistics", stats), ("--report", "report", report)):
+        if path is not None:
+            _check_apart(option, written, path, out)
+    if report is not None and is_standard_output(str(report)):
+        raise usage_error("a page is to be opened in a browser: name a file", "--report")
+    if report is not None and stats is not None and os.path.realpath(report) == os.path.realpath(stats):
+        raise usage_error("the report would replace the statistics: name another file", "--report")
     form = _format(out, form)
     for option, wanted in (("--evidence", evidence), ("--explain", explain)):
         if wanted and (out is None or form not in ("jsonl", "parquet")):
             raise usage_error("only JSONL and Parquet rows have room for it: --out FILE.jsonl, or --format", option)
-    return ResultOptions(out, form, top, evidence, explain, stats, resume, force, fail_fast)
+    return ResultOptions(out, form, top, evidence, explain, stats, report, resume, force, fail_fast)
 
 
 def _format(out: str | None, form: str | None) -> str:
@@ -89,18 +100,18 @@ def _format(out: str | None, form: str | None) -> str:
         raise usage_error(str(error), "--out") from None
 
 
-def _check_stats(stats: Path, out: str | None) -> None:
-    """Raise a usage error if the statistics would go to the results, or to another file that the run itself writes."""
+def _check_apart(option: str, written: str, file: Path, out: str | None) -> None:
+    """Raise a usage error if what `option` writes would go to the results, or to a file that the run itself writes."""
     from authorid.outputs import is_standard_output, is_stream
     from authorid.outputs.run_files import RunFiles
 
-    to_output = is_standard_output(str(stats))
+    to_output = is_standard_output(str(file))
     if to_output and out is not None and is_standard_output(out):
-        raise usage_error("the results go to standard output: name a file", "--stats")
+        raise usage_error("the results go to standard output: name a file", option)
     if to_output or out is None or is_stream(out):
         return
-    path, results = os.path.realpath(stats), os.path.realpath(out)
+    path, results = os.path.realpath(file), os.path.realpath(out)
     if path == results:
-        raise usage_error("the statistics would replace the results: name another file", "--stats")
+        raise usage_error(f"the {written} would replace the results: name another file", option)
     if path in RunFiles(Path(results)).all:
-        raise usage_error("the run itself needs a file of this name: name another file", "--stats")
+        raise usage_error("the run itself needs a file of this name: name another file", option)

@@ -33,6 +33,7 @@ from authorid.cli.options import (
     verbose_option,
 )
 from authorid.cli.result_options import ResultOptions, result_options
+from authorid.cli.report_option import ReportFile
 from authorid.cli.resuming import how_to_resume, show_resumed
 
 if TYPE_CHECKING:
@@ -118,6 +119,7 @@ class _ScoringRun:
     stats: RunStats
     interrupts: Interrupts
     inputs: Iterable[str]
+    report: ReportFile
     rows: list[Attribution] = field(default_factory=list)
     seconds: float = 0.0
     problem: str | None = None
@@ -169,6 +171,7 @@ def score(
     require_format(results.form)
     if results.stats is not None:
         check_writable(results.stats)
+    report = click.get_current_context().with_resource(ReportFile(results.report))
     with reserve(results.out, resume=results.resume, force=results.force) as destination:
         if destination.complete:
             terminal.info(f"{results.out} is complete: there is nothing to resume (--force scores again)")
@@ -200,14 +203,15 @@ def score(
             if model.adapt:
                 inputs = list(inputs)
                 _adapt(scorer, inputs, documents, model.equal_shares, interrupts, terminal)
-            run = _ScoringRun(results, chosen, rows, RunStats(), interrupts, inputs)
+            report.begin(scorer)
+            run = _ScoringRun(results, chosen, rows, RunStats(), interrupts, inputs, report)
             output = _write_rows(run, scorer, paths, documents, destination, terminal)
     if output.earlier is not None:
         show_resumed(terminal, output.earlier, complete=run.problem is None)
     if run.problem is not None:
         terminal.error(f"{run.problem}; {output.saved}{how_to_resume(output)}")
         raise click.exceptions.Exit(run.exit_code)
-    _finish(run, scorer, output, terminal)
+    _finish(run, scorer, output, documents, terminal)
 
 
 def _name_own_model(terminal: Terminal, scorer: Scorer) -> None:
@@ -316,6 +320,7 @@ def _write_all(
             if attribution.status != "scored":
                 terminal.detail(f"{attribution.status}: {attribution.ref}: {attribution.error or attribution.reason}")
             run.model.note(attribution)
+            run.report.add(attribution)
             if done <= run.shown:
                 run.rows.append(attribution)
             reporter.progress(done)
@@ -330,7 +335,9 @@ def _write_all(
     return None
 
 
-def _finish(run: _ScoringRun, scorer: Scorer, output: Output, terminal: Terminal) -> None:
+def _finish(
+    run: _ScoringRun, scorer: Scorer, output: Output, documents: ReadOptions, terminal: Terminal
+) -> None:
     """Write and show the results of a complete run; exits with code 3 when some documents failed."""
     from authorid.cli.result_tables import show_attributions, show_authors, show_statistics
 
@@ -345,6 +352,7 @@ def _finish(run: _ScoringRun, scorer: Scorer, output: Output, terminal: Terminal
     if not stats.documents:
         terminal.warning("no documents found")
         return
+    run.report.write(scorer, documents, report, terminal)
     scored, failed = stats.status["scored"], stats.status["failed"]
     answers = scorer.bundle.answers
     show_attributions(terminal, run.rows, stats.documents, answers)

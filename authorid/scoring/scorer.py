@@ -22,7 +22,7 @@ from authorid.errors import BundleCorruptError, BundleLacksError, require
 from authorid.inputs.documents import Document, Failure, ReadOptions
 from authorid.machine import available_cores
 from authorid.ngrams import kernels
-from authorid.ngrams.model import load_ngram_model
+from authorid.ngrams.model import NgramModel, load_ngram_model
 from authorid.reporter import SILENT, Reporter
 from authorid.scoring.attribution import Attribution, failed
 from authorid.scoring.cascade import Cascade, Effort, Encoder, require_explainable
@@ -193,6 +193,11 @@ class Scorer:
             **common,
             "model_sha256": self.bundle.sha256(engine.precision, engine.provider),
         }
+
+    @property
+    def ngram_model(self) -> NgramModel | None:
+        """The n-gram model, as adapted; None when the bundle has none."""
+        return self._cascade.ngram_model
 
     @property
     def notices(self) -> list[str]:
