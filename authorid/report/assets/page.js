@@ -10,7 +10,7 @@ const evidence = read("evidence");
 
 const STATUS = ["scored", "unknown", "failed"];
 const NAME = 0, STATE = 1, TOP = 2, KNOWN = 3, COVERAGE = 4, WINDOWS = 5, REASON = 6, EXPERT = 7, PLACE = 8, LIKELY = 9;
-const PAGE = 100;
+const PAGE = 25;
 const BARS = 12;
 const DOTS = 2000;
 const SVG = "http://www.w3.org/2000/svg";
@@ -25,7 +25,16 @@ const answerOf = (row) =>
 const count = (number) => number.toLocaleString("en");
 const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)} %`;
 const measure = (value) => (isProbability ? percent(value) : value.toPrecision(4));
+const prefix = commonDirectory(rows.map((row) => row[NAME]));
+const shortName = (row) => row[NAME].slice(prefix.length);
 const documents = (number) => `${count(number)} ${number === 1 ? "document" : "documents"}`;
+
+/** The directory, with its slash, that all paths have in common. */
+function commonDirectory(paths) {
+  let common = paths.length > 1 ? paths[0] : "";
+  for (const path of paths) while (!path.startsWith(common)) common = common.slice(0, -1);
+  return common.slice(0, common.lastIndexOf("/") + 1);
+}
 
 /** An element with attributes and children; texts become text nodes. */
 function make(tag, attributes = {}, ...children) {
@@ -64,19 +73,19 @@ function showSummary() {
   }
   const named = new Set(rows.filter((row) => row[STATE] === 0).map(authorOf));
   figure($("summary"), `${about.noun}s named`, count(named.size), `of ${count(about.authors.length)}`);
-  figure($("summary"), "documents per second", run.documents_per_second.toFixed(1));
+  figure($("summary"), "documents / s", run.documents_per_second.toFixed(1));
 }
 
 // ---------------------------------------------------------------- the table
 
 const columns = [
   { name: "Document", key: (row) => row[NAME] },
-  { name: "Status", key: (row) => row[STATE] },
+  { name: "Status", key: (row) => row[STATE], wide: true },
   { name: about.noun === "author" ? "Author" : "Label", key: answerOf },
   { name: isProbability ? "Probability" : "Value", key: shareOf, number: true },
   { name: "Runner-up", key: (row) => nameOf(secondOf(row)), wide: true },
   { name: "Reason", key: (row) => row[REASON], wide: true },
-];
+].filter((column) => column.name !== "Reason" || rows.some((row) => row[REASON]));
 const collator = new Intl.Collator("en", { numeric: true });
 const haystack = rows.map((row) => `${row[NAME]}\n${answerOf(row)}\n${row[REASON]}`.toLowerCase());
 let order = rows.map((_, number) => number);
@@ -127,15 +136,18 @@ function tableRow(number) {
     }
     probability.append(measure(shareOf(row)));
   }
-  const open = make("button", { class: "open", type: "button", title: row[NAME], "aria-haspopup": "dialog" }, row[NAME]);
+  const answer = make("td", { class: "author" },
+    state === "unknown" && row[TOP].length ? `(${answerOf(row)})` : answerOf(row));
+  if (state !== "scored") answer.prepend(make("span", { class: `badge narrow-only ${state}` }, state), " ");
+  const open = make("button", { class: "open", type: "button", title: row[NAME], "aria-haspopup": "dialog" }, shortName(row));
   return make(
     "tr", { class: unsure ? "unsure" : "", click: () => showDetails(number, open) },
     make("td", { class: "document" }, open),
-    make("td", {}, make("span", { class: `badge ${state}` }, state)),
-    make("td", { class: "author" }, state === "unknown" && row[TOP].length ? `(${answerOf(row)})` : answerOf(row)),
+    make("td", { class: "wide-only" }, make("span", { class: `badge ${state}` }, state)),
+    answer,
     probability,
     make("td", { class: "author wide-only" }, nameOf(secondOf(row))),
-    make("td", { class: "problem wide-only", title: row[REASON] }, row[REASON]),
+    ...(columns.length > 5 ? [make("td", { class: "problem wide-only", title: row[REASON] }, row[REASON])] : []),
   );
 }
 
@@ -145,7 +157,8 @@ function showPage() {
   const visible = chosen.slice(page * PAGE, (page + 1) * PAGE);
   $("table").tBodies[0].replaceChildren(...visible.map(tableRow));
   const because = reason === null ? "" : `, with the reason "${reason}"`;
-  $("count").textContent = `${count(chosen.length)} of ${documents(rows.length)}${because}`;
+  const below = prefix ? ` in ${prefix}` : "";
+  $("count").textContent = `${count(chosen.length)} of ${documents(rows.length)}${below}${because}`;
   $("page").textContent = `Page ${count(page + 1)} of ${count(pages)}`;
   $("previous").disabled = page === 0;
   $("next").disabled = page === pages - 1;
@@ -201,7 +214,7 @@ function showBars(list, items) {
   const most = Math.max(1, ...items.map((item) => item[1]));
   const bars = items.map(([name, value, values]) => {
     const fill = make("span", { class: "fill" });
-    fill.style.width = percent(value / most);
+    fill.style.width = `${(100 * value) / most}%`;
     const parts = [fill, make("span", { class: "name" }, name), make("span", { class: "value" }, count(value))];
     const bar = values
       ? make("button", { type: "button", click: () => show(values) }, ...parts)
@@ -253,12 +266,20 @@ function showOverviews() {
 
 const documentsOf = new Map(tally(rows.filter((row) => row[STATE] === 0).map(authorOf)));
 
+function range(values) {
+  const low = Math.min(...values), high = Math.max(...values);
+  return [low, Math.max(high, low + 1e-3)];
+}
+
 function showMap() {
   $("map-section").hidden = !about.map;
   if (!about.map) return;
-  const width = Math.max(280, $("map").clientWidth), height = Math.round(Math.min(560, width * 0.75)), edge = 28;
-  const x = (place) => edge + ((place[0] + 1) / 2) * (width - 2 * edge);
-  const y = (place) => edge + ((1 - place[1]) / 2) * (height - 2 * edge);
+  const width = Math.max(280, $("map").clientWidth), highest = Math.min(620, width * 1.1), edge = 34;
+  const [left, right] = range(about.map.map((place) => place[0])), [low, high] = range(about.map.map((place) => place[1]));
+  const scale = Math.min((width - 2 * edge) / (right - left), (highest - 2 * edge) / (high - low));
+  const height = Math.round((high - low) * scale + 2 * edge);
+  const x = (place) => width / 2 + (place[0] - (left + right) / 2) * scale;
+  const y = (place) => height / 2 - (place[1] - (low + high) / 2) * scale;
   const placed = rows.map((_, number) => number).filter((number) => rows[number][PLACE]);
   const label = `Map of ${count(about.authors.length)} authors and ${documents(placed.length)}. The table above has the answers.`;
   const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label });
@@ -272,27 +293,27 @@ function showMap() {
   const crowd = new Map();
   for (const number of placed.slice(0, DOTS)) {
     const row = rows[number];
-    const [left, top] = [x(row[PLACE]), y(row[PLACE])];
-    const cell = `${Math.round(left / 5)} ${Math.round(top / 5)}`;
+    const over = x(row[PLACE]), down = y(row[PLACE]);
+    const cell = `${Math.round(over / 5)} ${Math.round(down / 5)}`;
     const before = crowd.get(cell) || 0;
     crowd.set(cell, before + 1);
     // Documents at one place lie around it, so that their number shows.
     const away = 3.2 * Math.sqrt(before), angle = 2.4 * before;
     const title = draw("title", {}, `${row[NAME]}: ${answerOf(row)} ${measure(shareOf(row))}`);
     const dot = draw("circle", { class: `document ${STATUS[row[STATE]]}`, r: 3.5,
-      cx: left + away * Math.cos(angle), cy: top + away * Math.sin(angle) }, title);
+      cx: over + away * Math.cos(angle), cy: down + away * Math.sin(angle) }, title);
     dot.addEventListener("click", () => showDetails(number, null));
     svg.append(dot);
   }
-  label_authors(svg, authors, x, y, width);
+  labelAuthors(svg, authors, x, y, width);
   if (placed.length > DOTS) {
     $("map").replaceChildren(svg, make("p", { class: "note" }, `The first ${count(DOTS)} documents are shown.`));
   } else $("map").replaceChildren(svg);
 }
 
 /** Names beside the authors' places, where there is room: first those with the most documents. */
-function label_authors(svg, authors, x, y, width) {
-  const taken = [];
+function labelAuthors(svg, authors, x, y, width) {
+  const taken = authors.map((author) => [x(about.map[author]) - 6, y(about.map[author]) + 5, 12]);
   for (const author of authors) {
     const name = nameOf(author).length > 24 ? `${nameOf(author).slice(0, 23)}…` : nameOf(author);
     const wide = 6.6 * name.length + 2, left = x(about.map[author]), top = y(about.map[author]);
@@ -361,8 +382,8 @@ function showTrust() {
 function showSpeed() {
   const run = about.statistics;
   figure($("speed"), "duration", `${run.wall_seconds.toFixed(1)} s`);
-  figure($("speed"), "documents per second", run.documents_per_second.toFixed(1));
-  figure($("speed"), "tokens per second", count(Math.round(run.tokens_per_second)));
+  figure($("speed"), "documents / s", run.documents_per_second.toFixed(1));
+  figure($("speed"), "tokens / s", count(Math.round(run.tokens_per_second)));
   figure($("speed"), "effort", run.effort);
   figure($("speed"), "inference", `${run.precision}, ${run.provider}`);
   figure($("speed"), "threads", `${run.workers} × ${run.threads}`);
@@ -401,7 +422,7 @@ function answerParts(row) {
     for (let place = 0; place < row[TOP].length; place += 2) {
       const value = row[TOP][place + 1];
       const fill = make("span", { class: "fill" });
-      fill.style.width = percent(Math.max(0, value) / highest);
+      fill.style.width = `${(100 * Math.max(0, value)) / highest}%`;
       ranking.append(make("li", {}, make("div", { class: "row" }, fill,
         make("span", { class: "name" }, nameOf(row[TOP][place])), make("span", { class: "value" }, measure(value)))));
     }
@@ -456,7 +477,9 @@ const signed = (value) => `${value > 0 ? "+" : "−"}${Math.abs(value).toFixed(4
 function markedText(found, first, second) {
   const text = make("p", { class: "text", tabindex: 0, role: "region", "aria-label": "The document with marks" });
   for (const [mark, words] of found.text) {
-    text.append(mark ? make("mark", { class: `${mark > 0 ? "for" : "against"}-${Math.abs(mark)}` }, words) : words);
+    const shown = words.trimEnd();
+    text.append(mark ? make("mark", { class: `${mark > 0 ? "for" : "against"}-${Math.abs(mark)}` }, shown) : shown,
+      words.slice(shown.length));
   }
   if (found.cut) text.append(" …");
   return [
