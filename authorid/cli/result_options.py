@@ -55,7 +55,9 @@ class ResultOptions(NamedTuple):
     click.option(
         "--stats", type=PATH, metavar="FILE", help="Write the statistics of the run as JSON; - is standard output."
     ),
-    click.option("--report", type=PATH, metavar="FILE", help="Write a page about the results, as HTML, to open and share."),
+    click.option(
+        "--report", type=PATH, metavar="FILE", help="Write a page about the results, as HTML, to open and share."
+    ),
 )
 def result_options(
     out: str | None,

@@ -335,9 +335,7 @@ def _write_all(
     return None
 
 
-def _finish(
-    run: _ScoringRun, scorer: Scorer, output: Output, documents: ReadOptions, terminal: Terminal
-) -> None:
+def _finish(run: _ScoringRun, scorer: Scorer, output: Output, documents: ReadOptions, terminal: Terminal) -> None:
     """Write and show the results of a complete run; exits with code 3 when some documents failed."""
     from authorid.cli.result_tables import show_attributions, show_authors, show_statistics
 

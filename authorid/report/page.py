@@ -17,6 +17,9 @@ from authorid.outputs import atomic
 
 __all__ = ["compact_json", "write_page"]
 
+_SCRIPTS = ("base", "table", "overview", "details", "start")
+"""The files that make up the script of the page, in this order."""
+
 _ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
 
 
@@ -30,7 +33,8 @@ def write_page(path: Path, about: dict[str, Any], rows: BinaryIO, evidence: Bina
 
     `rows` and `evidence` hold the members of a JSON array and of a JSON object, as `compact_json` makes them.
     """
-    page, style, script = (_asset(f"page.{kind}") for kind in ("html", "css", "js"))
+    page, style = _asset("page.html"), _asset("page.css")
+    script = b"".join(_asset(f"{name}.js") for name in _SCRIPTS)
     policy = (
         f"default-src 'none'; script-src {_digest(script)}; style-src {_digest(style)}; img-src data:; "
         "base-uri 'none'; form-action 'none'"

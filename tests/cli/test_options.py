@@ -90,7 +90,19 @@ SCORE = {
     "batch_tokens": (["--batch-tokens", "77"], "batch_tokens", 77),
     **DOCUMENTS,
 }
-SCORE_ELSEWHERE = {"model", "out", "form", "stats", "resume", "force", "fail_fast", "rows", "quiet", "verbose"}
+SCORE_ELSEWHERE = {
+    "model",
+    "out",
+    "form",
+    "stats",
+    "report",
+    "resume",
+    "force",
+    "fail_fast",
+    "rows",
+    "quiet",
+    "verbose",
+}
 SCORE_ELSEWHERE |= {"adapt", "equal_shares", "known", "sample_words", "exclude_authors", "all_authors"}
 """Options of score whose effect is checked in other files of tests/cli, in tests/outputs and in tests/scoring."""
 TUNE = {
