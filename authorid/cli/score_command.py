@@ -32,8 +32,8 @@ from authorid.cli.options import (
     usage_error,
     verbose_option,
 )
-from authorid.cli.result_options import ResultOptions, result_options
 from authorid.cli.report_option import ReportFile
+from authorid.cli.result_options import ResultOptions, result_options
 from authorid.cli.resuming import how_to_resume, show_resumed
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ _REGULARIZATION = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """Two groups of a tree that become one at `height`. Group n + i is the result of join i; smaller ones are leaves."""
+    """Two groups of a tree that become one at `height`. Of n authors, group n + i is the result of join i."""
 
     left: int
     right: int
@@ -44,7 +44,7 @@ def author_similarities(model: NgramModel) -> Floats:
     products[np.diag_indices_from(products)] += _REGULARIZATION * max(np.trace(products) / authors, 1e-30)
     profiles = np.linalg.inv(products)
     lengths = np.sqrt(profiles.diagonal())
-    return np.clip(profiles / lengths / lengths[:, None], -1.0, 1.0)
+    return np.asarray(np.clip(profiles / lengths / lengths[:, None], -1.0, 1.0))
 
 
 def map_positions(similarities: Floats) -> Floats:

@@ -22,7 +22,7 @@ _LEVELS = (0.6, 0.8, 0.95)
 
 _ROLLING_WORDS = 400
 _ROLLING_CHARACTERS = 200_000
-"""Texts of such a length are attributed part by part: shorter ones rarely have several authors, longer ones take long."""
+"""Texts of at least so many words and at most so many characters are attributed part by part."""
 
 _WORD = re.compile(r"\S+\s*")
 

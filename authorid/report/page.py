@@ -1,4 +1,4 @@
-"""The page as a file: a template, its style and script, and the data as JSON that no browser takes for anything else."""
+"""The page as a file: a template with its style and script, and the data as JSON that is inert in any browser."""
 
 from __future__ import annotations
 

@@ -51,8 +51,8 @@ class RunReport:
         self._bundle = bundle
         self._answers = bundle.answers
         self._numbers = {name: number for number, name in enumerate(self._answers.names)}
-        self._rows = cast(BinaryIO, TemporaryFile())
-        self._evidence = cast(BinaryIO, TemporaryFile())
+        self._rows = cast(BinaryIO, TemporaryFile())  # noqa: SIM115 (until `close`)
+        self._evidence = cast(BinaryIO, TemporaryFile())  # noqa: SIM115
         self._count = 0
         self._row_numbers: dict[tuple[str, str | None], int] = {}
         self._similarities: Floats | None = None
