@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -30,6 +30,7 @@ from authorid.cli.options import (
     quiet_option,
     usage_error,
 )
+from authorid.cli.score_inputs import STANDARD_INPUT, checked_paths, input_paths, read_standard_input
 
 if TYPE_CHECKING:
     from authorid.cli.console import Terminal
@@ -185,6 +186,7 @@ class _ScoringRun:
     stats: RunStats
     interrupts: Interrupts
     inputs: Iterable[str]
+    stdin_text: bool = False
     rows: list[Attribution] = field(default_factory=list)
     seconds: float = 0.0
     problem: str | None = None
@@ -192,7 +194,8 @@ class _ScoringRun:
 
 
 @click.command(cls=SectionedCommand)
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.argument("paths", nargs=-1, metavar="PATH...")
+@click.option("--stdin-text", is_flag=True, help="Attribute the document that comes from standard input.")
 @_result_options
 @_model_options
 @document_options
@@ -206,6 +209,7 @@ class _ScoringRun:
 @quiet_option
 def score(
     paths: tuple[str, ...],
+    stdin_text: bool,
     results: ResultOptions,
     model: ModelOptions,
     documents: ReadOptions,
@@ -217,6 +221,7 @@ def score(
 
     PATH is a file, a directory with documents at any depth, or - for a list of paths on standard input.
     """
+    paths = checked_paths(paths, stdin_text, adapt=model.adapt)
     with Interrupts() as importing:
         from authorid.cli.console import Terminal
         from authorid.outputs import require_format, reserve
@@ -247,11 +252,11 @@ def score(
             if model.path is None:
                 _name_own_model(terminal, scorer)
             interrupts.stop = scorer.stop
-            inputs: Iterable[str] = _input_paths(paths, interrupts)
+            inputs: Iterable[str] = input_paths(paths, interrupts)
             if model.adapt:
                 inputs = list(inputs)
                 _adapt(scorer, inputs, documents, model.equal_shares, interrupts, terminal)
-            run = _ScoringRun(results, rows, RunStats(), interrupts, inputs)
+            run = _ScoringRun(results, rows, RunStats(), interrupts, inputs, stdin_text)
             output = _write_rows(run, scorer, paths, documents, destination, terminal)
     if output.earlier is not None:
         _show_resumed(terminal, output.earlier, complete=run.problem is None)
@@ -328,7 +333,13 @@ def _write_rows(
         ) as output,
         terminal.progress("Scoring") as reporter,
         closing(
-            scorer.score(
+            scorer.score_documents(
+                output.recall(STANDARD_INPUT, read_standard_input(documents)),
+                evidence=results.evidence,
+                stats=run.stats,
+            )
+            if run.stdin_text
+            else scorer.score(
                 run.inputs,
                 documents,
                 evidence=results.evidence,
@@ -391,23 +402,6 @@ def _finish(run: _ScoringRun, scorer: Scorer, output: Output, terminal: Terminal
     if failed:
         terminal.warning(f"{failed} of {stats.documents} documents failed; their rows give the reasons")
         raise click.exceptions.Exit(EXIT_SOME_FAILED)
-
-
-def _input_paths(paths: Iterable[str], interrupts: Interrupts) -> Iterator[str]:
-    """The paths on the command line, with those listed on standard input where one of them is ``-``."""
-    from authorid.errors import AuthoridError
-    from authorid.inputs.path_lists import listed_paths
-
-    # A signal may come before there is a run that it could stop.
-    if interrupts.exit_code is not None:
-        return
-    for path in paths:
-        if path == "-":
-            if sys.stdin is None:
-                raise AuthoridError("standard input is closed: there is no list of paths to read")
-            yield from listed_paths(sys.stdin.buffer)
-        else:
-            yield path
 
 
 def _show_resumed(terminal: Terminal, earlier: EarlierRun, *, complete: bool) -> None:

@@ -218,8 +218,9 @@ class Scorer:
             options: Which files to read, and how.
             evidence: Whether to fill `Attribution.evidence`.
             stats: Filled while the run goes on; read it when the run is over.
-            recall: Called for every input, in discovery order and from another thread. When it returns an
-                attribution, that is the input's row, and the input is not scored again.
+            recall: Called for every file with the documents in it, in discovery order and from another thread. What
+                it yields takes their place: where that is an attribution, it is the row of the document, which is not
+                scored again.
 
         Raises:
             TypeError: `paths` is a single path.
@@ -229,6 +230,26 @@ class Scorer:
         if isinstance(paths, str | bytes | os.PathLike):
             raise TypeError(f"paths is a single path: write score([{paths!r}])")
         return self._run(read_files(paths, options, recall), evidence, stats or RunStats())
+
+    def score_documents(
+        self,
+        documents: Iterable[Document | Failure | Attribution],
+        *,
+        evidence: bool = False,
+        stats: RunStats | None = None,
+    ) -> Generator[Attribution, None, None]:
+        """Attribute documents that are read elsewhere; otherwise like `score`.
+
+        Args:
+            documents: Documents, failures, which become rows, and rows that are known already.
+            evidence: Whether to fill `Attribution.evidence`.
+            stats: Filled while the run goes on; read it when the run is over.
+
+        Returns:
+            One `Attribution` for each item, in order.
+
+        """
+        return self._run((item for item in documents), evidence, stats or RunStats())
 
     def adapt(
         self,

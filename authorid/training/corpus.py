@@ -120,11 +120,12 @@ class _CorpusReader:
         except UnicodeEncodeError:  # undecodable bytes appear as lone surrogates
             self._left_out.add(file.below, "its name is not UTF-8")
             return
-        for item in read_file(file, self._spec.documents, timeout):
+        for number, item in enumerate(read_file(file, self._spec.documents, timeout), start=1):
+            # The number and not the member: a table may have two rows of the same name, and names that are no paths.
+            path = file.below if item.ref.member is None else f"{file.below}#{number}"
             if isinstance(item, Failure):
-                self._left_out.add(file.below, item.reason)
+                self._left_out.add(path, item.reason)
                 continue
-            path = file.below if item.ref.member is None else f"{file.below}#{item.ref.member}"
             text = fold_typography(item.text) if self._folded else item.text
             document = CorpusDocument(path, label, text, item.sha256)
             if self._texts is None or self._texts.add(document):
