@@ -34,8 +34,10 @@ PUBLIC = {
 """The public API: modules with their names that are public; None: all of ``__all__``."""
 
 COLUMNS = {
-    "path": "The file as it was found; `stdin` for `--stdin-text`. In a CSV, characters that cannot be seen are escaped.",
-    "member": "The part of the file, such as the row of a table (its number, or its value in `--id-column`); empty for a whole file.",
+    "path": "The file as it was found; `stdin` for `--stdin-text`. "
+    "In a CSV, characters that cannot be seen are escaped.",
+    "member": "The part of the file, such as the row of a table (its number, or its value in `--id-column`); "
+    "empty for a whole file.",
     "status": "`scored`, `unknown` or `failed`.",
     "author": "The most probable author; empty unless `scored`.",
     "candidate": "The most probable author when `unknown`.",

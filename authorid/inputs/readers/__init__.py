@@ -13,9 +13,15 @@ from authorid.inputs.compression import split_suffix
 from authorid.inputs.content import Content
 from authorid.inputs.documents import Document, Failure, ReadOptions
 from authorid.inputs.readers.delimited import CSV_READER, TSV_READER
+from authorid.inputs.readers.html_page import HtmlReader
 from authorid.inputs.readers.json_lines import JsonLinesReader
+from authorid.inputs.readers.mail import MailboxReader, MailReader
 from authorid.inputs.readers.parquet_table import ParquetTableReader
+from authorid.inputs.readers.pdf import PdfReader
+from authorid.inputs.readers.rich_text import RichTextReader
 from authorid.inputs.readers.text import TextReader
+from authorid.inputs.readers.xml_document import XmlReader
+from authorid.inputs.readers.zipped import DOCX_READER, EPUB_READER, ODT_READER
 
 __all__ = ["READERS", "Reader", "is_streamed", "reader_for"]
 
@@ -57,6 +63,15 @@ READERS: tuple[Reader, ...] = (
     CSV_READER,
     TSV_READER,
     ParquetTableReader(),
+    PdfReader(),
+    RichTextReader(),
+    ODT_READER,
+    EPUB_READER,
+    DOCX_READER,
+    XmlReader(),
+    HtmlReader(),
+    MailboxReader(),
+    MailReader(),
 )
 
 _BY_SUFFIX = {suffix: reader for reader in READERS for suffix in reader.suffixes}
