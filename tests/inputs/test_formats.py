@@ -25,9 +25,10 @@ LONG = (
 PARAGRAPHS = [
     *(
         "It was a café in Genève, near the forêt; we ate crêpes & drank <tea> all evening.",
-        LONG + prose("Ben", 1800, 5),
+        LONG + prose("Ben", 4000, 5),
     ),
-    *("“Who is there?” she asked. “It is I,” said Ben.", LONG * 3, "Yes. And then, at last, the boats came home."),
+    *("“Who is there?” she asked. “It is I,” said Ben.", LONG * 3),
+    "Yes. And then, at last, the boats came home.",
 ]
 
 

@@ -14,6 +14,9 @@ __all__ = ["MarkupRules", "MarkupText", "html_text", "xml_text"]
 _MOST_DEPTH = 1000
 """How deeply elements may be nested."""
 
+_MOST_ELEMENTS = 3_000_000
+"""A long novel has some hundred thousand in Word's format; a million take about two seconds."""
+
 _PIECE = 1 << 16
 
 _SPACES = re.compile(r"[ \t\r\n\f]+")
@@ -48,6 +51,7 @@ class MarkupText:
         self._most = most_characters
         self._depth = self._skipping = self._inside = 0
         self._choice = -1
+        self._elements = 0
         self._parts: list[str] = []
         self._found = False
         self._size = 0
@@ -55,8 +59,11 @@ class MarkupText:
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
         """An element begins."""
         self._depth += 1
+        self._elements += 1
         if self._depth > _MOST_DEPTH:
             raise ValueError(f"elements are nested more than {_MOST_DEPTH} deep")
+        if self._elements > _MOST_ELEMENTS:
+            raise ValueError(f"more than {_MOST_ELEMENTS} elements")
         name = tag.rpartition("}")[2]
         self.root = self.root or name
         in_choice = self._depth == self._choice + 1
