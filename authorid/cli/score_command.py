@@ -187,6 +187,7 @@ class _ScoringRun:
     interrupts: Interrupts
     inputs: Iterable[str]
     stdin_text: bool = False
+    cut: int = 0
     rows: list[Attribution] = field(default_factory=list)
     seconds: float = 0.0
     problem: str | None = None
@@ -361,6 +362,7 @@ def _write_rows(
 def _write_all(run: _ScoringRun, attributions: Iterable[Attribution], output: Output, reporter: Reporter) -> str | None:
     """Write every row to `output`. Returns the problem that ended this early, or None."""
     from authorid.errors import AuthoridError, first_line
+    from authorid.inputs.readers.finishing import GUTENBERG_NOTE
 
     try:
         for done, attribution in enumerate(attributions, start=1):
@@ -368,6 +370,7 @@ def _write_all(run: _ScoringRun, attributions: Iterable[Attribution], output: Ou
                 output.write(attribution)
             if done <= run.shown:
                 run.rows.append(attribution)
+            run.cut += (attribution.reader or "").endswith(GUTENBERG_NOTE)
             reporter.progress(done)
             if run.results.fail_fast and attribution.status == "failed":
                 return f"stopped at the first failure, {attribution.ref}: {attribution.error}"
@@ -399,6 +402,8 @@ def _finish(run: _ScoringRun, scorer: Scorer, output: Output, terminal: Terminal
     if scored and answers.measure == "probability":
         show_authors(terminal, stats.authors.most_common(), scored, answers)
     show_statistics(terminal, report)
+    if run.cut:
+        terminal.info(f"Project Gutenberg's header and licence were left out of {run.cut} documents (column reader)")
     if failed:
         terminal.warning(f"{failed} of {stats.documents} documents failed; their rows give the reasons")
         raise click.exceptions.Exit(EXIT_SOME_FAILED)
