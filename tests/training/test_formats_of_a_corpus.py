@@ -20,7 +20,8 @@ from authorid.training.ngram_options import NgramOptions
 from authorid.training.ngram_run import train_ngrams
 
 AUTHORS = ("Ada", "Ben", "Cyd", "Dan")
-COMMON = "the of and a to in is was that it for on as with by at he she they but not from had her his".split()
+COMMON = ["the", "of", "and", "a", "to", "in", "is", "was", "that", "it", "for", "on", "as", "with", "by", "at"]
+COMMON += ["he", "she", "they", "but", "not", "from", "had", "her", "his"]
 FORMATS = ("text", "docx", "pdf", "tei")
 
 
