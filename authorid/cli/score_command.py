@@ -30,7 +30,7 @@ from authorid.cli.options import (
     quiet_option,
     usage_error,
 )
-from authorid.cli.score_inputs import STANDARD_INPUT, checked_paths, input_paths, read_standard_input
+from authorid.cli.score_inputs import checked_paths, input_paths, read_standard_input
 
 if TYPE_CHECKING:
     from authorid.cli.console import Terminal
@@ -196,11 +196,11 @@ class _ScoringRun:
 
 @click.command(cls=SectionedCommand)
 @click.argument("paths", nargs=-1, metavar="PATH...")
-@click.option("--stdin-text", is_flag=True, help="Attribute the document that comes from standard input.")
 @_result_options
 @_model_options
 @document_options
 @engine_options
+@click.option("--stdin-text", is_flag=True, help="Attribute the document that comes from standard input.")
 @click.option(
     "--rows",
     type=click.IntRange(min=0),
@@ -335,7 +335,7 @@ def _write_rows(
         terminal.progress("Scoring") as reporter,
         closing(
             scorer.score_documents(
-                output.recall(STANDARD_INPUT, read_standard_input(documents)),
+                read_standard_input(documents, output.recall),
                 evidence=results.evidence,
                 stats=run.stats,
             )

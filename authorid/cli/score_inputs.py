@@ -10,16 +10,17 @@ import click
 
 from authorid.cli.options import usage_error
 from authorid.errors import AuthoridError
-from authorid.inputs.discovery import DiscoveredFile
 
 if TYPE_CHECKING:
     from authorid.cli.interrupts import Interrupts
     from authorid.inputs.documents import Document, Failure, ReadOptions
+    from authorid.outputs.records import Attribution
+    from authorid.scoring.run_inputs import Recall
 
-__all__ = ["STANDARD_INPUT", "checked_paths", "input_paths", "read_standard_input"]
+__all__ = ["checked_paths", "input_paths", "read_standard_input"]
 
-STANDARD_INPUT = DiscoveredFile("stdin")
-"""Standard input in the place of a file."""
+_STANDARD_INPUT = "stdin"
+"""Stands for standard input in the place of a file."""
 
 _LIST = "-"
 """Stands for standard input on a command line."""
@@ -49,11 +50,13 @@ def input_paths(paths: Iterable[str], interrupts: Interrupts) -> Iterator[str]:
             yield path
 
 
-def read_standard_input(options: ReadOptions) -> Iterator[Document | Failure]:
-    """Yield the document on standard input, or several if it is a mailbox, for instance."""
+def read_standard_input(options: ReadOptions, recall: Recall) -> Iterator[Document | Failure | Attribution]:
+    """Yield the document on standard input, or several if it is a mailbox, for instance, through `recall`."""
+    from authorid.inputs.discovery import DiscoveredFile
     from authorid.inputs.reading import read_stream
 
-    yield from read_stream(_standard_input("there is no document to read"), STANDARD_INPUT.path, options)
+    stream = _standard_input("there is no document to read")
+    yield from recall(DiscoveredFile(_STANDARD_INPUT), read_stream(stream, _STANDARD_INPUT, options))
 
 
 def _standard_input(consequence: str) -> BinaryIO:

@@ -38,11 +38,13 @@ def read_file(
     try:
         if is_streamed(file.path):
             with closing(_OpenFile(file, timeout)) as raw:
-                yield from _read_content(Content.of_stream(ref, file.path, raw), options)
-        else:
-            data = timeout.call(lambda: _read_bytes(file, options.max_bytes))
-            content = Content.of_bytes(ref, file.path, data, hashlib.sha256(data).hexdigest())
-            yield from _read_content(content, options)
+                content = unpacked(Content.of_stream(ref, file.path, raw))
+                reader = reader_for(content.name, content.head)
+                if reader.streams and content.head:
+                    yield from reader.read(content, options)
+                    return
+        data = timeout.call(lambda: _read_bytes(file, options.max_bytes))
+        yield from _read_data(ref, file.path, data, options)
     except (OSError, ValueError) as error:
         yield Failure(ref, os_error_reason(error))
     except MissingExtraError as error:
@@ -60,22 +62,19 @@ def read_stream(stream: BinaryIO, name: str, options: ReadOptions = DEFAULTS) ->
         data = stream.read(options.max_bytes + 1)
         if len(data) > options.max_bytes:
             raise ValueError(_too_large(options.max_bytes))
-        yield from _read_content(Content.of_bytes(ref, name, data, hashlib.sha256(data).hexdigest()), options)
+        yield from _read_data(ref, name, data, options)
     except (OSError, ValueError) as error:
         yield Failure(ref, os_error_reason(error))
     except MissingExtraError as error:
         yield Failure(ref, str(error))
 
 
-def _read_content(content: Content, options: ReadOptions) -> Iterator[Document | Failure]:
-    if not content.head:
-        yield Failure(content.ref, "empty file")
-        return
-    content = unpacked(content)
-    if not content.head:
-        yield Failure(content.ref, "empty file")
-        return
-    yield from reader_for(content.name, content.head).read(content, options)
+def _read_data(ref: DocumentRef, name: str, data: bytes, options: ReadOptions) -> Iterator[Document | Failure]:
+    content = unpacked(Content.of_bytes(ref, name, data, hashlib.sha256(data).hexdigest()))
+    if content.head:
+        yield from reader_for(content.name, content.head).read(content, options)
+    else:
+        yield Failure(ref, "empty file")
 
 
 def file_sha256(file: DiscoveredFile, options: ReadOptions = DEFAULTS, timeout: Timeout = NO_TIMEOUT) -> str | None:

@@ -10,7 +10,7 @@ import re
 import sys
 
 import pytest
-from format_writers import NOTE, WRITERS, suffix
+from format_writers import NOTE, WRITERS, archive, suffix
 from tiny import prose
 
 from authorid.inputs.documents import Document, Failure, ReadOptions
@@ -113,6 +113,18 @@ def test_markup_is_recognised_by_its_content(tmp_path, data, reader):
     assert "<" not in document.text
 
 
+def test_a_document_that_is_called_like_a_table_is_read_as_what_it_is(tmp_path):
+    (whole,) = read(tmp_path, "a.html", WRITERS["html"](PARAGRAPHS))
+    (other,) = read(tmp_path, "a.csv", WRITERS["html"](PARAGRAPHS))
+    assert (other.text, other.reader, other.sha256) == (whole.text, "html", whole.sha256)
+    assert other.sha256
+
+
+def test_word_files_whose_main_part_has_a_number(tmp_path):
+    data = archive({"word/document2.xml": "<w xmlns='w'><p><t>One river</t></p></w>"})
+    assert [item.text for item in read(tmp_path, "a.docx", data)] == ["One river\n"]
+
+
 def test_a_choice_in_tei_has_its_reading_text(tmp_path):
     body = "I <choice><orig>haue</orig><reg>have</reg></choice> <choice><abbr>Mr</abbr><expan>Mister</expan></choice>"
     body += " <abbr>Dr</abbr> <sic>teh</sic> some<lb/>thing"
@@ -207,6 +219,14 @@ def test_without_its_package_a_document_fails_with_the_line_to_install_it(tmp_pa
     (item,) = read(tmp_path, "a.txt", WRITERS[reader](paragraphs_for(reader)))
     assert isinstance(item, Failure)
     assert "pip install 'authorid-toolkit[formats]'" in item.reason
+
+
+def test_without_lxml_only_messages_in_html_fail(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lxml.etree", None)
+    first, second, third = read(tmp_path, "inbox.mbox", MAILBOX)
+    assert isinstance(first, Document)
+    assert "[formats]" in second.reason
+    assert "no text" in third.reason
 
 
 def test_without_zstandard_a_document_is_a_failure_with_the_line_to_install_it(tmp_path, monkeypatch):

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import email.message
 import hashlib
 import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
+from authorid.errors import MissingExtraError
 from authorid.inputs.content import Content
 from authorid.inputs.decoding import decode
 from authorid.inputs.documents import Document, DocumentRef, Failure, ReadOptions
 from authorid.inputs.readers.finishing import finished
 from authorid.inputs.readers.html_page import page_text
+
+if TYPE_CHECKING:
+    from email.message import Message
 
 __all__ = ["MailReader", "MailboxReader", "own_words"]
 
@@ -75,7 +79,7 @@ class MailboxReader:
                 continue
             try:
                 yield _document(ref, message, hashlib.sha256(message).hexdigest(), options, self.name)
-            except ValueError as error:
+            except (ValueError, MissingExtraError) as error:
                 yield Failure(ref, str(error))
 
 
@@ -99,9 +103,11 @@ def _messages(content: Content, max_bytes: int) -> Iterator[bytes | None]:
 
 
 def _document(ref: DocumentRef, data: bytes, sha256: str, options: ReadOptions, reader: str) -> Document | Failure:
+    from email import message_from_bytes  # it takes long to import, and most files are no mail
+
     _check_bounds(data)
     try:
-        message = email.message_from_bytes(data)
+        message = message_from_bytes(data)
         text, encoding = _body(message, options)
     except (RecursionError, LookupError, IndexError, TypeError, AttributeError, AssertionError) as error:
         # What the standard library raises for headers that nobody meant.
@@ -123,7 +129,7 @@ def _check_bounds(data: bytes) -> None:
         raise ValueError(f"a field of more than {_LONGEST_FIELD} bytes")
 
 
-def _body(message: email.message.Message, options: ReadOptions) -> tuple[str | None, str]:
+def _body(message: Message, options: ReadOptions) -> tuple[str | None, str]:
     """The text of `message` and its encoding: plain text where there is any, otherwise HTML."""
     texts: dict[str, list[tuple[str, str]]] = {"text/plain": [], "text/html": []}
     waiting = [message]
@@ -133,7 +139,7 @@ def _body(message: email.message.Message, options: ReadOptions) -> tuple[str | N
         payload = part.get_payload()
         if isinstance(payload, list):
             if not kind.startswith("message/"):  # what was forwarded is somebody else's
-                waiting += [child for child in payload[::-1] if isinstance(child, email.message.Message)]
+                waiting += [child for child in payload[::-1] if not isinstance(child, str)]
         elif kind in texts and part.get_content_disposition() != "attachment":
             data = part.get_payload(decode=True)
             if isinstance(data, bytes) and data.strip():
@@ -142,7 +148,7 @@ def _body(message: email.message.Message, options: ReadOptions) -> tuple[str | N
     return "\n\n".join(text for text, _ in found) if found else None, found[0][1] if found else ""
 
 
-def _part_text(part: email.message.Message, data: bytes, kind: str, options: ReadOptions) -> tuple[str, str]:
+def _part_text(part: Message, data: bytes, kind: str, options: ReadOptions) -> tuple[str, str]:
     charset = part.get_content_charset()
     try:
         "a".encode(charset or "ascii")

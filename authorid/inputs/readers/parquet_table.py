@@ -68,7 +68,8 @@ class ParquetTableReader:
 def _is_textual(pyarrow: Any, kind: Any) -> bool:
     if pyarrow.types.is_dictionary(kind):
         kind = kind.value_type
-    return any(check(kind) for check in (pyarrow.types.is_string, pyarrow.types.is_large_string))
+    kinds = pyarrow.types
+    return bool(kinds.is_string(kind) or kinds.is_large_string(kind) or kinds.is_string_view(kind))
 
 
 def _texts(pyarrow: Any, values: Any) -> Iterator[str | bytes | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import posixpath
+import re
 import struct
 import zipfile
 import zlib
@@ -50,6 +51,10 @@ class _Parts:
     def __contains__(self, name: str) -> bool:
         return name in self._names
 
+    def main(self, pattern: str) -> str | None:
+        """The name of the first part that matches `pattern`; None if there is none."""
+        return min((name for name in self._names if re.fullmatch(pattern, name)), default=None)
+
     def pieces(self, name: str) -> Iterator[bytes]:
         """Yield the content of the part `name`."""
         try:
@@ -91,7 +96,7 @@ def _check_directory(data: bytes) -> None:
 
 
 class ZippedReader:
-    """Reads archives that hold the part `required`; `extract` returns the text of one."""
+    """Reads archives with a part whose name matches `main`; `extract` returns the text, given the archive and that."""
 
     streams = False
 
@@ -99,13 +104,13 @@ class ZippedReader:
         self,
         name: str,
         suffixes: tuple[str, ...],
-        required: str,
+        main: str,
         signs: tuple[bytes, ...],
-        extract: Callable[[_Parts, ReadOptions], str],
+        extract: Callable[[_Parts, str, ReadOptions], str],
     ) -> None:
         self.name = name
         self.suffixes = suffixes
-        self._required = required
+        self._main = main
         self._signs = signs
         self._extract = extract
 
@@ -119,9 +124,10 @@ class ZippedReader:
         if not content.head.startswith(b"PK"):
             raise ValueError(f"not a {self.suffixes[0]} file (it is no ZIP archive)")
         parts = _Parts(content.data(options.max_bytes), options.max_bytes)
-        if self._required not in parts:
-            raise ValueError(f"not a {self.suffixes[0]} file (it has no part {self._required})")
-        yield finished(content.ref, self._extract(parts, options), "utf-8", content.sha256, self.name)
+        main = parts.main(self._main)
+        if main is None:
+            raise ValueError(f"not a {self.suffixes[0]} file (it has no part {self._main.replace(chr(92), '')})")
+        yield finished(content.ref, self._extract(parts, main, options), "utf-8", content.sha256, self.name)
 
 
 _DOCX_RULES = MarkupRules(
@@ -139,17 +145,17 @@ _ODT_RULES = MarkupRules(
 )
 
 
-def _docx_text(parts: _Parts, options: ReadOptions) -> str:
-    return xml_text(parts.pieces("word/document.xml"), MarkupText(_DOCX_RULES, options.max_bytes))
+def _docx_text(parts: _Parts, main: str, options: ReadOptions) -> str:
+    return xml_text(parts.pieces(main), MarkupText(_DOCX_RULES, options.max_bytes))
 
 
-def _odt_text(parts: _Parts, options: ReadOptions) -> str:
-    return xml_text(parts.pieces("content.xml"), MarkupText(_ODT_RULES, options.max_bytes))
+def _odt_text(parts: _Parts, main: str, options: ReadOptions) -> str:
+    return xml_text(parts.pieces(main), MarkupText(_ODT_RULES, options.max_bytes))
 
 
-def _epub_text(parts: _Parts, options: ReadOptions) -> str:
+def _epub_text(parts: _Parts, main: str, options: ReadOptions) -> str:
     """The chapters in the order of reading."""
-    container = _small_tree(parts, "META-INF/container.xml")
+    container = _small_tree(parts, main)
     package_name = next((node.get("full-path") for node in _named(container, "rootfile")), None)
     if package_name is None:
         raise ValueError("not an .epub file (its container names no package)")
@@ -192,7 +198,7 @@ def _named(tree: Any, name: str) -> Iterator[Any]:
 
 
 DOCX_READER = ZippedReader(
-    "docx", (".docx", ".docm"), "word/document.xml", (b"word/", b"[Content_Types].xml"), _docx_text
+    "docx", (".docx", ".docm"), r"word/document\d*.xml", (b"word/", b"[Content_Types].xml"), _docx_text
 )
 ODT_READER = ZippedReader(
     "odt", (".odt", ".ott"), "content.xml", (b"mimetypeapplication/vnd.oasis.opendocument.text",), _odt_text
