@@ -172,13 +172,10 @@ _REPLY = re.compile(
 """With which a message begins that was quoted or forwarded as a whole."""
 
 _SIGNATURE = re.compile(r"^--[ \t]?$", re.MULTILINE)
-_QUOTED = re.compile(r"^[ \t]*(?:>|\w{0,3}>)[^\n]*(?:\n|$)", re.MULTILINE)
-_ATTRIBUTION = re.compile(
-    r"^(?!>)[^\n]{0,300}(?:\n[^\n]{0,200})?"
-    r"\b(?:wrote|writes|schrieb|\u00e9crit|escribi\u00f3|ha scritto|schreef|skrev)\b[^\n]{0,100}(?:\n[^\n]{0,100})?:"
-    r"[ \t]*\n(?=\s*(?:>|$))",
-    re.IGNORECASE | re.MULTILINE,
-)
+_QUOTED = re.compile(r"[ \t]*\w{0,3}>")
+_WROTE = re.compile(r"\b(?:wrote|writes|schrieb|\u00e9crit|escribi\u00f3|ha scritto|schreef|skrev)\b", re.IGNORECASE)
+_LONGEST_ATTRIBUTION = 300
+"""Characters of a line that says who wrote what is quoted."""
 
 
 def own_words(text: str) -> str:
@@ -188,4 +185,27 @@ def own_words(text: str) -> str:
         found = mark.search(text)
         if found is not None and text[: found.start()].strip():
             text = text[: found.start()]
-    return _QUOTED.sub("", _ATTRIBUTION.sub("", text))
+    kept: list[str] = []
+    before_quote = True  # at the end, too: what follows may have been cut already
+    lines = text.split("\n")
+    for number in range(len(lines) - 1, -1, -1):
+        line = lines[number]
+        if _QUOTED.match(line):
+            before_quote = True
+        elif before_quote and _is_attribution(line, lines[number - 1] if number else ""):
+            lines[number - 1 if number and not _WROTE.search(line) else number] = ""
+            before_quote = False
+        else:
+            before_quote = before_quote and not line.strip()
+            kept.append(line)
+    return "\n".join(reversed(kept))
+
+
+def _is_attribution(line: str, previous: str) -> bool:
+    """Whether `line` says who wrote what follows; it may have begun in the `previous` one."""
+    line = line.rstrip()
+    if not line.endswith(":") or len(line) > _LONGEST_ATTRIBUTION:
+        return False
+    return _WROTE.search(line) is not None or (
+        len(previous) <= _LONGEST_ATTRIBUTION and _WROTE.search(previous) is not None
+    )

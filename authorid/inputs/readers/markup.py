@@ -20,7 +20,8 @@ _MOST_ELEMENTS = 3_000_000
 _PIECE = 1 << 16
 
 _SPACES = re.compile(r"[ \t\r\n\f]+")
-_AROUND_BREAKS = re.compile(r" *\n[ \n]*")
+_RUNS = re.compile(r" {2,}")
+_AROUND_BREAKS = re.compile(r" ?\n[ \n]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,9 @@ class MarkupText:
     def close(self) -> str:
         """The text; paragraphs are separated by an empty line."""
         text = "".join(self._parts)
-        return _AROUND_BREAKS.sub("\n\n", text).strip() + "\n" if not self._rules.verbatim else _paragraphs(text)
+        if self._rules.verbatim:
+            return _paragraphs(text)
+        return _AROUND_BREAKS.sub("\n\n", _RUNS.sub(" ", text)).strip() + "\n"
 
     def _add(self, text: str) -> None:
         self._parts.append(text)

@@ -87,7 +87,7 @@ class _RichText:
         self._stack: list[_Group] = []
         self._group = _Group()
         self._parts: list[str] = []
-        self._bytes = b""
+        self._bytes = bytearray()
         self._skip = 0
         self._fonts: dict[int, str] = {}
         self._font = -1
@@ -179,7 +179,7 @@ class _RichText:
     def _flush(self) -> None:
         if self._bytes:
             self._parts.append(self._bytes.decode(self._group.encoding, "replace"))
-            self._bytes = b""
+            self._bytes.clear()
 
 
 def _codec(name: str, default: str) -> str:

@@ -77,12 +77,12 @@ class _Parts:
 
     def read(self, name: str, most: int) -> bytes:
         """The content of a part of at most `most` bytes."""
-        found = b""
+        found = bytearray()
         for piece in self.pieces(name):
             found += piece
             if len(found) > most:
                 raise ValueError(f"the part {name!r} has more than {most} bytes")
-        return found
+        return bytes(found)
 
 
 def _check_directory(data: bytes) -> None:
