@@ -18,6 +18,9 @@ _EXTRAS = {
     "train": "tensorflow",
     "optimum": "optimum",
     "openvino": "onnxruntime_ep_openvino",
+    "parquet": "pyarrow",
+    "formats": "lxml",
+    "zstd": "zstandard",
 }
 """Extras -> a module that each brings."""
 
