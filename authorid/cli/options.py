@@ -120,6 +120,8 @@ def model_option(text: str) -> Decorator:
     click.option("--include", multiple=True, metavar="GLOB", help="Read only files that GLOB matches."),
     click.option("--exclude", multiple=True, metavar="GLOB", help="Skip files and directories that GLOB matches."),
     click.option("--hidden", is_flag=True, help="Read hidden files too."),
+    click.option("--text-column", metavar="NAME", help="Column of tables (CSV, TSV, JSONL, Parquet) that holds texts."),
+    click.option("--id-column", metavar="NAME", help="Column of tables that names the rows, instead of their numbers."),
     click.option(
         "--follow-symlinks", cls=AdvancedOption, is_flag=True, help="Follow symbolic links; loops are detected."
     ),
@@ -130,7 +132,7 @@ def model_option(text: str) -> Decorator:
         type=ByteSize(),
         metavar="SIZE",
         default="16M",
-        help="Refuse larger files without reading them; K, M and G are powers of 1024.",
+        help="Refuse larger documents; tables may be larger. K, M and G are powers of 1024.",
     ),
     click.option(
         "--timeout",
@@ -152,6 +154,8 @@ def document_options(
     exclude: tuple[str, ...],
     hidden: bool,
     follow_symlinks: bool,
+    text_column: str | None,
+    id_column: str | None,
     encoding: str | None,
     max_bytes: int,
     timeout: float | None,
@@ -167,6 +171,8 @@ def document_options(
         ignore=_ignore_rules(ignore_file),
         follow_symlinks=follow_symlinks,
         hidden=hidden,
+        text_column=text_column,
+        id_column=id_column,
         encoding=encoding,
         max_bytes=max_bytes,
         timeout=timeout,

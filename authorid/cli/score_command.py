@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import gc
 import shlex
-import sys
 import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -34,6 +33,7 @@ from authorid.cli.options import (
 )
 from authorid.cli.result_options import ResultOptions, result_options
 from authorid.cli.resuming import how_to_resume, show_resumed
+from authorid.cli.score_inputs import checked_paths, input_paths, read_standard_input
 
 if TYPE_CHECKING:
     from authorid.cli.console import Terminal
@@ -118,6 +118,8 @@ class _ScoringRun:
     stats: RunStats
     interrupts: Interrupts
     inputs: Iterable[str]
+    stdin_text: bool = False
+    cut: int = 0
     rows: list[Attribution] = field(default_factory=list)
     seconds: float = 0.0
     problem: str | None = None
@@ -125,12 +127,13 @@ class _ScoringRun:
 
 
 @click.command(cls=SectionedCommand)
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.argument("paths", nargs=-1, metavar="PATH...")
 @result_options
 @_model_options
 @known_options
 @document_options
 @engine_options
+@click.option("--stdin-text", is_flag=True, help="Attribute the document that comes from standard input.")
 @click.option(
     "--rows",
     type=click.IntRange(min=0),
@@ -141,6 +144,7 @@ class _ScoringRun:
 @verbose_option
 def score(
     paths: tuple[str, ...],
+    stdin_text: bool,
     results: ResultOptions,
     model: ModelOptions,
     known: KnownOptions,
@@ -154,12 +158,12 @@ def score(
 
     PATH is a file, a directory with documents at any depth, or - for a list of paths on standard input.
     """
+    paths = checked_paths(paths, stdin_text, adapt=model.adapt)
     known.check(model.path, model.effort)
     with Interrupts() as importing:
         from authorid.cli.console import Terminal
         from authorid.outputs import require_format, reserve
         from authorid.portability import lost_promises
-        from authorid.scoring.scorer import Scorer
         from authorid.scoring.stats import RunStats
     importing.exit_if_interrupted()
 
@@ -175,32 +179,21 @@ def score(
             return
         documents = replace(documents, skip=destination.files | results.files)
         with known.model(model.path, documents, terminal) as chosen, Interrupts() as interrupts:
-            started = time.perf_counter()
-            scorer = Scorer.load(
-                chosen.path,
-                engine,
-                effort=model.effort,
-                max_false_attribution=model.max_false_attribution,
-                any_text=model.any_text,
-            )
-            interrupts.exit_if_interrupted()
-            terminal.detail(f"Loading {scorer.bundle.name}: {time.perf_counter() - started:.1f} s")
+            scorer = _load(model._replace(path=chosen.path), engine, interrupts, terminal)
             if results.evidence and scorer.engine is None:
                 raise usage_error(
                     f"no window is read: the encoder does not run at effort {scorer.effort}", "--evidence"
                 )
-            for notice in scorer.notices:
-                terminal.warning(notice)
             if destination.run_files is not None and (lost := lost_promises()):
                 terminal.info(f"on this system, {'; '.join(lost)}")
             if chosen.path is None:
                 _name_own_model(terminal, scorer)
             interrupts.stop = scorer.stop
-            inputs: Iterable[str] = _input_paths(paths, interrupts)
+            inputs: Iterable[str] = input_paths(paths, interrupts)
             if model.adapt:
                 inputs = list(inputs)
                 _adapt(scorer, inputs, documents, model.equal_shares, interrupts, terminal)
-            run = _ScoringRun(results, chosen, rows, RunStats(), interrupts, inputs)
+            run = _ScoringRun(results, chosen, rows, RunStats(), interrupts, inputs, stdin_text)
             output = _write_rows(run, scorer, paths, documents, destination, terminal)
     if output.earlier is not None:
         show_resumed(terminal, output.earlier, complete=run.problem is None)
@@ -208,6 +201,25 @@ def score(
         terminal.error(f"{run.problem}; {output.saved}{how_to_resume(output)}")
         raise click.exceptions.Exit(run.exit_code)
     _finish(run, scorer, output, terminal)
+
+
+def _load(model: ModelOptions, engine: EngineOptions, interrupts: Interrupts, terminal: Terminal) -> Scorer:
+    """Load the model, and show its notices."""
+    from authorid.scoring.scorer import Scorer
+
+    started = time.perf_counter()
+    scorer = Scorer.load(
+        model.path,
+        engine,
+        effort=model.effort,
+        max_false_attribution=model.max_false_attribution,
+        any_text=model.any_text,
+    )
+    interrupts.exit_if_interrupted()
+    terminal.detail(f"Loading {scorer.bundle.name}: {time.perf_counter() - started:.1f} s")
+    for notice in scorer.notices:
+        terminal.warning(notice)
+    return scorer
 
 
 def _name_own_model(terminal: Terminal, scorer: Scorer) -> None:
@@ -283,7 +295,14 @@ def _write_rows(
         ) as output,
         terminal.progress("Scoring") as reporter,
         closing(
-            scorer.score(
+            scorer.score_documents(
+                read_standard_input(documents, output.recall),
+                evidence=results.evidence,
+                explain=results.explain,
+                stats=run.stats,
+            )
+            if run.stdin_text
+            else scorer.score(
                 run.inputs,
                 documents,
                 evidence=results.evidence,
@@ -308,6 +327,7 @@ def _write_all(
 ) -> str | None:
     """Write every row to `output`. Returns the problem that ended this early, or None."""
     from authorid.errors import AuthoridError, first_line
+    from authorid.inputs.readers.finishing import GUTENBERG_NOTE
 
     try:
         for done, attribution in enumerate(attributions, start=1):
@@ -318,6 +338,7 @@ def _write_all(
             run.model.note(attribution)
             if done <= run.shown:
                 run.rows.append(attribution)
+            run.cut += (attribution.reader or "").endswith(GUTENBERG_NOTE)
             reporter.progress(done)
             if run.results.fail_fast and attribution.status == "failed":
                 return f"stopped at the first failure, {attribution.ref}: {attribution.error}"
@@ -352,23 +373,8 @@ def _finish(run: _ScoringRun, scorer: Scorer, output: Output, terminal: Terminal
         show_authors(terminal, stats.authors.most_common(), scored, answers)
     show_statistics(terminal, report)
     run.model.warn(terminal)
+    if run.cut:
+        terminal.info(f"Project Gutenberg's header and licence were left out of {run.cut} documents (column reader)")
     if failed:
         terminal.warning(f"{failed} of {stats.documents} documents failed; their rows give the reasons")
         raise click.exceptions.Exit(EXIT_SOME_FAILED)
-
-
-def _input_paths(paths: Iterable[str], interrupts: Interrupts) -> Iterator[str]:
-    """The paths on the command line, with those listed on standard input where one of them is ``-``."""
-    from authorid.errors import AuthoridError
-    from authorid.inputs.path_lists import listed_paths
-
-    # A signal may come before there is a run that it could stop.
-    if interrupts.exit_code is not None:
-        return
-    for path in paths:
-        if path == "-":
-            if sys.stdin is None:
-                raise AuthoridError("standard input is closed: there is no list of paths to read")
-            yield from listed_paths(sys.stdin.buffer)
-        else:
-            yield path

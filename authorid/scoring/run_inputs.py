@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 
@@ -19,19 +19,16 @@ from authorid.scoring.scheduler import Inputs
 
 __all__ = ["Recall", "folded", "read_files", "read_texts"]
 
-Recall = Callable[[DiscoveredFile], Attribution | None]
-"""Returns the record of an input that an earlier run scored and that has not changed since, or None."""
+Recall = Callable[[DiscoveredFile, Iterator[Document | Failure]], Iterator[Document | Failure | Attribution]]
+"""Yields the documents of a file, and in the place of some the record that an earlier run made of it."""
 
 
 def read_files(paths: Iterable[str | os.PathLike[str]], options: ReadOptions, recall: Recall | None) -> Inputs:
     """The documents of the files in `paths`, and the rows that `recall` knows; see `Scorer.score`."""
     with Timeout(options.timeout) as timeout:
         for file in walk(paths, options, timeout):
-            known = recall(file) if recall is not None else None
-            if known is None:
-                yield from read_file(file, options, timeout)
-            else:
-                yield known
+            items = read_file(file, options, timeout)
+            yield from items if recall is None else recall(file, items)
 
 
 def read_texts(texts: Iterable[object]) -> Inputs:

@@ -221,8 +221,9 @@ class Scorer:
             evidence: Whether to fill `Attribution.evidence`.
             explain: Whether to fill `Attribution.explanation`; it needs an n-gram model that is not adapted.
             stats: Filled while the run goes on; read it when the run is over.
-            recall: Called for every input, in discovery order and from another thread. When it returns an
-                attribution, that is the input's row, and the input is not scored again.
+            recall: Called for every file with the documents in it, in discovery order and from another thread. What
+                it yields takes their place: where that is an attribution, it is the row of the document, which is not
+                scored again.
 
         Raises:
             BundleLacksError: Answers cannot be explained.
@@ -235,6 +236,33 @@ class Scorer:
         if explain:
             require_explainable(self._cascade, self.bundle.path)
         return self._run(read_files(paths, options, recall), evidence, explain, stats or RunStats())
+
+    def score_documents(
+        self,
+        documents: Iterable[Document | Failure | Attribution],
+        *,
+        evidence: bool = False,
+        explain: bool = False,
+        stats: RunStats | None = None,
+    ) -> Generator[Attribution, None, None]:
+        """Attribute documents that are read elsewhere; otherwise like `score`.
+
+        Args:
+            documents: Documents, failures, which become rows, and rows that are known already.
+            evidence: Whether to fill `Attribution.evidence`.
+            explain: Whether to fill `Attribution.explanation`.
+            stats: Filled while the run goes on; read it when the run is over.
+
+        Returns:
+            One `Attribution` for each item, in order.
+
+        Raises:
+            BundleLacksError: Answers cannot be explained.
+
+        """
+        if explain:
+            require_explainable(self._cascade, self.bundle.path)
+        return self._run((item for item in documents), evidence, explain, stats or RunStats())
 
     def adapt(
         self,
