@@ -268,19 +268,14 @@ def _write_rows(
     from authorid.scoring.stats import versions
 
     results = run.results
+    rows = {"evidence": results.evidence, "explain": results.explain}
     fingerprint = run_fingerprint(
         paths,
         documents,
         manifest=scorer.bundle.path / MANIFEST,
         scorer=scorer.describe(),
         versions=versions(),
-        output={
-            "format": results.form,
-            "top": results.top,
-            "evidence": results.evidence,
-            "explain": results.explain,
-            **run.model.fingerprint,
-        },
+        output={"format": results.form, "top": results.top, **rows, **run.model.fingerprint},
     )
     gc.freeze()  # what is loaded by now is needed to the end: no collection has to look through it
     started = time.perf_counter()
@@ -295,21 +290,9 @@ def _write_rows(
         ) as output,
         terminal.progress("Scoring") as reporter,
         closing(
-            scorer.score_documents(
-                read_standard_input(documents, output.recall),
-                evidence=results.evidence,
-                explain=results.explain,
-                stats=run.stats,
-            )
+            scorer.score_documents(read_standard_input(documents, output.recall), stats=run.stats, **rows)
             if run.stdin_text
-            else scorer.score(
-                run.inputs,
-                documents,
-                evidence=results.evidence,
-                explain=results.explain,
-                stats=run.stats,
-                recall=output.recall,
-            )
+            else scorer.score(run.inputs, documents, stats=run.stats, recall=output.recall, **rows)
         ) as attributions,
     ):
         run.problem = _write_all(run, attributions, output, reporter, terminal)

@@ -10,9 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from authorid.bundle.decision import Decision
-from authorid.bundle.manifest import Bundle, load_bundle, manifest_record
-from authorid.bundle.record_digest import DIGEST
+from authorid.bundle.manifest import Bundle, load_bundle
 from authorid.cancellation import CancelCheck, never_cancelled
 from authorid.encoder.engine import Engine
 from authorid.encoder.engine_options import EngineOptions
@@ -81,7 +79,7 @@ class Scorer:
         if effort not in get_args(Effort):
             raise ValueError(f"unknown effort {effort!r}; there are: {', '.join(get_args(Effort))}")
         self.bundle = bundle
-        self.decision = _decision(bundle, max_false_attribution, any_text)
+        self.decision = bundle.decision_for(max_false_attribution, any_text)
         ngram_model = load_ngram_model(bundle)
         if effort == "fast" and ngram_model is None:
             raise BundleLacksError(f"{bundle.path}: no n-gram model in this bundle; use --effort full")
@@ -148,7 +146,7 @@ class Scorer:
 
     def __reduce__(self) -> tuple[Callable[..., Scorer], tuple[Any, ...]]:
         """Pickle the arguments of `load` and the adaptation: the model is read again, from the same path."""
-        return _restore, (type(self), self._arguments, _digest(self.bundle), self._cascade.adaptation)
+        return _restore, (type(self), self._arguments, self.bundle.digest, self._cascade.adaptation)
 
     def describe(self) -> dict[str, Any]:
         """Describe what scores, for the run statistics.
@@ -440,7 +438,7 @@ class Scorer:
 def _restore(kind: type[Scorer], arguments: Mapping[str, Any], digest: str, adaptation: Adaptation | None) -> Scorer:
     """The scorer that was pickled; raises what `Scorer.load` raises, and `BundleCorruptError` for another model."""
     scorer = kind.load(**arguments)
-    if _digest(scorer.bundle) != digest:
+    if scorer.bundle.digest != digest:
         raise BundleCorruptError(
             f"{scorer.bundle.path}: not the model of the scorer that was pickled; every process needs the same model, "
             "and the same version of authorid"
@@ -449,22 +447,6 @@ def _restore(kind: type[Scorer], arguments: Mapping[str, Any], digest: str, adap
     return scorer
 
 
-def _digest(bundle: Bundle) -> str:
-    """What identifies the content of a bundle, wherever it is."""
-    return str(manifest_record(bundle, bundle.files)[DIGEST])
-
-
 def _refuse_single_text(texts: object, method: str) -> None:
     if isinstance(texts, str | bytes | os.PathLike):
         raise TypeError(f"texts is a single text: write {method}([text]), or score([path]) for a file")
-
-
-def _decision(bundle: Bundle, max_false_attribution: float | None, any_text: bool) -> Decision:
-    """The bundle's decision rule, made as strict as `max_false_attribution` requires."""
-    decision = replace(bundle.decision, coverage_threshold=0.0) if any_text else bundle.decision
-    if max_false_attribution is None:
-        return decision
-    try:
-        return decision.with_false_attribution(max_false_attribution)
-    except ValueError as error:
-        raise BundleLacksError(f"{bundle.path}: {error}; there is no threshold to choose") from None
