@@ -17,7 +17,7 @@ from authorid.inputs.typography import fold_typography
 from authorid.scoring.attribution import Attribution
 from authorid.scoring.scheduler import Inputs
 
-__all__ = ["Recall", "folded", "read_files", "read_texts"]
+__all__ = ["Recall", "folded", "read_files", "read_texts", "refuse_single_path", "refuse_single_text"]
 
 Recall = Callable[[DiscoveredFile, Iterator[Document | Failure]], Iterator[Document | Failure | Attribution]]
 """Yields the documents of a file, and in the place of some the record that an earlier run made of it."""
@@ -62,3 +62,15 @@ def folded(inputs: Inputs) -> Inputs:
                 yield item if text is item.text else replace(item, text=text)
             else:
                 yield Failure(item.ref, "no text (only white space)")
+
+
+def refuse_single_path(paths: object, method: str) -> None:
+    """Raise `TypeError` when `paths` is one path, whose letters would be taken for paths."""
+    if isinstance(paths, str | bytes | os.PathLike):
+        raise TypeError(f"paths is a single path: write {method}([{paths!r}])")
+
+
+def refuse_single_text(texts: object, method: str) -> None:
+    """Raise `TypeError` when `texts` is one text, or a path."""
+    if isinstance(texts, str | bytes | os.PathLike):
+        raise TypeError(f"texts is a single text: write {method}([text]), or score([path]) for a file")

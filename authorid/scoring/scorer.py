@@ -27,7 +27,14 @@ from authorid.scoring.cascade import Cascade, Effort, Encoder, require_explainab
 from authorid.scoring.document_state import DocumentState
 from authorid.scoring.messages import Finished
 from authorid.scoring.prediction import attribute_inputs
-from authorid.scoring.run_inputs import Recall, folded, read_files, read_texts
+from authorid.scoring.run_inputs import (
+    Recall,
+    folded,
+    read_files,
+    read_texts,
+    refuse_single_path,
+    refuse_single_text,
+)
 from authorid.scoring.scheduler import Inputs, Scheduler
 from authorid.scoring.stats import RunStats
 
@@ -229,8 +236,7 @@ class Scorer:
             Exception: What `paths` or `recall` raised, and errors of the run itself, as opposed to one document.
 
         """
-        if isinstance(paths, str | bytes | os.PathLike):
-            raise TypeError(f"paths is a single path: write score([{paths!r}])")
+        refuse_single_path(paths, "score")
         if explain:
             require_explainable(self._cascade, self.bundle.path)
         return self._run(read_files(paths, options, recall), evidence, explain, stats or RunStats())
@@ -337,7 +343,7 @@ class Scorer:
             TypeError: `texts` is a single text.
 
         """
-        _refuse_single_text(texts, "score_texts")
+        refuse_single_text(texts, "score_texts")
         if explain:
             require_explainable(self._cascade, self.bundle.path)
         return self._run(read_texts(texts), evidence, explain, stats or RunStats())
@@ -360,7 +366,7 @@ class Scorer:
             TypeError: `texts` is a single text.
 
         """
-        _refuse_single_text(texts, "predict")
+        refuse_single_text(texts, "predict")
         return attribute_inputs(self._cascade, self._read(read_texts(texts)), evidence=evidence)
 
     def explain(
@@ -383,8 +389,7 @@ class Scorer:
         """
         from authorid.scoring.explanation import explain_inputs
 
-        if isinstance(paths, str | bytes | os.PathLike):
-            raise TypeError(f"paths is a single path: write explain([{paths!r}])")
+        refuse_single_path(paths, "explain")
         require_explainable(self._cascade, self.bundle.path)
         return explain_inputs(self._cascade, self._read(read_files(paths, options, None)))
 
@@ -430,7 +435,7 @@ class Scorer:
                 return attribution
             case Failure() as failure:
                 return failed(failure)
-            case Attribution() as attribution:
+            case attribution:
                 stats.recall(attribution)
                 return attribution
 
@@ -445,8 +450,3 @@ def _restore(kind: type[Scorer], arguments: Mapping[str, Any], digest: str, adap
         )
     scorer._cascade = replace(scorer._cascade, adaptation=adaptation)
     return scorer
-
-
-def _refuse_single_text(texts: object, method: str) -> None:
-    if isinstance(texts, str | bytes | os.PathLike):
-        raise TypeError(f"texts is a single text: write {method}([text]), or score([path]) for a file")
