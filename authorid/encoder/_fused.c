@@ -5,7 +5,8 @@
      LinearGelu(x, then for each strip: kernel, scales, bias, factors f32 [n]) -> u8 [..., sum of n]
      Attention(q f32 [t, b, width], k f32 [s, b, width], v, factors f32 [width]) -> u8 [t, b, width]
      Norm(x f32 [..., width], gamma, beta, factors, y f32 [..., width]) -> f32, u8 [..., width]
-   The last input of Norm may be absent. `factors` turn values into steps of u8, to which a zero point is added. */
+   The last axis of u8 is filled up to a multiple of four: a matrix product reads four columns at once. The last input of
+   Norm may be absent. `factors` turn values into steps of u8, to which a zero point is added. */
 
 #include <Python.h>
 
@@ -28,7 +29,8 @@
 
 typedef struct {
     OrtApi api;
-    size_t k, k4, n, steps, panels;
+    size_t k, n, steps, panels; /* steps: of four rows; `x` has 4 * steps columns */
+    size_t width;               /* columns of the output: n, or for u8 as many as the next product reads */
     int wide;            /* four products of u8 and s8 fit 16 bits */
     int8_t *weights;     /* [panels, steps, PANEL, 4] */
     int32_t *start;      /* [panels * PANEL]: minus the zero point of the input times the sum of a column */
@@ -201,10 +203,13 @@ typedef struct {
     const void *data;
 } Tensor;
 
-static OrtStatus *read_tensor(OrtApi api, const OrtValue *value, Tensor *tensor) {
+static OrtStatus *read_tensor(OrtApi api, const OrtValue *value, int type, Tensor *tensor) {
     OrtShape *shape;
+    int actual;
     CHECK(ort_shape(api)(value, &shape));
-    OrtStatus *status = ort_rank(api)(shape, &tensor->rank);
+    OrtStatus *status = ort_type(api)(shape, &actual);
+    if (status == NULL && actual != type) status = failure(api, "a tensor has the wrong type");
+    if (status == NULL) status = ort_rank(api)(shape, &tensor->rank);
     if (status == NULL && tensor->rank > MOST_AXES) status = failure(api, "too many axes");
     if (status == NULL) status = ort_dimensions(api)(shape, tensor->axes, tensor->rank);
     ort_release_shape(api)(shape);
@@ -214,18 +219,18 @@ static OrtStatus *read_tensor(OrtApi api, const OrtValue *value, Tensor *tensor)
     return ort_data(api)((OrtValue *)value, (void **)&tensor->data);
 }
 
-static OrtStatus *read_input(OrtApi api, OrtContext *context, size_t index, Tensor *tensor) {
+static OrtStatus *read_input(OrtApi api, OrtContext *context, size_t index, int type, Tensor *tensor) {
     const OrtValue *value = NULL;
     CHECK(ort_input(api)(context, index, &value));
     tensor->data = NULL;
-    return value == NULL ? NULL : read_tensor(api, value, tensor);
+    return value == NULL ? NULL : read_tensor(api, value, type, tensor);
 }
 
-static OrtStatus *read_constant(OrtApi api, const OrtKernelInfo *info, size_t index, Tensor *tensor) {
+static OrtStatus *read_constant(OrtApi api, const OrtKernelInfo *info, size_t index, int type, Tensor *tensor) {
     const OrtValue *value = NULL;
     int constant = 0;
     CHECK(ort_constant(api)(info, index, &constant, &value));
-    return constant && value != NULL ? read_tensor(api, value, tensor) : failure(api, "weights must be constants");
+    return constant && value != NULL ? read_tensor(api, value, type, tensor) : failure(api, "weights must be constants");
 }
 
 static OrtStatus *new_output(OrtApi api, OrtContext *context, size_t index, const Tensor *like, int64_t last, void **data) {
@@ -246,7 +251,7 @@ static float *new_floats(size_t count) { return calloc((count + PANEL - 1) / PAN
 
 static OrtStatus *copy_floats(OrtApi api, const OrtKernelInfo *info, size_t index, float *to, size_t count) {
     Tensor tensor;
-    CHECK(read_constant(api, info, index, &tensor));
+    CHECK(read_constant(api, info, index, ORT_FLOAT, &tensor));
     if (tensor.count != count) return failure(api, "a vector of weights has the wrong length");
     memcpy(to, tensor.data, count * sizeof(float));
     return NULL;
@@ -295,6 +300,7 @@ static OrtStatus *fill_linear(Linear *op, const OrtKernelInfo *info, size_t inpu
     int64_t zero;
     CHECK(ort_float_attribute(api)(info, "x_scale", &scale));
     CHECK(ort_integer_attribute(api)(info, "x_zero", &zero));
+    if (zero < 0 || zero > 255) return failure(api, "a zero point is no byte");
     if (gelu) {
         int64_t out_zero, approximate;
         CHECK(ort_integer_attribute(api)(info, "out_zero", &out_zero));
@@ -304,14 +310,14 @@ static OrtStatus *fill_linear(Linear *op, const OrtKernelInfo *info, size_t inpu
     }
     Tensor kernel;
     for (size_t at = 1; at + each <= inputs; at += each) {
-        CHECK(read_constant(api, info, at, &kernel));
+        CHECK(read_constant(api, info, at, ORT_INT8, &kernel));
         if (kernel.rank != 2 || (op->k != 0 && op->k != (size_t)kernel.axes[0])) return failure(api, "kernels differ in shape");
         op->k = (size_t)kernel.axes[0];
         op->n += (size_t)kernel.axes[1];
     }
-    if (op->k == 0 || op->k % 4 != 0 || op->n == 0) return failure(api, "the rows of a kernel must be a multiple of four");
-    op->k4 = op->k;
-    op->steps = op->k / 4;
+    if (op->k == 0 || op->n == 0) return failure(api, "a kernel is empty");
+    op->steps = (op->k + 3) / 4;
+    op->width = gelu ? (op->n + 3) / 4 * 4 : op->n;
     op->panels = (op->n + PANEL - 1) / PANEL;
     op->wide = 1;
     op->weights = aligned_alloc(64, op->panels * op->steps * 4 * PANEL);
@@ -324,7 +330,7 @@ static OrtStatus *fill_linear(Linear *op, const OrtKernelInfo *info, size_t inpu
     memset(op->weights, 0, op->panels * op->steps * 4 * PANEL);
     size_t first = 0;
     for (size_t at = 1; at + each <= inputs; at += each) {
-        CHECK(read_constant(api, info, at, &kernel));
+        CHECK(read_constant(api, info, at, ORT_INT8, &kernel));
         const size_t n = (size_t)kernel.axes[1];
         pack(op, kernel.data, n, first, (int32_t)zero);
         CHECK(copy_floats(api, info, at + 1, op->scales + first, n));
@@ -373,10 +379,10 @@ static void linear_task(void *data, size_t panel) {
 static OrtStatus *linear_compute(void *kernel, OrtContext *context) {
     const Linear *op = kernel;
     Tensor x;
-    CHECK(read_input(op->api, context, 0, &x));
-    if (x.rank == 0 || (size_t)x.axes[x.rank - 1] != op->k) return failure(op->api, "x does not fit the kernel");
-    LinearCall call = {op, x.data, x.count / op->k, NULL};
-    CHECK(new_output(op->api, context, 0, &x, (int64_t)op->n, &call.out));
+    CHECK(read_input(op->api, context, 0, ORT_UINT8, &x));
+    if (x.data == NULL || x.rank == 0 || (size_t)x.axes[x.rank - 1] != 4 * op->steps) return failure(op->api, "x does not fit the kernel");
+    LinearCall call = {op, x.data, x.count / (4 * op->steps), NULL};
+    CHECK(new_output(op->api, context, 0, &x, (int64_t)op->width, &call.out));
     return call.rows == 0 ? NULL : run_tasks(op->api, context, linear_task, op->panels, &call);
 }
 
@@ -393,11 +399,11 @@ static OrtStatus *fill_attention(Attention *op, const OrtKernelInfo *info) {
     CHECK(ort_integer_attribute(op->api)(info, "heads", &heads));
     CHECK(ort_integer_attribute(op->api)(info, "out_zero", &out_zero));
     CHECK(ort_float_attribute(op->api)(info, "scale", &op->scale));
-    CHECK(read_constant(op->api, info, 3, &factors));
+    CHECK(read_constant(op->api, info, 3, ORT_FLOAT, &factors));
     op->heads = (size_t)heads;
     op->width = factors.count;
     op->out_zero = (float)out_zero;
-    if (heads < 1 || op->width % op->heads != 0) return failure(op->api, "heads do not divide the width");
+    if (heads < 1 || op->width == 0 || op->width % op->heads != 0) return failure(op->api, "heads do not divide the width");
     op->factors = new_floats(op->width);
     if (op->factors == NULL) return failure(op->api, "out of memory");
     return copy_floats(op->api, info, 3, op->factors, op->width);
@@ -435,10 +441,10 @@ static void attention_task(void *data, size_t index) {
 static OrtStatus *attention_compute(void *kernel, OrtContext *context) {
     const Attention *op = kernel;
     Tensor q, k, v;
-    CHECK(read_input(op->api, context, 0, &q));
-    CHECK(read_input(op->api, context, 1, &k));
-    CHECK(read_input(op->api, context, 2, &v));
-    if (q.rank != 3 || k.rank != 3 || v.rank != 3 || (size_t)q.axes[2] != op->width || memcmp(k.axes, v.axes, 24) != 0 ||
+    CHECK(read_input(op->api, context, 0, ORT_FLOAT, &q));
+    CHECK(read_input(op->api, context, 1, ORT_FLOAT, &k));
+    CHECK(read_input(op->api, context, 2, ORT_FLOAT, &v));
+    if (q.data == NULL || k.data == NULL || v.data == NULL || q.rank != 3 || k.rank != 3 || v.rank != 3 || (size_t)q.axes[2] != op->width || memcmp(k.axes, v.axes, 24) != 0 ||
         memcmp(q.axes + 1, k.axes + 1, 16) != 0)
         return failure(op->api, "queries, keys and values do not fit each other");
     void *out;
@@ -467,7 +473,7 @@ static OrtStatus *fill_norm(Norm *op, const OrtKernelInfo *info) {
     Tensor gamma;
     CHECK(ort_integer_attribute(op->api)(info, "out_zero", &out_zero));
     CHECK(ort_float_attribute(op->api)(info, "epsilon", &op->epsilon));
-    CHECK(read_constant(op->api, info, 1, &gamma));
+    CHECK(read_constant(op->api, info, 1, ORT_FLOAT, &gamma));
     op->width = gamma.count;
     op->out_zero = (float)out_zero;
     if (op->width == 0 || op->width % 16 != 0) return failure(op->api, "the width must be a multiple of 16");
@@ -514,9 +520,9 @@ static OrtStatus *norm_compute(void *kernel, OrtContext *context) {
     Tensor x, y = {0};
     size_t inputs;
     CHECK(ort_input_count(op->api)(context, &inputs));
-    CHECK(read_input(op->api, context, 0, &x));
-    if (inputs > 4) CHECK(read_input(op->api, context, 4, &y));
-    if (x.rank == 0 || (size_t)x.axes[x.rank - 1] != op->width || (y.data != NULL && y.count != x.count))
+    CHECK(read_input(op->api, context, 0, ORT_FLOAT, &x));
+    if (inputs > 4) CHECK(read_input(op->api, context, 4, ORT_FLOAT, &y));
+    if (x.data == NULL || x.rank == 0 || (size_t)x.axes[x.rank - 1] != op->width || (y.data != NULL && y.count != x.count))
         return failure(op->api, "x does not fit the norm");
     NormCall call = {op, x.data, y.data, NULL, NULL, x.count / op->width};
     CHECK(new_output(op->api, context, 0, &x, (int64_t)op->width, (void **)&call.out));

@@ -85,17 +85,17 @@ static inline __attribute__((always_inline)) VI NAME(steps)(VF values, VF factor
 
 static void NAME(panel)(const Linear *op, const uint8_t *x, size_t rows, size_t panel, void *out) {
     int32_t tile[MOST_ROWS * PANEL] __attribute__((aligned(64)));
-    const size_t first = panel * PANEL, n = op->n - first < PANEL ? op->n - first : PANEL;
+    const size_t first = panel * PANEL, n = op->width - first < PANEL ? op->width - first : PANEL;
     const float *scales = op->scales + first, *bias = op->bias + first;
     const int8_t *b = op->weights + panel * op->steps * 4 * PANEL;
     const VF zero = VF_SET(op->out_zero);
     for (size_t row = 0; row < rows;) {
-        const int done = NAME(tile)(rows - row, op->wide, x + row * op->k4, op->k4, b, op->steps, op->start + first, tile);
+        const int done = NAME(tile)(rows - row, op->wide, x + row * 4 * op->steps, 4 * op->steps, b, op->steps, op->start + first, tile);
         for (int i = 0; i < done; i++, row++) {
             VF values[VECTORS];
             NAME(scale_row)(tile + i * PANEL, scales, bias, values);
             if (op->factors == NULL) {
-                float *target = (float *)out + row * op->n + first;
+                float *target = (float *)out + row * op->width + first;
                 float part[PANEL] __attribute__((aligned(64)));
                 float *to = n == PANEL ? target : part;
                 UNROLL
@@ -103,7 +103,7 @@ static void NAME(panel)(const Linear *op, const uint8_t *x, size_t rows, size_t 
                 if (n != PANEL) memcpy(target, part, n * sizeof(float));
                 continue;
             }
-            uint8_t *target = (uint8_t *)out + row * op->n + first, part[PANEL];
+            uint8_t *target = (uint8_t *)out + row * op->width + first, part[PANEL];
             uint8_t *to = n == PANEL ? target : part;
             UNROLL
             for (int j = 0; j < VECTORS; j++)

@@ -66,6 +66,7 @@ struct OrtCustomOp {
 #define ort_add_op(api) ORT_CALL(api, 27, OrtStatus *, OrtDomain *, const OrtCustomOp *)
 #define ort_add_domain(api) ORT_CALL(api, 28, OrtStatus *, OrtSessionOptions *, OrtDomain *)
 #define ort_data(api) ORT_CALL(api, 51, OrtStatus *, OrtValue *, void **)
+#define ort_type(api) ORT_CALL(api, 60, OrtStatus *, const OrtShape *, int *)
 #define ort_rank(api) ORT_CALL(api, 61, OrtStatus *, const OrtShape *, size_t *)
 #define ort_dimensions(api) ORT_CALL(api, 62, OrtStatus *, const OrtShape *, int64_t *, size_t)
 #define ort_shape(api) ORT_CALL(api, 65, OrtStatus *, const OrtValue *, OrtShape **)

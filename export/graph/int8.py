@@ -98,7 +98,7 @@ Together = Literal[2, 4]
 """How many u8 x s8 products of a column a kernel adds in 16 bits."""
 
 MAX_SUM = 127
-"""Weights of one sign whose products are added in 16 bits add up to this at most; rounding may add one to two of them."""
+"""Weights of one sign whose products are added in 16 bits add up to this at most (and one more, if two are rounded)."""
 
 
 def added_with(row: int, together: Together) -> list[int]:

@@ -52,9 +52,9 @@ def operator(kind, inputs, constants, outputs, *, threads=1, **attributes):
     return session.run(None, dict(zip(names[0], inputs, strict=True)))
 
 
-def kernel(rng, k, n, most):
-    """Weights whose sums of two (most=127) or of eight products (most=31) fit 16 bits."""
-    limit = most // 2 if most == 127 else most // 2
+def kernel(rng, k, n, together):
+    """Weights of which `together` products fit 16 bits."""
+    limit = 127 // together
     return rng.integers(-limit, limit + 1, (k, n)).astype(np.int8)
 
 
@@ -69,16 +69,14 @@ def steps(values, factors, zero):
 
 
 @few
-@given(
-    st.integers(1, 40), st.integers(1, 30), st.integers(1, 80), st.sampled_from([127, 31]), st.integers(0, 2**32 - 1)
-)
-def test_a_matrix_product_is_exact(rows, fours, n, most, seed):
+@given(st.integers(1, 40), st.integers(1, 120), st.integers(1, 80), st.sampled_from([2, 4]), st.integers(0, 2**32 - 1))
+def test_a_matrix_product_is_exact(rows, k, n, together, seed):
     rng = np.random.default_rng(seed)
-    x = rng.integers(0, 256, (rows, 1, 4 * fours)).astype(np.uint8)
-    weights, zero = kernel(rng, 4 * fours, n, most), int(rng.integers(0, 256))
+    x = rng.integers(0, 256, (rows, 1, -(-k // 4) * 4)).astype(np.uint8)
+    weights, zero = kernel(rng, k, n, together), int(rng.integers(0, 256))
     ones, bias = np.ones(n, np.float32), rng.integers(-9, 9, n).astype(np.float32)
     (actual,) = operator("Linear", [x], [weights, ones, bias], ["float32"], x_scale=1.0, x_zero=zero)
-    expected = (x.astype(np.int64) - zero) @ weights.astype(np.int64) + bias.astype(np.int64)
+    expected = (x[..., :k].astype(np.int64) - zero) @ weights.astype(np.int64) + bias.astype(np.int64)
     assert np.array_equal(actual, expected.astype(np.float32))
     if rows > 1:
         (alone,) = operator("Linear", [x[rows // 2 :]], [weights, ones, bias], ["float32"], x_scale=1.0, x_zero=zero)
@@ -108,7 +106,7 @@ def test_the_inner_layer_is_at_most_one_step_off(rows, strips, tanh, seed):
     x = rng.integers(0, 256, (rows, 16)).astype(np.uint8)
     parts = [
         (
-            kernel(rng, 16, n, 127),
+            kernel(rng, 16, n, 2),
             rng.uniform(0.001, 0.1, n).astype(np.float32),
             rng.normal(0, 3, n).astype(np.float32),
             rng.uniform(5, 60, n).astype(np.float32),
@@ -120,6 +118,8 @@ def test_the_inner_layer_is_at_most_one_step_off(rows, strips, tanh, seed):
     (actual,) = operator("LinearGelu", [x], constants, ["uint8"], **attributes)
     values = [(x.astype(np.float64) - 120) * 0.05 @ (w * s.astype(np.float64)) + b for w, s, b, _ in parts]
     expected = np.hstack([steps(gelu(v, tanh), f, 20) for v, (_, _, _, f) in zip(values, parts, strict=True)])
+    assert actual.shape[1] == -(-expected.shape[1] // 4) * 4
+    actual = actual[:, : expected.shape[1]]
     apart = np.abs(actual.astype(int) - expected)
     assert apart.max() <= 1
     assert (apart > 0).mean() < 0.02 or (apart > 0).sum() <= 1
@@ -183,10 +183,6 @@ def test_a_normalized_sum_is_given_in_float32_and_in_steps(rows, sixteens, resid
     expected = apart / np.sqrt((apart**2).mean(-1, keepdims=True) + 1e-5) * gamma + beta
     np.testing.assert_allclose(actual, expected, atol=2e-5)
     assert np.abs(quantized.astype(int) - steps(expected, factors, 120)).max() <= 1
-    assert (
-        np.array_equal(quantized, steps(actual, factors, 120))
-        or np.abs(quantized.astype(int) - steps(actual.astype(np.float64), factors, 120)).max() <= 1
-    )
     first = [x[:1] for x in inputs]
     alone = operator("Norm", first, [gamma, beta, factors], ["float32", "uint8"], epsilon=1e-5, out_zero=120)
     assert np.array_equal(alone[0], actual[:1])
@@ -196,9 +192,11 @@ def test_a_normalized_sum_is_given_in_float32_and_in_steps(rows, sixteens, resid
 @pytest.mark.parametrize(
     ("kind", "inputs", "constants", "attributes", "reason"),
     [
-        ("Linear", [(2, 6)], [(6, 3), (3,), (3,)], {"x_scale": 1.0, "x_zero": 0}, "multiple of four"),
+        ("Linear", [(2, 6)], [(6, 3), (3,), (3,)], {"x_scale": 1.0, "x_zero": 0}, "does not fit"),
         ("Linear", [(2, 8)], [(8, 3), (2,), (3,)], {"x_scale": 1.0, "x_zero": 0}, "wrong length"),
         ("Linear", [(2, 4)], [(8, 3), (3,), (3,)], {"x_scale": 1.0, "x_zero": 0}, "does not fit"),
+        ("Linear", [(2, 8)], [(8, 3), (3,), (3, 3)], {"x_scale": 1.0, "x_zero": 0}, "wrong type"),
+        ("Linear", [(2, 8)], [(8, 3), (3,), (3,)], {"x_scale": 1.0, "x_zero": 256}, "no byte"),
         ("Norm", [(2, 8)], [(8,), (8,), (8,)], {"epsilon": 1.0, "out_zero": 0}, "multiple of 16"),
     ],
 )
