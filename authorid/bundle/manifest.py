@@ -63,9 +63,11 @@ _MOST_GOLDEN = 64
 
 Precision = Literal["fp32", "int8"]
 
-Provider = Literal["cpu", "openvino"]
-"""The inference backend of a graph: onnxruntime's own CPU kernels, or OpenVINO. See `authorid.encoder.providers`."""
+Provider = Literal["cpu", "fused", "openvino"]
+"""The inference backend of a graph: kernels of onnxruntime, ours, or OpenVINO's. See `authorid.encoder.providers`."""
 
+_EXPORTS: Mapping[Provider, str] = {"fused": "--quantize", "openvino": "--openvino"}
+"""The option of ``authorid export`` that writes the graphs of a provider."""
 
 Typography = Literal["folded", "kept"]
 """Whether a model gets texts with folded typography (`authorid.inputs.typography`), in training and in scoring."""
@@ -150,7 +152,7 @@ class Bundle:
         have = ", ".join(sorted(self.graphs)) or "n-grams only"
         lacking, hint = "no graph" if wanted == "auto" else f"no {wanted} graph", ""
         if provider != "cpu":
-            lacking, hint = f"{lacking} for {provider}", f"; authorid export --{provider} writes them"
+            lacking, hint = f"{lacking} for {provider}", f"; authorid export {_EXPORTS[provider]} writes them"
         raise BundleLacksError(f"{self.path}: {lacking} in this bundle; it has {have}{hint}")
 
     @property
