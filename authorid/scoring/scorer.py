@@ -167,13 +167,10 @@ class Scorer:
 
         """
         ngrams, adaptation = self._cascade.ngram_model, self._cascade.adaptation
+        rule = self.decision
         common: dict[str, Any] = {
             "effort": self.effort,
-            "unknown_below": [
-                self.decision.unknown_threshold,
-                self.decision.known_author_threshold,
-                self.decision.coverage_threshold,
-            ],
+            "unknown_below": [rule.unknown_threshold, rule.known_author_threshold, rule.coverage_threshold],
             "ngrams": None if ngrams is None else kernels.backend(),
             "model": self.bundle.name,
             "adaptation": None if adaptation is None else adaptation.describe(),
