@@ -87,7 +87,7 @@ MAIL_LINES = MAIL + b"\n" + b"On " * (5 * MEGABYTE)
 MAIL_QUOTES = MAIL + b"\n" + b"a wrote\n" * (MEGABYTE)
 
 
-def zipped_bomb(name, start, end=b"", size=300):
+def zipped_bomb(name, start, end=b"", size=40):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
         if name == "content.xml":
@@ -161,9 +161,9 @@ BOMBS = {
     "zeros.docx.xz": (xz_bomb, "no ZIP archive"),
     "deep.jsonl": (lambda: b'{"text": ' + b"[" * (10 * MEGABYTE), "nested too deeply|not JSON|in one row"),
     "line.jsonl": (lambda: b'{"text": "a"}\n{"text": "' + b"x" * (64 * MEGABYTE), "in one row"),
-    "quote.csv": (lambda: b'text\n"' + b"x\n" * (32 * MEGABYTE), "in one row|not readable"),
+    "quote.csv": (lambda: b'text\n"' + b"an endless row\n" * (4 * MEGABYTE), "in one row|not readable"),
     "pages.pdf": (lambda: pdf_of(b"BT /F 9 Tf (hello) Tj ET", 30_000), "pages"),
-    "stream.pdf": (lambda: pdf_of(b"BT /F 9 Tf " + b"(hello world) Tj " * (8 * MEGABYTE) + b"ET"), "PDF|--max-bytes"),
+    "stream.pdf": (lambda: pdf_of(b"BT /F 9 Tf " + b"(hello world) Tj " * (2 * MEGABYTE) + b"ET"), "PDF|--max-bytes"),
 }
 
 

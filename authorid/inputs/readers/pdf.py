@@ -55,9 +55,10 @@ def _pages(data: bytes, max_bytes: int) -> list[str]:
     if done.returncode < 0:
         raise ValueError(f"a PDF that takes more than {_SECONDS} s, or that PDFium breaks off at")
     if done.returncode:
-        message = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        known = (message and "PDF" in message[-1]) or (message and "--max-bytes" in message[-1])
-        raise ValueError(message[-1] if known else "a PDF that takes more memory than it may")
+        message = (done.stderr.decode("utf-8", "replace").strip().splitlines() or [""])[-1]
+        if message in ("", "MemoryError"):
+            message = f"a PDF that takes more than {_MEMORY >> 20} MB of memory"
+        raise ValueError(message)
     return done.stdout.decode("utf-8", "replace").split("\f")[:-1]
 
 
