@@ -19,8 +19,6 @@ _GROUP = 512
 _LARGE = 1 << 25
 """Bytes. Larger groups of rows are turned into text one by one."""
 
-_MOST_PAGE_BYTES = 1 << 30
-"""Bytes that a column of a row group may have when it is unpacked, unless the file itself has a tenth of that."""
 
 
 class ParquetTableReader:
