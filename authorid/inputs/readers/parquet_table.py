@@ -20,7 +20,6 @@ _LARGE = 1 << 25
 """Bytes. Larger groups of rows are turned into text one by one."""
 
 
-
 class ParquetTableReader:
     """Reads Parquet with pyarrow."""
 
