@@ -36,16 +36,19 @@ def read_file(
     if file.problem is not None:
         yield Failure(ref, file.problem)
         return
+    yield from _with_failures(ref, _read(ref, file, options, timeout))
+
+
+def read_stream(stream: BinaryIO, name: str, options: ReadOptions = DEFAULTS) -> Iterator[Document | Failure]:
+    """Yield every document of what comes from `stream`, which `name` stands for."""
+    ref = DocumentRef(name)
+    yield from _with_failures(ref, _read_stream(ref, stream, name, options))
+
+
+def _with_failures(ref: DocumentRef, items: Iterator[Document | Failure]) -> Iterator[Document | Failure]:
+    """The `items`, and a failure of `ref` for what ends them early."""
     try:
-        if is_streamed(file.path):
-            with closing(_OpenFile(file, timeout)) as raw:
-                content = unpacked(Content.of_stream(ref, file.path, raw))
-                reader = reader_for(content.name, content.head)
-                if reader.streams and content.head:
-                    yield from reader.read(content, options)
-                    return
-        data = timeout.call(lambda: _read_bytes(file, options.max_bytes))
-        yield from _read_data(ref, file.path, data, options)
+        yield from items
     except (OSError, ValueError) as error:
         yield Failure(ref, os_error_reason(error))
     except MissingExtraError as error:
@@ -56,18 +59,25 @@ def read_file(
         yield Failure(ref, "out of memory while reading")
 
 
-def read_stream(stream: BinaryIO, name: str, options: ReadOptions = DEFAULTS) -> Iterator[Document | Failure]:
-    """Yield every document of what comes from `stream`, which `name` stands for."""
-    ref = DocumentRef(name)
-    try:
-        data = stream.read(options.max_bytes + 1)
-        if len(data) > options.max_bytes:
-            raise ValueError(_too_large(options.max_bytes))
-        yield from _read_data(ref, name, data, options)
-    except (OSError, ValueError) as error:
-        yield Failure(ref, os_error_reason(error))
-    except MissingExtraError as error:
-        yield Failure(ref, str(error))
+def _read(
+    ref: DocumentRef, file: DiscoveredFile, options: ReadOptions, timeout: Timeout
+) -> Iterator[Document | Failure]:
+    if is_streamed(file.path):
+        with closing(_OpenFile(file, timeout)) as raw:
+            content = unpacked(Content.of_stream(ref, file.path, raw))
+            reader = reader_for(content.name, content.head)
+            if reader.streams and content.head:
+                yield from reader.read(content, options)
+                return
+    data = timeout.call(lambda: _read_bytes(file, options.max_bytes))
+    yield from _read_data(ref, file.path, data, options)
+
+
+def _read_stream(ref: DocumentRef, stream: BinaryIO, name: str, options: ReadOptions) -> Iterator[Document | Failure]:
+    data = stream.read(options.max_bytes + 1)
+    if len(data) > options.max_bytes:
+        raise ValueError(_too_large(options.max_bytes))
+    yield from _read_data(ref, name, data, options)
 
 
 def _read_data(ref: DocumentRef, name: str, data: bytes, options: ReadOptions) -> Iterator[Document | Failure]:
