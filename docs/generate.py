@@ -79,8 +79,10 @@ STATISTICS = {
     "documents_per_second": "Rate of this run; rows kept by `--resume` are left out.",
     "tokens_per_second": "Rate of this run, in tokens of the encoder.",
     "padding_ratio": "Share of the encoder's token slots that were padding.",
-    "latency_ms.document": "From opening a file until its answer is known, waiting in queues included: "
-    "`p50`, `p90`, `p95`, `p99`, `max`. Percentiles are within 1 %.",
+    "latency_ms.service": "Work for a document, without waiting: reading it, and its part of what was done for several "
+    "at once. `p50`, `p90`, `p95`, `p99`, `max`; percentiles are within 1 %.",
+    "latency_ms.document": "From opening a file until its answer is known, waiting in queues included; the same five "
+    "figures.",
     "latency_ms.batch": "Time of a batch in the encoder; the same five figures.",
     "stage_seconds.read": "Seconds spent reading, summed over threads.",
     "stage_seconds.tokenize": "Seconds spent tokenizing, summed over threads.",
@@ -108,7 +110,7 @@ STATISTICS = {
     "resumed.vanished": "After `--resume`: documents that are no longer there.",
 }
 OPTIONAL_STATISTICS = {"resumed.kept", "resumed.changed", "resumed.vanished"}
-WHOLE = {"latency_ms.document", "latency_ms.batch", "versions"}
+WHOLE = {"latency_ms.service", "latency_ms.document", "latency_ms.batch", "versions"}
 """Objects that are described as one key."""
 
 

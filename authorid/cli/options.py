@@ -106,7 +106,9 @@ def refuse_options(context: click.Context, names: Collection[str], reason: str) 
 
 
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="Show only warnings and errors.")
-verbose_option = click.option("--verbose", "-v", is_flag=True, help="Show details: reasons, durations, whole tables.")
+verbose_option = click.option(
+    "--verbose", "--details", "-v", is_flag=True, help="Show details: reasons, durations, whole tables."
+)
 
 
 def model_option(text: str) -> Decorator:

@@ -33,14 +33,21 @@ from authorid.cli.options import (
 )
 from authorid.cli.result_options import ResultOptions, result_options
 from authorid.cli.resuming import how_to_resume, show_resumed
-from authorid.cli.score_inputs import checked_paths, input_paths, read_standard_input
+from authorid.cli.score_inputs import (
+    checked_paths,
+    countable,
+    input_paths,
+    no_documents,
+    read_standard_input,
+    require_any,
+)
+from authorid.cli.scoring_progress import ScoringProgress
 
 if TYPE_CHECKING:
     from authorid.cli.console import Terminal
     from authorid.encoder.engine_options import EngineOptions
     from authorid.inputs.documents import ReadOptions
     from authorid.outputs import Destination, Output
-    from authorid.reporter import Reporter
     from authorid.scoring.attribution import Attribution
     from authorid.scoring.cascade import Effort
     from authorid.scoring.scorer import Scorer
@@ -137,7 +144,7 @@ class _ScoringRun:
 @click.option(
     "--rows",
     type=click.IntRange(min=0),
-    default=20,
+    default=12,
     help="Number of documents in the table that is shown.",
 )
 @quiet_option
@@ -168,6 +175,8 @@ def score(
     importing.exit_if_interrupted()
 
     terminal = Terminal(quiet=quiet, verbose=verbose)
+    if not stdin_text:
+        require_any(paths, documents, terminal)
     if results.explain and model.adapt:
         raise usage_error("answers of a model that --adapt changed cannot be explained", "--explain")
     require_format(results.form)
@@ -200,7 +209,7 @@ def score(
     if run.problem is not None:
         terminal.error(f"{run.problem}; {output.saved}{how_to_resume(output)}")
         raise click.exceptions.Exit(run.exit_code)
-    _finish(run, scorer, output, terminal)
+    _finish(run, scorer, output, paths, documents, terminal)
 
 
 def _load(model: ModelOptions, engine: EngineOptions, interrupts: Interrupts, terminal: Terminal) -> Scorer:
@@ -289,13 +298,14 @@ def _write_rows(
             file_digest=lambda file: file_sha256(file, documents, timeout),
         ) as output,
         terminal.progress("Scoring") as reporter,
+        ScoringProgress(countable(paths, run.stdin_text), documents, run.stats, reporter) as progress,
         closing(
             scorer.score_documents(read_standard_input(documents, output.recall), stats=run.stats, **rows)
             if run.stdin_text
             else scorer.score(run.inputs, documents, stats=run.stats, recall=output.recall, **rows)
         ) as attributions,
     ):
-        run.problem = _write_all(run, attributions, output, reporter, terminal)
+        run.problem = _write_all(run, attributions, output, progress, terminal)
         if run.problem is None and run.interrupts.exit_code is not None:
             run.problem = "interrupted"
         if run.problem is None:
@@ -306,7 +316,7 @@ def _write_rows(
 
 
 def _write_all(
-    run: _ScoringRun, attributions: Iterable[Attribution], output: Output, reporter: Reporter, terminal: Terminal
+    run: _ScoringRun, attributions: Iterable[Attribution], output: Output, progress: ScoringProgress, terminal: Terminal
 ) -> str | None:
     """Write every row to `output`. Returns the problem that ended this early, or None."""
     from authorid.errors import AuthoridError, first_line
@@ -322,7 +332,7 @@ def _write_all(
             if done <= run.shown:
                 run.rows.append(attribution)
             run.cut += (attribution.reader or "").endswith(GUTENBERG_NOTE)
-            reporter.progress(done)
+            progress.report(done)
             if run.results.fail_fast and attribution.status == "failed":
                 return f"stopped at the first failure, {attribution.ref}: {attribution.error}"
     except (AuthoridError, BrokenPipeError):
@@ -334,9 +344,16 @@ def _write_all(
     return None
 
 
-def _finish(run: _ScoringRun, scorer: Scorer, output: Output, terminal: Terminal) -> None:
+def _finish(
+    run: _ScoringRun,
+    scorer: Scorer,
+    output: Output,
+    paths: tuple[str, ...],
+    documents: ReadOptions,
+    terminal: Terminal,
+) -> None:
     """Write and show the results of a complete run; exits with code 3 when some documents failed."""
-    from authorid.cli.result_tables import show_attributions, show_authors, show_statistics
+    from authorid.cli.final_screen import show_run
 
     about: dict[str, Any] = scorer.describe()
     earlier = output.earlier
@@ -347,14 +364,10 @@ def _finish(run: _ScoringRun, scorer: Scorer, output: Output, terminal: Terminal
     if run.results.stats is not None:
         write_json(run.results.stats, report)
     if not stats.documents:
-        terminal.warning("no documents found")
+        terminal.warning(no_documents(paths, documents))
         return
-    scored, failed = stats.status["scored"], stats.status["failed"]
-    answers = scorer.bundle.answers
-    show_attributions(terminal, run.rows, stats.documents, answers)
-    if scored and answers.measure == "probability":
-        show_authors(terminal, stats.authors.most_common(), scored, answers)
-    show_statistics(terminal, report)
+    failed = stats.status["failed"]
+    show_run(terminal, run.rows, stats, report, scorer.bundle.answers)
     run.model.warn(terminal)
     if run.cut:
         terminal.info(f"Project Gutenberg's header and licence were left out of {run.cut} documents (column reader)")

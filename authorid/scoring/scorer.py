@@ -428,7 +428,7 @@ class Scorer:
         match finished.outcome:
             case DocumentState() as state:
                 attribution = self._cascade.attribute(state, evidence=evidence)
-                stats.latency(time.perf_counter() - state.started)
+                stats.latency(time.perf_counter() - state.started, state.service)
                 return attribution
             case Failure() as failure:
                 return failed(failure)

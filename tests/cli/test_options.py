@@ -155,6 +155,7 @@ def here(tmp_path, monkeypatch):
     """Work in an empty directory, so that relative names are inside it."""
     monkeypatch.chdir(tmp_path)
     Path("rules").write_text("*.log\n")
+    Path("letters").mkdir()
 
 
 @pytest.fixture
