@@ -67,8 +67,22 @@ SYSTEMS = (
         "authorid fp32, OpenVINO provider",
         {"precision": "fp32", "provider": "openvino"},
     ),
+    System(
+        "ours-fused-int8",
+        "ours",
+        "authorid INT8, fused kernels",
+        {"precision": "int8", "provider": "fused"},
+        "int8",
+    ),
     # The peers' very function, where ours is of a model with a funnel.
     System("ours-plain-int8", "ours", "authorid INT8, the peers' model", {"precision": "int8", **_PLAIN}, "int8"),
+    System(
+        "ours-plain-fused-int8",
+        "ours",
+        "authorid INT8, the peers' model, fused kernels",
+        {"precision": "int8", "provider": "fused", **_PLAIN},
+        "int8",
+    ),
     System(
         "ours-plain-openvino-int8",
         "ours_openvino",

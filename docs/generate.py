@@ -35,8 +35,10 @@ PUBLIC = {
 """The public API: modules with their names that are public; None: all of ``__all__``."""
 
 COLUMNS = {
-    "path": "The file as it was found. In a CSV, characters that cannot be seen are escaped.",
-    "member": "The part of the file, such as a row of a table; empty for a whole file.",
+    "path": "The file as it was found; `stdin` for `--stdin-text`. "
+    "In a CSV, characters that cannot be seen are escaped.",
+    "member": "The part of the file, such as the row of a table (its number, or its value in `--id-column`); "
+    "empty for a whole file.",
     "status": "`scored`, `unknown` or `failed`.",
     "author": "The most probable author; empty unless `scored`.",
     "candidate": "The most probable author when `unknown`.",
@@ -47,9 +49,9 @@ COLUMNS = {
     "expert": "Which model answered: `ngrams`, `encoder` or `both`.",
     "windows": "Windows that the encoder read; 0 when the n-grams answered alone.",
     "tokens": "Tokens that the encoder read, special tokens included.",
-    "reader": "Which reader read the file.",
+    "reader": "The format that was read, and what was left out of it.",
     "encoding": "Encoding in which the file was read, and how many wrong bytes were replaced.",
-    "sha256": "SHA-256 of the bytes of the file.",
+    "sha256": "SHA-256 of the bytes of the file; for a row of a table, of its text in UTF-8.",
     "error": "Why the document failed; empty otherwise.",
     "known_author_score": "How much the document looks as if a known author wrote it, between 0 and 1.",
     "coverage": "Share of its n-grams that occur in training; low in other languages and in what is no prose.",
@@ -77,8 +79,10 @@ STATISTICS = {
     "documents_per_second": "Rate of this run; rows kept by `--resume` are left out.",
     "tokens_per_second": "Rate of this run, in tokens of the encoder.",
     "padding_ratio": "Share of the encoder's token slots that were padding.",
-    "latency_ms.document": "From opening a file until its answer is known, waiting in queues included: "
-    "`p50`, `p90`, `p95`, `p99`, `max`. Percentiles are within 1 %.",
+    "latency_ms.service": "Work for a document, without waiting: reading it, and its part of what was done for several "
+    "at once. `p50`, `p90`, `p95`, `p99`, `max`; percentiles are within 1 %.",
+    "latency_ms.document": "From opening a file until its answer is known, waiting in queues included; the same five "
+    "figures.",
     "latency_ms.batch": "Time of a batch in the encoder; the same five figures.",
     "stage_seconds.read": "Seconds spent reading, summed over threads.",
     "stage_seconds.tokenize": "Seconds spent tokenizing, summed over threads.",
@@ -106,7 +110,7 @@ STATISTICS = {
     "resumed.vanished": "After `--resume`: documents that are no longer there.",
 }
 OPTIONAL_STATISTICS = {"resumed.kept", "resumed.changed", "resumed.vanished"}
-WHOLE = {"latency_ms.document", "latency_ms.batch", "versions"}
+WHOLE = {"latency_ms.service", "latency_ms.document", "latency_ms.batch", "versions"}
 """Objects that are described as one key."""
 
 

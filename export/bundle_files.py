@@ -21,6 +21,7 @@ __all__ = ["graph_files", "provenance", "tokenizer_files"]
 _FILES = {
     "fp32": "model.onnx",
     "int8": "model_int8.onnx",
+    "fused-int8": "model_int8_fused.onnx",
     "openvino-fp32": "model_openvino.onnx",
     "openvino-int8": "model_int8_openvino.onnx",
 }

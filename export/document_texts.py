@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from authorid.errors import CorpusError
-from authorid.inputs.documents import Document, Failure, ReadOptions
+from authorid.inputs.documents import Failure, ReadOptions
 from authorid.inputs.reading import read_documents
-from authorid.inputs.tables import is_table, read_column
 from authorid.reporter import SILENT, Reporter
 
 __all__ = ["DocumentTexts", "read_texts"]
@@ -48,12 +48,11 @@ def read_texts(
     texts: list[str] = []
     failures: list[str] = []
     characters = 0
-    table = path.is_file() and is_table(path)
-    for item in read_column(path, text_column) if table else read_documents([path], options):
+    for item in read_documents([path], replace(options, text_column=text_column)):
         if isinstance(item, Failure):
             failures.append(f"{item.ref}: {item.reason}")
         else:
-            texts.append(item.text if isinstance(item, Document) else item)
+            texts.append(item.text)
             characters += len(texts[-1])
         if characters >= _MOST_CHARACTERS:
             reporter.info(f"{path}: the first {len(texts)} documents are used")

@@ -25,7 +25,9 @@ from authorid.export.document_texts import DocumentTexts, read_texts
 from authorid.export.encoder_weights import EncoderWeights
 from authorid.export.export_options import ExportOptions
 from authorid.export.golden_windows import golden_logits, golden_windows
+from authorid.export.graph.fused import can_be_fused
 from authorid.export.graph.graph_runner import GraphRunner, Ids, document_means
+from authorid.export.graph.int8 import Together
 from authorid.export.graph_set import GraphSet
 from authorid.export.modelcard import model_card
 from authorid.export.quantize.calibration import Calibration, calibrate
@@ -206,7 +208,7 @@ def _make_graphs(export: _Export) -> tuple[EncoderWeights | None, GraphSet]:
     if options.quantize:
         assert verification is not None  # `_prepare` requires documents
         if weights is not None:
-            graphs.add_int8(_calibrations(export, weights), verification, _enough(export))
+            graphs.add_int8(weights, _calibrations(export, weights), verification, _enough(export))
         else:
             graphs.add_quantized(dynamic_int8(graph), verification)
     return weights, graphs
@@ -220,10 +222,16 @@ def _enough(export: _Export) -> float:
 
 
 def _calibrations(export: _Export, weights: EncoderWeights) -> Iterator[Calibration]:
-    """One calibration for each draw of windows."""
+    """The calibrations of each draw of windows.
+
+    A training run gets the most faithful of all. For a model from elsewhere the first that is faithful enough will do;
+    so the one whose graph our kernels run fastest comes first.
+    """
     draws = calibration_draws(export.calibration_texts, export.windower, export.options, export.reporter)
+    choices: tuple[Together, ...] = (2,) if export.source.corpus is not None or not can_be_fused(weights) else (4, 2)
     for draw, windows in enumerate(draws):
-        yield replace(calibrate(weights, windows, export.options.seed + draw), draw=draw)
+        for together in choices:
+            yield replace(calibrate(weights, windows, export.options.seed + draw, together), draw=draw)
 
 
 def _temperature(export: _Export, runners: Mapping[Precision, GraphRunner]) -> float:

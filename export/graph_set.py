@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from authorid.bundle.manifest import Precision, graph_key
+from authorid.bundle.manifest import Precision, Provider, graph_key
+from authorid.encoder.fused import fused_kernels
 from authorid.export.agreement import VerificationSet
 from authorid.export.encoder_weights import EncoderWeights
-from authorid.export.graph.builder import CPU, OPENVINO
+from authorid.export.graph.builder import CPU, FUSED, OPENVINO, Dialect
 from authorid.export.graph.emit import emit
+from authorid.export.graph.fused import can_be_fused
 from authorid.export.graph.graph_runner import GraphRunner, Ids
 from authorid.export.quantize.calibration import Calibration, most_faithful
 from authorid.export.verify import (
@@ -59,27 +61,45 @@ class GraphSet:
             self.checks.append(check_logits(name, actual, expected, EMITTED_TOLERANCE))
 
     def add_int8(
-        self, candidates: Iterable[Calibration], verification: VerificationSet, enough: float = float("inf")
+        self,
+        weights: EncoderWeights,
+        candidates: Iterable[Calibration],
+        verification: VerificationSet,
+        enough: float = float("inf"),
     ) -> None:
         """Emit the INT8 graphs of the best candidate; they must answer like float32 for the verification documents.
+
+        The candidates are calibrations of `weights`. There is a graph for our own kernels where they can be run here.
 
         No further candidate is made when one agrees by `enough` with float32.
         """
         about, windows = verification.about, verification.windows
         self.reporter.info(f"computing the float32 answers for {about}")
         expected = self.runners["fp32"].logits(windows)
-        dialects = (CPU, OPENVINO) if self.openvino else (CPU,)
+        others = self._other_dialects(weights)
+        dialects = (CPU, *(dialect for dialect, _ in others.values()))
         self.calibration = chosen = most_faithful(candidates, expected, verification, dialects, enough)
         runner = self._add("int8", emit(chosen.weights, "int8", chosen.ranges))
         self._check_invariance("int8", "INT8")
         self.reporter.info(f"comparing INT8 ({chosen.name}) with float32 on {about}")
         self.checks += check_documents(runner.logits(windows), expected, verification)
+        for provider, (dialect, name) in others.items():
+            self.reporter.info(f"comparing {name} with float32 on {about}")
+            graph = self.graphs[graph_key("int8", provider)] = emit(
+                chosen.weights, "int8", chosen.ranges, dialect=dialect
+            )
+            self.checks += check_documents(GraphRunner(graph).logits(windows), expected, verification, name)
+
+    def _other_dialects(self, weights: EncoderWeights) -> dict[Provider, tuple[Dialect, str]]:
+        """The dialects of INT8 graphs beside onnxruntime's, and their names in messages, by provider."""
+        others: dict[Provider, tuple[Dialect, str]] = {}
+        if fused_kernels() is None:
+            self.reporter.info("no graph for --provider fused: its kernels were not compiled here")
+        elif can_be_fused(weights):
+            others["fused"] = (FUSED, "INT8 with fused kernels")
         if self.openvino:
-            self.reporter.info(f"comparing INT8 in OpenVINO's dialect with float32 on {about}")
-            graph = emit(chosen.weights, "int8", chosen.ranges, dialect=OPENVINO)
-            self.graphs[graph_key("int8", "openvino")] = graph
-            actual = GraphRunner(graph).logits(windows)
-            self.checks += check_documents(actual, expected, verification, "INT8 in OpenVINO's dialect")
+            others["openvino"] = (OPENVINO, "INT8 in OpenVINO's dialect")
+        return others
 
     def add_given(self, graph: bytes, precision: Precision) -> None:
         """Take the reference graph itself, which has this precision."""

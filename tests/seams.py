@@ -53,8 +53,9 @@ def attempt(out: Path, versions: list[int], *, resume: bool, force: bool = False
         ) as output,
     ):
         for number, version in enumerate(versions):
-            known = output.recall(DiscoveredFile(f"d/{number}", None, 0, str(number)))
-            output.write(known or record(number, version))
+            file = DiscoveredFile(f"d/{number}", None, 0, str(number))
+            for row in output.recall(file, iter([record(number, version)])):
+                output.write(row)
         output.finish()
 
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from authorid.bundle.author_names import too_much_alike
 from authorid.bundle.decision import Decision
-from authorid.bundle.record_digest import check_digest, with_digest
+from authorid.bundle.record_digest import DIGEST, check_digest, with_digest
 from authorid.bundle.strict_json import read_object
 from authorid.bundle.verification import verify_files, verify_graphs
 from authorid.errors import BundleCorruptError, BundleLacksError, BundleNotFoundError
@@ -63,9 +63,11 @@ _MOST_GOLDEN = 64
 
 Precision = Literal["fp32", "int8"]
 
-Provider = Literal["cpu", "openvino"]
-"""The inference backend of a graph: onnxruntime's own CPU kernels, or OpenVINO. See `authorid.encoder.providers`."""
+Provider = Literal["cpu", "fused", "openvino"]
+"""The inference backend of a graph: kernels of onnxruntime, ours, or OpenVINO's. See `authorid.encoder.providers`."""
 
+_EXPORTS: Mapping[Provider, str] = {"fused": "--quantize", "openvino": "--openvino"}
+"""The option of ``authorid export`` that writes the graphs of a provider."""
 
 Typography = Literal["folded", "kept"]
 """Whether a model gets texts with folded typography (`authorid.inputs.typography`), in training and in scoring."""
@@ -150,8 +152,26 @@ class Bundle:
         have = ", ".join(sorted(self.graphs)) or "n-grams only"
         lacking, hint = "no graph" if wanted == "auto" else f"no {wanted} graph", ""
         if provider != "cpu":
-            lacking, hint = f"{lacking} for {provider}", f"; authorid export --{provider} writes them"
+            lacking, hint = f"{lacking} for {provider}", f"; authorid export {_EXPORTS[provider]} writes them"
         raise BundleLacksError(f"{self.path}: {lacking} in this bundle; it has {have}{hint}")
+
+    @property
+    def digest(self) -> str:
+        """What identifies the content of the bundle, wherever it is."""
+        return str(manifest_record(self, self.files)[DIGEST])
+
+    def decision_for(self, max_false_attribution: float | None, any_text: bool) -> Decision:
+        """The decision rule, as strict as `max_false_attribution` requires; with `any_text` no text is too unlike.
+
+        Raises `BundleLacksError` when the bundle knows no thresholds to choose from.
+        """
+        decision = replace(self.decision, coverage_threshold=0.0) if any_text else self.decision
+        if max_false_attribution is None:
+            return decision
+        try:
+            return decision.with_false_attribution(max_false_attribution)
+        except ValueError as error:
+            raise BundleLacksError(f"{self.path}: {error}; there is no threshold to choose") from None
 
     def graph(self, precision: Precision, provider: Provider = "cpu") -> Path:
         """Path of the graph with this precision for `provider`."""

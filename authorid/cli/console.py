@@ -7,9 +7,11 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from itertools import zip_longest
 from typing import Any
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -82,14 +84,32 @@ class Terminal:
         """Show an error on one line, also when quiet."""
         self._print_line(f"error: {message}", "bold red")
 
-    def table(self, title: str, columns: Columns, rows: Sequence[Sequence[Any]]) -> None:
-        """Show a table; the values in `rows` may be of any type that converts to a string."""
-        if self.quiet:
+    @property
+    def width(self) -> int:
+        """Columns of the terminal, or of a line in a log."""
+        return self.console.width
+
+    def table(
+        self,
+        title: str,
+        columns: Columns,
+        rows: Sequence[Sequence[Any]],
+        *,
+        styles: Sequence[str] = (),
+        elided: int | None = None,
+    ) -> None:
+        """Show a table, unless it has no rows; their values may be of any type that converts to a string.
+
+        `styles` are those of the rows. Texts in the column `elided` keep their ends where there is not enough room.
+        """
+        if self.quiet or not rows:
             return
         texts = [[_one_line(str(value)) for value in row] for row in rows]
         style = box.ROUNDED if self.is_interactive else box.ASCII
+        title = _without_middle(_one_line(title), self.console.width)
         table = Table(title=Text(title), box=style, title_justify="left", title_style="bold", pad_edge=False)
-        for (name, numeric), width in zip(columns, self._widths(columns, texts), strict=True):
+        widths = self._widths(columns, texts)
+        for (name, numeric), width in zip(columns, widths, strict=True):
             table.add_column(
                 name,
                 justify="right" if numeric else "left",
@@ -98,8 +118,12 @@ class Terminal:
                 header_style="bold",
                 width=width,
             )
-        for row in texts:
-            table.add_row(*(Text(text) for text in row))
+        for row, line_style in zip_longest(texts, styles[: len(texts)], fillvalue=""):
+            cells = [
+                _without_middle(text, width) if i == elided else text
+                for i, (text, width) in enumerate(zip(row, widths, strict=True))
+            ]
+            table.add_row(*(Text(text) for text in cells), style=line_style)
         self._print(table)
 
     @contextmanager
@@ -183,6 +207,17 @@ class _TerminalReporter:
 def time_left(done: int, left: int, seconds: float) -> str:
     """The time for `left` more steps when `done` steps took `seconds`, such as ``0:01:30 left``; empty when unknown."""
     return f"{timedelta(seconds=round(left * seconds / done))} left" if done else ""
+
+
+def _without_middle(text: str, width: int) -> str:
+    """`text` with its middle left out where it is longer than `width`."""
+    if cell_len(text) <= width:
+        return text
+    kept = max(0, width - 1)
+    start, end = text[: kept // 2], text[len(text) - (kept - kept // 2) :]
+    while start and cell_len(start) + cell_len(end) > kept:
+        start = start[:-1]
+    return f"{start}\u2026{end}"
 
 
 def _one_line(text: str) -> str:

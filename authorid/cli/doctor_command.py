@@ -21,6 +21,8 @@ _EXTRAS = {
     "optimum": "optimum",
     "sklearn": "sklearn",
     "openvino": "onnxruntime_ep_openvino",
+    "formats": "lxml",
+    "zstd": "zstandard",
 }
 """Extras -> a module that each brings."""
 

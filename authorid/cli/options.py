@@ -49,7 +49,7 @@ __all__ = [
 PATH = click.Path(path_type=Path)
 EFFORT = click.Choice(["fast", "full", "auto"])
 PRECISION = click.Choice(["auto", "int8", "fp32"])
-PROVIDER = click.Choice(["auto", "cpu", "openvino"])
+PROVIDER = click.Choice(["auto", "cpu", "fused", "openvino"])
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -106,7 +106,9 @@ def refuse_options(context: click.Context, names: Collection[str], reason: str) 
 
 
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="Show only warnings and errors.")
-verbose_option = click.option("--verbose", "-v", is_flag=True, help="Show details: reasons, durations, whole tables.")
+verbose_option = click.option(
+    "--verbose", "--details", "-v", is_flag=True, help="Show details: reasons, durations, whole tables."
+)
 
 
 def model_option(text: str) -> Decorator:
@@ -120,6 +122,8 @@ def model_option(text: str) -> Decorator:
     click.option("--include", multiple=True, metavar="GLOB", help="Read only files that GLOB matches."),
     click.option("--exclude", multiple=True, metavar="GLOB", help="Skip files and directories that GLOB matches."),
     click.option("--hidden", is_flag=True, help="Read hidden files too."),
+    click.option("--text-column", metavar="NAME", help="Column of tables (CSV, TSV, JSONL, Parquet) that holds texts."),
+    click.option("--id-column", metavar="NAME", help="Column of tables that names the rows, instead of their numbers."),
     click.option(
         "--follow-symlinks", cls=AdvancedOption, is_flag=True, help="Follow symbolic links; loops are detected."
     ),
@@ -130,7 +134,7 @@ def model_option(text: str) -> Decorator:
         type=ByteSize(),
         metavar="SIZE",
         default="16M",
-        help="Refuse larger files without reading them; K, M and G are powers of 1024.",
+        help="Refuse larger documents; tables may be larger. K, M and G are powers of 1024.",
     ),
     click.option(
         "--timeout",
@@ -152,6 +156,8 @@ def document_options(
     exclude: tuple[str, ...],
     hidden: bool,
     follow_symlinks: bool,
+    text_column: str | None,
+    id_column: str | None,
     encoding: str | None,
     max_bytes: int,
     timeout: float | None,
@@ -167,6 +173,8 @@ def document_options(
         ignore=_ignore_rules(ignore_file),
         follow_symlinks=follow_symlinks,
         hidden=hidden,
+        text_column=text_column,
+        id_column=id_column,
         encoding=encoding,
         max_bytes=max_bytes,
         timeout=timeout,
@@ -225,7 +233,7 @@ def _ignore_rules(file: Path | None) -> tuple[str, ...]:
         "--provider",
         type=PROVIDER,
         default="auto",
-        help="Inference backend. auto: as tuned, else cpu; openvino needs the extra of that name.",
+        help="Inference backend. auto: as tuned, else cpu. fused: authorid's own kernels; openvino needs the extra.",
     ),
     click.option(
         "--workers",

@@ -3,91 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from authorid.cli.console import Terminal
     from authorid.encoder.tuning import Trial
     from authorid.evaluation.evaluation_report import EvaluationReport
     from authorid.evaluation.metrics import Metrics
-    from authorid.outputs.answers import Answers
-    from authorid.scoring.attribution import Attribution
 
 __all__ = [
-    "show_attributions",
-    "show_authors",
     "show_evaluation",
     "show_metrics",
-    "show_statistics",
     "show_trials",
 ]
-
-
-_MOST = 10
-"""Authors in the table of documents per author."""
-
-
-def show_attributions(terminal: Terminal, rows: Sequence[Attribution], total: int, answers: Answers) -> None:
-    """The first `rows` of a run of `total` documents; columns that are empty throughout are left out."""
-    number = _percent if answers.measure == "probability" else _value
-    measure = "prob." if answers.measure == "probability" else answers.measure
-    cells = [
-        (
-            str(row.ref),
-            row.status,
-            row.author or row.candidate or "",
-            number(row.probability),
-            row.runner_up or "",
-            number(row.runner_up_probability),
-            "; ".join(answers.likely(row.ranking)) if answers.several else "",
-            row.error or row.reason or "",
-        )
-        for row in rows
-    ]
-    title = f"Attributions (first {len(rows)} of {total})" if total > len(rows) else "Attributions"
-    names = ("document", "status", answers.noun, measure, "runner-up", measure, "labels", "problem")
-    kept = [i for i in range(len(names)) if i < 4 or any(row[i] for row in cells)]
-    terminal.table(
-        title,
-        [(names[i], names[i] == measure) for i in kept],
-        [tuple(row[i] for i in kept) for row in cells],
-    )
-
-
-def show_authors(terminal: Terminal, authors: Sequence[tuple[str, int]], scored: int, answers: Answers) -> None:
-    """How many documents each author (or label) got: the first `_MOST` with the most documents; all when verbose."""
-    most = len(authors) if terminal.verbose else _MOST
-    rows = [(author, count, f"{count / scored:.1%}") for author, count in authors[:most]]
-    if len(authors) > most:
-        rest = sum(count for _, count in authors[most:])
-        rows.append((f"({len(authors) - most} more)", rest, f"{rest / scored:.1%}"))
-    title = f"Documents per {'most probable ' if answers.several else ''}{answers.noun}"
-    terminal.table(title, [(answers.noun, False), ("documents", True), ("share", True)], rows)
-
-
-def show_statistics(terminal: Terminal, report: dict[str, Any]) -> None:
-    """Latency and throughput of a complete run, from the result of `RunStats.report`."""
-    latency = report["latency_ms"]
-    percentiles = ("p50", "p90", "p95", "p99", "max")
-    terminal.table(
-        "Latency (ms)",
-        [("per", False), *((name, True) for name in percentiles)],
-        [(unit, *(f"{latency[unit][name]:.1f}" for name in percentiles)) for unit in ("document", "batch")],
-    )
-    stages = report["stage_seconds"]
-    terminal.table(
-        "Seconds by stage, all threads",
-        [(name, True) for name in stages],
-        [tuple(f"{seconds:.2f}" for seconds in stages.values())],
-    )
-    memory = "" if report["peak_rss_mb"] is None else f", {report['peak_rss_mb']:.0f} MB"
-    terminal.info(
-        f"{report['documents']} documents ({report['scored']} scored, {report['unknown']} unknown, "
-        f"{report['failed']} failed) in {report['wall_seconds']:.2f} s: "
-        f"{report['documents_per_second']:.1f} documents/s, {report['tokens_per_second']:,.0f} tokens/s "
-        f"({report['model']}, {report['precision']}, {report['provider']}, {report['workers']} x "
-        f"{report['threads']} threads{memory})"
-    )
 
 
 def show_metrics(terminal: Terminal, metrics: Metrics, noun: str = "author") -> None:
@@ -178,11 +106,3 @@ def show_trials(terminal: Terminal, model: str, trials: Sequence[Trial]) -> None
             for trial in trials
         ],
     )
-
-
-def _percent(probability: float | None) -> str:
-    return "" if probability is None else f"{probability:.1%}"
-
-
-def _value(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"

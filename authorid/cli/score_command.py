@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import gc
 import shlex
-import sys
 import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,13 +34,21 @@ from authorid.cli.options import (
 from authorid.cli.report_option import ReportFile
 from authorid.cli.result_options import ResultOptions, result_options
 from authorid.cli.resuming import how_to_resume, show_resumed
+from authorid.cli.score_inputs import (
+    checked_paths,
+    countable,
+    input_paths,
+    no_documents,
+    read_standard_input,
+    require_any,
+)
+from authorid.cli.scoring_progress import ScoringProgress
 
 if TYPE_CHECKING:
     from authorid.cli.console import Terminal
     from authorid.encoder.engine_options import EngineOptions
     from authorid.inputs.documents import ReadOptions
     from authorid.outputs import Destination, Output
-    from authorid.reporter import Reporter
     from authorid.scoring.attribution import Attribution
     from authorid.scoring.cascade import Effort
     from authorid.scoring.scorer import Scorer
@@ -120,6 +127,8 @@ class _ScoringRun:
     interrupts: Interrupts
     inputs: Iterable[str]
     report: ReportFile
+    stdin_text: bool = False
+    cut: int = 0
     rows: list[Attribution] = field(default_factory=list)
     seconds: float = 0.0
     problem: str | None = None
@@ -127,22 +136,24 @@ class _ScoringRun:
 
 
 @click.command(cls=SectionedCommand)
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.argument("paths", nargs=-1, metavar="PATH...")
 @result_options
 @_model_options
 @known_options
 @document_options
 @engine_options
+@click.option("--stdin-text", is_flag=True, help="Attribute the document that comes from standard input.")
 @click.option(
     "--rows",
     type=click.IntRange(min=0),
-    default=20,
+    default=12,
     help="Number of documents in the table that is shown.",
 )
 @quiet_option
 @verbose_option
 def score(
     paths: tuple[str, ...],
+    stdin_text: bool,
     results: ResultOptions,
     model: ModelOptions,
     known: KnownOptions,
@@ -156,16 +167,18 @@ def score(
 
     PATH is a file, a directory with documents at any depth, or - for a list of paths on standard input.
     """
+    paths = checked_paths(paths, stdin_text, adapt=model.adapt)
     known.check(model.path, model.effort)
     with Interrupts() as importing:
         from authorid.cli.console import Terminal
         from authorid.outputs import require_format, reserve
         from authorid.portability import lost_promises
-        from authorid.scoring.scorer import Scorer
         from authorid.scoring.stats import RunStats
     importing.exit_if_interrupted()
 
     terminal = Terminal(quiet=quiet, verbose=verbose)
+    if not stdin_text:
+        require_any(paths, documents, terminal)
     if results.explain and model.adapt:
         raise usage_error("answers of a model that --adapt changed cannot be explained", "--explain")
     require_format(results.form)
@@ -178,40 +191,48 @@ def score(
             return
         documents = replace(documents, skip=destination.files | results.files)
         with known.model(model.path, documents, terminal) as chosen, Interrupts() as interrupts:
-            started = time.perf_counter()
-            scorer = Scorer.load(
-                chosen.path,
-                engine,
-                effort=model.effort,
-                max_false_attribution=model.max_false_attribution,
-                any_text=model.any_text,
-            )
-            interrupts.exit_if_interrupted()
-            terminal.detail(f"Loading {scorer.bundle.name}: {time.perf_counter() - started:.1f} s")
+            scorer = _load(model._replace(path=chosen.path), engine, interrupts, terminal)
             if results.evidence and scorer.engine is None:
                 raise usage_error(
                     f"no window is read: the encoder does not run at effort {scorer.effort}", "--evidence"
                 )
-            for notice in scorer.notices:
-                terminal.warning(notice)
             if destination.run_files is not None and (lost := lost_promises()):
                 terminal.info(f"on this system, {'; '.join(lost)}")
             if chosen.path is None:
                 _name_own_model(terminal, scorer)
             interrupts.stop = scorer.stop
-            inputs: Iterable[str] = _input_paths(paths, interrupts)
+            inputs: Iterable[str] = input_paths(paths, interrupts)
             if model.adapt:
                 inputs = list(inputs)
                 _adapt(scorer, inputs, documents, model.equal_shares, interrupts, terminal)
             report.begin(scorer)
-            run = _ScoringRun(results, chosen, rows, RunStats(), interrupts, inputs, report)
+            run = _ScoringRun(results, chosen, rows, RunStats(), interrupts, inputs, report, stdin_text)
             output = _write_rows(run, scorer, paths, documents, destination, terminal)
     if output.earlier is not None:
         show_resumed(terminal, output.earlier, complete=run.problem is None)
     if run.problem is not None:
         terminal.error(f"{run.problem}; {output.saved}{how_to_resume(output)}")
         raise click.exceptions.Exit(run.exit_code)
-    _finish(run, scorer, output, documents, terminal)
+    _finish(run, scorer, output, paths, documents, terminal)
+
+
+def _load(model: ModelOptions, engine: EngineOptions, interrupts: Interrupts, terminal: Terminal) -> Scorer:
+    """Load the model, and show its notices."""
+    from authorid.scoring.scorer import Scorer
+
+    started = time.perf_counter()
+    scorer = Scorer.load(
+        model.path,
+        engine,
+        effort=model.effort,
+        max_false_attribution=model.max_false_attribution,
+        any_text=model.any_text,
+    )
+    interrupts.exit_if_interrupted()
+    terminal.detail(f"Loading {scorer.bundle.name}: {time.perf_counter() - started:.1f} s")
+    for notice in scorer.notices:
+        terminal.warning(notice)
+    return scorer
 
 
 def _name_own_model(terminal: Terminal, scorer: Scorer) -> None:
@@ -260,19 +281,14 @@ def _write_rows(
     from authorid.scoring.stats import versions
 
     results = run.results
+    rows = {"evidence": results.evidence, "explain": results.explain}
     fingerprint = run_fingerprint(
         paths,
         documents,
         manifest=scorer.bundle.path / MANIFEST,
         scorer=scorer.describe(),
         versions=versions(),
-        output={
-            "format": results.form,
-            "top": results.top,
-            "evidence": results.evidence,
-            "explain": results.explain,
-            **run.model.fingerprint,
-        },
+        output={"format": results.form, "top": results.top, **rows, **run.model.fingerprint},
     )
     gc.freeze()  # what is loaded by now is needed to the end: no collection has to look through it
     started = time.perf_counter()
@@ -286,18 +302,14 @@ def _write_rows(
             file_digest=lambda file: file_sha256(file, documents, timeout),
         ) as output,
         terminal.progress("Scoring") as reporter,
+        ScoringProgress(countable(paths, run.stdin_text), documents, run.stats, reporter) as progress,
         closing(
-            scorer.score(
-                run.inputs,
-                documents,
-                evidence=results.evidence,
-                explain=results.explain,
-                stats=run.stats,
-                recall=output.recall,
-            )
+            scorer.score_documents(read_standard_input(documents, output.recall), stats=run.stats, **rows)
+            if run.stdin_text
+            else scorer.score(run.inputs, documents, stats=run.stats, recall=output.recall, **rows)
         ) as attributions,
     ):
-        run.problem = _write_all(run, attributions, output, reporter, terminal)
+        run.problem = _write_all(run, attributions, output, progress, terminal)
         if run.problem is None and run.interrupts.exit_code is not None:
             run.problem = "interrupted"
         if run.problem is None:
@@ -308,10 +320,11 @@ def _write_rows(
 
 
 def _write_all(
-    run: _ScoringRun, attributions: Iterable[Attribution], output: Output, reporter: Reporter, terminal: Terminal
+    run: _ScoringRun, attributions: Iterable[Attribution], output: Output, progress: ScoringProgress, terminal: Terminal
 ) -> str | None:
     """Write every row to `output`. Returns the problem that ended this early, or None."""
     from authorid.errors import AuthoridError, first_line
+    from authorid.inputs.readers.finishing import GUTENBERG_NOTE
 
     try:
         for done, attribution in enumerate(attributions, start=1):
@@ -323,7 +336,8 @@ def _write_all(
             run.report.add(attribution)
             if done <= run.shown:
                 run.rows.append(attribution)
-            reporter.progress(done)
+            run.cut += (attribution.reader or "").endswith(GUTENBERG_NOTE)
+            progress.report(done)
             if run.results.fail_fast and attribution.status == "failed":
                 return f"stopped at the first failure, {attribution.ref}: {attribution.error}"
     except (AuthoridError, BrokenPipeError):
@@ -335,9 +349,16 @@ def _write_all(
     return None
 
 
-def _finish(run: _ScoringRun, scorer: Scorer, output: Output, documents: ReadOptions, terminal: Terminal) -> None:
+def _finish(
+    run: _ScoringRun,
+    scorer: Scorer,
+    output: Output,
+    paths: tuple[str, ...],
+    documents: ReadOptions,
+    terminal: Terminal,
+) -> None:
     """Write and show the results of a complete run; exits with code 3 when some documents failed."""
-    from authorid.cli.result_tables import show_attributions, show_authors, show_statistics
+    from authorid.cli.final_screen import show_run
 
     about: dict[str, Any] = scorer.describe()
     earlier = output.earlier
@@ -348,33 +369,14 @@ def _finish(run: _ScoringRun, scorer: Scorer, output: Output, documents: ReadOpt
     if run.results.stats is not None:
         write_json(run.results.stats, report)
     if not stats.documents:
-        terminal.warning("no documents found")
+        terminal.warning(no_documents(paths, documents))
         return
     run.report.write(scorer, documents, report, terminal)
-    scored, failed = stats.status["scored"], stats.status["failed"]
-    answers = scorer.bundle.answers
-    show_attributions(terminal, run.rows, stats.documents, answers)
-    if scored and answers.measure == "probability":
-        show_authors(terminal, stats.authors.most_common(), scored, answers)
-    show_statistics(terminal, report)
+    failed = stats.status["failed"]
+    show_run(terminal, run.rows, stats, report, scorer.bundle.answers)
     run.model.warn(terminal)
+    if run.cut:
+        terminal.info(f"Project Gutenberg's header and licence were left out of {run.cut} documents (column reader)")
     if failed:
         terminal.warning(f"{failed} of {stats.documents} documents failed; their rows give the reasons")
         raise click.exceptions.Exit(EXIT_SOME_FAILED)
-
-
-def _input_paths(paths: Iterable[str], interrupts: Interrupts) -> Iterator[str]:
-    """The paths on the command line, with those listed on standard input where one of them is ``-``."""
-    from authorid.errors import AuthoridError
-    from authorid.inputs.path_lists import listed_paths
-
-    # A signal may come before there is a run that it could stop.
-    if interrupts.exit_code is not None:
-        return
-    for path in paths:
-        if path == "-":
-            if sys.stdin is None:
-                raise AuthoridError("standard input is closed: there is no list of paths to read")
-            yield from listed_paths(sys.stdin.buffer)
-        else:
-            yield path

@@ -73,9 +73,11 @@ def choose_provider(bundle: Bundle, options: EngineOptions) -> Provider:
             require_provider(provider)
             return provider
     precision = bundle.precision(options.precision)
-    fastest = (read_entry("fastest", tuning_key(bundle, precision)) or {}).get("provider", "cpu")
-    runs = fastest == "openvino" and graph_key(precision, "openvino") in bundle.graphs and available("openvino")
-    return "openvino" if runs else "cpu"
+    fastest = (read_entry("fastest", tuning_key(bundle, precision)) or {}).get("provider")
+    for provider in PROVIDERS:
+        if provider == fastest and graph_key(precision, provider) in bundle.graphs and available(provider):
+            return provider
+    return "cpu"
 
 
 def tuning_key(bundle: Bundle, precision: Precision, provider: Provider = "cpu") -> str:

@@ -13,7 +13,7 @@ from authorid.machine import available_cores
 
 __all__ = ["DEFAULT_BATCH_TOKENS", "EngineOptions"]
 
-DEFAULT_BATCH_TOKENS: Mapping[Provider, int] = MappingProxyType({"cpu": 256, "openvino": 1024})
+DEFAULT_BATCH_TOKENS: Mapping[Provider, int] = MappingProxyType({"cpu": 256, "fused": 256, "openvino": 1024})
 """Tokens in a batch when neither the user nor tuning has chosen: few, to keep activations in the L2 cache of a core."""
 
 _MAX_THREADS: Final = 1024
@@ -26,7 +26,8 @@ _MAX_TUNED_BATCH_TOKENS: Final = 1 << 20
 class EngineOptions:
     """How to run a graph. 0 and ``auto`` mean: as tuned, or the default when nothing was tuned.
 
-    `precision` is ``auto``, ``int8`` or ``fp32``; `provider` is ``auto``, ``cpu`` or ``openvino``. `workers` batches
+    `precision` is ``auto``, ``int8`` or ``fp32``; `provider` is ``auto``, ``cpu``, ``fused`` or
+    ``openvino``. `workers` batches
     run at the same time, each on `threads` threads; both are at most 1024. `batch_tokens` is the size of a batch in
     tokens. Precision and provider change probabilities slightly; the other options do not change them.
     """

@@ -1,6 +1,8 @@
-"""Inference backends: onnxruntime's own CPU kernels, or OpenVINO, which is a plug-in for onnxruntime.
+"""Inference backends: onnxruntime's own CPU kernels, ours beside them, or OpenVINO, a plug-in for onnxruntime.
 
-The plug-in is the package onnxruntime-ep-openvino (extra ``openvino``). It supports only Intel processors. On a
+Our kernels are operators that onnxruntime loads from a library (`authorid.encoder.fused`).
+
+OpenVINO's plug-in is the package onnxruntime-ep-openvino (extra ``openvino``). It supports only Intel processors. On a
 processor with AMX, OpenVINO uses bfloat16 between the INT8 matmuls of a graph; it always computes a float32 graph in
 float32.
 """
@@ -15,8 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from authorid.bundle.manifest import Precision, Provider
+from authorid.encoder.fused import fused_kernels, fused_library
 from authorid.errors import AuthoridError, EngineError, first_line, require
 from authorid.machine import cpu_flags, cpu_name
+from authorid.version import __version__
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -62,6 +66,11 @@ def require_provider(provider: str) -> None:
     """Raise `MissingExtraError` or `EngineError` if `provider` cannot be used here; ``auto`` and ``cpu`` always can."""
     if provider == "openvino":
         openvino_devices()
+    elif provider == "fused" and fused_kernels() is None:
+        raise EngineError(
+            "the fused kernels are not there: they need an x86-64 processor with AVX2, and a C compiler when authorid "
+            "is installed. Use --provider cpu, or auto"
+        )
 
 
 def identity(provider: Provider) -> str:
@@ -71,6 +80,8 @@ def identity(provider: Provider) -> str:
     """
     if provider == "cpu":
         return "cpu"
+    if provider == "fused":
+        return f"fused {__version__} {fused_kernels()}"
     require(_PLUGIN, "openvino")
     return f"openvino {version('onnxruntime-ep-openvino')} {arithmetic(provider, 'int8')}"
 
@@ -132,7 +143,9 @@ def open_session(
     # Threads that spin while they wait make a single worker faster, but take cores from several workers.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0" if workers > 1 else "1")
     options.log_severity_level = 3
-    if provider == "cpu":
+    if provider == "fused":
+        options.register_custom_ops_library(str(fused_library()))
+    if provider != "openvino":
         return onnxruntime.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=_SLOW_FUSIONS
         )

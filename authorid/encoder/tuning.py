@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from authorid.bundle.manifest import Bundle, Precision
+from authorid.bundle.manifest import Bundle, Precision, Provider
 from authorid.encoder.cache import cache_directory, write_entry
 from authorid.encoder.engine import Engine, tuning_key
 from authorid.encoder.engine_options import DEFAULT_BATCH_TOKENS, EngineOptions
@@ -63,7 +63,7 @@ def tune(
         raise BundleLacksError(f"{bundle.path}: n-grams only, no encoder to tune; score needs no tuning for this model")
     if bundle.ngrams is not None and not bundle.decision.encoder_weight:
         reporter.warning("the encoder has the weight 0 in this model: only score --effort full runs it")
-    chosen = bundle.precision(precision, "openvino" if provider == "openvino" else "cpu")
+    chosen = bundle.precision(precision, _provider(provider))
     length, vocabulary = bundle.window.length, load_windower(bundle).tokenizer.get_vocab_size()
     engines = _engines(bundle, chosen, provider, reporter)
     seconds_each = seconds / (_ROUNDS * len(engines))
@@ -163,9 +163,14 @@ def _batch_sizes(length: int) -> list[int]:
     return [batch_tokens for batch_tokens in _BATCH_TOKENS_TRIED if batch_tokens >= length]
 
 
+def _provider(name: str) -> Provider:
+    """The provider called `name`; ``cpu`` for ``auto``."""
+    return next((provider for provider in PROVIDERS if provider == name), "cpu")
+
+
 def _is_default(options: EngineOptions) -> bool:
     """Whether the engine runs like this without tuning."""
-    batch_tokens = DEFAULT_BATCH_TOKENS["openvino" if options.provider == "openvino" else "cpu"]
+    batch_tokens = DEFAULT_BATCH_TOKENS[_provider(options.provider)]
     return (options.workers, options.threads, options.batch_tokens) == (available_cores(), 1, batch_tokens)
 
 

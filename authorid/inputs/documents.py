@@ -15,9 +15,10 @@ class ReadOptions:
 
     `include` and `exclude` are globs (``*``, ``?``, ``[..]``). They are matched against the file name and against the
     path below the given directory. `ignore` holds the lines of an ignore file (see `IgnoreRules`). None of these
-    applies to a file that is given by name. `encoding` is tried before detection. Files larger than `max_bytes` fail.
-    `timeout` is how many seconds to wait for each answer of the file system. The files in `skip` are not read: they
-    are the output of the run itself.
+    applies to a file that is given by name. `encoding` is tried before detection. Documents larger than `max_bytes`
+    fail; a table may be larger, its rows may not. `text_column` and `id_column` name the columns of tables that hold
+    the texts and the names of the rows. `timeout` is how many seconds to wait for each answer of the file system. The
+    files in `skip` are not read: they are the output of the run itself.
 
     Raises `TypeError` if a single string is given where a tuple of strings is expected.
     """
@@ -29,6 +30,8 @@ class ReadOptions:
     hidden: bool = False
     encoding: str | None = None
     max_bytes: int = DEFAULT_MAX_BYTES
+    text_column: str | None = None
+    id_column: str | None = None
     timeout: float | None = None
     skip: frozenset[str] = frozenset()
 
@@ -62,7 +65,8 @@ class Document:
     """One readable text.
 
     `text` is normalized (see `authorid.inputs.decoding.tidy`), `encoding` is the codec that decoded it, and `sha256`
-    is the hex digest of the file's bytes. `reader` is the name of the reader that read it.
+    is the hex digest of the file's bytes, or of what a `member` consists of. `reader` is the name of the reader that
+    read it, with a note in brackets about what that left out.
     """
 
     ref: DocumentRef

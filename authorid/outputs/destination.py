@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, Protocol
 
 from authorid.errors import OutputError
 from authorid.inputs.discovery import DiscoveredFile
+from authorid.inputs.documents import Document, Failure
 from authorid.outputs.answers import Answers
 from authorid.outputs.file_output import FileOutput, closing_quietly, file_without_journal, resume_earlier_run
 from authorid.outputs.formats import FORMATS
@@ -47,8 +48,13 @@ class Output(Protocol):
     earlier: EarlierRun | None
     """What the interrupted run knew, if this run resumes it."""
 
-    def recall(self, file: DiscoveredFile) -> Attribution | None:
-        """The record of a file that is known already. Call this for every file, before its record is written."""
+    def recall(
+        self, file: DiscoveredFile, items: Iterator[Document | Failure]
+    ) -> Iterator[Document | Failure | Attribution]:
+        """Yield the `items` of `file`, and in the place of those that are known already, their records.
+
+        Call this for every file, and write a record for everything that comes from it.
+        """
 
     def write(self, record: Attribution) -> None:
         """Write one record. Raises `OutputError` if that fails."""

@@ -15,9 +15,11 @@ from typing import BinaryIO
 from authorid import portability
 from authorid.errors import OutputError, os_error_reason
 from authorid.inputs.discovery import DiscoveredFile
+from authorid.inputs.documents import Document, Failure
 from authorid.outputs import atomic
 from authorid.outputs.formats import Writer
 from authorid.outputs.journal import Journal, JournalHeader, is_begun, read_entries, read_header, remove_journal
+from authorid.outputs.record_codec import Place
 from authorid.outputs.records import Attribution
 from authorid.outputs.resume import EarlierRun, FileDigest, differences, merge_journals
 from authorid.outputs.run_files import RunFiles
@@ -40,9 +42,8 @@ class FileOutput:
         self._out = out
         self._files = files
         self._writer = writer
-        # Files that the walk has found and whose rows are still to come: the root, the path below it, and whether the
-        # walk had then passed the old journal.
-        self._expected: deque[tuple[int, str, bool]] = deque()
+        # Documents whose rows are still to come: where they are, and whether the walk had then passed the old journal.
+        self._expected: deque[tuple[Place, bool]] = deque()
         self._promoted = self._finished = False
         self._failure: OSError | None = None
         self._lost: bool | None = None
@@ -57,18 +58,21 @@ class FileOutput:
             raise
         self._stream.write(writer.header())
 
-    def recall(self, file: DiscoveredFile) -> Attribution | None:
-        """The record that the earlier run has of `file`, if it still holds."""
-        record = None if self.earlier is None else self.earlier.recall(file)
-        passed = self.earlier is None or self.earlier.exhausted
-        self._expected.append((file.root, file.below, passed))
-        return record
+    def recall(
+        self, file: DiscoveredFile, items: Iterator[Document | Failure]
+    ) -> Iterator[Document | Failure | Attribution]:
+        """Yield the `items` of `file`, and in the place of some the record of the earlier run that still holds."""
+        earlier = self.earlier
+        for position, item in enumerate(items if earlier is None else earlier.recall(file, items)):
+            passed = earlier is None or earlier.exhausted
+            self._expected.append((Place(file.root, file.below, position), passed))
+            yield item
 
     def write(self, record: Attribution) -> None:
-        """Write the record of the next file that `recall` was called for."""
-        root, below, passed = self._expected.popleft()
+        """Write the record of the next document that `recall` has yielded."""
+        place, passed = self._expected.popleft()
         try:
-            self._journal.append(root, below, record)
+            self._journal.append(place, record)
             if passed and not self._promoted:
                 self._promote()
             self._stream.write(self._writer.row(record))

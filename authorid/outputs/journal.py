@@ -27,7 +27,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from authorid import portability
 from authorid.outputs import atomic
-from authorid.outputs.record_codec import Entry, RecordCodec
+from authorid.outputs.record_codec import Entry, Place, RecordCodec
 from authorid.outputs.records import Attribution
 from authorid.portability import open_flags
 
@@ -189,9 +189,9 @@ class Journal:
             os.close(self._descriptor)
             raise
 
-    def append(self, root: int, below: str, record: Attribution) -> None:
-        """Add the record of the file `below` the root number `root`. Raises `KeyError` for an unknown author."""
-        self._waiting.append(_checked(self._codec.encode(root, below, record)))
+    def append(self, place: Place, record: Attribution) -> None:
+        """Add the record of the document at `place`. Raises `KeyError` for an unknown author."""
+        self._waiting.append(_checked(self._codec.encode(place, record)))
         if len(self._waiting) >= _GROUP or self._failure is not None:
             self._flush_or_sync()
 

@@ -25,23 +25,30 @@ from authorid.inputs.discovery import OrderKey, order_key
 from authorid.inputs.documents import DocumentRef
 from authorid.outputs.records import Attribution, Expert, Ranking, Status
 
-__all__ = ["Entry", "RecordCodec"]
+__all__ = ["Entry", "Place", "RecordCodec"]
 
 _MISSING = math.nan
 """Stands for a known-author score or a coverage that is None."""
 
 
-class Entry(NamedTuple):
-    """A record, and where its file is in the walk (see `DiscoveredFile`)."""
+class Place(NamedTuple):
+    """Where a document is: its file in the walk (see `DiscoveredFile`), and its position among those of the file."""
 
     root: int
     below: str
-    record: Attribution
+    position: int = 0
 
     @property
-    def order_key(self) -> OrderKey:
-        """Sorts entries in walk order."""
-        return order_key(self.root, self.below)
+    def order_key(self) -> tuple[OrderKey, int]:
+        """Sorts documents in the order of their rows."""
+        return order_key(self.root, self.below), self.position
+
+
+class Entry(NamedTuple):
+    """A record, and where its document is."""
+
+    place: Place
+    record: Attribution
 
 
 class RecordCodec:
@@ -51,7 +58,7 @@ class RecordCodec:
         self._authors = tuple(authors)
         self._index_of = {author: index for index, author in enumerate(self._authors)}
 
-    def encode(self, root: int, below: str, record: Attribution) -> bytes:
+    def encode(self, place: Place, record: Attribution) -> bytes:
         """One line, with its end. Raises `KeyError` for an author that is not in the list."""
         ranking, evidence, score, coverage = record.ranking, record.evidence, record.known_author_score, record.coverage
         if type(ranking) is Ranking and (ranking.authors is self._authors or ranking.authors == self._authors):
@@ -64,7 +71,8 @@ class RecordCodec:
         ref, encoding, sha256 = record.ref, record.encoding, record.sha256
         error, reason, reader, expert = record.error, record.reason, record.reader, record.expert
         return (
-            f"[{root},{quote(below)},{quote(ref.source)},{'null' if ref.member is None else quote(ref.member)},"
+            f"[{place.root},{quote(place.below)},{place.position},{quote(ref.source)},"
+            f"{'null' if ref.member is None else quote(ref.member)},"
             f'"{record.status}",{record.windows},{record.tokens},{"null" if encoding is None else quote(encoding)},'
             f"{'null' if sha256 is None else quote(sha256)},{'null' if error is None else quote(error)},"
             f"{'null' if reason is None else quote(reason)},{'true' if record.adapted else 'false'},"
@@ -91,9 +99,9 @@ class RecordCodec:
             raise ValueError(f"not an entry: {error}") from None
 
     def _decode(self, fields: Any) -> Entry:
-        root, below, source, member, status, windows, tokens, encoding, sha256, error, reason, *packed = fields
-        adapted, reader, expert, explanation, ranked, seen, text = packed
-        counts, strings = (root, windows, tokens, seen), (below, source)
+        root, below, position, source, member, status, windows, tokens, encoding, sha256, error, *packed = fields
+        reason, adapted, reader, expert, explanation, ranked, seen, text = packed
+        counts, strings = (root, position, windows, tokens, seen), (below, source)
         if not (
             all(type(value) is int and value >= 0 for value in counts)
             and (ranked is None or (type(ranked) is int and ranked >= 0))
@@ -133,7 +141,7 @@ class RecordCodec:
             expert=expert,
             explanation=explanation,
         )
-        return Entry(root, below, record)
+        return Entry(Place(root, below, position), record)
 
 
 @lru_cache(maxsize=256)

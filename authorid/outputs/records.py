@@ -53,7 +53,7 @@ class Attribution:
         windows: How many windows of the document the encoder has seen; 0 when the n-gram model decided alone.
         tokens: How many tokens those windows have, special tokens included.
         encoding: The codec that decoded the document.
-        sha256: Hexadecimal digest of the document's bytes; empty for texts in memory.
+        sha256: Hexadecimal digest of the file's bytes, or of the text of a row; empty for texts in memory.
         error: Why the document failed; None for any other status.
         evidence: The probability of the most probable author in each window alone, in the order of the document.
             Empty unless evidence was requested.
@@ -63,7 +63,7 @@ class Attribution:
             n-grams, or the document is too short for one. Low values point to another language, or to no prose at all.
         reason: Why the status is ``unknown``; None for any other status.
         adapted: Whether the model was adapted to the documents of the run; the answer then depends on them.
-        reader: Name of the reader that read the document; None when it failed.
+        reader: Name of the reader that read the document, and what it left out; None when it failed.
         explanation: The n-grams and passages that speak for and against the most probable author, as JSON
             (`authorid.ngrams.explain.Contributions.row`). None unless explanations were requested.
         expert: Which model answered: the n-gram model, the encoder, or both; None when the document failed.

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
 from authorid.inputs.discovery import DiscoveredFile, OrderKey
+from authorid.inputs.documents import Document, Failure
 from authorid.outputs.journal import FORMAT, Journal, read_entries, read_header, remove_journal
-from authorid.outputs.record_codec import Entry
+from authorid.outputs.record_codec import Entry, Place
 from authorid.outputs.records import Attribution
 
 __all__ = ["EarlierRun", "FileDigest", "differences", "merge_journals"]
@@ -23,9 +25,10 @@ _EXAMPLES = 5
 class EarlierRun:
     """Merges the entries of a journal with a new walk, both in walk order, and holds one entry at a time.
 
-    A record is kept if its file is still there and `file_digest` gives the same SHA-256. Documents that failed are
-    always tried again. `kept`, `changed` and `vanished` are counts; `names` holds the first few files that changed or
-    vanished.
+    The record of a file that is one document is kept if `file_digest` gives the same SHA-256: the file is not read
+    then. Files with several documents are read again, and a record is kept if the document at its position is the same.
+    Documents that failed are always tried again. `kept`, `changed` and `vanished` are counts; `names` holds the first
+    few documents that changed or vanished.
     """
 
     def __init__(self, entries: Iterator[Entry], file_digest: FileDigest) -> None:
@@ -40,23 +43,49 @@ class EarlierRun:
         """Whether the walk has passed the last entry."""
         return self._next is None
 
-    def recall(self, file: DiscoveredFile) -> Attribution | None:
-        """The record of `file`, if there is one that still holds. Call this for every file, in walk order."""
-        key = file.order_key
-        while self._next is not None and self._next.order_key < key:
+    def recall(
+        self, file: DiscoveredFile, items: Iterator[Document | Failure]
+    ) -> Iterator[Document | Failure | Attribution]:
+        """Yield the `items` of `file`, and for those whose record still holds, the record.
+
+        Call this for every file, in walk order. `items` is not begun if the file has not changed and is one document.
+        """
+        place = Place(file.root, file.below)
+        entry = self._entry_at(place, file.path)
+        if entry is not None and entry.record.ref.member is None:
+            self._next = next(self._entries, None)
+            if self._holds(entry.record, lambda record: self._file_digest(file) == record.sha256):
+                yield entry.record
+                return
+        for position, item in enumerate(items):
+            entry = self._entry_at(place._replace(position=position), file.path)
+            if entry is None:
+                yield item
+                continue
+            self._next = next(self._entries, None)
+            same = self._holds(entry.record, partial(_is_record_of, item))
+            yield entry.record if same else item
+
+    def _entry_at(self, place: Place, path: str) -> Entry | None:
+        """The next entry, if it is of the document at `place`. Those before it have vanished."""
+        key = place.order_key
+        while self._next is not None and self._next.place.order_key < key:
             self._skip()
-        if self._next is None or self._next.order_key != key or self._next.record.ref.source != file.path:
+        entry = self._next
+        if entry is None or entry.place.order_key != key or entry.record.ref.source != path:
             return None
-        record = self._next.record
-        self._next = next(self._entries, None)
+        return entry
+
+    def _holds(self, record: Attribution, is_same: Callable[[Attribution], bool]) -> bool:
+        """Whether `record` is still right; counts what became of it."""
         if record.status == "failed":
-            return None
-        if self._file_digest(file) == record.sha256:
+            return False
+        if is_same(record):
             self.kept += 1
-            return record
+            return True
         self.changed += 1
-        self._add_example(f"{file.path} (changed)")
-        return None
+        self._add_example(f"{record.ref} (changed)")
+        return False
 
     def finish(self) -> None:
         """End the walk: the files of all entries that are left have vanished."""
@@ -72,6 +101,15 @@ class EarlierRun:
     def _add_example(self, name: str) -> None:
         if len(self.names) < _EXAMPLES:
             self.names.append(name)
+
+
+def _is_record_of(item: Document | Failure, record: Attribution) -> bool:
+    """Whether `record` is that of the document `item`."""
+    return (
+        isinstance(item, Document)
+        and (item.ref, item.sha256) == (record.ref, record.sha256)
+        and (item.encoding, item.reader) == (record.encoding, record.reader)
+    )
 
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
@@ -107,12 +145,12 @@ def merge_journals(newer: Path, older: Path, target: Path) -> None:
     remove_journal(target)
     merged = Journal(target, header.fingerprint, header.authors, older.stat().st_mode)
     try:
-        last: OrderKey = (-1, ())
+        last: tuple[OrderKey, int] = ((-1, ()), 0)
         for entry in read_entries(newer):
-            merged.append(entry.root, entry.below, entry.record)
-            last = entry.order_key
-        for entry in dropwhile(lambda entry: entry.order_key <= last, read_entries(older)):
-            merged.append(entry.root, entry.below, entry.record)
+            merged.append(entry.place, entry.record)
+            last = entry.place.order_key
+        for entry in dropwhile(lambda entry: entry.place.order_key <= last, read_entries(older)):
+            merged.append(entry.place, entry.record)
         merged.sync()
     finally:
         merged.close()

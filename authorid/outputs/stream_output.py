@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import BinaryIO
 
 from authorid.inputs.discovery import DiscoveredFile
+from authorid.inputs.documents import Document, Failure
 from authorid.outputs.formats import Writer
 from authorid.outputs.records import Attribution
 from authorid.outputs.resume import EarlierRun
@@ -24,9 +26,11 @@ class StreamOutput:
         self._rows = 0
         self._put(writer.header())
 
-    def recall(self, file: DiscoveredFile) -> Attribution | None:
-        """None: nothing is known."""
-        return None
+    def recall(
+        self, file: DiscoveredFile, items: Iterator[Document | Failure]
+    ) -> Iterator[Document | Failure | Attribution]:
+        """The `items`: nothing is known."""
+        return items
 
     def write(self, record: Attribution) -> None:
         """Write one row."""

@@ -22,6 +22,8 @@ class DocumentState:
         document: Its text is dropped (made empty) as soon as nothing needs it any more.
         started: When reading the document began, on `time.perf_counter`'s clock.
         explain: Whether the answer is to be explained, for which the text is kept until then.
+        service: Seconds of work for the document so far, without waiting: reading it, and its part of what was done for
+            several documents at once.
         explanation: The explanation of the answer (see `Attribution`), None while there is none.
         size: Length of the text in bytes of UTF-8.
         ngram_scores: float64 [authors], None without an n-gram model.
@@ -42,6 +44,7 @@ class DocumentState:
     document: Document
     started: float
     explain: bool = False
+    service: float = 0.0
     size: int = 0
     ngram_scores: npt.NDArray[np.float64] | None = None
     known_author_score: float | None = None
@@ -83,8 +86,9 @@ class DocumentState:
         self.logits = np.empty((windows, authors), dtype=np.float32)
         self.scored = np.zeros(windows, dtype=bool)
 
-    def record(self, position: int, logits: npt.NDArray[np.float32]) -> None:
-        """Store the `logits` [authors] of the window at `position`."""
+    def record(self, position: int, logits: npt.NDArray[np.float32], seconds: float = 0.0) -> None:
+        """Store the `logits` [authors] of the window at `position`, which took `seconds`."""
+        self.service += seconds
         if self.logits is not None and self.scored is not None:
             self.logits[position] = logits
             self.scored[position] = True

@@ -6,7 +6,9 @@ the step is repeated with fewer documents until only the failing one is left.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +22,7 @@ from authorid.scoring.cascade import Cascade
 from authorid.scoring.document_state import DocumentState
 from authorid.scoring.messages import BatchScored, WindowFailed
 
-__all__ = ["first_windows", "run_batch", "score_ngrams", "tokenize"]
+__all__ = ["first_windows", "run_batch", "score_ngrams", "shared_time", "tokenize"]
 
 TokenIds = npt.NDArray[np.int32]
 
@@ -77,8 +79,21 @@ def first_windows(
     return first
 
 
+@contextmanager
+def shared_time(states: Sequence[DocumentState]) -> Iterator[None]:
+    """Add the time of the block to the service times of the documents, by the lengths of their texts."""
+    lengths = [len(state.document.text) for state in states]
+    share = 1 / (sum(lengths) or 1)
+    started = time.perf_counter()
+    yield
+    seconds = time.perf_counter() - started
+    for state, length in zip(states, lengths, strict=True):
+        state.service += seconds * length * share
+
+
 def run_batch(engine: Engine, batch: Batch) -> Iterator[BatchScored | WindowFailed]:
     """Run a batch. If it fails, run its halves; a window that fails alone becomes the failure of its document."""
+    started = time.perf_counter()
     try:
         logits = engine.run(batch.ids)
     except Exception as error:  # onnxruntime's errors have no common base class; memory may run out, too
@@ -86,7 +101,7 @@ def run_batch(engine: Engine, batch: Batch) -> Iterator[BatchScored | WindowFail
             yield WindowFailed(batch.windows[0].document, f"the model failed on this document: {first_line(error)}")
             return
     else:
-        yield BatchScored(batch.owners, logits)
+        yield BatchScored(batch.owners, logits, time.perf_counter() - started)
         return
     for half in batch.halves():
         yield from run_batch(engine, half)

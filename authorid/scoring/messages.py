@@ -57,13 +57,14 @@ class DocumentStarted(NamedTuple):
 
 
 class BatchScored(NamedTuple):
-    """The encoder's `logits` float32 [windows, authors] of one batch.
+    """The encoder's `logits` float32 [windows, authors] of one batch, which took `seconds`.
 
     `owners` has a pair for each window: the number of its document, and its position in the document.
     """
 
     owners: Sequence[tuple[int, int]]
     logits: npt.NDArray[np.float32]
+    seconds: float
 
 
 class WindowFailed(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 
@@ -17,21 +17,18 @@ from authorid.inputs.typography import fold_typography
 from authorid.scoring.attribution import Attribution
 from authorid.scoring.scheduler import Inputs
 
-__all__ = ["Recall", "folded", "read_files", "read_texts"]
+__all__ = ["Recall", "folded", "read_files", "read_texts", "refuse_single_path", "refuse_single_text"]
 
-Recall = Callable[[DiscoveredFile], Attribution | None]
-"""Returns the record of an input that an earlier run scored and that has not changed since, or None."""
+Recall = Callable[[DiscoveredFile, Iterator[Document | Failure]], Iterator[Document | Failure | Attribution]]
+"""Yields the documents of a file, and in the place of some the record that an earlier run made of it."""
 
 
 def read_files(paths: Iterable[str | os.PathLike[str]], options: ReadOptions, recall: Recall | None) -> Inputs:
     """The documents of the files in `paths`, and the rows that `recall` knows; see `Scorer.score`."""
     with Timeout(options.timeout) as timeout:
         for file in walk(paths, options, timeout):
-            known = recall(file) if recall is not None else None
-            if known is None:
-                yield from read_file(file, options, timeout)
-            else:
-                yield known
+            items = read_file(file, options, timeout)
+            yield from items if recall is None else recall(file, items)
 
 
 def read_texts(texts: Iterable[object]) -> Inputs:
@@ -65,3 +62,15 @@ def folded(inputs: Inputs) -> Inputs:
                 yield item if text is item.text else replace(item, text=text)
             else:
                 yield Failure(item.ref, "no text (only white space)")
+
+
+def refuse_single_path(paths: object, method: str) -> None:
+    """Raise `TypeError` when `paths` is one path, whose letters would be taken for paths."""
+    if isinstance(paths, str | bytes | os.PathLike):
+        raise TypeError(f"paths is a single path: write {method}([{paths!r}])")
+
+
+def refuse_single_text(texts: object, method: str) -> None:
+    """Raise `TypeError` when `texts` is one text, or a path."""
+    if isinstance(texts, str | bytes | os.PathLike):
+        raise TypeError(f"texts is a single text: write {method}([text]), or score([path]) for a file")

@@ -52,7 +52,7 @@ from authorid.inputs.documents import Document, Failure
 from authorid.scoring.attribution import Attribution
 from authorid.scoring.cascade import Cascade, Encoder
 from authorid.scoring.document_state import DocumentState
-from authorid.scoring.document_steps import first_windows, run_batch, score_ngrams, tokenize
+from authorid.scoring.document_steps import first_windows, run_batch, score_ngrams, shared_time, tokenize
 from authorid.scoring.messages import (
     BatchScored,
     DocumentStarted,
@@ -175,8 +175,8 @@ class Scheduler:
                     yield from results
                 case DocumentStarted(state):
                     self._encoding[state.number] = state
-                case BatchScored(owners, logits):
-                    yield from self._record_batch(owners, logits)
+                case BatchScored(owners, logits, seconds):
+                    yield from self._record_batch(owners, logits, seconds)
                 case WindowFailed(number, reason):
                     yield from self._record_failure(number, reason)
                 case ThreadEnded(thread):
@@ -195,10 +195,12 @@ class Scheduler:
             if not producers and not self._encoding:
                 self._batcher.close()
 
-    def _record_batch(self, owners: Sequence[tuple[int, int]], logits: npt.NDArray[np.float32]) -> Iterator[Finished]:
+    def _record_batch(
+        self, owners: Sequence[tuple[int, int]], logits: npt.NDArray[np.float32], seconds: float
+    ) -> Iterator[Finished]:
         for (number, position), row in zip(owners, logits, strict=True):
             state = self._encoding[number]
-            state.record(position, row)
+            state.record(position, row, seconds / len(owners))
             if not state.in_flight:
                 yield from self._continue(state)
 
@@ -242,14 +244,16 @@ class Scheduler:
                     break
                 started = time.perf_counter()
                 item = next(self._inputs, None)
-                self._stats.stages.add("read", time.perf_counter() - started)
+                seconds = time.perf_counter() - started
+                self._stats.stages.add("read", seconds)
                 if item is None:
                     break
                 # Slots are taken here, in order and before any work on the input. Later inputs that have a slot can
                 # then not block an earlier one that has none.
                 self._acquire_slot()
                 if isinstance(item, Document):
-                    accepted = self._work_queue.put(DocumentState(number, item, started, self._explain), len(item.text))
+                    state = DocumentState(number, item, started, self._explain, service=seconds)
+                    accepted = self._work_queue.put(state, len(item.text))
                 else:
                     accepted = self._work_queue.put(Finished(number, item), 0)
                 if not accepted:
@@ -266,7 +270,7 @@ class Scheduler:
         """A text worker: score chunks of inputs with the n-gram model and tokenize what the encoder should see."""
         while chunk := self._work_queue.take():
             states = [entry for entry in chunk if isinstance(entry, DocumentState)]
-            with self._stats.stages.stage("infer"):
+            with self._stats.stages.stage("infer"), shared_time(states):
                 score_ngrams(self._cascade, states, self._check)
             results = [entry for entry in chunk if isinstance(entry, Finished)]
             results += [Finished.of(state) for state in states if state.decided]
@@ -279,7 +283,7 @@ class Scheduler:
 
     def _start_encoding(self, encoder: Encoder, states: Sequence[DocumentState]) -> None:
         """Tokenize documents and put their first windows into the batcher, until the run is stopped."""
-        with self._stats.stages.stage("tokenize"):
+        with self._stats.stages.stage("tokenize"), shared_time(states):
             token_ids = tokenize(lambda texts: encoder.windower.token_ids(texts, self._check), states)
         for state in states:
             state.drop_text()

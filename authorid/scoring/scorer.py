@@ -10,9 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from authorid.bundle.decision import Decision
-from authorid.bundle.manifest import Bundle, load_bundle, manifest_record
-from authorid.bundle.record_digest import DIGEST
+from authorid.bundle.manifest import Bundle, load_bundle
 from authorid.cancellation import CancelCheck, never_cancelled
 from authorid.encoder.engine import Engine
 from authorid.encoder.engine_options import EngineOptions
@@ -29,7 +27,14 @@ from authorid.scoring.cascade import Cascade, Effort, Encoder, require_explainab
 from authorid.scoring.document_state import DocumentState
 from authorid.scoring.messages import Finished
 from authorid.scoring.prediction import attribute_inputs
-from authorid.scoring.run_inputs import Recall, folded, read_files, read_texts
+from authorid.scoring.run_inputs import (
+    Recall,
+    folded,
+    read_files,
+    read_texts,
+    refuse_single_path,
+    refuse_single_text,
+)
 from authorid.scoring.scheduler import Inputs, Scheduler
 from authorid.scoring.stats import RunStats
 
@@ -81,7 +86,7 @@ class Scorer:
         if effort not in get_args(Effort):
             raise ValueError(f"unknown effort {effort!r}; there are: {', '.join(get_args(Effort))}")
         self.bundle = bundle
-        self.decision = _decision(bundle, max_false_attribution, any_text)
+        self.decision = bundle.decision_for(max_false_attribution, any_text)
         ngram_model = load_ngram_model(bundle)
         if effort == "fast" and ngram_model is None:
             raise BundleLacksError(f"{bundle.path}: no n-gram model in this bundle; use --effort full")
@@ -148,7 +153,7 @@ class Scorer:
 
     def __reduce__(self) -> tuple[Callable[..., Scorer], tuple[Any, ...]]:
         """Pickle the arguments of `load` and the adaptation: the model is read again, from the same path."""
-        return _restore, (type(self), self._arguments, _digest(self.bundle), self._cascade.adaptation)
+        return _restore, (type(self), self._arguments, self.bundle.digest, self._cascade.adaptation)
 
     def describe(self) -> dict[str, Any]:
         """Describe what scores, for the run statistics.
@@ -161,14 +166,10 @@ class Scorer:
             digest of the graph, or of the n-gram file when there is none.
 
         """
-        ngrams, adaptation = self._cascade.ngram_model, self._cascade.adaptation
+        ngrams, adaptation, rule = self.ngram_model, self._cascade.adaptation, self.decision
         common: dict[str, Any] = {
             "effort": self.effort,
-            "unknown_below": [
-                self.decision.unknown_threshold,
-                self.decision.known_author_threshold,
-                self.decision.coverage_threshold,
-            ],
+            "unknown_below": [rule.unknown_threshold, rule.known_author_threshold, rule.coverage_threshold],
             "ngrams": None if ngrams is None else kernels.backend(),
             "model": self.bundle.name,
             "adaptation": None if adaptation is None else adaptation.describe(),
@@ -226,8 +227,9 @@ class Scorer:
             evidence: Whether to fill `Attribution.evidence`.
             explain: Whether to fill `Attribution.explanation`; it needs an n-gram model that is not adapted.
             stats: Filled while the run goes on; read it when the run is over.
-            recall: Called for every input, in discovery order and from another thread. When it returns an
-                attribution, that is the input's row, and the input is not scored again.
+            recall: Called for every file with the documents in it, in discovery order and from another thread. What
+                it yields takes their place: where that is an attribution, it is the row of the document, which is not
+                scored again.
 
         Raises:
             BundleLacksError: Answers cannot be explained.
@@ -235,11 +237,34 @@ class Scorer:
             Exception: What `paths` or `recall` raised, and errors of the run itself, as opposed to one document.
 
         """
-        if isinstance(paths, str | bytes | os.PathLike):
-            raise TypeError(f"paths is a single path: write score([{paths!r}])")
+        refuse_single_path(paths, "score")
         if explain:
             require_explainable(self._cascade, self.bundle.path)
         return self._run(read_files(paths, options, recall), evidence, explain, stats or RunStats())
+
+    def score_documents(
+        self,
+        documents: Iterable[Document | Failure | Attribution],
+        *,
+        evidence: bool = False,
+        explain: bool = False,
+        stats: RunStats | None = None,
+    ) -> Generator[Attribution, None, None]:
+        """Attribute documents that are read elsewhere, one row for each item in order; otherwise like `score`.
+
+        Args:
+            documents: Documents, failures, which become rows, and rows that are known already.
+            evidence: Whether to fill `Attribution.evidence`.
+            explain: Whether to fill `Attribution.explanation`.
+            stats: Filled while the run goes on; read it when the run is over.
+
+        Raises:
+            BundleLacksError: Answers cannot be explained.
+
+        """
+        if explain:
+            require_explainable(self._cascade, self.bundle.path)
+        return self._run((item for item in documents), evidence, explain, stats or RunStats())
 
     def adapt(
         self,
@@ -316,7 +341,7 @@ class Scorer:
             TypeError: `texts` is a single text.
 
         """
-        _refuse_single_text(texts, "score_texts")
+        refuse_single_text(texts, "score_texts")
         if explain:
             require_explainable(self._cascade, self.bundle.path)
         return self._run(read_texts(texts), evidence, explain, stats or RunStats())
@@ -339,7 +364,7 @@ class Scorer:
             TypeError: `texts` is a single text.
 
         """
-        _refuse_single_text(texts, "predict")
+        refuse_single_text(texts, "predict")
         return attribute_inputs(self._cascade, self._read(read_texts(texts)), evidence=evidence)
 
     def explain(
@@ -362,8 +387,7 @@ class Scorer:
         """
         from authorid.scoring.explanation import explain_inputs
 
-        if isinstance(paths, str | bytes | os.PathLike):
-            raise TypeError(f"paths is a single path: write explain([{paths!r}])")
+        refuse_single_path(paths, "explain")
         require_explainable(self._cascade, self.bundle.path)
         return explain_inputs(self._cascade, self._read(read_files(paths, options, None)))
 
@@ -405,11 +429,11 @@ class Scorer:
         match finished.outcome:
             case DocumentState() as state:
                 attribution = self._cascade.attribute(state, evidence=evidence)
-                stats.latency(time.perf_counter() - state.started)
+                stats.latency(time.perf_counter() - state.started, state.service)
                 return attribution
             case Failure() as failure:
                 return failed(failure)
-            case Attribution() as attribution:
+            case attribution:
                 stats.recall(attribution)
                 return attribution
 
@@ -417,31 +441,10 @@ class Scorer:
 def _restore(kind: type[Scorer], arguments: Mapping[str, Any], digest: str, adaptation: Adaptation | None) -> Scorer:
     """The scorer that was pickled; raises what `Scorer.load` raises, and `BundleCorruptError` for another model."""
     scorer = kind.load(**arguments)
-    if _digest(scorer.bundle) != digest:
+    if scorer.bundle.digest != digest:
         raise BundleCorruptError(
             f"{scorer.bundle.path}: not the model of the scorer that was pickled; every process needs the same model, "
             "and the same version of authorid"
         )
     scorer._cascade = replace(scorer._cascade, adaptation=adaptation)
     return scorer
-
-
-def _digest(bundle: Bundle) -> str:
-    """What identifies the content of a bundle, wherever it is."""
-    return str(manifest_record(bundle, bundle.files)[DIGEST])
-
-
-def _refuse_single_text(texts: object, method: str) -> None:
-    if isinstance(texts, str | bytes | os.PathLike):
-        raise TypeError(f"texts is a single text: write {method}([text]), or score([path]) for a file")
-
-
-def _decision(bundle: Bundle, max_false_attribution: float | None, any_text: bool) -> Decision:
-    """The bundle's decision rule, made as strict as `max_false_attribution` requires."""
-    decision = replace(bundle.decision, coverage_threshold=0.0) if any_text else bundle.decision
-    if max_false_attribution is None:
-        return decision
-    try:
-        return decision.with_false_attribution(max_false_attribution)
-    except ValueError as error:
-        raise BundleLacksError(f"{bundle.path}: {error}; there is no threshold to choose") from None

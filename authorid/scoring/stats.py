@@ -53,9 +53,9 @@ class RunStats:
     """Counters and clocks of one run. The threads of the run add to it; read it when the run is over.
 
     The latency of a document is the time from opening its file until its answer is known, including the time in
-    queues; that of a batch is its time in the encoder. The seconds of a stage are summed over threads. Tokens include
-    special tokens. Rows that a resumed run takes over from an earlier one are counted, but rates and the padding ratio
-    leave them out.
+    queues; its service time is that of the work for it. The latency of a batch is its time in the encoder. The seconds
+    of a stage are summed over threads. Tokens include special tokens. Rows that a resumed run takes over from an
+    earlier one are counted, but rates and the padding ratio leave them out.
 
     Attributes:
         status: How many rows have each status.
@@ -66,6 +66,7 @@ class RunStats:
         recalled_documents: Rows taken over from an earlier run.
         recalled_tokens: Tokens of those rows.
         document_latency: Latencies of documents, in seconds.
+        service_time: Service times of documents, in seconds.
         batch_latency: Latencies of batches, in seconds.
         stages: Seconds spent in each of `STAGES`.
 
@@ -80,6 +81,7 @@ class RunStats:
         self.recalled_documents = 0
         self.recalled_tokens = 0
         self.document_latency = Percentiles()
+        self.service_time = Percentiles()
         self.batch_latency = Percentiles()
         self.stages = StageClock(STAGES)
         self._lock = threading.Lock()
@@ -102,9 +104,10 @@ class RunStats:
         self.recalled_documents += 1
         self.recalled_tokens += attribution.tokens
 
-    def latency(self, seconds: float) -> None:
-        """Add the latency of one document, in seconds."""
+    def latency(self, seconds: float, service: float) -> None:
+        """Add the latency of one document, and its `service` time, both in seconds."""
         self.document_latency.add(seconds)
+        self.service_time.add(service)
 
     def batch(self, slots: int, seconds: float) -> None:
         """Add one batch of `slots` token slots, padding included, that took `seconds` in the encoder."""
@@ -135,6 +138,7 @@ class RunStats:
             "tokens_per_second": round(tokens / wall_seconds, 3) if wall_seconds else 0.0,
             "padding_ratio": round(1 - tokens / self.slots, 6) if self.slots else 0.0,
             "latency_ms": {
+                "service": self.service_time.summary_ms(),
                 "document": self.document_latency.summary_ms(),
                 "batch": self.batch_latency.summary_ms(),
             },

@@ -7,7 +7,7 @@ an index means the same document in every process that reads the same corpus.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from authorid.inputs.typography import fold_typography
 from authorid.training.author_directories import AuthorPlaces, check_learnable, find_authors, match_authors
 from authorid.training.author_files import is_utf8
 from authorid.training.corpus_spec import CorpusSpec
-from authorid.training.corpus_warnings import CorpusDocument, DuplicateFinder, LeftOutFiles
+from authorid.training.corpus_warnings import CorpusDocument, DuplicateFinder, LeftOutFiles, reader_warnings
 
 __all__ = ["Corpus", "CorpusDocument", "load_corpus", "load_known_corpus"]
 
@@ -125,23 +125,30 @@ class _CorpusReader:
             root=self._spec.path,
             authors=tuple(self._authors.names.values()),
             documents=tuple(self._documents),
-            warnings=(*self._left_out.warnings(), *(self._texts.warnings() if self._texts is not None else ())),
+            warnings=tuple(self._warnings()),
             unused=tuple(self._left_out.names) + (self._texts.copies if self._texts is not None else ()),
             reading=self._spec.to_json(),
             flat=self._authors.flat,
         )
 
+    def _warnings(self) -> Iterator[str]:
+        yield from self._left_out.warnings()
+        if self._texts is not None:
+            yield from self._texts.warnings()
+            yield from reader_warnings(self._spec.path, tuple(self._authors.names.values()), self._documents)
+
     def _read_file(self, file: DiscoveredFile, label: int, timeout: Timeout) -> None:
         if not is_utf8(file.below):
             self._left_out.add(file.below, _NOT_UTF8)
             return
-        for item in read_file(file, self._spec.documents, timeout):
+        for number, item in enumerate(read_file(file, self._spec.documents, timeout), start=1):
+            # The number and not the member: a table may have two rows of the same name, and names that are no paths.
+            path = file.below if item.ref.member is None else f"{file.below}#{number}"
             if isinstance(item, Failure):
-                self._left_out.add(file.below, item.reason)
+                self._left_out.add(path, item.reason)
                 continue
-            path = file.below if item.ref.member is None else f"{file.below}#{item.ref.member}"
             text = fold_typography(item.text) if self._folded else item.text
-            document = CorpusDocument(path, label, text, item.sha256)
+            document = CorpusDocument(path, label, text, item.sha256, item.reader)
             if self._texts is None or self._texts.add(document):
                 self._documents.append(document)
 

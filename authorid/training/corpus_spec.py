@@ -16,7 +16,8 @@ __all__ = ["LEAVE_OUT", "CorpusSpec"]
 LEAVE_OUT = "; --exclude-author NAME leaves a directory out"
 """The advice about a directory that is not an author of the model."""
 
-_RECORDED = ("include", "exclude", "ignore", "follow_symlinks", "hidden", "encoding", "max_bytes")
+_COLUMNS = ("text_column", "id_column")
+_RECORDED = ("include", "exclude", "ignore", "follow_symlinks", "hidden", "encoding", "max_bytes", *_COLUMNS)
 """The fields of `ReadOptions` that decide what a corpus contains."""
 
 
@@ -88,6 +89,8 @@ def _fits(name: str, value: object, default: object) -> bool:
             return isinstance(value, str) and codecs.lookup(value) is not None
         except (LookupError, ValueError):
             return False
+    if name in _COLUMNS:
+        return isinstance(value, str)
     if isinstance(default, tuple):
         return isinstance(value, list) and all(isinstance(item, str) for item in value)
     return type(value) is type(default) and (name != "max_bytes" or value > 0)  # type: ignore[operator]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["CorpusDocument", "DuplicateFinder", "LeftOutFiles"]
+__all__ = ["CorpusDocument", "DuplicateFinder", "LeftOutFiles", "reader_warnings"]
 
 _NAMED_FILES = 5
 """Up to this many files that were left out get a warning each; more get one for each reason."""
@@ -17,12 +18,16 @@ _NAMED_REASONS = 8
 
 @dataclass(frozen=True, slots=True)
 class CorpusDocument:
-    """One text of a corpus: `path` is relative to the corpus, with ``/``; `label` is an index into `Corpus.authors`."""
+    """One text of a corpus: `path` is relative to the corpus, with ``/``; `label` is an index into `Corpus.authors`.
+
+    `sha256` and `reader` are those of `Document`.
+    """
 
     path: str
     label: int
     text: str
     sha256: str
+    reader: str = "text"
 
 
 class LeftOutFiles:
@@ -60,6 +65,32 @@ class LeftOutFiles:
         rest = sum(len(names) for _, names in ordered[_NAMED_REASONS:])
         if rest:
             yield f"{self._root}: {rest} more files are left out, for other reasons"
+
+
+_UNEQUAL_FORMATS = 0.5
+"""Two authors have different formats when a format has so much more of the one's documents than of the other's."""
+
+
+def reader_warnings(root: Path, authors: Sequence[str], documents: Sequence[CorpusDocument]) -> Iterator[str]:
+    """Yield warnings about formats that some of the `authors` have and others do not, and about what was cut."""
+    counts = [Counter[str]() for _ in authors]
+    cut = 0
+    for document in documents:
+        name, note, _ = document.reader.partition(" (")
+        counts[document.label][name] += 1
+        cut += bool(note)
+    totals = [max(1, own.total()) for own in counts]
+    for name in sorted({name for own in counts for name in own}):
+        shares = [own[name] / total for own, total in zip(counts, totals, strict=True)]
+        most, least = shares.index(max(shares)), shares.index(min(shares))
+        if shares[most] - shares[least] >= _UNEQUAL_FORMATS:
+            yield (
+                f"{root}: of the documents by {authors[most]}, {shares[most]:.0%} are {name}, and of those by "
+                f"{authors[least]} {shares[least]:.0%}: the model may learn the format; bring all documents into one"
+            )
+            break  # where one format is more frequent, another one is less so
+    if cut:
+        yield f"{root}: Project Gutenberg's header and licence are left out of {cut} documents"
 
 
 def _shown(path: Path) -> str:

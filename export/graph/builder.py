@@ -32,12 +32,13 @@ from authorid.errors import require
 from authorid.export.encoder_weights import Dense, EncoderWeights, Norm
 from authorid.export.graph.int8 import Ranges, activation_scale, quantize_kernel
 
-__all__ = ["CPU", "METADATA_DIALECT", "OPENVINO", "OPSET", "Dialect", "GraphBuilder", "TokenSubset"]
+__all__ = ["CPU", "FUSED", "METADATA_DIALECT", "OPENVINO", "OPSET", "Dialect", "GraphBuilder", "TokenSubset"]
 
-Dialect = Literal["onnxruntime-cpu", "openvino"]
+Dialect = Literal["onnxruntime-cpu", "openvino", "authorid"]
 
 CPU: Dialect = "onnxruntime-cpu"
 OPENVINO: Dialect = "openvino"
+FUSED: Dialect = "authorid"
 
 METADATA_DIALECT = "authorid.dialect"
 """Metadata key of emitted graphs; its value is their dialect."""
@@ -199,6 +200,12 @@ class GraphBuilder(ABC):
     def gelu(self, x: str, name: str) -> str:
         """GELU of the kind that the encoder was trained with."""
         return self.op("Gelu", [x], name, approximate="tanh" if self.weights.gelu == "tanh" else "none")
+
+    def normalized(self, parts: Sequence[str], norm: Norm, name: str, activation: str | None) -> tuple[str, str]:
+        """The normalized sum of `parts`: in float32, and as the matmul input `activation` if there is one."""
+        total = self.op("Sum", parts, f"{name}_residual") if len(parts) > 1 else parts[0]
+        x = self.norm(total, norm, f"{name}_norm")
+        return x, x if activation is None else self.matmul_input(x, activation)
 
     def norm(self, x: str, norm: Norm, name: str) -> str:
         """Layer normalisation over the last axis."""

@@ -8,6 +8,7 @@ from authorid.bundle.manifest import Precision
 from authorid.errors import ExportError, require
 from authorid.export.encoder_weights import EncoderWeights
 from authorid.export.graph.builder import CPU, Dialect, GraphBuilder, TokenSubset
+from authorid.export.graph.fused import FusedGraphBuilder
 from authorid.export.graph.int8 import Ranges, check_ranges, quantize_rows
 from authorid.export.graph.openvino import OpenVinoGraphBuilder
 from authorid.export.graph.ort import OrtGraphBuilder
@@ -15,7 +16,7 @@ from authorid.export.graph.ort import OrtGraphBuilder
 __all__ = ["emit"]
 
 _BUILDERS: dict[Dialect, type[GraphBuilder]] = {
-    builder.dialect: builder for builder in (OrtGraphBuilder, OpenVinoGraphBuilder)
+    builder.dialect: builder for builder in (OrtGraphBuilder, OpenVinoGraphBuilder, FusedGraphBuilder)
 }
 
 
@@ -42,13 +43,13 @@ def emit(
     builder = _BUILDERS[dialect](weights, precision, ranges or {}, observe, padding)
     states = _embeddings(builder)
     for index in range(len(weights.layers)):
-        states = _layer(builder, index, states)
-    _head(builder, states)
+        states = _layer(builder, index, *states)
+    _head(builder, states[0])
     return builder.serialize()
 
 
-def _embeddings(builder: GraphBuilder) -> str:
-    """Token ids -> states float32 [s, b, h], or [b, s, h] where tokens are on axis 1."""
+def _embeddings(builder: GraphBuilder) -> tuple[str, str]:
+    """Token ids -> states float32 [s, b, h], or [b, s, h] where tokens are on axis 1; and the first matmul input."""
     weights, axis = builder.weights, builder.token_axis
     builder.read_mask()
     names = builder.input_names()
@@ -67,10 +68,12 @@ def _embeddings(builder: GraphBuilder) -> str:
     if "token_type_ids" in names:
         segments = builder.tokens_on_axis("token_type_ids", "segments_first")
         parts.append(builder.op("Gather", [builder.const("segments/table", weights.segments), segments], "segments"))
-    states = builder.norm(builder.op("Sum", parts, "embeddings/sum"), weights.embedding_norm, "embeddings/norm")
-    if weights.projection is not None:
-        states = builder.linear(states, weights.projection, "embeddings/projection")
-    return states
+    total, first = builder.op("Sum", parts, "embeddings/sum"), "layer_0/input"
+    if weights.projection is None:
+        return builder.normalized([total], weights.embedding_norm, "embeddings", first)
+    states, _ = builder.normalized([total], weights.embedding_norm, "embeddings", None)
+    states = builder.linear(states, weights.projection, "embeddings/projection")
+    return states, builder.matmul_input(states, first)
 
 
 def _computed_tokens(weights: EncoderWeights, index: int) -> TokenSubset:
@@ -80,10 +83,12 @@ def _computed_tokens(weights: EncoderWeights, index: int) -> TokenSubset:
     return "every second" if index == weights.halved else "all"
 
 
-def _layer(builder: GraphBuilder, index: int, x: str) -> str:
-    """One transformer layer: the states of all tokens, or of those that later layers need (`_computed_tokens`)."""
+def _layer(builder: GraphBuilder, index: int, x: str, states: str) -> tuple[str, str]:
+    """One transformer layer: from float32 `x`, and `x` as a matmul input, to those that the next layer reads.
+
+    It computes the states of all tokens, or of those that later layers need (`_computed_tokens`).
+    """
     layer, name = builder.weights.layers[index], f"layer_{index}"
-    states = builder.matmul_input(x, f"{name}/input")
     keys = builder.linear(states, layer.k, f"{name}/k", f"{name}/input")
     values = builder.linear(states, layer.v, f"{name}/v", f"{name}/input")
     subset = _computed_tokens(builder.weights, index)
@@ -96,13 +101,11 @@ def _layer(builder: GraphBuilder, index: int, x: str) -> str:
     if subset == "every second":
         builder.halve_mask()
     y = builder.linear(y, layer.attention_output, f"{name}/attention_output", f"{name}/attention")
-    y = builder.op("Sum", [x, y], f"{name}/attention_residual")
-    x = builder.norm(y, layer.attention_norm, f"{name}/attention_norm")
-    y = builder.matmul_input(x, f"{name}/ffn_input")
+    x, y = builder.normalized([x, y], layer.attention_norm, f"{name}/attention", f"{name}/ffn_input")
     y = builder.hidden(y, layer.ffn_inner, f"{name}/ffn", (f"{name}/ffn_input", f"{name}/ffn_inner"))
     y = builder.linear(y, layer.ffn_output, f"{name}/ffn_output", f"{name}/ffn_inner")
-    y = builder.op("Sum", [x, y], f"{name}/ffn_residual")
-    return builder.norm(y, layer.ffn_norm, f"{name}/ffn_norm")
+    following = f"layer_{index + 1}/input" if index + 1 < len(builder.weights.layers) else None
+    return builder.normalized([x, y], layer.ffn_norm, f"{name}/ffn", following)
 
 
 def _head(builder: GraphBuilder, x: str) -> None:

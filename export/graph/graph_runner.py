@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from authorid.encoder.fused import fused_kernels, fused_library
 from authorid.encoder.session import TOKEN_INPUTS
 from authorid.errors import ExportError
 from authorid.machine import available_cores
@@ -38,6 +39,8 @@ class GraphRunner:
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
+        if fused_kernels() is not None:
+            options.register_custom_ops_library(str(fused_library()))
         try:
             self._session: Any = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises many types without a common base

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +19,16 @@ from authorid.export.encoder_weights import Dense, EncoderWeights, Floats
 
 __all__ = [
     "LAYER_INPUTS",
+    "MAX_SUM",
     "STRIP",
     "Range",
     "Ranges",
+    "Together",
     "activation_names",
     "activation_scale",
+    "added_with",
     "check_ranges",
+    "column_scales",
     "quantize_activation",
     "quantize_columns",
     "quantize_kernel",
@@ -89,20 +94,49 @@ def quantize_activation(values: Floats, span: Range) -> tuple[Floats, np.float32
     return steps, scale
 
 
-def quantize_columns(kernel: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
-    """Quantize symmetrically with one scale for each column: [k, n] float32 -> [k, n] int8, [n] float32.
+Together = Literal[2, 4]
+"""How many u8 x s8 products of a column a kernel adds in 16 bits."""
 
-    CPUs with AVX2 or AVX-512 but without VNNI add the u8 x s8 products of rows 2i and 2i + 1 in 16 bits, with
-    saturation (vpmaddubsw). The scales therefore let two neighbours of one sign add up to 128 at most: 255 * 128 fits.
-    Steps get a quarter coarser, and integer products are the same on every CPU.
+MAX_SUM = 127
+"""Weights of one sign whose products are added in 16 bits add up to this at most (and one more, if two are rounded)."""
+
+
+def added_with(row: int, together: Together) -> list[int]:
+    """The rows of a kernel whose products are added to those of `row` in 16 bits, `row` itself among them.
+
+    CPUs with AVX2 or AVX-512 but without VNNI add the products of rows 2i and 2i + 1 with saturation (vpmaddubsw). Our
+    own kernels for AVX2 (``authorid/encoder/_fused_kernels.h``) can add two such sums, those of rows 8i to 8i + 3 to
+    those of rows 8i + 4 to 8i + 7, before they go on in 32 bits. That is faster, but all four must fit.
     """
-    padded = np.pad(kernel, ((0, len(kernel) % 2), (0, 0)))
-    even, odd = padded[0::2], padded[1::2]
-    up = np.maximum(even, 0) + np.maximum(odd, 0)
-    down = np.minimum(even, 0) + np.minimum(odd, 0)
-    # 127, not 128: rounding may add half a step to each of the two.
-    scales: Floats = (np.maximum(up.max(axis=0), -down.min(axis=0)) / np.float32(127)).astype(np.float32)
+    if together == 2:
+        return [row - row % 2, row - row % 2 + 1]
+    first = row - row % 8 + row % 4 // 2 * 2
+    return [first, first + 1, first + 4, first + 5]
+
+
+def column_scales(kernel: Floats, together: Together = 2) -> Floats:
+    """One scale for each column of `kernel` [k, n], at which no sum of `together` products overflows: [n] float32.
+
+    `MAX_SUM` times 255 fits 16 bits. Steps get a quarter coarser for two products, and three quarters for four.
+    """
+    padded = np.pad(kernel, ((0, -len(kernel) % 8), (0, 0)))
+    groups = sorted({tuple(added_with(row, together)) for row in range(len(padded))})
+    up, down = np.zeros(kernel.shape[1], np.float32), np.zeros(kernel.shape[1], np.float32)
+    for members in zip(*groups, strict=True):
+        rows = padded[list(members)]
+        up, down = up + np.maximum(rows, 0), down + np.minimum(rows, 0)
+    # Rounding may add half a step to each of the products.
+    scales: Floats = (np.maximum(up.max(axis=0), -down.min(axis=0)) / np.float32(MAX_SUM)).astype(np.float32)
     scales[scales == 0] = 1
+    return scales
+
+
+def quantize_columns(kernel: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
+    """Quantize symmetrically with one scale for each column (`column_scales`): [k, n] -> [k, n] int8, [n] float32.
+
+    Integer products are then the same on every CPU.
+    """
+    scales = column_scales(kernel)
     return np.rint(kernel / scales).astype(np.int8), scales
 
 

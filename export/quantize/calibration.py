@@ -14,7 +14,7 @@ from authorid.export.encoder_weights import Dense, EncoderWeights, Floats, Layer
 from authorid.export.graph.builder import CPU, Dialect
 from authorid.export.graph.emit import emit
 from authorid.export.graph.graph_runner import GraphRunner, Ids, batched
-from authorid.export.graph.int8 import LAYER_INPUTS, Range, Ranges, activation_names
+from authorid.export.graph.int8 import LAYER_INPUTS, Range, Ranges, Together, activation_names
 from authorid.export.quantize.gptq import gptq
 from authorid.export.quantize.outliers import SplitNeurons, divide_values, smooth, split_outliers, strip_divisor
 
@@ -37,12 +37,14 @@ class Calibration:
     tokens: int
     split_neurons: int
     draw: int = 0
+    together: Together = 2
     tried: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """The method, and the draw unless it is the first."""
-        return f"min-max, draw {self.draw + 1}" if self.draw else "min-max"
+        name = "min-max" if self.together == 2 else f"min-max, {self.together} products in 16 bits"
+        return f"{name}, draw {self.draw + 1}" if self.draw else name
 
     def to_json(self) -> dict[str, Any]:
         """The record for a bundle's provenance; the ranges themselves are in the graph."""
@@ -57,14 +59,15 @@ class Calibration:
         }
 
 
-def calibrate(weights: EncoderWeights, windows: Sequence[Ids], seed: int = 0) -> Calibration:
+def calibrate(weights: EncoderWeights, windows: Sequence[Ids], seed: int = 0, together: Together = 2) -> Calibration:
     """Run the float32 graph over `windows` (int32 [s] each) and find the range of every matmul input.
 
     A range goes from the smallest to the largest value; nothing is clipped. Outliers are reduced first: outputs of
     layer normalisations by dividing channels (`smooth`), outputs of attention by dividing the weights of the values
     (`divide_values`), outputs of GELU by splitting neurons (`split_outliers`) and by one scale for each strip of them
     (`strip_divisor`). Kernels are rounded so that their outputs for these windows change least (`gptq`). `seed` selects
-    the tokens in the samples. Raises `ValueError` when there are no windows.
+    the tokens in the samples. `together` products are added in 16 bits (`added_with`). Raises `ValueError` when there
+    are no windows.
     """
     if not windows:
         raise ValueError("no windows to calibrate on")
@@ -76,7 +79,7 @@ def calibrate(weights: EncoderWeights, windows: Sequence[Ids], seed: int = 0) ->
     layers = []
     for index, (trained, own) in enumerate(zip(weights.layers, neurons, strict=True)):
         part = {name: observed[f"layer_{index}/{name}"] for name in LAYER_INPUTS}
-        layer, found = _calibrate_layer(trained, split.layers[index], own, part)
+        layer, found = _calibrate_layer(trained, split.layers[index], own, part, together)
         layers.append(layer)
         ranges |= {f"layer_{index}/{name}": span for name, span in found.items()}
     before, after = (sum(len(layer.ffn_inner.bias) for layer in w.layers) for w in (weights, split))
@@ -86,6 +89,7 @@ def calibrate(weights: EncoderWeights, windows: Sequence[Ids], seed: int = 0) ->
         windows=len(windows),
         tokens=sum(len(ids) for ids in windows),
         split_neurons=after - before,
+        together=together,
     )
 
 
@@ -162,7 +166,11 @@ def _observe(weights: EncoderWeights, windows: Sequence[Ids], rng: np.random.Gen
 
 
 def _calibrate_layer(
-    trained: LayerWeights, layer: LayerWeights, neurons: SplitNeurons, observed: Mapping[str, _ObservedValues]
+    trained: LayerWeights,
+    layer: LayerWeights,
+    neurons: SplitNeurons,
+    observed: Mapping[str, _ObservedValues],
+    together: Together,
 ) -> tuple[LayerWeights, dict[str, Range]]:
     """Round a `layer` that was `trained` and then split into `neurons`; the ranges of its matmul inputs by name."""
     samples = {name: values.sample for name, values in observed.items()}
@@ -183,7 +191,7 @@ def _calibrate_layer(
         ranges["attention"] = replace(ranges["attention"], divisor=None)
 
     def rounded(dense: Dense, name: str) -> Dense:
-        return gptq(dense, ranges[name], samples[name], samples[name] @ dense.kernel)
+        return gptq(dense, ranges[name], samples[name], samples[name] @ dense.kernel, together)
 
     layer = replace(
         layer,
@@ -192,6 +200,6 @@ def _calibrate_layer(
         v=rounded(layer.v, "input"),
         attention_output=rounded(layer.attention_output, "attention"),
         ffn_inner=rounded(layer.ffn_inner, "ffn_input"),
-        ffn_output=gptq(layer.ffn_output, ranges["ffn_inner"], samples["ffn_inner"], exact),
+        ffn_output=gptq(layer.ffn_output, ranges["ffn_inner"], samples["ffn_inner"], exact, together),
     )
     return layer, ranges

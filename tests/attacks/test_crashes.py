@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import sys
@@ -75,6 +76,49 @@ def test_a_run_killed_fifty_times_at_random_gives_the_same_bytes(bundle, corpus,
         assert sorted(path.name for path in tmp_path.glob("out.jsonl*")) == ["out.jsonl"]
         out.unlink()
     assert runs >= 1
+
+
+@pytest.mark.promise("resume-same-bytes")
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
+def test_a_run_over_a_table_killed_at_several_points_gives_the_same_bytes(bundle, tmp_path, suffix):
+    """A small file before the table and one after it: rows and files follow each other in the journal."""
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    for name in ("a.txt", "z.txt"):
+        (docs / name).write_text(prose("Ben", 30, 4))
+    texts = ["" if row % 100 == 99 else prose(AUTHORS[row % 3], 5 + row % 60, row) for row in range(1500)]
+    if suffix == ".parquet":
+        pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        parquet.write_table(pyarrow.table({"text": texts}), docs / "table.parquet")
+    elif suffix == ".csv":
+        (docs / "table.csv").write_text("text\n" + "".join(f'"{text}"\n' for text in texts))
+    else:
+        (docs / "table.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+
+    def start(out):
+        arguments = ("score", docs, "--model", bundle.path, "--out", out, "--resume", "-q", "--format", "jsonl")
+        return subprocess.Popen(command(*arguments), stderr=subprocess.DEVNULL, env=environment(tmp_path))
+
+    whole, out = tmp_path / "whole.jsonl", tmp_path / "out.jsonl"
+    assert start(whole).wait(120) == 3
+    kills = 0
+    for kill in range(1, 4):
+        process = start(out)
+        while process.poll() is None:  # each kill comes later in the table
+            sizes = [path.stat().st_size for path in tmp_path.glob("out.jsonl.journal*") if path.exists()]
+            if max(sizes, default=0) > whole.stat().st_size * kill / 8:
+                process.kill()
+            time.sleep(0.001)
+        process.wait()
+        if out.exists():
+            break
+        kills += process.returncode == -9
+    if not out.exists():
+        assert start(out).wait(120) == 3
+    assert kills > 1
+    assert out.read_bytes() == whole.read_bytes()
+    rows = [json.loads(line) for line in out.read_bytes().splitlines()]
+    assert [row["member"] for row in rows] == [None, *(str(number + 1) for number in range(1500)), None]
 
 
 @pytest.mark.promise("resume-same-bytes", "force-unbegun", "no-leftovers")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 
 import pytest
@@ -80,3 +81,22 @@ def test_line_endings_and_normal_forms_change_nothing(scorer, expected, tmp_path
     text = unicodedata.normalize(form, TEXT).replace("\n", ending)
     (tmp_path / "text").write_bytes(text.encode("utf-8"))
     assert answer(scorer, tmp_path / "text").ranking == expected.ranking
+
+
+@pytest.mark.promise("encodings")
+@pytest.mark.parametrize("encoding", [e for e in ENCODINGS if not e.startswith("utf-32")])
+def test_a_page_in_the_encoding_that_it_declares_has_exactly_the_same_answer(scorer, tmp_path, encoding):
+    pytest.importorskip("lxml")
+    page = "<!DOCTYPE html><html><head><meta charset='{}'></head><body><p>{}</p></body></html>"
+    (tmp_path / "page.html").write_bytes(page.format(encoding, TEXT).encode(encoding))
+    (tmp_path / "plain.html").write_text(page.format("utf-8", TEXT), "utf-8")
+    assert answer(scorer, tmp_path / "page.html").ranking == answer(scorer, tmp_path / "plain.html").ranking
+
+
+@pytest.mark.promise("encodings")
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl"])
+@pytest.mark.parametrize("encoding", [e for e in ENCODINGS if not e.endswith(("-le", "-be"))])
+def test_a_table_in_a_declared_encoding_has_exactly_the_same_answer(scorer, expected, tmp_path, encoding, suffix):
+    row = json.dumps({"text": TEXT}, ensure_ascii=False) if suffix == ".jsonl" else f'text\r\n"{TEXT}"'
+    (tmp_path / f"t{suffix}").write_bytes(f"{row}\r\n".encode(encoding))
+    assert answer(scorer, tmp_path / f"t{suffix}", encoding=encoding).ranking == expected.ranking

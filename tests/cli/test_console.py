@@ -8,7 +8,7 @@ import pytest
 from command import command, environment
 
 from authorid.cli.console import Terminal, time_left
-from authorid.cli.result_tables import show_attributions
+from authorid.cli.final_screen import show_attributions
 from authorid.inputs.documents import DocumentRef
 from authorid.outputs.answers import Answers
 from authorid.scoring.attribution import Attribution
@@ -86,7 +86,8 @@ def test_numbers_and_statuses_are_whole_on_a_terminal_of_any_width(width, capsys
     row = Attribution(DocumentRef("examples/a-rather-long-name-of-a-document.txt"), "unknown", ranking)
     show_attributions(terminal, [row], 1, Answers())
     shown = capsys.readouterr().err
-    assert "77.7%" in shown and "7.2%" in shown and "unknown" in shown and "prob." in shown
+    assert ("7.2%" in shown) == (width >= 100)  # the runner-up needs room
+    assert "77.7%" in shown and "unknown" in shown and "prob." in shown
     assert max(map(len, shown.splitlines())) <= width
 
 

@@ -35,6 +35,8 @@ DOCUMENTS = {
     "exclude": (["--exclude", "drafts"], "exclude", ("drafts",)),
     "hidden": (["--hidden"], "hidden", True),
     "follow_symlinks": (["--follow-symlinks"], "follow_symlinks", True),
+    "text_column": (["--text-column", "body"], "text_column", "body"),
+    "id_column": (["--id-column", "id"], "id_column", "id"),
     "encoding": (["--encoding", "latin-1"], "encoding", "latin-1"),
     "max_bytes": (["--max-bytes", "99"], "max_bytes", 99),
     "timeout": (["--timeout", "8"], "timeout", 8.0),
@@ -90,20 +92,17 @@ SCORE = {
     "batch_tokens": (["--batch-tokens", "77"], "batch_tokens", 77),
     **DOCUMENTS,
 }
-SCORE_ELSEWHERE = {
-    "model",
-    "out",
-    "form",
-    "stats",
+SCORE_ELSEWHERE = {"model", "out", "form", "stats", "resume", "force", "fail_fast", "rows", "quiet", "verbose"}
+SCORE_ELSEWHERE |= {
     "report",
-    "resume",
-    "force",
-    "fail_fast",
-    "rows",
-    "quiet",
-    "verbose",
+    "adapt",
+    "equal_shares",
+    "known",
+    "sample_words",
+    "exclude_authors",
+    "all_authors",
+    "stdin_text",
 }
-SCORE_ELSEWHERE |= {"adapt", "equal_shares", "known", "sample_words", "exclude_authors", "all_authors"}
 """Options of score whose effect is checked in other files of tests/cli, in tests/outputs and in tests/scoring."""
 TUNE = {
     "precision": (["--precision", "fp32"], "precision", "fp32"),
@@ -165,6 +164,7 @@ def here(tmp_path, monkeypatch):
     """Work in an empty directory, so that relative names are inside it."""
     monkeypatch.chdir(tmp_path)
     Path("rules").write_text("*.log\n")
+    Path("letters").mkdir()
 
 
 @pytest.fixture

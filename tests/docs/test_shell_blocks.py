@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import os
 import re
 import shlex
@@ -112,6 +114,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) 
     (desk / "letters").mkdir()
     for number in range(3):
         (desk / "letters" / f"{number}.txt").write_text(f"We walk to the garden and write letter {number}.\n")
+    rows = [json.dumps({"id": f"r{number}", "body": f"A good boat, and review {number}."}) for number in range(3)]
+    (desk / "reviews.jsonl.gz").write_bytes(gzip.compress("\n".join(rows).encode()))
     if find_spec("scipy") is not None:
         run("authorid train corpus --no-encoder --out model --quiet", desk, environment)
     return desk

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from authorid.inputs.content import Content
 from authorid.inputs.damage import name_with_damage
 from authorid.inputs.decoding import UndecodableError, decode
 from authorid.inputs.documents import DocumentRef, ReadOptions
@@ -93,7 +94,7 @@ def test_east_asian_encodings_are_read_up_to_a_character_that_is_cut(language, e
 
 def test_damage_is_named_in_the_document():
     data = (TEXTS["cs"] + " \x92").encode("utf-8").replace(b"\xc2\x92", b"\x92")
-    (document,) = TextReader().read(data, DocumentRef("a.txt"), ReadOptions())
+    (document,) = TextReader().read(Content.of_bytes(DocumentRef("a.txt"), "a.txt", data, ""), ReadOptions())
     assert document.encoding == "utf-8 (1 byte replaced)"
 
 

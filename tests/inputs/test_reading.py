@@ -58,10 +58,11 @@ class LinesReader:
 
     name = "lines"
     suffixes = (".lines",)
+    streams = False
 
-    def read(self, data, ref, options):
-        for number, line in enumerate(data.decode().splitlines(), 1):
-            yield Document(DocumentRef(ref.source, str(number)), line, "utf-8", "")
+    def read(self, content, options):
+        for number, line in enumerate(content.data(options.max_bytes).decode().splitlines(), 1):
+            yield Document(DocumentRef(content.ref.source, str(number)), line, "utf-8", "")
             if line == "!":
                 raise ValueError("broken off")
 

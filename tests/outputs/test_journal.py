@@ -13,17 +13,21 @@ from result_records import AUTHORS, FAILURES, PATHS, RECORDS, make_record
 from authorid.outputs import atomic
 from authorid.outputs import journal as journals
 from authorid.outputs.journal import Journal, JournalHeader, read_entries, read_header
-from authorid.outputs.record_codec import Entry
+from authorid.outputs.record_codec import Entry, Place
+
+PLACES = st.builds(Place, st.integers(0, 3), PATHS, st.integers(0, 9))
 
 
 @settings(max_examples=50)
-@given(st.lists(st.tuples(st.integers(0, 3), PATHS, RECORDS | FAILURES), max_size=8))
+@given(
+    st.lists(st.tuples(st.builds(Place, st.integers(0, 3), PATHS, st.integers(0, 9)), RECORDS | FAILURES), max_size=8)
+)
 def test_a_journal_returns_the_records_that_were_written(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("journal") / "j"
     journal = Journal(path, {"top": 5}, AUTHORS)
     written = [Entry(*item) for item in rows]
     for entry in written:
-        journal.append(entry.root, entry.below, entry.record)
+        journal.append(*entry)
     journal.sync()
     journal.close()
     assert read_header(path) == JournalHeader(journals.FORMAT, {"top": 5}, AUTHORS)
@@ -35,7 +39,7 @@ def test_a_journal_cut_anywhere_is_read_up_to_its_last_intact_line(tmp_path):
     path = tmp_path / "j"
     journal = Journal(path, {"top": 5}, AUTHORS)
     for number in range(5):
-        journal.append(0, str(number), make_record(str(number)))
+        journal.append(Place(0, str(number)), make_record(str(number)))
     journal.sync()
     journal.close()
     data = path.read_bytes()
@@ -52,9 +56,9 @@ def test_a_journal_cut_anywhere_is_read_up_to_its_last_intact_line(tmp_path):
 def test_a_damaged_line_ends_the_journal(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("journal") / "j"
     journal = Journal(path, {}, AUTHORS)
-    written = [Entry(0, str(number), make_record(str(number))) for number in range(4)]
+    written = [Entry(Place(0, str(number)), make_record(str(number))) for number in range(4)]
     for entry in written:
-        journal.append(entry.root, entry.below, entry.record)
+        journal.append(*entry)
     journal.sync()
     journal.close()
     content = bytearray(path.read_bytes())
@@ -68,23 +72,23 @@ def test_a_damaged_line_ends_the_journal(tmp_path_factory, data):
 @pytest.mark.promise("journal-damage")
 def test_an_intact_line_that_is_not_an_entry_ends_the_journal(tmp_path):
     journal = Journal(tmp_path / "j", {}, AUTHORS)
-    journal.append(0, "1", make_record("1"))
+    journal.append(Place(0, "1"), make_record("1"))
     journal.sync()
     journal.close()
     content = (tmp_path / "j").read_bytes()
     (tmp_path / "j").write_bytes(content + content)
-    assert list(read_entries(tmp_path / "j")) == [Entry(0, "1", make_record("1"))]
+    assert list(read_entries(tmp_path / "j")) == [Entry(Place(0, "1"), make_record("1"))]
 
 
 def test_zeros_at_the_end_of_the_file_lose_only_the_end(tmp_path):
     path = tmp_path / "j"
     journal = Journal(path, {}, AUTHORS)
-    journal.append(0, "a", make_record("a"))
+    journal.append(Place(0, "a"), make_record("a"))
     journal.sync()
     journal.close()
     with path.open("ab") as stream:
         stream.write(bytes(4096))
-    assert [entry.below for entry in read_entries(path)] == ["a"]
+    assert [entry.place.below for entry in read_entries(path)] == ["a"]
 
 
 def wait_until(met):
@@ -102,7 +106,7 @@ def test_records_do_not_wait_for_the_next_one(tmp_path, monkeypatch):
     monkeypatch.setattr(atomic, "sync", lambda file: (sync(file), synced.append(os.fstat(file).st_size)))
     journal = Journal(tmp_path / "j", {}, AUTHORS)
     for number in range(3):
-        journal.append(0, str(number), make_record(str(number)))
+        journal.append(Place(0, str(number)), make_record(str(number)))
     wait_until(lambda: len(list(read_entries(tmp_path / "j"))) == 3)
     wait_until(lambda: synced[-1] == (tmp_path / "j").stat().st_size)
     assert journal.rows == 3
@@ -113,7 +117,7 @@ def test_the_number_of_waiting_records_is_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr(journals, "_FLUSH_SECONDS", 3600.0)
     journal = Journal(tmp_path / "j", {}, AUTHORS)
     for number in range(1000):
-        journal.append(0, str(number), make_record(str(number)))
+        journal.append(Place(0, str(number)), make_record(str(number)))
         assert number + 1 - journal.rows < journals._GROUP
     journal.close()
 
@@ -129,18 +133,18 @@ def test_a_disk_failure_between_two_records_is_raised_at_the_next_and_nothing_fo
     failed = threading.Event()
     monkeypatch.setattr(journals, "_SYNC_SECONDS", 0.2)
     journal = Journal(tmp_path / "j", {}, AUTHORS)
-    journal.append(0, "a", make_record("a"))
+    journal.append(Place(0, "a"), make_record("a"))
     journal.sync()
     with monkeypatch.context() as patch:
         patch.setattr(atomic, operation, fail)
         with journal._lock:  # so that it is not `append` that fails
-            journal._waiting.append(journals._checked(journal._codec.encode(0, "b", make_record("b"))))
+            journal._waiting.append(journals._checked(journal._codec.encode(Place(0, "b"), make_record("b"))))
         assert failed.wait(20)
-    for use in (lambda: journal.append(0, "c", make_record("c")), journal.flush, journal.sync):
+    for use in (lambda: journal.append(Place(0, "c"), make_record("c")), journal.flush, journal.sync):
         with pytest.raises(OSError, match="No space left"):
             use()
     journal.close()
-    kept = [entry.below for entry in read_entries(tmp_path / "j")]
+    kept = [entry.place.below for entry in read_entries(tmp_path / "j")]
     assert kept == (["a"] if operation == "write_all" else ["a", "b"])
     assert (tmp_path / "j").read_bytes().endswith(b"\nhalf a li")
 
@@ -152,9 +156,9 @@ def test_records_that_could_not_be_synced_do_not_count(tmp_path, monkeypatch):
 
     monkeypatch.setattr(journals, "_FLUSH_SECONDS", 3600.0)
     journal = Journal(tmp_path / "j", {}, AUTHORS)
-    journal.append(0, "a", make_record("a"))
+    journal.append(Place(0, "a"), make_record("a"))
     journal.sync()
-    journal.append(0, "b", make_record("b"))
+    journal.append(Place(0, "b"), make_record("b"))
     with monkeypatch.context() as patch:
         patch.setattr(atomic, "sync", fail)
         with pytest.raises(OSError, match="Input/output error"):

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from result_records import AUTHORS, discovered, make_record
 
+from authorid.inputs.documents import Document, DocumentRef, Failure
 from authorid.outputs.journal import Journal, JournalHeader, read_entries, read_header
-from authorid.outputs.record_codec import Entry
+from authorid.outputs.record_codec import Entry, Place
 from authorid.outputs.resume import EarlierRun, differences, merge_journals
 
 
@@ -14,11 +17,11 @@ def test_merging_takes_the_newer_records_first_and_then_the_older_ones_after_the
     for name, files in (("new", "abd"), ("old", "abcdef")):
         journal = Journal(tmp_path / name, {"of": "both"}, AUTHORS)
         for below in files:
-            journal.append(0, below, make_record(below, sha256=name))
+            journal.append(Place(0, below), make_record(below, sha256=name))
         journal.sync()
         journal.close()
     merge_journals(tmp_path / "new", tmp_path / "old", tmp_path / "merged")
-    assert [(entry.below, entry.record.sha256) for entry in read_entries(tmp_path / "merged")] == [
+    assert [(entry.place.below, entry.record.sha256) for entry in read_entries(tmp_path / "merged")] == [
         *(("a", "new"), ("b", "new"), ("d", "new")),
         *(("e", "old"), ("f", "old")),
     ]
@@ -26,8 +29,15 @@ def test_merging_takes_the_newer_records_first_and_then_the_older_ones_after_the
 
 
 def earlier_run(*files, digests=None):
-    entries = (Entry(root, below, make_record(f"d/{below}", status)) for root, below, status in files)
+    entries = (Entry(Place(root, below), make_record(f"d/{below}", status)) for root, below, status in files)
     return EarlierRun(entries, lambda file: (digests or {}).get(file.below, "0" * 64))
+
+
+def recalled(earlier, below, root=0):
+    """What is known of a file with one document, or None."""
+    new = Failure(DocumentRef(f"d/{below}"), "new")
+    (item,) = earlier.recall(discovered(below, root), iter([new]))
+    return None if item is new else item
 
 
 def test_unchanged_records_are_kept_and_others_are_counted():
@@ -35,10 +45,10 @@ def test_unchanged_records_are_kept_and_others_are_counted():
         (0, "a", "scored"), (0, "b", "unknown"), (0, "c/x", "scored"), (0, "d", "failed"), (1, "a", "scored"),
         digests={"b": "1" * 64},
     )  # fmt: skip
-    assert earlier.recall(discovered("a")) == make_record("d/a")
-    assert earlier.recall(discovered("aa")) is None
-    assert earlier.recall(discovered("b")) is None
-    assert earlier.recall(discovered("d")) is None
+    assert recalled(earlier, "a") == make_record("d/a")
+    assert recalled(earlier, "aa") is None
+    assert recalled(earlier, "b") is None
+    assert recalled(earlier, "d") is None
     assert not earlier.exhausted
     earlier.finish()
     assert earlier.exhausted
@@ -56,10 +66,58 @@ def test_merging_with_any_walk_keeps_what_both_have(before, now):
         return sorted(items, key=lambda item: discovered(item[1], item[0]).order_key)
 
     earlier = earlier_run(*((root, below, "scored") for root, below in sort(before)))
-    kept = {(root, below) for root, below in sort(now) if earlier.recall(discovered(below, root)) is not None}
+    kept = {(root, below) for root, below in sort(now) if recalled(earlier, below, root) is not None}
     earlier.finish()
     assert kept == before & now
     assert (earlier.kept, earlier.vanished) == (len(before & now), len(before - now))
+
+
+def row(number, text, source="d/table"):
+    return Document(DocumentRef(source, str(number)), text, "utf-8", text.rjust(64, "0"), "csv")
+
+
+def scored(document):
+    return replace(
+        make_record(document.ref.source, sha256=document.sha256), ref=document.ref, encoding="utf-8", reader="csv"
+    )
+
+
+@pytest.mark.promise("resume-changes")
+@given(st.lists(st.sampled_from("abc"), max_size=6), st.lists(st.sampled_from("abc"), max_size=6))
+def test_the_rows_of_a_table_are_kept_where_the_same_text_is_in_the_same_row(before, now):
+    entries = [
+        *(Entry(Place(0, "table", position), scored(row(position, text))) for position, text in enumerate(before)),
+        Entry(Place(0, "zoo"), make_record("d/zoo")),
+    ]
+    earlier = EarlierRun(iter(entries), lambda file: "0" * 64)
+    documents = [row(position, text) for position, text in enumerate(now)]
+    found = list(earlier.recall(discovered("table"), iter(documents)))
+    same = [new == old for new, old in zip(now, before, strict=False)] + [False] * (len(now) - len(before))
+    assert found == [scored(document) if known else document for document, known in zip(documents, same, strict=True)]
+    assert recalled(earlier, "zoo") == make_record("d/zoo")
+    assert earlier.kept == sum(same) + 1
+    assert (earlier.changed, earlier.vanished) == (
+        min(len(before), len(now)) - sum(same),
+        max(0, len(before) - len(now)),
+    )
+
+
+def test_a_file_that_is_unchanged_is_not_read():
+    earlier = earlier_run((0, "a", "scored"))
+    unread = (pytest.fail("was read") for _ in range(1))
+    assert list(earlier.recall(discovered("a"), unread)) == [make_record("d/a")]
+
+
+def test_merging_journals_goes_on_within_a_table(tmp_path):
+    for name, rows in (("new", 2), ("old", 4)):
+        journal = Journal(tmp_path / name, {}, AUTHORS)
+        for position in range(rows):
+            journal.append(Place(0, "table", position), scored(row(position, name)))
+        journal.sync()
+        journal.close()
+    merge_journals(tmp_path / "new", tmp_path / "old", tmp_path / "merged")
+    digests = [entry.record.sha256.lstrip("0") for entry in read_entries(tmp_path / "merged")]
+    assert digests == ["new", "new", "old", "old"]
 
 
 def test_differences_of_fingerprints_are_named():

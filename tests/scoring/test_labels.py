@@ -84,7 +84,7 @@ def test_logits_that_are_no_numbers_fail_for_every_rule(tmp_path):
 
 
 def test_columns_are_named_for_labels(score, emotions, letters):
-    code, out, err = score(letters, "--out", "-", model=emotions.path)
+    code, out, err = score(letters, "--out", "-", "--details", model=emotions.path)
     rows = list(csv.DictReader(io.StringIO(out)))
     assert code == 0
     assert not {"author", "value"} & rows[0].keys()

@@ -178,7 +178,7 @@ def make_state(number: int, windows: int) -> DocumentState:
 
 
 def scores(*owners: tuple[int, int]) -> BatchScored:
-    return BatchScored(owners, np.ones((len(owners), len(AUTHORS)), np.float32))
+    return BatchScored(owners, np.ones((len(owners), len(AUTHORS)), np.float32), 0.01)
 
 
 @pytest.fixture

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 
-from authorid.inputs.decoding import decode, lacks_text, tidy
-from authorid.inputs.documents import Document, DocumentRef, Failure, ReadOptions
+from authorid.inputs.content import Content
+from authorid.inputs.decoding import decode
+from authorid.inputs.documents import Document, Failure, ReadOptions
+from authorid.inputs.readers.finishing import finished
 
 __all__ = ["TextReader"]
 
@@ -16,13 +17,13 @@ class TextReader:
 
     name = "text"
     suffixes = (".txt",)
+    streams = False
 
-    def read(self, data: bytes, ref: DocumentRef, options: ReadOptions) -> Iterator[Document | Failure]:
-        """Yield the one document. Raises `UndecodableError` if `data` is not text."""
-        text, encoding = decode(data, options.encoding)
-        text = tidy(text)
-        lacking = lacks_text(text)
-        if lacking is None:
-            yield Document(ref, text, encoding, hashlib.sha256(data).hexdigest())
-        else:
-            yield Failure(ref, lacking)
+    def recognises(self, head: bytes) -> bool:
+        """False: text is what no other reader recognises."""
+        return False
+
+    def read(self, content: Content, options: ReadOptions) -> Iterator[Document | Failure]:
+        """Yield the one document. Raises `UndecodableError` if the content is not text."""
+        text, encoding = decode(content.data(options.max_bytes), options.encoding)
+        yield finished(content.ref, text, encoding, content.sha256, self.name)

@@ -34,6 +34,8 @@ class Ours(Peer):
         bundle = _bundle_path(model, settings)
         if not bundle.is_dir():
             raise ValueError("there is no bundle of the peers' model")
+        if settings.get("provider") == "fused":
+            _require_fused(load_bundle(bundle))
         if "effort" in settings and load_bundle(bundle).ngrams is None:
             raise ValueError("these weights have no n-grams beside them")
 
@@ -107,6 +109,14 @@ class Ours(Peer):
                 for attribution in scorer.score(paths, options, recall=output.recall):
                     output.write(attribution)
                 output.finish()
+
+
+def _require_fused(bundle: Any) -> None:
+    """Raise where the fused kernels, or the graph for them, are not there."""
+    from authorid.encoder.providers import require_provider
+
+    require_provider("fused")
+    bundle.precision("int8", "fused")
 
 
 def _bundle_path(model: Prepared, settings: dict[str, Any]) -> Path:

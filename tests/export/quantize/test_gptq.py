@@ -22,6 +22,20 @@ def test_outputs_change_less_than_with_nearest_rounding():
     assert np.abs(sample @ rounded.kernel + rounded.bias - exact).mean() < 0.8 * nearest
 
 
+def test_four_products_fit_sixteen_bits_where_they_are_added():
+    rng = np.random.default_rng(2)
+    sample = rng.normal(size=(500, 20)).astype(np.float32)
+    dense = Dense(rng.normal(size=(20, 7)).astype(np.float32), np.zeros(7, np.float32))
+    span = Range(float(sample.min()), float(sample.max()))
+    integers, _ = quantize_kernel(gptq(dense, span, sample, sample @ dense.kernel, together=4), span)
+    padded = np.pad(integers.astype(int), ((0, 4), (0, 0)))
+    for first in (0, 2, 8, 10, 16, 18):
+        four = padded[[first, first + 1, first + 4, first + 5]]
+        assert (np.maximum(four, 0).sum(axis=0) <= 127).all()
+        assert (np.minimum(four, 0).sum(axis=0) >= -127).all()
+    assert np.abs(integers).max() > 60
+
+
 def test_a_rounded_kernel_is_emitted_with_its_own_scales():
     rng = np.random.default_rng(1)
     sample = rng.normal(size=(500, 8)).astype(np.float32)
