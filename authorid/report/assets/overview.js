@@ -195,12 +195,13 @@ function showSpeed() {
   figure($("speed"), "effort", run.effort);
   figure($("speed"), "inference", `${run.precision}, ${run.provider}`);
   figure($("speed"), "threads", `${run.workers} × ${run.threads}`);
+  const meanings = { service: "document, work alone", document: "document, with queues", batch: "batch of the encoder" };
   const kinds = Object.entries(run.latency_ms).filter(([, values]) => values.max > 0);
   if (!kinds.length) return;
   const names = Object.keys(kinds[0][1]);
   $("latency").tHead.append(make("tr", {}, make("th", { scope: "col" }, "Latency in ms, per"),
     ...names.map((name) => make("th", { scope: "col", class: "number" }, name))));
   $("latency").tBodies[0].append(...kinds.map(([kind, values]) => make("tr", {},
-    make("th", { scope: "row" }, kind.replaceAll("_", " ")),
+    make("th", { scope: "row" }, meanings[kind] ?? kind),
     ...names.map((name) => make("td", { class: "number" }, values[name].toFixed(1))))));
 }
