@@ -21,6 +21,7 @@ from authorid.cli.options import (
     sample_words_option,
     verbose_option,
 )
+from authorid.cli.report_option import check_page, writing
 
 if TYPE_CHECKING:
     from authorid.inputs.documents import ReadOptions
@@ -35,6 +36,7 @@ __all__ = ["evaluate"]
 @click.option(
     "--json", "json_file", type=PATH, metavar="FILE", help="Write the evaluation report as JSON; - is standard output."
 )
+@click.option("--report", "page", type=PATH, metavar="FILE", help="Write the evaluation report as an HTML page.")
 @click.option(
     "--plots",
     type=PATH,
@@ -66,6 +68,7 @@ def evaluate(
     model: Path,
     corpus: Path,
     json_file: Path | None,
+    page: Path | None,
     plots: Path | None,
     unknown_authors: Path | None,
     effort: Effort,
@@ -86,6 +89,7 @@ def evaluate(
     from authorid.cli.console import Terminal
     from authorid.cli.result_tables import show_evaluation, show_metrics
     from authorid.evaluation.plots import plot_evaluation, require_matplotlib
+    from authorid.report.evaluation_page import write_evaluation_page
     from authorid.training.corpus_spec import CorpusSpec
     from authorid.training.evaluate import EvaluationOptions
     from authorid.training.evaluate import evaluate as run_evaluation
@@ -98,6 +102,8 @@ def evaluate(
         )
     if json_file is not None:
         check_writable(json_file)
+    if page is not None:
+        check_page(page)
     if plots is not None:
         require_matplotlib()
         make_directory(plots)
@@ -113,6 +119,10 @@ def evaluate(
         report = run_evaluation(model, CorpusSpec(corpus, documents, exclude_authors), options, reporter=reporter)
     if json_file is not None:
         write_json(json_file, report.to_json())
+    if page is not None:
+        with writing(page):
+            write_evaluation_page(page, report, model.resolve().name)
+        terminal.info(f"report: {page}")
     if plots is not None:
         plot_evaluation(report, plots)
     show_metrics(terminal, report.metrics, report.noun)

@@ -1,12 +1,14 @@
-"""``authorid score --report FILE``: the report of a run, filled while its rows are written."""
+"""The option ``--report``: that of ``score`` is filled while rows are written, that of ``evaluate`` at the end."""
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from authorid.cli.files import check_writable
+from authorid.cli.files import STANDARD_OUTPUT, check_writable
+from authorid.cli.options import usage_error
 
 if TYPE_CHECKING:
     from authorid.cli.console import Terminal
@@ -15,7 +17,25 @@ if TYPE_CHECKING:
     from authorid.report.run_report import RunReport
     from authorid.scoring.scorer import Scorer
 
-__all__ = ["ReportFile"]
+__all__ = ["ReportFile", "check_page", "writing"]
+
+
+def check_page(path: Path) -> None:
+    """Raise a usage error for standard output, and `OutputError` for another path that cannot be written."""
+    if path == STANDARD_OUTPUT:
+        raise usage_error("a page is to be opened in a browser: name a file", "--report")
+    check_writable(path)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Raise `OutputError` where the enclosed block, which writes `path`, raises `OSError`."""
+    from authorid.errors import OutputError, os_error_reason
+
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{path}: cannot write there: {os_error_reason(error)}") from None
 
 
 class ReportFile:
@@ -28,7 +48,7 @@ class ReportFile:
         self._path = path
         self._report: RunReport | None = None
         if path is not None:
-            check_writable(path)
+            check_page(path)
 
     def __enter__(self) -> ReportFile:
         return self
@@ -51,8 +71,6 @@ class ReportFile:
 
     def write(self, scorer: Scorer, documents: ReadOptions, statistics: dict[str, Any], terminal: Terminal) -> None:
         """Explain the first documents, which are read again, and write the page. Raises `OutputError`."""
-        from authorid.errors import OutputError, os_error_reason
-
         report, path = self._report, self._path
         if report is None or path is None:
             return
@@ -60,8 +78,6 @@ class ReportFile:
         if sources and scorer.ngram_model is not None and statistics["adaptation"] is None:
             with terminal.progress("Explaining") as reporter, closing(scorer.explain(sources, documents)) as found:
                 report.explain(found, reporter)
-        try:
+        with writing(path):
             report.write(path, statistics)
-        except OSError as error:
-            raise OutputError(f"{path}: cannot write there: {os_error_reason(error)}") from None
         terminal.info(f"report: {path}")

@@ -72,15 +72,11 @@ def result_options(
     report: Path | None,
 ) -> ResultOptions:
     """Where the results go, and in which form."""
-    from authorid.outputs import is_standard_output
-
     if resume and out in (None, "-"):
         raise usage_error("there is nothing to resume without --out FILE", "--resume")
     for option, written, path in (("--stats", "statistics", stats), ("--report", "report", report)):
         if path is not None:
             _check_apart(option, written, path, out)
-    if report is not None and is_standard_output(str(report)):
-        raise usage_error("a page is to be opened in a browser: name a file", "--report")
     if report is not None and stats is not None and os.path.realpath(report) == os.path.realpath(stats):
         raise usage_error("the report would replace the statistics: name another file", "--report")
     form = _format(out, form)

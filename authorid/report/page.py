@@ -17,8 +17,11 @@ from authorid.outputs import atomic
 
 __all__ = ["compact_json", "write_page"]
 
-_SCRIPTS = ("base", "table", "overview", "details", "start")
-"""The files that make up the script of the page, in this order."""
+_SCRIPTS = {
+    "score": ("common", "rows", "table", "overview", "details", "start"),
+    "evaluation": ("common", "evaluation"),
+}
+"""The files that make up the script of each page, in this order."""
 
 _ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
 
@@ -28,13 +31,13 @@ def compact_json(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).translate(_ESCAPES).encode()
 
 
-def write_page(path: Path, about: dict[str, Any], rows: BinaryIO, evidence: BinaryIO) -> None:
-    """Write the report to `path`, complete or not at all; what is there is replaced. Raises `OSError`.
+def write_page(path: Path, name: str, data: dict[str, bytes | BinaryIO]) -> None:
+    """Write the page ``score`` or ``evaluation`` to `path`, complete or not at all; what is there is replaced.
 
-    `rows` and `evidence` hold the members of a JSON array and of a JSON object, as `compact_json` makes them.
+    `data` has what takes the place of each name in the template, made by `compact_json`. Raises `OSError`.
     """
-    page, style = _asset("page.html"), _asset("page.css")
-    script = b"".join(_asset(f"{name}.js") for name in _SCRIPTS)
+    page, style = _asset(f"{name}.html"), _asset("page.css")
+    script = b"".join(_asset(f"{part}.js") for part in _SCRIPTS[name])
     policy = (
         f"default-src 'none'; script-src {_digest(script)}; style-src {_digest(style)}; img-src data:; "
         "base-uri 'none'; form-action 'none'"
@@ -43,9 +46,7 @@ def write_page(path: Path, about: dict[str, Any], rows: BinaryIO, evidence: Bina
         "POLICY": policy.encode(),
         "STYLE": style,
         "SCRIPT": script,
-        "ABOUT": compact_json(about),
-        "ROWS": rows,
-        "EVIDENCE": evidence,
+        **data,
     }
     with _replacing(path) as stream:
         for number, part in enumerate(page.split(b"%%")):

@@ -138,7 +138,8 @@ class RunReport:
             if in_tree and similarities is not None
             else None,
         }
-        write_page(path, about, self._rows, self._evidence)
+        data = {"ABOUT": compact_json(about), "ROWS": self._rows, "EVIDENCE": self._evidence}
+        write_page(path, "score", data)
 
     def _add_evidence(self, row: int, evidence: dict[str, Any]) -> None:
         comma = b"," if self._evidence.tell() else b""

@@ -58,18 +58,18 @@ function evidenceParts(row, found) {
   if (found.text) parts.push(...markedText(found, first, second));
   if (found.parts?.length) {
     parts.push(make("h3", {}, "Who wrote which part"), make("p", { class: "note" }, "By the n-grams alone."));
-    parts.push(detailTable(["Words", "Author", "Probability"], found.parts.map(([from, to, author, share]) =>
-      [`${count(from)} to ${count(to)}`, nameOf(author), percent(share)]), "Who wrote which part"));
+    parts.push(smallTable(["Words", "Author", "Probability"], found.parts.map(([from, to, author, share]) =>
+      [`${count(from)} to ${count(to)}`, nameOf(author), percent(share)]), "Who wrote which part", ["Probability"]));
   }
   if (found.ngrams.length) {
     parts.push(make("h3", {}, "Strongest n-grams"));
-    parts.push(detailTable(["N-gram", "View", "Times", "Contribution"], found.ngrams.map(([ngram, view, times, value]) =>
-      [make("code", {}, ngram), view, count(times), signed(value)]), "Strongest n-grams"));
+    parts.push(smallTable(["N-gram", "View", "Times", "Contribution"], found.ngrams.map(([ngram, view, times, value]) =>
+      [make("code", {}, ngram), view, count(times), signed(value)]), "Strongest n-grams", ["Times", "Contribution"]));
   }
   if (found.passages?.length) {
     parts.push(make("h3", {}, "Strongest passages"));
-    parts.push(detailTable(["Passage", "Contribution"], found.passages.map(([text, value]) => [text, signed(value)]),
-      "Strongest passages"));
+    parts.push(smallTable(["Passage", "Contribution"], found.passages.map(([text, value]) => [text, signed(value)]),
+      "Strongest passages", ["Contribution"]));
   }
   return parts;
 }
@@ -89,16 +89,6 @@ function markedText(found, first, second) {
       make("mark", { class: "against-3" }, `speaks for ${second}`)),
     text,
   ];
-}
-
-function detailTable(names, lines, label) {
-  const isNumber = (name) => ["Times", "Contribution", "Probability"].includes(name);
-  const head = make("tr", {}, ...names.map((name) =>
-    make("th", { scope: "col", class: isNumber(name) ? "number" : "" }, name)));
-  const body = lines.map((line) => make("tr", {}, ...line.map((cell, place) =>
-    make("td", { class: isNumber(names[place]) ? "number" : "" }, cell))));
-  return make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label },
-    make("table", {}, make("thead", {}, head), make("tbody", {}, ...body)));
 }
 
 function setUpDetails() {

@@ -1,12 +1,6 @@
 
 // What is around the table: figures, bars, the map, the tree, and how far to trust all of it.
 
-function figure(list, name, value, part = "") {
-  const shown = make("dd", {}, value);
-  if (part) shown.append(" ", make("span", { class: "part" }, part));
-  list.append(make("div", {}, make("dt", {}, name), shown));
-}
-
 function showSummary() {
   const run = about.statistics;
   const total = Math.max(1, rows.length);

@@ -9,7 +9,6 @@ const columns = [
   { name: "Runner-up", key: (row) => nameOf(secondOf(row)), wide: true },
   { name: "Reason", key: (row) => row[REASON], wide: true },
 ].filter((column) => column.name !== "Reason" || rows.some((row) => row[REASON]));
-const collator = new Intl.Collator("en", { numeric: true });
 const haystack = rows.map((row) => `${row[NAME]}\n${answerOf(row)}\n${row[REASON]}`.toLowerCase());
 let order = rows.map((_, number) => number);
 let chosen = order;

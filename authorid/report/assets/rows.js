@@ -1,9 +1,6 @@
 
-"use strict";
-// Everything that a name or a document says is text here: it reaches the page through textContent alone.
+// The rows of the page, and what is in each.
 
-const read = (id) => JSON.parse(document.getElementById(id).textContent);
-const $ = (id) => document.getElementById(id);
 const about = read("about");
 const rows = read("rows");
 const evidence = read("evidence");
@@ -13,7 +10,6 @@ const NAME = 0, STATE = 1, TOP = 2, KNOWN = 3, COVERAGE = 4, WINDOWS = 5, REASON
 const PAGE = 25;
 const BARS = 12;
 const DOTS = 2000;
-const SVG = "http://www.w3.org/2000/svg";
 
 const isProbability = about.measure === "probability";
 const authorOf = (row) => (row[TOP].length ? row[TOP][0] : -1);
@@ -22,34 +18,13 @@ const secondOf = (row) => (row[TOP].length > 2 ? row[TOP][2] : -1);
 const nameOf = (number) => (number < 0 || number === null ? "" : about.authors[number]);
 const answerOf = (row) =>
   about.several ? row[LIKELY].map(nameOf).join("; ") : nameOf(authorOf(row));
-const count = (number) => number.toLocaleString("en");
-const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)} %`;
 const measure = (value) => (isProbability ? percent(value) : value.toPrecision(4));
 const prefix = commonDirectory(rows.map((row) => row[NAME]));
 const shortName = (row) => row[NAME].slice(prefix.length);
-const documents = (number) => `${count(number)} ${number === 1 ? "document" : "documents"}`;
 
 /** The directory, with its slash, that all paths have in common. */
 function commonDirectory(paths) {
   let common = paths.length > 1 ? paths[0] : "";
   for (const path of paths) while (!path.startsWith(common)) common = common.slice(0, -1);
   return common.slice(0, common.lastIndexOf("/") + 1);
-}
-
-/** An element with attributes and children; texts become text nodes. */
-function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name === "click") element.addEventListener("click", value);
-    else element.setAttribute(name, value);
-  }
-  element.append(...children);
-  return element;
-}
-
-function draw(tag, attributes, ...children) {
-  const element = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
 }
