@@ -138,8 +138,7 @@ class RunReport:
             if in_tree and similarities is not None
             else None,
         }
-        data = {"ABOUT": compact_json(about), "ROWS": self._rows, "EVIDENCE": self._evidence}
-        write_page(path, "score", data)
+        write_page(path, "score", {"ABOUT": compact_json(about), "ROWS": self._rows, "EVIDENCE": self._evidence})
 
     def _add_evidence(self, row: int, evidence: dict[str, Any]) -> None:
         comma = b"," if self._evidence.tell() else b""

@@ -26,6 +26,7 @@ from authorid.encoder.engine_options import EngineOptions
 from authorid.evaluation import plots
 from authorid.inputs.documents import ReadOptions
 from authorid.outputs import run_fingerprint
+from authorid.report import evaluation_page
 from authorid.scoring.scorer import Scorer
 from authorid.training import evaluate as evaluation
 from authorid.training import ngram_run
@@ -116,6 +117,7 @@ EVALUATE = {
     "exclude_authors": CORPUS["exclude_authors"],
     "sample_words": (["--sample-words", "300"], "sample_words", 300),
     "json_file": (["--json", "figures.json"], "json", {"accuracy": 0.5}),
+    "page": (["--report", "page.html"], "page", Path("page.html")),
     "plots": (["--plots", "plots"], "plots", Path("plots")),
     "unknown_authors": (["--unknown-authors", "others"], "unknown_authors", Path("others")),
     "effort": (["--effort", "full"], "effort", "full"),
@@ -208,6 +210,7 @@ def evaluate(monkeypatch):
 
         monkeypatch.setattr(evaluation, "evaluate", library)
         monkeypatch.setattr(plots, "plot_evaluation", lambda report, directory: found.update(plots=directory))
+        monkeypatch.setattr(evaluation_page, "write_evaluation_page", lambda path, *others: found.update(page=path))
         monkeypatch.setattr(result_tables, "show_metrics", lambda terminal, metrics, noun: terminal.info("evaluated"))
         monkeypatch.setattr(result_tables, "show_evaluation", lambda terminal, report: None)
         done = call("evaluate", "model", "corpus", *arguments)
@@ -216,6 +219,7 @@ def evaluate(monkeypatch):
         file = Path("figures.json")
         return {
             "plots": None,
+            "page": None,
             **found,
             "output": done.output,
             "details": details(done.output),
