@@ -163,7 +163,7 @@ def _quality(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return _table(_QUALITY_COLUMNS, cells)
 
 
-_COMPARED = ("ours-int8", "ours-openvino-int8", "ours-plain-int8", "ours-plain-openvino-int8")
+_COMPARED = tuple(f"ours-{model}{kernels}int8" for model in ("", "plain-") for kernels in ("", "fused-", "openvino-"))
 
 
 def _ratios(rows: Sequence[Mapping[str, Any]]) -> list[str]:

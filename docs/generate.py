@@ -186,7 +186,7 @@ def _command(name: str, command: click.Command, described_groups: dict[str, str]
     from authorid.cli.sectioned_command import SectionedCommand
 
     assert isinstance(command, SectionedCommand)
-    context = click.Context(command, info_name=f"authorid {name}")
+    context = click.Context(command, info_name=f"authorid {name}", **command.context_settings)
     usage = " ".join(command.collect_usage_pieces(context))
     parts = [f"## authorid {name}", f"```text\nauthorid {name} {usage}\n```", inspect.cleandoc(command.help or "")]
     parts.append("```text\n" + "\n".join(EXAMPLES[name]) + "\n```")

@@ -173,6 +173,12 @@ class Bundle:
         except ValueError as error:
             raise BundleLacksError(f"{self.path}: {error}; there is no threshold to choose") from None
 
+    @property
+    def suits_avx2(self) -> bool:
+        """Whether the weights were rounded so that our kernels for AVX2 run them faster than others can."""
+        calibration = self.provenance.get("calibration")
+        return isinstance(calibration, Mapping) and calibration.get("products_in_16_bits") == 4
+
     def graph(self, precision: Precision, provider: Provider = "cpu") -> Path:
         """Path of the graph with this precision for `provider`."""
         return self.path / self.graphs[graph_key(precision, provider)]

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from authorid.bundle.manifest import Bundle, Precision, Provider, graph_key
 from authorid.encoder.cache import machine_key, read_entry
 from authorid.encoder.engine_options import EngineOptions
+from authorid.encoder.fused import fused_kernels
 from authorid.encoder.providers import PROVIDERS, available, identity, require_provider
 from authorid.encoder.selftest import require_golden_logits, same_in_batches
 from authorid.encoder.session import GraphSession
@@ -62,7 +63,9 @@ class Engine:
 
 
 def choose_provider(bundle: Bundle, options: EngineOptions) -> Provider:
-    """The requested provider; with ``auto`` the one that was fastest when tuned, or else ``cpu``.
+    """The requested provider; with ``auto`` the one that was fastest when tuned, or else the one that usually is.
+
+    That is ``fused`` for weights that were made for its kernels (`Bundle.suits_avx2`), and ``cpu`` for all others.
 
     ``auto`` chooses only a provider that is installed, runs on this processor and has a graph in the bundle. Raises
     `MissingExtraError` and `EngineError` when the requested provider is not available, and `BundleLacksError` when the
@@ -73,7 +76,8 @@ def choose_provider(bundle: Bundle, options: EngineOptions) -> Provider:
             require_provider(provider)
             return provider
     precision = bundle.precision(options.precision)
-    fastest = (read_entry("fastest", tuning_key(bundle, precision)) or {}).get("provider")
+    default = "fused" if bundle.suits_avx2 and fused_kernels() == "avx2" else "cpu"
+    fastest = (read_entry("fastest", tuning_key(bundle, precision)) or {}).get("provider", default)
     for provider in PROVIDERS:
         if provider == fastest and graph_key(precision, provider) in bundle.graphs and available(provider):
             return provider

@@ -55,6 +55,7 @@ class Calibration:
             "tokens": self.tokens,
             "smoothed_inputs": smoothed,
             "split_neurons": self.split_neurons,
+            "products_in_16_bits": self.together,
             **({"tried": {method: dict(figures) for method, figures in self.tried.items()}} if self.tried else {}),
         }
 

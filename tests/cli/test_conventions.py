@@ -18,10 +18,7 @@ from command import command, environment, run
 from authorid import __version__
 from authorid.cli import doctor_command
 from authorid.cli.app import app
-from authorid.cli.console import Terminal
-from authorid.cli.result_tables import show_authors
 from authorid.errors import EngineError
-from authorid.outputs.answers import Answers
 from authorid.scoring.scorer import Scorer
 
 
@@ -142,16 +139,6 @@ def test_verbose_shows_the_traceback_of_a_run_that_broke_off(score, tmp_path, mo
     assert "the run broke off: ZeroDivisionError: surprise" in err
     assert "Traceback" in err
     assert "Traceback" not in score(tmp_path)[2]
-
-
-def test_verbose_shows_all_authors():
-    shown = []
-    for verbose in (False, True):
-        terminal = Terminal(verbose=verbose)
-        authors = [(f"author {number}", 1) for number in range(15)]
-        terminal.table = lambda title, columns, rows: shown.append(rows)
-        show_authors(terminal, authors, 15, Answers(("a",)))
-    assert [len(rows) for rows in shown] == [11, 15]
 
 
 @pytest.mark.parametrize("out", ["-", "/dev/stdout"])

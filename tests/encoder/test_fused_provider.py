@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from authorid.bundle.manifest import load_bundle
+from authorid.encoder import engine as engine_module
 from authorid.encoder import fused, providers
 from authorid.encoder.cache import write_entry
 from authorid.encoder.engine import Engine, tuning_key
@@ -64,6 +65,18 @@ def test_auto_takes_the_kernels_that_were_fastest_when_tuned(included):
     assert Engine(included).provider == "cpu"
     write_entry("fastest", tuning_key(included, "int8"), {"provider": "fused"})
     assert Engine(included).provider == "fused"
+
+
+@compiled
+def test_auto_takes_them_for_weights_that_were_made_for_them(included, monkeypatch):
+    made_for = dataclasses.replace(included, provenance={"calibration": {"products_in_16_bits": 4}})
+    for kernels, expected in (("avx2", "fused"), ("avx512-vnni", "cpu")):
+        monkeypatch.setattr(engine_module, "fused_kernels", lambda kernels=kernels: kernels)
+        assert Engine(made_for).provider == expected
+        assert Engine(included).provider == "cpu"
+    write_entry("fastest", tuning_key(made_for, "int8"), {"provider": "cpu"})
+    monkeypatch.setattr(engine_module, "fused_kernels", lambda: "avx2")
+    assert Engine(made_for).provider == "cpu"
 
 
 @compiled
