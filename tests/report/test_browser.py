@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from fusion_bundle import make_fusion_bundle
 from report_pages import HOSTILE, record, write_report
-from tiny import prose
+from tiny import make_bundle, prose
 
 from authorid.cli.app import app
 
@@ -284,3 +284,18 @@ def test_twenty_thousand_rows_answer_within_three_seconds(browser, tmp_path):
     find(browser, "#search").send_keys("letter-019999")
     assert column(browser, 0) == ["collection-017/letter-019999.txt"]
     assert time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize("rule", ["sigmoid", "identity"])
+def test_labels_and_values_are_shown(browser, tmp_path, rule):
+    bundle = make_bundle(tmp_path / "model", classes="labels", rule=rule, rest=-1.0)
+    (tmp_path / "a.txt").write_text(prose("Ada", 40, seed=1))
+    (tmp_path / "b.txt").write_text(prose("Ben", 40, seed=2))
+    paths = [tmp_path / "a.txt", tmp_path / "b.txt"]
+    arguments = ["score", *paths, "--model", bundle.path, "--report", tmp_path / "r.html", "--quiet"]
+    assert CliRunner().invoke(app, [str(argument) for argument in arguments]).exit_code == 0
+    open_page(browser, tmp_path / "r.html")
+    assert column(browser, 2) == ["Ada", "Ben"]
+    assert all(text.endswith("%") == (rule == "sigmoid") for text in column(browser, 3))
+    find(browser, "#table .open").click()
+    assert "Ada" in find(browser, "#details .answer").text

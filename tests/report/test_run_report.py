@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from fusion_bundle import make_fusion_bundle
 from report_pages import data
-from tiny import prose
+from tiny import make_bundle, prose
 
 pytest.importorskip("scipy")
 from authorid.cli.app import app
@@ -136,3 +136,17 @@ def test_a_model_without_ngrams_has_rows_and_nothing_else(documents, bundle, tmp
 
 def test_names_keep_what_can_be_seen_and_show_what_cannot():
     assert shown("a\tb\r\nc\u202ed\ud800\\ é\n") == "a b\nc\\u202ed\ufffd\\ é\n"
+
+
+def test_labels_and_values_are_reported_as_such(documents, tmp_path):
+    for rule, measure in (("sigmoid", "probability"), ("identity", "value")):
+        model = make_bundle(tmp_path.parent / rule, classes="labels", rule=rule, rest=-1.0).path
+        assert score("docs", "--model", model, "--report", "r.html", "--out", f"{rule}.jsonl").exit_code == 3
+        about, rows = (data(tmp_path / "r.html", name) for name in ("about", "rows"))
+        assert (about["noun"], about["measure"], about["map"]) == ("label", measure, None)
+        results = [json.loads(line) for line in (tmp_path / f"{rule}.jsonl").read_text().splitlines()]
+        assert [row[2][0] for row in rows if row[2]] == [
+            about["authors"].index(one["label"]) for one in results if one["label"]
+        ]
+        if rule == "sigmoid":
+            assert [[about["authors"][label] for label in row[9]] for row in rows] == [one["labels"] for one in results]
