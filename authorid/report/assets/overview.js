@@ -78,7 +78,7 @@ function range(values) {
 function showMap() {
   $("map-section").hidden = !about.map;
   if (!about.map) return;
-  const width = Math.max(280, $("map").clientWidth), highest = Math.min(620, width * 1.1), edge = 34;
+  const width = Math.max(280, $("map").clientWidth), highest = Math.min(620, width * 1.1, 200 + 25 * about.map.length), edge = 34;
   const [left, right] = range(about.map.map((place) => place[0])), [low, high] = range(about.map.map((place) => place[1]));
   const scale = Math.min((width - 2 * edge) / (right - left), (highest - 2 * edge) / (high - low));
   const height = Math.round((high - low) * scale + 2 * edge);
@@ -185,7 +185,7 @@ function showSpeed() {
   const run = about.statistics;
   figure($("speed"), "duration", `${run.wall_seconds.toFixed(1)} s`);
   figure($("speed"), "documents / s", run.documents_per_second.toFixed(1));
-  figure($("speed"), "tokens / s", count(Math.round(run.tokens_per_second)));
+  if (run.tokens_per_second) figure($("speed"), "tokens / s", count(Math.round(run.tokens_per_second)));
   figure($("speed"), "effort", run.effort);
   figure($("speed"), "inference", `${run.precision}, ${run.provider}`);
   figure($("speed"), "threads", `${run.workers} × ${run.threads}`);
