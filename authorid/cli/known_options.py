@@ -57,12 +57,14 @@ class ChosenModel:
             if len(self.names) < _NAMED:
                 self.names.append(str(attribution.ref))
 
-    def warn(self, terminal: Terminal) -> None:
-        """Warn of scored documents that the model has learned from."""
-        if self.met:
-            names = ", ".join(self.names) + (", ..." if self.met > _NAMED else "")
-            are = "document is one" if self.met == 1 else "documents are among those"
-            terminal.warning(f"{self.met} {are} that the model learned from, whose author it knows: {names}")
+    @property
+    def warnings(self) -> list[str]:
+        """A warning of scored documents that the model has learned from, if there are any."""
+        if not self.met:
+            return []
+        names = ", ".join(self.names) + (", ..." if self.met > _NAMED else "")
+        are = "document is one" if self.met == 1 else "documents are among those"
+        return [f"{self.met} {are} that the model learned from, whose author it knows: {names}"]
 
 
 class KnownOptions(NamedTuple):

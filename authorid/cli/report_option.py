@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,7 +69,14 @@ class ReportFile:
         if self._report is not None:
             self._report.add(attribution)
 
-    def write(self, scorer: Scorer, documents: ReadOptions, statistics: dict[str, Any], terminal: Terminal) -> None:
+    def write(
+        self,
+        scorer: Scorer,
+        documents: ReadOptions,
+        statistics: dict[str, Any],
+        warnings: Sequence[str],
+        terminal: Terminal,
+    ) -> None:
         """Explain the first documents, which are read again, and write the page. Raises `OutputError`."""
         report, path = self._report, self._path
         if report is None or path is None:
@@ -79,5 +86,5 @@ class ReportFile:
             with terminal.progress("Explaining") as reporter, closing(scorer.explain(sources, documents)) as found:
                 report.explain(found, reporter)
         with writing(path):
-            report.write(path, statistics)
+            report.write(path, statistics, warnings)
         terminal.info(f"report: {path}")

@@ -371,10 +371,11 @@ def _finish(
     if not stats.documents:
         terminal.warning(no_documents(paths, documents))
         return
-    run.report.write(scorer, documents, report, terminal)
+    run.report.write(scorer, documents, report, run.model.warnings, terminal)
     failed = stats.status["failed"]
     show_run(terminal, run.rows, stats, report, scorer.bundle.answers)
-    run.model.warn(terminal)
+    for warning in run.model.warnings:
+        terminal.warning(warning)
     if run.cut:
         terminal.info(f"Project Gutenberg's header and licence were left out of {run.cut} documents (column reader)")
     if failed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -117,8 +117,11 @@ class RunReport:
             if not records or characters > _EXPLAINED_CHARACTERS:
                 return
 
-    def write(self, path: Path, statistics: dict[str, Any]) -> None:
-        """Write the page to `path`; `statistics` are those of `RunStats.report`. Raises `OSError`."""
+    def write(self, path: Path, statistics: dict[str, Any], warnings: Sequence[str] = ()) -> None:
+        """Write the page to `path`, with the `warnings`; `statistics` are those of `RunStats.report`.
+
+        Raises `OSError`.
+        """
         provenance = self._bundle.provenance
         held_out = provenance.get("fusion", {}).get("shifted_split", {})
         similarities = self._similarities
@@ -131,6 +134,7 @@ class RunReport:
             "several": self._answers.several,
             "authors": [visible(name) for name in self._answers.names],
             "statistics": statistics,
+            "warnings": [shown(warning).replace("\n", " ") for warning in warnings],
             "held_out": {name: held_out[name] for name in ("accuracy", "held_out") if name in held_out},
             "explained": EXPLAINED,
             "map": None if self._positions is None else np.round(self._positions, 3).tolist(),

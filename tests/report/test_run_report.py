@@ -138,6 +138,19 @@ def test_names_keep_what_can_be_seen_and_show_what_cannot():
     assert shown("a\tb\r\nc\u202ed\ud800\\ é\n") == "a b\nc\\u202ed\ufffd\\ é\n"
 
 
+def test_documents_that_the_model_learned_from_are_named(documents, tmp_path):
+    for author, word in (("Ada", 0), ("Ben", 50)):
+        (tmp_path / "known" / author).mkdir(parents=True)
+        for number in range(4):
+            (tmp_path / "known" / author / f"{number}.txt").write_text(prose(author, 80, seed=word + number))
+    shutil.copy(tmp_path / "known" / "Ada" / "0.txt", documents / "again.txt")
+    done = score("docs", "--known", "known", "--report", "r.html")
+    assert done.exit_code == 3, done.output
+    (warning,) = data(tmp_path / "r.html", "about")["warnings"]
+    assert "learned from" in warning
+    assert warning.endswith("docs/again.txt")
+
+
 def test_labels_and_values_are_reported_as_such(documents, tmp_path):
     for rule, measure in (("sigmoid", "probability"), ("identity", "value")):
         model = make_bundle(tmp_path.parent / rule, classes="labels", rule=rule, rest=-1.0).path

@@ -160,6 +160,7 @@ function showTree() {
 
 function showTrust() {
   const lines = [
+    ...about.warnings.map((warning) => `Warning: ${warning}.`),
     `The model knows ${count(about.authors.length)} ${about.noun}s. It cannot name anyone else: a text by another author gets the ` +
       "nearest of them, or is unknown.",
   ];
@@ -167,6 +168,7 @@ function showTrust() {
   if (accuracy !== undefined) {
     lines.push(`On ${documents(held_out)} that a first fit had not seen, the most probable author was right in ` +
       `${percent(accuracy)} of the cases. Other subjects, times and genres make answers worse than that.`);
+    if (held_out < 100) lines.push("These are few documents: this share, and all probabilities, are rough.");
   }
   if (isProbability) {
     lines.push("A probability of 80 % means: of many such answers, about 80 of 100 are right, if the documents are like those of " +
