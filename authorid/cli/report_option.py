@@ -78,13 +78,17 @@ class ReportFile:
         terminal: Terminal,
     ) -> None:
         """Explain the first documents, which are read again, and write the page. Raises `OutputError`."""
+        from authorid.scoring.run_inputs import folded, read_files
+
         report, path = self._report, self._path
         if report is None or path is None:
             return
         sources = list(dict.fromkeys(record.ref.source for record in report.first))
         if sources and scorer.ngram_model is not None and statistics["adaptation"] is None:
-            with terminal.progress("Explaining") as reporter, closing(scorer.explain(sources, documents)) as found:
-                report.explain(found, reporter)
+            inputs = read_files(sources, documents, None)
+            inputs = folded(inputs) if scorer.bundle.typography == "folded" else inputs
+            with terminal.progress("Explaining") as reporter, closing(inputs):
+                report.explain(inputs, scorer.decision, reporter)
         with writing(path):
             report.write(path, statistics, warnings)
         terminal.info(f"report: {path}")

@@ -11,7 +11,10 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 
+from authorid.bundle.decision import Decision
 from authorid.bundle.manifest import Bundle
+from authorid.inputs.documents import Document, Failure
+from authorid.ngrams.explain import Contributions
 from authorid.ngrams.model import NgramModel
 from authorid.outputs.escaping import visible
 from authorid.outputs.records import Attribution
@@ -28,6 +31,9 @@ EXPLAINED = 200
 
 _EXPLAINED_CHARACTERS = 2_000_000
 """No further document is explained when those before have so many characters."""
+
+_LONGEST = 1_000_000
+"""Characters of a document that is explained at most: an explanation takes memory for each of them."""
 
 _EVIDENCE_BYTES = 4_000_000
 """What explanations in records may add to the page."""
@@ -49,6 +55,7 @@ class RunReport:
         self.first: list[Attribution] = []
         """The first records that can be explained."""
         self._bundle = bundle
+        self._model = model
         self._answers = bundle.answers
         self._numbers = {name: number for number, name in enumerate(self._answers.names)}
         self._rows = cast(BinaryIO, TemporaryFile())  # noqa: SIM115 (until `close`)
@@ -98,24 +105,33 @@ class RunReport:
             self.first.append(record)
         self._count += 1
 
-    def explain(self, explanations: Iterable[Explanation | Attribution], reporter: Reporter) -> None:
-        """Keep the evidence for the documents in `first`; `explanations` may have other documents between them.
+    def explain(
+        self, documents: Iterable[Document | Failure | Attribution], decision: Decision, reporter: Reporter
+    ) -> None:
+        """Keep the evidence for the records in `first`, which the rule `decision` has made.
 
-        A document that has changed since it was scored is left out.
+        `documents` are theirs, as the model reads them, and may have others between them. A document that is long, or
+        has changed since it was scored, is left out.
         """
         records = {(one.ref.source, one.ref.member): one for one in self.first}
         wanted, characters = len(records), 0
-        for found in islice(explanations, EXPLAINED + len(records)):
-            if not isinstance(found, Explanation):
+        for document in islice(documents, EXPLAINED + len(records)):
+            if not isinstance(document, Document):
                 continue
-            key = found.attribution.ref.source, found.attribution.ref.member
+            key = document.ref.source, document.ref.member
             record = records.pop(key, None)
-            if record is not None and record.sha256 == found.attribution.sha256 and len(found.authors) > 1:
-                self._add_evidence(self._row_numbers[key], explanation_evidence(found))
-            characters += len(found.text)
+            if record is not None and record.sha256 == document.sha256 and len(document.text) <= _LONGEST:
+                self._explain(self._row_numbers[key], record, document.text, decision)
+                characters += len(document.text)
             reporter.progress(wanted - len(records), wanted)
             if not records or characters > _EXPLAINED_CHARACTERS:
                 return
+
+    def _explain(self, row: int, record: Attribution, text: str, decision: Decision) -> None:
+        if self._model is not None and len(record.ranking) > 1:
+            contributions = Contributions.of(self._model, text)
+            explanation = Explanation(record, text, self._answers.names, decision, contributions)
+            self._add_evidence(row, explanation_evidence(explanation))
 
     def write(self, path: Path, statistics: dict[str, Any], warnings: Sequence[str] = ()) -> None:
         """Write the page to `path`, with the `warnings`; `statistics` are those of `RunStats.report`.

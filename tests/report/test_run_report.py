@@ -15,6 +15,8 @@ pytest.importorskip("scipy")
 from authorid.cli.app import app
 from authorid.report import run_report
 from authorid.report.evidence import shown
+from authorid.scoring.explanation import Explanation
+from authorid.scoring.scorer import Scorer
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +52,25 @@ def test_every_readable_document_has_evidence_that_adds_up(documents, model, tmp
     assert len(data(tmp_path / "r.html", "about")["map"]) == 3
 
 
+def test_the_evidence_is_that_of_explain(documents, model, tmp_path):
+    score("docs", "--model", model, "--report", "r.html", "--effort", "full")
+    evidence = data(tmp_path / "r.html", "evidence")
+    explanations = [
+        found for found in Scorer.load(model, effort="full").explain(["docs"]) if isinstance(found, Explanation)
+    ]
+    for number, found in zip((0, 1, 2, 4, 5), explanations, strict=True):
+        odds = found.log_odds(*found.compared())
+        assert evidence[str(number)]["odds"] == [round(odds.total, 2), round(odds.ngrams, 2), round(odds.encoder, 2)]
+        assert [found.authors[one] for one in evidence[str(number)]["authors"]] == list(found.compared())
+
+
+def test_long_documents_are_not_explained(documents, model, tmp_path, monkeypatch):
+    monkeypatch.setattr(run_report, "_LONGEST", 100)
+    (documents / "0.txt").write_text("the engine")
+    score("docs", "--model", model, "--report", "r.html")
+    assert set(data(tmp_path / "r.html", "evidence")) == {"0"}
+
+
 def test_only_the_first_documents_are_explained(documents, model, tmp_path, monkeypatch):
     monkeypatch.setattr(run_report, "EXPLAINED", 2)
     score("docs", "--model", model, "--report", "r.html")
@@ -70,9 +91,9 @@ def test_explanations_of_records_follow_those_with_a_text(documents, model, tmp_
 def test_a_document_that_changed_after_its_row_is_not_explained(documents, model, tmp_path, monkeypatch):
     explain = run_report.RunReport.explain
 
-    def change(report, explanations, reporter):
+    def change(report, *arguments):
         (documents / "0.txt").write_text(prose("Ben", 40, seed=9))
-        explain(report, explanations, reporter)
+        explain(report, *arguments)
 
     monkeypatch.setattr(run_report.RunReport, "explain", change)
     score("docs", "--model", model, "--report", "r.html")
