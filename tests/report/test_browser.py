@@ -255,6 +255,22 @@ def test_nothing_that_a_name_or_a_reason_contains_runs(browser, tmp_path, name):
     assert len(browser.find_elements("css selector", "script")) == 4
 
 
+def test_nothing_that_a_document_or_its_path_contains_runs(browser, page, tmp_path):
+    text = "the engine </script><script>document.title='hacked'</script> <img src=x onerror=alert(1)> number loom " * 3
+    name = "a<img src=x onerror=alert(1)>\x1b[2J.txt"
+    (tmp_path / name).write_text(text)
+    model = page.parent / "bundle"
+    arguments = ["score", str(tmp_path / name), "--model", str(model), "--report", str(tmp_path / "r.html"), "--quiet"]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    open_page(browser, tmp_path / "r.html")
+    find(browser, "#table .open").click()
+    assert "<img src=x onerror=alert(1)> number loom" in find(browser, "#details .text").text
+    assert find(browser, "#details-title").text.endswith("a<img src=x onerror=alert(1)>\\x1b[2J.txt")
+    assert browser.title == "Who wrote what: report of authorid"
+    assert browser.find_elements("css selector", "img") == []
+    assert len(browser.find_elements("css selector", "script")) == 4
+
+
 def test_the_policy_stops_a_script_that_somebody_adds(browser, page):
     open_page(browser, page)
     browser.execute_script(
