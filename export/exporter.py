@@ -25,7 +25,7 @@ from authorid.export.document_texts import DocumentTexts, read_texts
 from authorid.export.encoder_weights import EncoderWeights
 from authorid.export.export_options import ExportOptions
 from authorid.export.golden_windows import golden_logits, golden_windows
-from authorid.export.graph.fused import can_be_fused
+from authorid.export.graph.fused_operators import can_be_fused
 from authorid.export.graph.graph_runner import GraphRunner, Ids, document_means
 from authorid.export.graph.int8 import Together
 from authorid.export.graph_set import GraphSet

@@ -14,7 +14,7 @@ from authorid.export.agreement import VerificationSet
 from authorid.export.encoder_weights import EncoderWeights
 from authorid.export.graph.builder import CPU, FUSED, OPENVINO, Dialect
 from authorid.export.graph.emit import emit
-from authorid.export.graph.fused import can_be_fused
+from authorid.export.graph.fused_operators import can_be_fused
 from authorid.export.graph.graph_runner import GraphRunner, Ids
 from authorid.export.quantize.calibration import Calibration, most_faithful
 from authorid.export.verify import (

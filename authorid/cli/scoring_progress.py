@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -30,7 +31,9 @@ class ScoringProgress:
         self._ended = threading.Event()
         if paths is not None:
             # Daemon: a file system that hangs must not keep the process alive.
-            threading.Thread(target=self._count, args=(paths, options), name="authorid-count", daemon=True).start()
+            counting = threading.Thread(target=self._count, args=(paths, options), name="authorid-count", daemon=True)
+            with suppress(RuntimeError):  # no more threads: there is no total
+                counting.start()
 
     def __enter__(self) -> ScoringProgress:
         return self

@@ -281,13 +281,15 @@ static void pack(Linear *op, const int8_t *kernel, size_t n, size_t first, int32
             sum += weight;
         }
         op->start[at] = -zero * sum;
-        for (size_t row = 0; op->wide && row + 8 <= op->k; row += 8)
-            for (size_t i = row; i < row + 4; i += 2) {
+        for (size_t row = 0; op->wide && row < op->k; row += 8)
+            for (size_t first = row; first < row + 4; first += 2) {
                 /* the four products that meet in 16 bits */
-                const int w[4] = {kernel[i * n + column], kernel[(i + 1) * n + column], kernel[(i + 4) * n + column],
-                                  kernel[(i + 5) * n + column]};
+                const size_t meeting[4] = {first, first + 1, first + 4, first + 5};
                 int up = 0, down = 0;
-                for (int j = 0; j < 4; j++) *(w[j] > 0 ? &up : &down) += w[j];
+                for (int j = 0; j < 4; j++) {
+                    const int weight = meeting[j] < op->k ? kernel[meeting[j] * n + column] : 0;
+                    *(weight > 0 ? &up : &down) += weight;
+                }
                 if (up * 255 > 32767 || down * 255 < -32768) op->wide = 0;
             }
     }

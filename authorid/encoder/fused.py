@@ -1,7 +1,7 @@
 """Our own operators for onnxruntime: attention, normalization and GELU in one pass with what surrounds them.
 
 The library is built beside this module where there is a C compiler, and has kernels for AVX2 and for AVX-512 with VNNI.
-Graphs that use it are emitted by `authorid.export.graph.fused`.
+Graphs that use it are emitted by `authorid.export.graph.fused_operators`.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from authorid.bundle.manifest import Precision
 from authorid.errors import ExportError, require
 from authorid.export.encoder_weights import EncoderWeights
 from authorid.export.graph.builder import CPU, Dialect, GraphBuilder, TokenSubset
-from authorid.export.graph.fused import FusedGraphBuilder
+from authorid.export.graph.fused_operators import FusedGraphBuilder
 from authorid.export.graph.int8 import Ranges, check_ranges, quantize_rows
 from authorid.export.graph.openvino import OpenVinoGraphBuilder
 from authorid.export.graph.ort import OrtGraphBuilder

@@ -117,6 +117,8 @@ def test_a_thread_that_cannot_be_started_is_a_clear_error(bundle, tmp_path):
 FLOATS = [
     ("score", "docs", "--timeout"),
     ("score", "docs", "--max-false-attribution"),
+    ("explain", "docs", "--timeout"),
+    ("verify", "known", "questioned", "--imposters", "others", "--timeout"),
     ("train", "docs", "--out", "run", "--timeout"),
     ("train", "docs", "--out", "run", "--learning-rate"),
     ("train", "docs", "--out", "run", "--validation-split"),

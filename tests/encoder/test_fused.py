@@ -83,6 +83,15 @@ def test_a_matrix_product_is_exact(rows, k, n, together, seed):
         assert np.array_equal(alone, actual[rows // 2 :])
 
 
+def test_the_largest_sums_do_not_overflow_in_a_part_of_eight_rows_either():
+    for rows in range(1, 20):
+        x = np.full((3, -(-rows // 4) * 4), 255, np.uint8)
+        weights = np.full((rows, 9), 63, np.int8)
+        constants = [weights, np.ones(9, np.float32), np.zeros(9, np.float32)]
+        (actual,) = operator("Linear", [x], constants, ["float32"], x_scale=1.0, x_zero=0)
+        assert np.array_equal(actual, np.full((3, 9), 255 * 63 * rows, np.float32))
+
+
 def test_the_largest_sums_do_not_overflow():
     x = np.full((3, 64), 255, np.uint8)
     for sign in (1, -1):

@@ -267,10 +267,13 @@ def test_tuning_one_provider_does_not_change_the_choice_of_provider(both, plugin
 def test_tuning_reports_a_provider_that_cannot_be_measured(wrong, both, missing, plugin, monkeypatch):
     reporter = RecordingReporter()
     tune(wrong, seconds=0.1, reporter=reporter)
-    assert reporter.infos[0].startswith("openvino not measured: ") and "wrong kernels" in reporter.infos[0]
+    without, failing = reporter.infos[:2]
+    assert without.startswith("fused not measured: ") and "authorid export --quantize writes them" in without
+    assert failing.startswith("openvino not measured: ") and "wrong kernels" in failing
+    reporter.infos.clear()
     monkeypatch.setitem(sys.modules, "onnxruntime_ep_openvino", None)
     tune(both, seconds=0.1, reporter=reporter)
-    assert "pip install" in reporter.infos[2]
+    assert "pip install" in reporter.infos[1]
     assert read_entry("fastest", tuning_key(both, "int8")) is None
     with pytest.raises(MissingExtraError):
         tune(both, provider="openvino", seconds=0.1)
@@ -321,7 +324,7 @@ def test_a_missing_provider_is_an_error_even_when_no_encoder_is_needed(both, mis
 
 
 def test_an_unknown_provider_is_refused():
-    with pytest.raises(ValueError, match="unknown provider 'gpu'; choose one of: auto, cpu, openvino"):
+    with pytest.raises(ValueError, match="unknown provider 'gpu'; choose one of: auto, cpu, fused, openvino"):
         EngineOptions(provider="gpu")
 
 

@@ -11,7 +11,7 @@ from authorid.encoder.fused import fused_kernels
 from authorid.errors import ExportError
 from authorid.export.graph.builder import CPU, FUSED, METADATA_DIALECT
 from authorid.export.graph.emit import emit
-from authorid.export.graph.fused import can_be_fused
+from authorid.export.graph.fused_operators import can_be_fused
 from authorid.export.graph.graph_runner import GraphRunner
 from authorid.export.quantize.calibration import calibrate
 
