@@ -371,9 +371,9 @@ def _finish(
     if not stats.documents:
         terminal.warning(no_documents(paths, documents))
         return
-    run.report.write(scorer, documents, report, run.model.warnings, terminal)
     failed = stats.status["failed"]
     show_run(terminal, run.rows, stats, report, scorer.bundle.answers)
+    run.report.write(scorer, documents, report, run.model.warnings, terminal)
     for warning in run.model.warnings:
         terminal.warning(warning)
     if run.cut:
