@@ -11,7 +11,7 @@ function showSummary() {
     figure($("summary"), name, count(found), found ? percent(found / total, 0) : "");
   }
   const named = new Set(rows.filter((row) => row[STATE] === 0).map(authorOf));
-  figure($("summary"), `${about.noun}s named`, count(named.size), `of ${count(about.authors.length)}`);
+  figure($("summary"), `${about.noun}s`, count(named.size), `of ${count(about.authors.length)}`);
   figure($("summary"), "documents / s", run.documents_per_second.toFixed(1));
 }
 
