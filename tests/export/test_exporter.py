@@ -17,6 +17,7 @@ from authorid.bundle.decision import Decision
 from authorid.bundle.manifest import load_bundle
 from authorid.encoder.engine import Engine
 from authorid.encoder.engine_options import EngineOptions
+from authorid.encoder.fused import fused_kernels
 from authorid.errors import BundleCorruptError, CorpusError, ExportError, OutputError, ParityError
 from authorid.export import ExportOptions, export_model, exporter
 from authorid.export.sources import keras_run
@@ -49,6 +50,9 @@ def run(request, corpus, tmp_path_factory):
     )
     return train(corpus, tmp_path_factory.mktemp("runs") / request.param, options)
 
+
+FUSED = {"fused-int8": "model_int8_fused.onnx"} if fused_kernels() else {}
+"""The graph for our own kernels, which is emitted where they can check it."""
 
 one_family = pytest.mark.parametrize("run", ["bert"], indirect=True)
 """For tests that do not depend on the family of the encoder."""
@@ -108,9 +112,10 @@ def test_a_run_becomes_a_bundle_whose_graphs_give_the_golden_logits(run, report)
         "tokenizer.json",
         "tokenizer_config.json",
         *(() if run.load_fusion() is None else ("ngrams.safetensors",)),
+        *(("model_int8_fused.onnx", "model_int8.onnx.data") if FUSED else ()),
     }
     assert bundle.decision.rule == ("mean-log-softmax" if run.load_fusion() is None else "fusion")
-    assert (bundle.authors, bundle.name, bundle.graphs.keys()) == (AUTHORS, "letters", {"fp32", "int8"})
+    assert (bundle.authors, bundle.name, bundle.graphs.keys()) == (AUTHORS, "letters", {"fp32", "int8", *FUSED})
     assert (bundle.window.length, bundle.window.truncate) == (32, run.truncate)
     assert bundle.provenance["corpus"]["digest"] == run.corpus_digest
     card = (bundle.path / "README.md").read_text("utf-8")
@@ -164,7 +169,7 @@ def test_a_bundle_contains_no_paths_of_the_machine_or_the_corpus(report, corpus)
 @one_family
 def test_a_bundle_may_hold_the_int8_graph_alone(run, corpus, tmp_path):
     bundle = exported(run, corpus, tmp_path / "bundle", keep_fp32=False).bundle
-    assert bundle.graphs == {"int8": "model_int8.onnx"}
+    assert bundle.graphs == {"int8": "model_int8.onnx", **FUSED}
     assert not (bundle.path / "model.onnx").exists()
     assert {name for golden in bundle.golden for name in golden.logits} == {"int8"}
 
@@ -181,6 +186,7 @@ def test_graphs_for_openvino_share_weights_with_the_others(run, corpus, tmp_path
         "int8": "model_int8.onnx",
         "openvino-fp32": "model_openvino.onnx",
         "openvino-int8": "model_int8_openvino.onnx",
+        **FUSED,
     }
     assert {"model.onnx.data", "model_int8.onnx.data"} < bundle.files.keys()
     for precision, tolerance in (("fp32", 1e-4), ("int8", 0.1)):
@@ -227,7 +233,7 @@ def test_float32_alone_needs_no_corpus(run, elsewhere, tmp_path):
     assert all(row[3] == "ok" for row in report.rows)
 
 
-def absurd(weights, windows, seed):
+def absurd(weights, windows, seed, together):
     """A calibration with ranges far too wide: all INT8 activations become zero."""
     from authorid.export import Calibration, Range
     from authorid.export.graph.int8 import activation_names
@@ -259,9 +265,9 @@ def test_another_seed_calibrates_on_other_windows(run, corpus, tmp_path, monkeyp
     def drawn(seed):
         draws = []
 
-        def recorded(weights, windows, seed):
+        def recorded(weights, windows, seed, together):
             draws.append([ids.tolist() for ids in windows])
-            return absurd(weights, windows, seed)
+            return absurd(weights, windows, seed, together)
 
         with monkeypatch.context() as patch:
             patch.setattr(exporter, "calibrate", recorded)
