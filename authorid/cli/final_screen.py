@@ -18,8 +18,11 @@ __all__ = ["show_attributions", "show_run"]
 _WIDE = 100
 """Columns of a terminal that has room for the runner-up."""
 
-_STYLES = {"scored": "", "unknown": "dim", "failed": "red"}
+_STYLES = {"scored": "", "unknown": "yellow", "failed": "red"}
 """Styles of rows by status."""
+
+_LIKELY = 0.5
+"""Answers with a smaller probability are dimmed."""
 
 
 def show_run(
@@ -75,9 +78,14 @@ def show_attributions(terminal: Terminal, rows: Sequence[Attribution], total: in
         f"{title} in {prefix}" if prefix else title,
         [(names[i], names[i] == measure) for i in kept],
         [tuple(row[i] for i in kept) for row in cells],
-        styles=[_STYLES.get(row.status, "") for row in rows],
+        styles=[_style(row, answers) for row in rows],
         elided=0,
     )
+
+
+def _style(row: Attribution, answers: Answers) -> str:
+    unsure = answers.measure == "probability" and row.status == "scored" and (row.probability or 0) < _LIKELY
+    return "dim" if unsure else _STYLES[row.status]
 
 
 def _common_directory(names: Sequence[str]) -> str:
