@@ -19,7 +19,9 @@ __all__ = ["ConfigFile", "current_config", "use_config"]
 _FILES = ("authorid.toml", "pyproject.toml")
 _MOST_BYTES = 1 << 20
 
-_ONLY_WHEN_NAMED = frozenset({"out", "stats", "json", "plots", "force", "resume", "allow-pickle", "base-model", "url"})
+_ONLY_WHEN_NAMED = frozenset(
+    {"out", "stats", "json", "plots", "report", "force", "resume", "allow-pickle", "base-model", "url"}
+)
 """Options that only a file named by --config may set: they write, replace, download or trust something."""
 
 _META = "authorid.config"

@@ -20,6 +20,7 @@ from authorid.cli.options import (
     usage_error,
     verbose_option,
 )
+from authorid.cli.resuming import explaining_interrupts
 
 if TYPE_CHECKING:
     from authorid.cli.console import Terminal
@@ -211,6 +212,6 @@ def _export_encoder(terminal: Terminal, source: str, out: Path, options: Mapping
     from authorid.errors import require
 
     library = require("authorid.export", "train")
-    with terminal.progress("Export") as reporter:
+    with explaining_interrupts(terminal, out), terminal.progress("Export") as reporter:
         report = library.export_model(source, out, library.ExportOptions(**options), reporter=reporter)
     terminal.table("Parity", [("check", False), ("value", True), ("bound", True), ("", False)], report.rows)

@@ -1,9 +1,12 @@
-"""What `score` shows about runs that were interrupted."""
+"""What the commands show about work that was interrupted."""
 
 from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,7 +14,7 @@ if TYPE_CHECKING:
     from authorid.outputs import Output
     from authorid.outputs.resume import EarlierRun
 
-__all__ = ["how_to_resume", "show_resumed"]
+__all__ = ["explaining_interrupts", "how_to_resume", "show_resumed"]
 
 
 def show_resumed(terminal: Terminal, earlier: EarlierRun, *, complete: bool) -> None:
@@ -29,9 +32,26 @@ def show_resumed(terminal: Terminal, earlier: EarlierRun, *, complete: bool) -> 
 
 def how_to_resume(output: Output) -> str:
     """The command that continues this run, for the end of a message; empty when it cannot be continued."""
-    if not output.resumable:
-        return ""
+    return f". To go on: {_resuming_command()}" if output.resumable else ""
+
+
+@contextmanager
+def explaining_interrupts(terminal: Terminal, out: Path) -> Iterator[None]:
+    """When Ctrl-C ends the block, which makes the directory `out`, say how to go on."""
+    from authorid.outputs.directory import Workspace
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        if Workspace.of(out).state.is_dir():
+            terminal.error(f"interrupted; finished epochs are safe. To go on: {_resuming_command()}")
+        else:
+            terminal.error(f"interrupted; {out} was not written. The same command starts again")
+        raise
+
+
+def _resuming_command() -> str:
     arguments = sys.argv[1:]
     end = arguments.index("--") if "--" in arguments else len(arguments)
     options = [argument for argument in arguments[:end] if argument not in ("--force", "--resume")]
-    return f". To go on: {shlex.join(['authorid', *options, '--resume', *arguments[end:]])}"
+    return shlex.join(["authorid", *options, "--resume", *arguments[end:]])

@@ -27,6 +27,7 @@ from authorid.cli.options import (
     usage_error,
     verbose_option,
 )
+from authorid.cli.resuming import explaining_interrupts
 
 if TYPE_CHECKING:
     from authorid.bundle.manifest import Typography
@@ -288,7 +289,7 @@ def train(
     if keep_typography:
         options = replace(options, typography="kept")
     existing: Existing = "resume" if resume else "replace" if force else "refuse"
-    with terminal.progress("Training") as reporter:
+    with explaining_interrupts(terminal, out), terminal.progress("Training") as reporter:
         run = run_training(spec, out, options, test_corpus=test_corpus, existing=existing, reporter=reporter)
     metrics = [(name.replace("_", " "), f"{value:.4f}") for name, value in run.metrics.items()]
     terminal.table("Training", [("metric", False), ("last epoch", True)], metrics)
@@ -302,7 +303,7 @@ def _train_ngrams(
     from authorid.training.evaluate import EvaluationOptions, evaluate
     from authorid.training.ngram_run import train_ngrams
 
-    with terminal.progress("Training") as reporter:
+    with explaining_interrupts(terminal, out), terminal.progress("Training") as reporter:
         train_ngrams(corpus, out, options, test_corpus=test_corpus, force=force, reporter=reporter)
     if test_corpus is not None:
         with terminal.progress("Evaluating") as reporter:
