@@ -61,7 +61,7 @@ def test_every_option_is_passed_to_the_export_of_a_run(calls, tmp_path):
     assert options != ExportOptions()
     assert {name for _, name, _ in GIVEN.values()} | LIBRARY_ONLY == {field.name for field in fields(ExportOptions)}
     known = {option for parameter in app.commands["export"].params for option in parameter.opts}
-    known -= {"--config", "--verbose", "-v"}  # of all commands
+    known -= {"--config", "--verbose", "--details", "-v"}  # of all commands
     assert known - set(GIVEN) == {"source", "--out", "-o", "--fp32", "--encoder", "--quiet", "-q"}
 
 
