@@ -69,8 +69,8 @@ def test_a_huge_document_does_not_delay_the_end_of_an_interrupted_run(both, tmp_
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert time.monotonic() - started < LIMIT
-    if out.exists():  # it was scored, or failed, before the signal came; perhaps Python itself was ending already
-        assert process.returncode in (0, 3, CODES[number], -number)
+    if out.exists():  # it was scored, or failed, before the signal came
+        assert process.returncode in (0, 3, CODES[number])
         return
     assert process.returncode == CODES[number]
     assert b"interrupted" in err
