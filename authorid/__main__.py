@@ -17,10 +17,14 @@ def main() -> None:
     with Interrupts() as interrupts:
         try:
             from authorid.cli.app import main as run
+
+            interrupts.exit_if_interrupted()
+            run()
         except KeyboardInterrupt:  # from before the block
             raise SystemExit(130) from None
-        interrupts.exit_if_interrupted()
-        run()
+        finally:
+            # Python would restore the default handlers while it ends, and a late signal would replace the exit code.
+            interrupts.ignore_from_now_on()
 
 
 if __name__ == "__main__":

@@ -56,6 +56,11 @@ class Interrupts:
         for number, handler in self._former.items():
             signal.signal(number, handler)
 
+    def ignore_from_now_on(self) -> None:
+        """Ignore both signals after the block: the command is over, and its exit code must be the one that is seen."""
+        for number in self._former:
+            self._former[number] = signal.SIG_IGN
+
     def exit_if_interrupted(self) -> None:
         """Raise `SystemExit` when there was a signal."""
         if self.exit_code is not None:

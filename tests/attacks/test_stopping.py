@@ -189,3 +189,21 @@ def test_a_call_that_nothing_interrupts_ends_with_the_process(tmp_path, argument
     _, err = process.communicate(timeout=60)
     assert time.monotonic() - started < LIMIT
     assert (process.returncode, err) == (CODES[number], b"error: interrupted\n")
+
+
+LATE = """
+import atexit, os, signal
+atexit.register(os.kill, os.getpid(), signal.{name})
+"""
+"""A signal that arrives when the command is over, while Python is ending."""
+
+
+@pytest.mark.promise("signals")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_while_python_is_ending_leaves_the_exit_code(bundle, tmp_path, name):
+    document = tmp_path / "a.txt"
+    document.write_text(prose("Ada", 30, 1))
+    arguments = ("score", document, "--model", bundle.path, "--out", tmp_path / "out.csv", "-q")
+    done = subprocess.run(command(*arguments, prelude=LATE.format(name=name)), env=environment(tmp_path), check=False)
+    assert done.returncode == 0
+    assert (tmp_path / "out.csv").exists()
