@@ -14,6 +14,14 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "authorid score letters --model my-bundle --out results.jsonl --top 3",
         "authorid score letters --out - --stats stats.json --quiet",
     ),
+    "list": (
+        "authorid list letters --out listing.parquet",
+        "authorid list letters --include '*.txt' --out listing.jsonl",
+    ),
+    "merge": (
+        "authorid merge parts --out results.parquet",
+        "authorid merge parts --out results.csv --stats stats.json",
+    ),
     "explain": (
         "authorid explain letter.txt",
         "authorid explain letter.txt --author Hamilton --text",
