@@ -33,6 +33,9 @@ SHAPES: dict[str, dict[str, Any]] = {
 }
 """The config.json of each geometry, without labels."""
 
+SHAPES["minilm-l6"] = {**SHAPES["distilbert-base"], "dim": 384, "hidden_dim": 1536}
+"""The sizes of MiniLM-L6 in DistilBERT's layout, whose computation is the same."""
+
 _LABELS, _SEED, _SCALE = 50, 7, 0.08
 """Four times the usual standard deviation: with less, every text has nearly the same logits."""
 

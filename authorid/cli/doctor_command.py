@@ -77,6 +77,7 @@ def _examine() -> tuple[dict[str, Any], list[str]]:
     from importlib.util import find_spec
 
     from authorid.encoder.cache import cache_directory
+    from authorid.encoder.fused import fused_kernels
     from authorid.encoder.providers import PROVIDERS, available
     from authorid.machine import available_cores, cpu_flags, cpu_name
     from authorid.ngrams import kernels
@@ -93,6 +94,7 @@ def _examine() -> tuple[dict[str, Any], list[str]]:
         "instruction sets": [name for name in _INSTRUCTIONS if name in cpu_flags()],
         "providers": [name for name in PROVIDERS if available(name)],
         "extras": [extra for extra, module in _EXTRAS.items() if find_spec(module) is not None],
+        "fused kernels": fused_kernels() or "none",
         "n-gram loops": kernels.backend(),
         "cache": _describe_cache(cache_directory()),
     }

@@ -67,6 +67,19 @@ static const float GELU_TANH[GELU_TERMS] = {
     3.988681387e-01f, -6.663542953e-02f, 1.004701699e-02f, -1.182860306e-03f, 1.071453904e-04f,
     -7.238432899e-06f, 3.476855928e-07f, -1.108852796e-08f, 2.088394265e-10f, -1.748845924e-12f};
 
+/* In attention: the length of the longest query and key, the total of all shares, and its product with the largest value,
+   in steps. Rounding included, no sum exceeds 31 bits. */
+#define SPAN 32000
+#define SHARES 131072.0f
+#define VALUES 2147e6f
+#define AHEAD 8 /* rows of keys and values that are asked for before they are needed */
+
+/* What turns values of at most `most` into at most `whole` steps; `step` is its inverse. */
+static inline float steps_of(float most, float whole, float *step) {
+    *step = most / whole;
+    return most > 1e-30f ? whole / most : 0;
+}
+
 /* ---- AVX2 --------------------------------------------------------------------------------------------------------- */
 #pragma GCC push_options
 #pragma GCC target("avx2,fma")
@@ -101,12 +114,38 @@ static const float GELU_TANH[GELU_TERMS] = {
 #define VF_SUB _mm256_sub_ps
 #define VF_MIN _mm256_min_ps
 #define VF_MAX _mm256_max_ps
-#define VF_POWER(n) _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(127)), 23))
+#define VF_WHOLE(x) _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+#define VF_TIMES_POWER(x, n) \
+    _mm256_mul_ps(x, _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23)))
+#define VF_FIRST(x, n) \
+    _mm256_and_ps(x, _mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))))
+#define VF_LOAD_FIRST(p, n) \
+    ((n) >= 8 ? _mm256_loadu_ps(p) : _mm256_maskload_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32((int)(n)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))))
+#define VF_TOTAL total_avx2
+#define VI_HIGHEST highest_avx2
+#define VI_ZERO _mm256_setzero_si256()
+#define VI_SET _mm256_set1_epi32
+#define VI_SUB _mm256_sub_epi32
+#define VI_MAX _mm256_max_epi32
+#define VI_PAIRS(a, b) _mm256_blend_epi16(a, _mm256_slli_epi32(b, 16), 0xaa)
+#define VI_STORE_WORDS(p, x) \
+    _mm_storeu_si128((__m128i *)(p), _mm_packs_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1)))
+#define V_DOT_WORDS(sum, a, b) _mm256_add_epi32(sum, _mm256_madd_epi16(a, b))
 static inline void store_bytes_avx2(uint8_t *to, __m256i x) {
     const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
     _mm_storel_epi64((__m128i *)to, _mm_packus_epi16(words, words));
 }
 #define VI_STORE_BYTES store_bytes_avx2
+static inline float total_avx2(__m256 x) {
+    __m128 sums = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    sums = _mm_add_ps(sums, _mm_movehl_ps(sums, sums));
+    return _mm_cvtss_f32(_mm_add_ss(sums, _mm_movehdup_ps(sums)));
+}
+static inline int32_t highest_avx2(__m256i x) {
+    __m128i most = _mm_max_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+    most = _mm_max_epi32(most, _mm_unpackhi_epi64(most, most));
+    return _mm_cvtsi128_si32(_mm_max_epi32(most, _mm_shuffle_epi32(most, 1)));
+}
 #include "_fused_kernels.h"
 #pragma GCC pop_options
 #undef NAME
@@ -131,7 +170,19 @@ static inline void store_bytes_avx2(uint8_t *to, __m256i x) {
 #undef VF_SUB
 #undef VF_MIN
 #undef VF_MAX
-#undef VF_POWER
+#undef VF_WHOLE
+#undef VF_TIMES_POWER
+#undef VF_FIRST
+#undef VF_LOAD_FIRST
+#undef VF_TOTAL
+#undef VI_HIGHEST
+#undef VI_ZERO
+#undef VI_SET
+#undef VI_SUB
+#undef VI_MAX
+#undef VI_PAIRS
+#undef VI_STORE_WORDS
+#undef V_DOT_WORDS
 #undef VI_STORE_BYTES
 
 /* ---- AVX-512 with VNNI -------------------------------------------------------------------------------------------- */
@@ -162,7 +213,19 @@ static inline void store_bytes_avx2(uint8_t *to, __m256i x) {
 #define VF_SUB _mm512_sub_ps
 #define VF_MIN _mm512_min_ps
 #define VF_MAX _mm512_max_ps
-#define VF_POWER(n) _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(n, _mm512_set1_epi32(127)), 23))
+#define VF_WHOLE(x) _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+#define VF_TIMES_POWER _mm512_scalef_ps
+#define VF_FIRST(x, n) _mm512_maskz_mov_ps((__mmask16)((1u << (n)) - 1), x)
+#define VF_LOAD_FIRST(p, n) ((n) >= 16 ? _mm512_loadu_ps(p) : _mm512_maskz_loadu_ps((__mmask16)((1u << (n)) - 1), p))
+#define VF_TOTAL _mm512_reduce_add_ps
+#define VI_HIGHEST _mm512_reduce_max_epi32
+#define VI_ZERO _mm512_setzero_si512()
+#define VI_SET _mm512_set1_epi32
+#define VI_SUB _mm512_sub_epi32
+#define VI_MAX _mm512_max_epi32
+#define VI_PAIRS(a, b) _mm512_mask_blend_epi16(0xaaaaaaaa, a, _mm512_slli_epi32(b, 16))
+#define VI_STORE_WORDS(p, x) _mm256_storeu_si256((__m256i *)(p), _mm512_cvtsepi32_epi16(x))
+#define V_DOT_WORDS _mm512_dpwssd_epi32
 #define VI_STORE_BYTES(p, x) _mm_storeu_si128((__m128i *)(p), _mm512_cvtepi32_epi8(x))
 #include "_fused_kernels.h"
 #pragma GCC pop_options
@@ -170,7 +233,7 @@ static inline void store_bytes_avx2(uint8_t *to, __m256i x) {
 typedef struct {
     const char *name;
     void (*panel)(const Linear *, const uint8_t *, size_t, size_t, void *);
-    void (*head)(const Attention *, const AttentionCall *, size_t, size_t, float *);
+    void (*head)(const Attention *, const AttentionCall *, size_t, size_t, void *);
     void (*normalize)(const Norm *, const float *, const float *, float *, uint8_t *);
 } Kernels;
 
@@ -431,7 +494,7 @@ typedef struct {
 
 static void attention_task(void *data, size_t index) {
     AttentionTasks *tasks = data;
-    float *scratch = aligned_alloc(64, tasks->scratch);
+    void *scratch = aligned_alloc(64, tasks->scratch);
     if (scratch == NULL) {
         __atomic_store_n(&tasks->failed, 1, __ATOMIC_RELAXED);
         return;
@@ -455,7 +518,7 @@ static OrtStatus *attention_compute(void *kernel, OrtContext *context) {
         op, {(size_t)q.axes[0], (size_t)k.axes[0], (size_t)q.axes[1], q.data, k.data, v.data, out}, 0, 0};
     if (q.count == 0 || k.count == 0) return NULL;
     const size_t s = tasks.call.keys + 31, d = op->width / op->heads + 31; /* at least what is padded to a group */
-    tasks.scratch = (sizeof(float) * (2 * s * d + MOST_QUERIES * (s + 2 * d) + d) + 63) / 64 * 64;
+    tasks.scratch = (sizeof(float) * (s * d + MOST_QUERIES * 3 * (s + d) / 2 + 2 * d) + 63) / 64 * 64;
     CHECK(run_tasks(op->api, context, attention_task, tasks.call.windows * op->heads, &tasks));
     return tasks.failed ? failure(op->api, "out of memory") : NULL;
 }

@@ -19,7 +19,7 @@ from authorid.encoder.providers import PROVIDERS, available, identity, require_p
 from authorid.encoder.selftest import require_golden_logits, same_in_batches
 from authorid.encoder.session import GraphSession
 from authorid.errors import EngineError, SelfTestError
-from authorid.machine import available_cores
+from authorid.machine import available_cores, cpu_flags
 
 __all__ = ["Engine", "choose_provider", "tuning_key"]
 
@@ -65,7 +65,8 @@ class Engine:
 def choose_provider(bundle: Bundle, options: EngineOptions) -> Provider:
     """The requested provider; with ``auto`` the one that was fastest when tuned, or else the one that usually is.
 
-    That is ``fused`` for weights that were made for its kernels (`Bundle.suits_avx2`), and ``cpu`` for all others.
+    That is ``fused`` on a processor with VNNI but without AMX, and on one with AVX2 for weights that were made for its
+    kernels (`Bundle.suits_avx2`); and ``cpu`` everywhere else.
 
     ``auto`` chooses only a provider that is installed, runs on this processor and has a graph in the bundle. Raises
     `MissingExtraError` and `EngineError` when the requested provider is not available, and `BundleLacksError` when the
@@ -76,12 +77,21 @@ def choose_provider(bundle: Bundle, options: EngineOptions) -> Provider:
             require_provider(provider)
             return provider
     precision = bundle.precision(options.precision)
-    default = "fused" if bundle.suits_avx2 and fused_kernels() == "avx2" else "cpu"
+    default = "fused" if _suits_fused(bundle) else "cpu"
     fastest = (read_entry("fastest", tuning_key(bundle, precision)) or {}).get("provider", default)
     for provider in PROVIDERS:
         if provider == fastest and graph_key(precision, provider) in bundle.graphs and available(provider):
             return provider
     return "cpu"
+
+
+def _suits_fused(bundle: Bundle) -> bool:
+    """Whether our kernels have been measured to be faster than onnxruntime's, for such weights on such a processor.
+
+    Where there is AMX, onnxruntime's kernels use it; ours do not.
+    """
+    kernels = fused_kernels()
+    return bundle.suits_avx2 if kernels == "avx2" else kernels == "avx512-vnni" and "amx_int8" not in cpu_flags()
 
 
 def tuning_key(bundle: Bundle, precision: Precision, provider: Provider = "cpu") -> str:

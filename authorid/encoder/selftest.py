@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from authorid.bundle.manifest import Bundle, Precision
+from authorid.bundle.manifest import Bundle, Precision, Provider
 from authorid.encoder.cache import machine_key, read_entry, write_entry
 from authorid.encoder.providers import Arithmetic, arithmetic, identity
 from authorid.encoder.session import GraphSession
@@ -26,6 +26,9 @@ _TOLERANCE: dict[tuple[Precision, Arithmetic], float] = {
 Other kernels round differently, and INT8 amplifies that: the error is 0.03 to 0.04 on the golden windows of a
 MiniLM-L6, and 0.09 to 0.11 with bfloat16. A fault in one of its 36 matmuls gives an error of 0.2 to 0.7.
 """
+
+_BACKENDS: dict[Provider, str] = {"cpu": "onnxruntime", "fused": "authorid's own library", "openvino": "OpenVINO"}
+"""Who computes, in messages."""
 
 _MAX_BATCH_WINDOWS = 32
 """Largest batch that `same_in_batches` tries; larger batches run on the same kernels."""
@@ -83,12 +86,12 @@ def _check_golden_logits(session: GraphSession, bundle: Bundle) -> None:
     with np.errstate(invalid="ignore"):  # golden logits may be infinite; then the error is not a number and fails below
         error_share = float(np.sqrt(((actual - expected) ** 2).mean() / max(1e-6, (expected**2).mean())))
     if not error_share <= _TOLERANCE[session.precision, arithmetic(session.provider, session.precision)]:
-        backend, advice = "onnxruntime", "--precision fp32, or another version of onnxruntime"
-        if session.provider != "cpu":
-            backend, advice = "OpenVINO", "--provider cpu"
+        cpu = session.provider == "cpu"
+        advice = "--precision fp32, or another version of onnxruntime" if cpu else "--provider cpu"
         raise SelfTestError(
-            f"{session.path}: on this machine {backend} gives wrong logits: they differ by {error_share:.0%} from the "
-            f"golden logits of the bundle. Refusing to score with wrong kernels; try {advice}."
+            f"{session.path}: on this machine {_BACKENDS[session.provider]} gives wrong logits: they differ by "
+            f"{error_share:.0%} from the golden logits of the bundle. "
+            f"Refusing to score with wrong kernels; try {advice}."
         )
 
 

@@ -60,23 +60,40 @@ def test_a_scorer_says_which_kernels_ran(included):
     assert fused_kernels() in providers.identity("fused")
 
 
-@compiled
-def test_auto_takes_the_kernels_that_were_fastest_when_tuned(included):
-    assert Engine(included).provider == "cpu"
-    write_entry("fastest", tuning_key(included, "int8"), {"provider": "fused"})
-    assert Engine(included).provider == "fused"
+def use_processor(monkeypatch, kernels, *flags):
+    """Choose providers as on a processor with these kernels and flags."""
+    monkeypatch.setattr(engine_module, "fused_kernels", lambda: kernels)
+    monkeypatch.setattr(engine_module, "cpu_flags", lambda: frozenset(flags))
 
 
 @compiled
-def test_auto_takes_them_for_weights_that_were_made_for_them(included, monkeypatch):
-    made_for = dataclasses.replace(included, provenance={"calibration": {"products_in_16_bits": 4}})
-    for kernels, expected in (("avx2", "fused"), ("avx512-vnni", "cpu")):
-        monkeypatch.setattr(engine_module, "fused_kernels", lambda kernels=kernels: kernels)
-        assert Engine(made_for).provider == expected
-        assert Engine(included).provider == "cpu"
-    write_entry("fastest", tuning_key(made_for, "int8"), {"provider": "cpu"})
-    monkeypatch.setattr(engine_module, "fused_kernels", lambda: "avx2")
-    assert Engine(made_for).provider == "cpu"
+def test_auto_takes_the_kernels_that_were_fastest_when_tuned(included, monkeypatch):
+    for kernels, default, tuned in (("avx2", "cpu", "fused"), ("avx512-vnni", "fused", "cpu")):
+        use_processor(monkeypatch, kernels)
+        write_entry("fastest", tuning_key(included, "int8"), {})
+        assert Engine(included).provider == default
+        write_entry("fastest", tuning_key(included, "int8"), {"provider": tuned})
+        assert Engine(included).provider == tuned
+
+
+@compiled
+@pytest.mark.parametrize(
+    ("kernels", "flags", "weights_made_for_avx2", "expected"),
+    [
+        ("avx2", [], False, "cpu"),
+        ("avx2", [], True, "fused"),
+        ("avx512-vnni", [], False, "fused"),
+        ("avx512-vnni", [], True, "fused"),
+        ("avx512-vnni", ["amx_int8"], True, "cpu"),
+        (None, [], True, "cpu"),
+    ],
+)
+def test_auto_takes_them_where_they_are_faster(included, monkeypatch, kernels, flags, weights_made_for_avx2, expected):
+    calibration = {"products_in_16_bits": 4 if weights_made_for_avx2 else 2}
+    bundle = dataclasses.replace(included, provenance={"calibration": calibration})
+    use_processor(monkeypatch, kernels, *flags)
+    engine = Engine(bundle)
+    assert (engine.provider, engine.notices) == (expected, [])
 
 
 @compiled
@@ -92,7 +109,7 @@ def test_wrong_logits_are_an_error_or_with_auto_a_notice(included):
         for item in included.golden
     ]
     wrong = dataclasses.replace(included, golden=tuple(golden))
-    with pytest.raises(EngineError, match="wrong logits"):
+    with pytest.raises(EngineError, match=r"authorid's own library gives wrong logits.* try --provider cpu"):
         Engine(wrong, FUSED)
 
 
