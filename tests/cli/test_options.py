@@ -91,6 +91,7 @@ SCORE = {
     "workers": (["--workers", "2"], "workers", 2),
     "threads": (["--threads", "3"], "threads", 3),
     "batch_tokens": (["--batch-tokens", "77"], "batch_tokens", 77),
+    "max_windows": (["--max-windows", "9"], "max_windows", 9),
     **DOCUMENTS,
 }
 SCORE_ELSEWHERE = {"model", "out", "form", "stats", "resume", "force", "fail_fast", "rows", "quiet", "verbose"}

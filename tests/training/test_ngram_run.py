@@ -17,6 +17,7 @@ from authorid.scoring.scorer import Scorer
 
 pytest.importorskip("scipy")
 from authorid import training
+from authorid.bundle.effort import NOT_MEASURED
 from authorid.training.corpus import load_corpus
 from authorid.training.fusion import EncoderScores, fit_fusion
 from authorid.training.ngram_card import ngram_section
@@ -111,10 +112,12 @@ def test_the_card_says_why_an_encoder_has_no_weight(tmp_path, fit, weight, reaso
 @pytest.mark.parametrize("held_out", [0, 6])
 def test_the_fit_counts_the_documents_of_the_encoders_weight(tmp_path, held_out):
     corpus = load_corpus(write_corpus(tmp_path / "corpus", documents=6))
-    scores = np.zeros((held_out, 3))
-    encoder = EncoderScores(np.arange(held_out, 18), np.arange(held_out), scores)
+    scores, windows = np.zeros((held_out, 3)), np.ones(held_out, int)
+    encoder = EncoderScores(np.arange(held_out, 18), np.arange(held_out), scores, windows)
     if held_out:
-        encoder = EncoderScores(np.arange(18)[np.arange(18) % 3 > 0], np.arange(0, 18, 3), scores)
+        encoder = EncoderScores(np.arange(18)[np.arange(18) % 3 > 0], np.arange(0, 18, 3), scores, windows)
     fitted = fit_fusion(corpus, NgramOptions(bits=14), encoder=encoder)
-    assert describe_ngrams(fitted)["encoder_weight"] == {"fitted": 0.0, "documents": held_out}
+    about = describe_ngrams(fitted)
+    assert (about["encoder_weight"]["fitted"], about["encoder_weight"]["documents"]) == (0.0, held_out)
+    assert about["effort"] == {"default": "fast", "least_gain": 2.0} if held_out else NOT_MEASURED.to_json()
     assert any("no held-out documents" in warning for warning in fitted.warnings) == (not held_out)
