@@ -28,7 +28,7 @@ from authorid.cancellation import CancelCheck, never_cancelled
 from authorid.encoder.tokenizer_file import read_tokenizer
 from authorid.errors import BundleCorruptError
 
-__all__ = ["SPECIAL_TOKENS", "Window", "Windower", "cut", "load_windower"]
+__all__ = ["SPECIAL_TOKENS", "Window", "Windower", "cut", "evenly_spread", "load_windower"]
 
 SPECIAL_TOKENS = 2
 """Tokens that a window has besides those of the document, with the templates of BERT and RoBERTa."""
@@ -102,7 +102,7 @@ def pieces(text: str, most: int = MAX_PIECE) -> Iterator[str]:
     yield text[start:]
 
 
-def _evenly_spread(number: int, most: int) -> Sequence[int]:
+def evenly_spread(number: int, most: int) -> Sequence[int]:
     """The indices of `most` of `number` items, each in the middle of an equal part; all indices if there are fewer."""
     return range(number) if number <= most else [(2 * i + 1) * number // (2 * most) for i in range(most)]
 
@@ -285,7 +285,7 @@ class Windower:
         else:
             spans = cut(len(ids), self.content, self.stride, self.special_tokens)
         if self.max_windows:
-            spans = [spans[index] for index in _evenly_spread(len(spans), self.max_windows)]
+            spans = [spans[index] for index in evenly_spread(len(spans), self.max_windows)]
         return [Window(document, position, self.wrap(ids[start:stop])) for position, (start, stop) in enumerate(spans)]
 
     def wrap(self, ids: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:

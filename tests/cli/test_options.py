@@ -428,7 +428,7 @@ def test_the_defaults_of_the_options_are_those_of_the_library(monkeypatch):
     received = {}
     monkeypatch.setattr(Scorer, "load", lambda model, engine, **others: received.update(engine=engine, **others))
     call("score", "letters")
-    assert received == {"engine": EngineOptions(), "effort": "auto", "max_false_attribution": None, "any_text": False}
+    assert received == {"engine": EngineOptions(), "effort": None, "max_false_attribution": None, "any_text": False}
     assert document_defaults() == ReadOptions()
 
 
