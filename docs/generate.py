@@ -94,6 +94,7 @@ STATISTICS = {
     "threads": "Threads for each batch.",
     "batch_tokens": "Size of a batch in tokens.",
     "effort": "The `--effort` of the run.",
+    "max_windows": "The most windows of a document that the encoder reads; 0: all; null when it is not used.",
     "unknown_below": "Thresholds of the probability, the known-author score and the coverage. A document below any of "
     "them is `unknown`.",
     "ngrams": "`compiled`; `numpy`, at half the speed, without a C compiler at installation; null for a model "

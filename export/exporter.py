@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from authorid.bundle.decision import Decision
+from authorid.bundle.effort import NOT_MEASURED
 from authorid.bundle.manifest import NGRAMS, Bundle, Precision
 from authorid.bundle.save import reserve_bundle, write_bundle_in
 from authorid.encoder.windows import Windower
@@ -109,6 +110,8 @@ def _export(source: Source, workspace: Workspace, options: ExportOptions, report
         typography=source.typography,
         pooling=weights.head.pooling if weights is not None else "first",
         decision=decision,
+        # What was measured for another weight says nothing about this one.
+        effort_rule=source.effort_rule if options.encoder_weight is None else NOT_MEASURED,
         ngrams=NGRAMS if ngram_files else None,
         graphs=names,
         golden=golden_logits(export.golden, graphs.runners),
@@ -119,6 +122,7 @@ def _export(source: Source, workspace: Workspace, options: ExportOptions, report
             "checks": [check.to_json() for check in graphs.checks],
         },
     )
+    reporter.info(f"default effort: {bundle.default_effort}")
     files["README.md"] = model_card(bundle, files, source.record, graphs.checks, options.license_name)
     written = write_bundle_in(workspace, bundle, files, check=load_ngram_model)
     return ExportReport(written, tuple(graphs.checks))

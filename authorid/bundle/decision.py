@@ -87,8 +87,8 @@ class Decision:
     divides it out.
 
     When the encoder has not run, the answer is the softmax of the n-gram term alone, without the temperature, which was
-    fitted for both terms together. With effort ``auto`` the encoder does not run when this answer gives one author a
-    probability of `exit_threshold` or more.
+    fitted for both terms together. In a bundle without an `EffortRule`, the encoder does not run with effort ``auto``
+    when this answer gives one author a probability of `exit_threshold` or more.
 
     Two other rules are for bundles without an n-gram model, and for tasks other than choosing one class. They use the
     mean logits [classes] over the windows, and have no temperature; one class is enough.

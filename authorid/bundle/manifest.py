@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args
 
 from authorid.bundle.author_names import too_much_alike
 from authorid.bundle.decision import Decision
+from authorid.bundle.effort import NOT_MEASURED, Effort, EffortRule
 from authorid.bundle.record_digest import DIGEST, check_digest, with_digest
 from authorid.bundle.strict_json import read_object
 from authorid.bundle.verification import verify_files, verify_graphs
@@ -107,7 +108,8 @@ class Bundle:
     n-gram model, or both. Several graphs may share one file of weights. `files` maps the name of every file to its
     SHA-256. `provenance` and `parity` are for people to read: what the model was made from, and how its graphs compare
     with the original. `typography` is what the model was trained with. `authors` are the names of the model's classes,
-    also where `classes` is ``labels``, which may be anything.
+    also where `classes` is ``labels``, which may be anything. `effort_rule` says when the encoder is worth
+    its time.
     """
 
     path: Path
@@ -124,6 +126,14 @@ class Bundle:
     ngrams: str | None = None
     typography: Typography = "kept"
     classes: Classes = "authors"
+    effort_rule: EffortRule = NOT_MEASURED
+
+    @property
+    def default_effort(self) -> Effort:
+        """The effort when the user chooses none; a bundle with only one of the two models leaves no choice."""
+        if self.ngrams is None:
+            return "full"
+        return self.effort_rule.default if self.graphs else "fast"
 
     @property
     def answers(self) -> Answers:
@@ -216,6 +226,8 @@ def manifest_record(bundle: Bundle, digests: Mapping[str, str]) -> dict[str, Any
             **({"ngrams": bundle.ngrams} if bundle.ngrams else {}),
             # A manifest without it, as those before there was folding, means "kept".
             **({"typography": bundle.typography} if bundle.typography != "kept" else {}),
+            # A manifest without it, as those before it was measured, means `NOT_MEASURED`.
+            **({"effort": bundle.effort_rule.to_json()} if bundle.effort_rule != NOT_MEASURED else {}),
             # A manifest without it means "authors".
             **({"classes": bundle.classes} if bundle.classes != "authors" else {}),
             "golden": [asdict(item) for item in bundle.golden],
@@ -300,6 +312,7 @@ def _parse(root: Path, record: dict[str, Any]) -> Bundle:
         ngrams=ngrams,
         typography=_parse_typography(manifest, record.get("typography", "kept")),
         classes=classes,
+        effort_rule=EffortRule.from_json(record["effort"]) if "effort" in record else NOT_MEASURED,
     )
 
 

@@ -59,6 +59,7 @@ def describe_bundle(bundle: Bundle) -> dict[str, Any]:
         "classes": len(bundle.authors),
         "kind_of_classes": bundle.classes,
         "efforts": ["fast"] * has_ngrams + ["full"] * has_encoder + ["auto"] * (has_ngrams and has_encoder),
+        "default_effort": bundle.default_effort,
         "ngrams": _at(provenance, "fusion", "ngrams") if has_ngrams else None,
         "encoder": bundle.model_type if has_encoder else None,
         "parameters": _at(provenance, "parameters") if has_encoder else None,

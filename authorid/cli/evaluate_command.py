@@ -10,6 +10,7 @@ import click
 from authorid.cli.files import check_writable, make_directory, write_json
 from authorid.cli.options import (
     EFFORT,
+    OWN_EFFORT,
     PATH,
     PRECISION,
     AdvancedOption,
@@ -50,7 +51,7 @@ __all__ = ["evaluate"]
     help="Evaluate the answer `unknown` on these documents by authors that MODEL does not know.",
 )
 @click.option("--strangers", "unknown_authors", type=PATH, hidden=True, help="Former name of --unknown-authors.")
-@click.option("--effort", type=EFFORT, default="auto", help="Evaluate at this effort; score explains them.")
+@click.option("--effort", type=EFFORT, show_default=OWN_EFFORT, help="Evaluate at this effort; score explains them.")
 @click.option(
     "--ablation/--no-ablation",
     default=True,
@@ -71,7 +72,7 @@ def evaluate(
     page: Path | None,
     plots: Path | None,
     unknown_authors: Path | None,
-    effort: Effort,
+    effort: Effort | None,
     ablation: bool,
     precision: str,
     sample_words: int | None,

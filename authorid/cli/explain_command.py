@@ -12,9 +12,11 @@ from authorid.cli.exit_codes import EXIT_SOME_FAILED
 from authorid.cli.files import check_writable, write_json
 from authorid.cli.options import (
     EFFORT,
+    OWN_EFFORT,
     PATH,
     SectionedCommand,
     document_options,
+    max_windows_option,
     model_option,
     option_group,
     usage_error,
@@ -54,7 +56,10 @@ def _rolling_options(rolling: bool, window: int, step: int) -> RollingOptions | 
 @click.option("--text", "whole", is_flag=True, help="Show the whole text with its marks, not only passages.")
 @click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write the explanations as JSON; - is stdout.")
 @model_option("Explain the answers of this model instead of the embedded one.")
-@click.option("--effort", type=EFFORT, default="auto", help="Explain the answer at this effort; score explains them.")
+@click.option(
+    "--effort", type=EFFORT, show_default=OWN_EFFORT, help="Explain the answer at this effort; score explains them."
+)
+@max_windows_option
 @_rolling_options
 @document_options
 def explain(
@@ -63,7 +68,8 @@ def explain(
     whole: bool,
     json_file: Path | None,
     model: Path | None,
-    effort: Effort,
+    effort: Effort | None,
+    max_windows: int,
     rolling: RollingOptions | None,
     documents: ReadOptions,
 ) -> None:
@@ -74,6 +80,7 @@ def explain(
     """
     from authorid.cli.console import Terminal
     from authorid.cli.explanation_text import ExplanationText
+    from authorid.encoder.engine_options import EngineOptions
     from authorid.scoring.attribution import Attribution
     from authorid.scoring.scorer import Scorer
 
@@ -81,7 +88,7 @@ def explain(
     to_stdout = json_file == Path("-")
     if json_file is not None and not to_stdout:
         check_writable(json_file)
-    scorer = Scorer.load(model, effort=effort)
+    scorer = Scorer.load(model, EngineOptions(max_windows=max_windows), effort=effort)
     if author is not None and author not in scorer.bundle.authors:
         raise usage_error(f"the model {scorer.bundle.name} knows no author {author!r}", "--author")
     records: list[dict[str, Any]] = []

@@ -75,7 +75,7 @@ class KnownOptions(NamedTuple):
     exclude_authors: tuple[str, ...]
     all_authors: bool
 
-    def check(self, model: Path | None, effort: str) -> None:
+    def check(self, model: Path | None, effort: str | None) -> None:
         """Raise a usage error if other options ask for another model."""
         if self.corpus is not None and model is not None:
             raise usage_error("the model is fitted on the known authors: leave out --model", "--known")

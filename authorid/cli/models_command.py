@@ -86,6 +86,7 @@ _SHOWN = {
     "path": "path",
     "classes": "classes",
     "efforts": "efforts",
+    "default_effort": "default effort",
     "ngrams": "n-grams",
     "encoder": "encoder",
     "parameters": "parameters of the encoder",

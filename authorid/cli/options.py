@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EFFORT",
     "HELP_OPTIONS",
+    "OWN_EFFORT",
     "PATH",
     "PRECISION",
     "PROVIDER",
@@ -37,6 +38,7 @@ __all__ = [
     "engine_options",
     "exclude_author_option",
     "is_given",
+    "max_windows_option",
     "model_option",
     "option_group",
     "quiet_option",
@@ -49,6 +51,7 @@ __all__ = [
 
 PATH = click.Path(path_type=Path)
 EFFORT = click.Choice(["fast", "full", "auto"])
+OWN_EFFORT = "the model's own"
 PRECISION = click.Choice(["auto", "int8", "fp32"])
 PROVIDER = click.Choice(["auto", "cpu", "fused", "openvino"])
 
@@ -257,6 +260,16 @@ def _ignore_rules(file: Path | None) -> tuple[str, ...]:
     return tuple(os.fsdecode(line) for line in lines)
 
 
+max_windows_option = click.option(
+    "--max-windows",
+    cls=AdvancedOption,
+    type=click.IntRange(min=0),
+    default=64,
+    metavar="N",
+    help="Let the encoder read at most N windows of a document, spread evenly over it; 0: all.",
+)
+
+
 @option_group(
     "Performance",
     "engine",
@@ -288,9 +301,12 @@ def _ignore_rules(file: Path | None) -> tuple[str, ...]:
         default=0,
         help="Tokens in a batch; 0: as tuned, or 256 (openvino: 1024).",
     ),
+    max_windows_option,
 )
-def engine_options(precision: str, provider: str, workers: int, threads: int, batch_tokens: int) -> EngineOptions:
+def engine_options(
+    precision: str, provider: str, workers: int, threads: int, batch_tokens: int, max_windows: int
+) -> EngineOptions:
     """How to run the encoder."""
     from authorid.encoder.engine_options import EngineOptions
 
-    return EngineOptions(precision, workers, threads, batch_tokens, provider)
+    return EngineOptions(precision, workers, threads, batch_tokens, provider, max_windows)

@@ -20,6 +20,7 @@ from authorid.cli.interrupts import Interrupts
 from authorid.cli.known_options import ChosenModel, KnownOptions, known_options
 from authorid.cli.options import (
     EFFORT,
+    OWN_EFFORT,
     AdvancedOption,
     SectionedCommand,
     Share,
@@ -62,7 +63,7 @@ class ModelOptions(NamedTuple):
     """Which model answers, and how."""
 
     path: Path | None
-    effort: Effort
+    effort: Effort | None
     max_false_attribution: float | None
     any_text: bool
     adapt: bool
@@ -76,7 +77,7 @@ class ModelOptions(NamedTuple):
     click.option(
         "--effort",
         type=EFFORT,
-        default="auto",
+        show_default=OWN_EFFORT,
         help="fast: n-grams only; full: n-grams and encoder; auto: the encoder only where the n-grams are uncertain.",
     ),
     click.option(
@@ -106,7 +107,7 @@ class ModelOptions(NamedTuple):
 )
 def _model_options(
     model: Path | None,
-    effort: Effort,
+    effort: Effort | None,
     max_false_attribution: float | None,
     any_text: bool,
     adapt: bool,
@@ -234,6 +235,8 @@ def _load(model: ModelOptions, engine: EngineOptions, interrupts: Interrupts, te
     )
     interrupts.exit_if_interrupted()
     terminal.detail(f"Loading {scorer.bundle.name}: {time.perf_counter() - started:.1f} s")
+    if model.effort is None and scorer.bundle.graphs and scorer.effort == "fast":
+        terminal.info(f"{scorer.bundle.name}: effort fast, because in training the encoder was not worth its time")
     for notice in scorer.notices:
         terminal.warning(notice)
     return scorer

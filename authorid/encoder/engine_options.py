@@ -11,10 +11,13 @@ from authorid.bundle.manifest import Precision, Provider
 from authorid.encoder.providers import PROVIDERS
 from authorid.machine import available_cores
 
-__all__ = ["DEFAULT_BATCH_TOKENS", "EngineOptions"]
+__all__ = ["DEFAULT_BATCH_TOKENS", "DEFAULT_MAX_WINDOWS", "EngineOptions"]
 
 DEFAULT_BATCH_TOKENS: Mapping[Provider, int] = MappingProxyType({"cpu": 256, "fused": 256, "openvino": 1024})
 """Tokens in a batch when neither the user nor tuning has chosen: few, to keep activations in the L2 cache of a core."""
+
+DEFAULT_MAX_WINDOWS = 64
+"""The most windows of a document that the encoder reads, unless the user has chosen."""
 
 _MAX_THREADS: Final = 1024
 """Upper limit of workers, and of threads per worker: each needs memory, and no machine benefits from more."""
@@ -24,12 +27,14 @@ _MAX_TUNED_BATCH_TOKENS: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """How to run a graph. 0 and ``auto`` mean: as tuned, or the default when nothing was tuned.
+    """How to run the encoder. 0 and ``auto`` mean: as tuned, or the default when nothing was tuned.
 
     `precision` is ``auto``, ``int8`` or ``fp32``; `provider` is ``auto``, ``cpu``, ``fused`` or
     ``openvino``. `workers` batches
     run at the same time, each on `threads` threads; both are at most 1024. `batch_tokens` is the size of a batch in
-    tokens. Precision and provider change probabilities slightly; the other options do not change them.
+    tokens. `max_windows` is the most windows of a document that the encoder reads, spread evenly over it; 0: all.
+    Precision and provider change probabilities slightly, and `max_windows` those of long documents; the other options
+    do not change them.
     """
 
     precision: str = "auto"
@@ -37,6 +42,7 @@ class EngineOptions:
     threads: int = 0
     batch_tokens: int = 0
     provider: str = "auto"
+    max_windows: int = DEFAULT_MAX_WINDOWS
 
     def __post_init__(self) -> None:
         """Check names and ranges; raises `ValueError`."""
@@ -51,6 +57,8 @@ class EngineOptions:
                 raise ValueError(f"{name} is {count}; it must be from 0 (as tuned) to {_MAX_THREADS}")
         if self.batch_tokens < 0:
             raise ValueError(f"batch_tokens is {self.batch_tokens}; it must be 0 (as tuned) or more")
+        if self.max_windows < 0:
+            raise ValueError(f"max_windows is {self.max_windows}; it must be 0 (all windows) or more")
 
     def resolved(self, tuned: dict[str, Any] | None = None, provider: Provider = "cpu") -> EngineOptions:
         """These options with every 0 replaced: by the `tuned` value, or else by the default of `provider`.

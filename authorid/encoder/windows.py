@@ -3,6 +3,9 @@
 A document is cut into the fewest windows that fit. They all have the same length, so that no window has only a few
 words and windows can share a batch without padding. A window is the tokens of the document between special tokens, as
 the tokenizer's template says (BERT: ``[CLS] tokens [SEP]``, RoBERTa: ``<s> tokens </s>``); its length counts these too.
+
+A document may be limited to a number of windows. They are then spread evenly over it, and of a very long document only
+the passages around them are tokenized.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from authorid.cancellation import CancelCheck, never_cancelled
 from authorid.encoder.tokenizer_file import read_tokenizer
 from authorid.errors import BundleCorruptError
 
-__all__ = ["SPECIAL_TOKENS", "Window", "Windower", "cut", "load_windower"]
+__all__ = ["SPECIAL_TOKENS", "Window", "Windower", "cut", "evenly_spread", "load_windower"]
 
 SPECIAL_TOKENS = 2
 """Tokens that a window has besides those of the document, with the templates of BERT and RoBERTa."""
@@ -41,6 +44,9 @@ _PART = 1 << 13
 
 _GROUP = 1 << 15
 """Characters of several texts that are tokenized at once: some 10 ms of work, and at most a quarter of a second."""
+
+_TOKEN_CHARACTERS = 8
+"""Characters of a passage for each token of its window: twice as many as English prose has."""
 
 _IDEOGRAPH = re.compile("[\u3400-\u4dbf\u4e00-\u9fff]")
 
@@ -96,16 +102,30 @@ def pieces(text: str, most: int = MAX_PIECE) -> Iterator[str]:
     yield text[start:]
 
 
+def evenly_spread(number: int, most: int) -> Sequence[int]:
+    """The indices of `most` of `number` items, each in the middle of an equal part; all indices if there are fewer."""
+    return range(number) if number <= most else [(2 * i + 1) * number // (2 * most) for i in range(most)]
+
+
 class Windower:
     """Tokenizes text with a Hugging Face ``tokenizer.json`` and cuts it into windows.
 
     `length` is the window length in tokens, with the special tokens. `stride` is the largest distance between the
     starts of two windows, in tokens of the document (default: no overlap). `truncate` keeps only the first window.
+    `max_windows` is the most windows of a document; 0: no limit. If it has more, these are spread evenly over it.
     Raises `ValueError` when length and stride do not fit, and `BundleCorruptError` when the tokenizer does not say
     which special tokens surround a text.
     """
 
-    def __init__(self, tokenizer: Tokenizer, length: int, stride: int | None = None, *, truncate: bool = False) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        length: int,
+        stride: int | None = None,
+        *,
+        truncate: bool = False,
+        max_windows: int = 0,
+    ) -> None:
         # A tokenizer.json may set truncation and padding; windows replace both.
         tokenizer.no_truncation()
         tokenizer.no_padding()
@@ -118,6 +138,7 @@ class Windower:
                 f"window {length} and stride {self.stride}: need 1 <= stride <= window - {self.special_tokens}"
             )
         self.truncate = truncate
+        self.max_windows = max_windows
         self._tokenizer = tokenizer
         self._threads = True
         normalizer = tokenizer.normalizer
@@ -131,13 +152,15 @@ class Windower:
         self._part = MAX_PIECE if spans else _PART
 
     @classmethod
-    def from_file(cls, path: Path, length: int, stride: int | None = None, *, truncate: bool = False) -> Windower:
+    def from_file(
+        cls, path: Path, length: int, stride: int | None = None, *, truncate: bool = False, max_windows: int = 0
+    ) -> Windower:
         """Make one with the ``tokenizer.json`` at `path`; raises `BundleCorruptError` when that file cannot be read."""
         try:
             tokenizer = read_tokenizer(path)
         except ValueError as error:
             raise BundleCorruptError(f"{path}: not a readable tokenizer.json ({error})") from None
-        return cls(tokenizer, length, stride, truncate=truncate)
+        return cls(tokenizer, length, stride, truncate=truncate, max_windows=max_windows)
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -164,15 +187,22 @@ class Windower:
     def token_ids(self, texts: Sequence[str], check: CancelCheck = never_cancelled) -> list[npt.NDArray[np.int32]]:
         """Token ids of each text, int32 [n], without special tokens; with `truncate`, at least those of its window.
 
+        Of a text that is much longer than its `max_windows`, they are those of passages that each fill a window.
         `check` is called before each step, which takes a fraction of a second.
         """
         found: list[list[npt.NDArray[np.int32]]] = [[] for _ in texts]
         if self.truncate:
             self._tokenize_beginnings(texts, found, check)
         else:
-            self._tokenize(
-                ((index, part) for index, text in enumerate(texts) for part in self._parts(text)), found, check
+            excerpts = {index for index, text in enumerate(texts) if self._is_excerpted(text)}
+            parts = (
+                (index, part)
+                for index, text in enumerate(texts)
+                for part in (self._passages(text) if index in excerpts else self._parts(text))
             )
+            self._tokenize(parts, found, check)
+            for index in excerpts:
+                found[index] = [ids[: self.content] for ids in found[index]]
         return [ids[0] if len(ids) == 1 else np.concatenate(ids) for ids in found]
 
     def _tokenize(
@@ -194,6 +224,23 @@ class Windower:
             self._tokenize(due, found, check)
             remaining = (index for index, _ in due if sum(map(len, found[index])) < self.content)
             parts = {index: parts[index] for index in remaining}
+
+    @property
+    def _passage(self) -> int:
+        """Characters of a passage that fills a window."""
+        return self.content * _TOKEN_CHARACTERS
+
+    def _is_excerpted(self, text: str) -> bool:
+        """Whether only passages of `text` are tokenized: together they have fewer characters than the text."""
+        return 0 < self.max_windows * self._passage < len(text)
+
+    def _passages(self, text: str) -> Iterator[str]:
+        """Passages of `text`, each in the middle of an equal part of it. They begin between two words, if possible."""
+        for number in range(self.max_windows):
+            middle = (2 * number + 1) * len(text) // (2 * self.max_windows)
+            start, stop = middle - self._passage // 2, middle + self._passage // 2
+            space = _LONE_SPACE.search(text, start, start + self._passage // 4)
+            yield text[space.start() if space else start : stop]
 
     def _parts(self, text: str) -> Iterator[str]:
         """The pieces of `text`, cut further where that has no effect on the tokens."""
@@ -232,11 +279,13 @@ class Windower:
         return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
 
     def windows(self, ids: npt.NDArray[np.int32], document: int = 0) -> list[Window]:
-        """Cut the token ids [n] of one document into windows."""
+        """Cut the token ids [n] of one document into windows, at most `max_windows`."""
         if self.truncate:
             spans = [(0, min(len(ids), self.content))] if len(ids) else []
         else:
             spans = cut(len(ids), self.content, self.stride, self.special_tokens)
+        if self.max_windows:
+            spans = [spans[index] for index in evenly_spread(len(spans), self.max_windows)]
         return [Window(document, position, self.wrap(ids[start:stop])) for position, (start, stop) in enumerate(spans)]
 
     def wrap(self, ids: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
@@ -284,10 +333,13 @@ def _groups(parts: Iterable[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]
         yield group
 
 
-def load_windower(bundle: Bundle) -> Windower:
-    """The windower that `bundle` was trained with; raises `BundleCorruptError` when its tokenizer cannot be used."""
+def load_windower(bundle: Bundle, max_windows: int = 0) -> Windower:
+    """The windower that `bundle` was trained with, which cuts documents into at most `max_windows` (0: no limit).
+
+    Raises `BundleCorruptError` when its tokenizer cannot be used.
+    """
     spec, path = bundle.window, bundle.path / "tokenizer.json"
     try:
-        return Windower.from_file(path, spec.length, spec.stride, truncate=spec.truncate)
+        return Windower.from_file(path, spec.length, spec.stride, truncate=spec.truncate, max_windows=max_windows)
     except ValueError as error:
         raise BundleCorruptError(f"{path}: {error}") from None

@@ -20,7 +20,7 @@ __all__ = ["run_fingerprint"]
 _WITHOUT_EFFECT = {"skip", "timeout"}
 """Reading options that change no row, or only rows that failed, which a resumed run tries again anyway."""
 
-_SCORER_FIELDS = ("precision", "effort", "unknown_below", "provider", "adaptation")
+_SCORER_FIELDS = ("precision", "effort", "max_windows", "unknown_below", "provider", "adaptation")
 """What decides a score, besides the model. Threads and batch sizes do not."""
 
 

@@ -1,9 +1,9 @@
 """The cascade: cheap answers first, expensive ones only where they are needed.
 
 The n-gram model scores every document. One that is unlike anything in training is "unknown", and the encoder does not
-see it, whatever the effort. With effort ``auto`` the encoder sees only documents whose n-gram probability is below the
-decision's exit threshold, and it sees them in rounds: a few windows, then twice as many, until the answer is probable
-enough or no longer changes.
+see it, whatever the effort. With effort ``auto`` the encoder sees only documents for which the bundle's `EffortRule`
+says that it is worth its time, and it sees them in rounds: a few windows, then twice as many, until the answer is
+probable enough or no longer changes.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from authorid.bundle.decision import Decision
+from authorid.bundle.effort import NOT_MEASURED, Effort, EffortRule
 from authorid.cancellation import CancelCheck, never_cancelled
 from authorid.encoder.engine import Engine
 from authorid.encoder.windows import Window, Windower
@@ -48,10 +49,6 @@ author leads by more than the second. Where two authors are nearly even, small c
 
 _GOLDEN_RATIO = 0.6180339887498949
 
-Effort = Literal["fast", "full", "auto"]
-"""How much computation a document gets: ``fast`` is the n-gram model alone, ``full`` adds the encoder for every window
-of every document, ``auto`` adds it only for documents that the n-gram model leaves uncertain."""
-
 
 class Encoder(NamedTuple):
     """The transformer of a bundle: texts -> windows -> logits."""
@@ -70,6 +67,7 @@ class Cascade:
     authors: tuple[str, ...]
     effort: Effort
     adaptation: Adaptation | None = None
+    effort_rule: EffortRule = NOT_MEASURED
 
     def score_ngrams(self, states: Sequence[DocumentState], check: CancelCheck = never_cancelled) -> None:
         """Score documents with the n-gram model; sets `probabilities` where that decides. Does nothing without one.
@@ -91,7 +89,7 @@ class Cascade:
         if self.encoder is None:
             decided = np.ones(len(states), dtype=bool)
         elif self.effort == "auto":
-            decided = unlike | (probabilities.max(axis=-1) >= self.decision.exit_threshold)
+            decided = unlike | self._probable_enough(probabilities, windows=1)
         else:
             decided = unlike
         for state, own, alone in zip(states, probabilities, decided.tolist(), strict=True):
@@ -111,6 +109,16 @@ class Cascade:
             state.unlike_training = own
         return unlike
 
+    def _probable_enough(self, probabilities: npt.NDArray[np.float64], windows: int) -> npt.NDArray[np.bool_]:
+        """Whether `probabilities` [..., authors] of documents of so many `windows` are good without the encoder [...].
+
+        Those who do not know the number of windows yet may give less: then it is true for fewer documents.
+        """
+        if self.effort_rule.least_gain is None:
+            return np.asarray(probabilities.max(axis=-1) >= self.decision.exit_threshold)
+        highest = np.partition(probabilities, -2, axis=-1)[..., -2:]
+        return np.asarray(highest[..., 0] ** 2 < self.effort_rule.least_gain * windows * highest[..., 1] ** 2)
+
     def answer_without_tokens(self, state: DocumentState) -> None:
         """The tokenizer finds nothing in the document: the n-gram model answers alone, or the document fails."""
         state.probabilities = state.previous
@@ -118,10 +126,17 @@ class Cascade:
             state.error = "no text (no tokens)"
 
     def first_round(self, state: DocumentState, windows: list[Window]) -> list[Window]:
-        """Prepare `state` for the encoder; returns those of its `windows` that the encoder should see first."""
+        """Prepare `state` for the encoder; returns those of its `windows` that the encoder should see first.
+
+        There are none when there are so many windows that the encoder is not worth its time.
+        """
         count = len(windows)
+        by_ngrams = state.previous if self.effort == "auto" else None
+        if by_ngrams is not None and self._probable_enough(by_ngrams, count):
+            state.probabilities = by_ngrams
+            return []
         state.expect(count, len(self.authors))
-        if state.ngram_scores is not None and self.effort == "auto":
+        if by_ngrams is not None:
             # Multiples of the golden ratio lie far apart, however many of them there are: so do the windows of a round.
             order = np.argsort(np.arange(count) * _GOLDEN_RATIO % 1.0, kind="stable")
             windows = [windows[i] for i in order]
@@ -141,9 +156,9 @@ class Cascade:
             return []
         previous, current = state.previous, self.posterior(state)
         state.previous = current
-        second, best = np.argsort(current)[-2:]
-        if current[best] >= self.decision.exit_threshold:
+        if self._probable_enough(current, state.window_count):
             return []
+        second, best = np.argsort(current)[-2:]
         steady = (
             previous is not None
             and np.argmax(previous) == best

@@ -65,7 +65,7 @@ class Scorer:
         bundle: Bundle,
         options: EngineOptions = EngineOptions(),
         *,
-        effort: Effort = "auto",
+        effort: Effort | None = None,
         max_false_attribution: float | None = None,
         any_text: bool = False,
     ) -> None:
@@ -77,23 +77,29 @@ class Scorer:
             "max_false_attribution": max_false_attribution,
             "any_text": any_text,
         }
-        if effort not in get_args(Effort):
+        if effort not in (None, *get_args(Effort)):
             raise ValueError(f"unknown effort {effort!r}; there are: {', '.join(get_args(Effort))}")
+        effort = effort or bundle.default_effort
         self.bundle = bundle
         self.decision = bundle.decision_for(max_false_attribution, any_text)
         ngram_model = load_ngram_model(bundle)
         if effort == "fast" and ngram_model is None:
             raise BundleLacksError(f"{bundle.path}: no n-gram model in this bundle; use --effort full")
-        if effort == "auto" and ngram_model is not None and not bundle.decision.encoder_weight:
-            effort = "fast"  # the encoder could not change any answer
+        if effort == "auto" and (ngram_model is None or not bundle.decision.encoder_weight):
+            # One of the two models answers alone: there is no other, or the encoder could not change any answer.
+            effort = "full" if ngram_model is None else "fast"
         self.effort: Effort = effort
         # A provider that is named must be installed, even where the n-gram model needs none.
         require_provider(options.provider)
         encoder = (
-            Encoder(Engine(bundle, options), load_windower(bundle)) if bundle.graphs and effort != "fast" else None
+            Encoder(Engine(bundle, options), load_windower(bundle, options.max_windows))
+            if bundle.graphs and effort != "fast"
+            else None
         )
         self.engine = encoder.engine if encoder is not None else None
-        self._cascade = Cascade(ngram_model, encoder, self.decision, bundle.authors, effort)
+        self._cascade = Cascade(
+            ngram_model, encoder, self.decision, bundle.authors, effort, effort_rule=bundle.effort_rule
+        )
         workers = self.engine.workers if self.engine is not None else options.workers or available_cores()
         self._text_workers = min(_MAX_TEXT_WORKERS, workers)
         self._active_runs: set[Scheduler] = set()
@@ -104,7 +110,7 @@ class Scorer:
         model: str | os.PathLike[str] | None = None,
         options: EngineOptions = EngineOptions(),
         *,
-        effort: Effort = "auto",
+        effort: Effort | None = None,
         max_false_attribution: float | None = None,
         any_text: bool = False,
     ) -> Scorer:
@@ -115,8 +121,8 @@ class Scorer:
             options: How to run the encoder: provider, precision, workers, threads.
             effort: ``fast`` uses the n-gram model alone; ``full`` runs the encoder over every window of every document
                 and joins both answers; ``auto`` starts with the n-gram model and runs the encoder only where the
-                probability is below the bundle's exit threshold. When the encoder has no weight in the bundle's
-                decision rule, ``auto`` means ``fast``.
+                bundle's `EffortRule` says that it is worth its time. When the encoder has no weight in the bundle's
+                decision rule, ``auto`` means ``fast``. None is `Bundle.default_effort`.
             max_false_attribution: The share (0 to 1) of documents by unknown authors that may be attributed to a
                 known one. The lower it is, the more answers are ``unknown``. None keeps the bundle's thresholds.
             any_text: Whether texts that are unlike anything in training, such as other languages and source code, may
@@ -154,39 +160,31 @@ class Scorer:
 
         Returns:
             JSON-ready values: ``provider``, ``precision`` (``ngrams`` when the encoder is not used), ``workers``,
-            ``threads`` per worker, ``batch_tokens`` (0 when the encoder is not used), ``effort``, ``unknown_below``
-            (the thresholds for the probability, the known-author score and the coverage), ``ngrams`` (``compiled``,
-            ``numpy`` or None), ``adaptation`` (see `Adaptation.describe`, or None), ``model`` and ``model_sha256``, the
-            digest of the graph, or of the n-gram file when there is none.
+            ``threads`` per worker, ``batch_tokens`` (0 when the encoder is not used), ``effort``, ``max_windows``
+            (None when the encoder is not used), ``unknown_below`` (the thresholds for the probability, the known-author
+            score and the coverage), ``ngrams`` (``compiled``, ``numpy`` or None), ``adaptation`` (see
+            `Adaptation.describe`, or None), ``model`` and ``model_sha256``, the digest of the graph, or of the n-gram
+            file when there is none.
 
         """
         ngrams, adaptation, rule = self.ngram_model, self._cascade.adaptation, self.decision
-        common: dict[str, Any] = {
+        encoder = self._cascade.encoder
+        runs: dict[str, Any] = {"provider": "cpu", "precision": "ngrams", "workers": self._text_workers, "threads": 1}
+        runs |= {"batch_tokens": 0, "max_windows": None}
+        digest = self.bundle.files.get(self.bundle.ngrams or "", "")
+        if encoder is not None:
+            engine = encoder.engine
+            runs |= {name: getattr(engine, name) for name in runs if name != "max_windows"}
+            runs["max_windows"] = encoder.windower.max_windows
+            digest = self.bundle.sha256(engine.precision, engine.provider)
+        return {
+            **runs,
             "effort": self.effort,
             "unknown_below": [rule.unknown_threshold, rule.known_author_threshold, rule.coverage_threshold],
             "ngrams": None if ngrams is None else kernels.backend(),
             "model": self.bundle.name,
             "adaptation": None if adaptation is None else adaptation.describe(),
-        }
-        engine = self.engine
-        if engine is None:
-            return {
-                "provider": "cpu",
-                "precision": "ngrams",
-                "workers": self._text_workers,
-                "threads": 1,
-                "batch_tokens": 0,
-                **common,
-                "model_sha256": self.bundle.files.get(self.bundle.ngrams or "", ""),
-            }
-        return {
-            "provider": engine.provider,
-            "precision": engine.precision,
-            "workers": engine.workers,
-            "threads": engine.threads,
-            "batch_tokens": engine.batch_tokens,
-            **common,
-            "model_sha256": self.bundle.sha256(engine.precision, engine.provider),
+            "model_sha256": digest,
         }
 
     @property

@@ -41,14 +41,15 @@ Probabilities = npt.NDArray[np.float64]
 class EvaluationOptions:
     """How to evaluate a bundle; a training run is evaluated as it is.
 
-    `precision` chooses among the bundle's graphs, `effort` is that of the metrics. With `ablation`, a bundle with an
-    encoder and an n-gram model is also evaluated at every other effort and with the encoder alone. `unknown_authors` is
-    a directory of documents by authors that the model does not know. With `sample_words`, the documents of the corpus
-    are cut into samples of about so many words, and each is a document of its own.
+    `precision` chooses among the bundle's graphs, `effort` is that of the metrics (None: the bundle's default). With
+    `ablation`, a bundle with an encoder and an n-gram model is also evaluated at every other effort and with the
+    encoder alone. `unknown_authors` is a directory of documents by authors that the model does not know. With
+    `sample_words`, the documents of the corpus are cut into samples of about so many words, and each is a document of
+    its own.
     """
 
     precision: str = "auto"
-    effort: Effort = "auto"
+    effort: Effort | None = None
     ablation: bool = True
     unknown_authors: Path | None = None
     sample_words: int = 0

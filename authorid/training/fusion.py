@@ -16,10 +16,11 @@ from authorid.bundle.decision import Decision
 from authorid.ngrams.model import NgramModel
 from authorid.reporter import SILENT, Reporter
 from authorid.scoring.posterior import log_softmax, ngram_evidence
-from authorid.training.confidence import ScoredDocuments, best_factor, fit_ngram_confidence, fusion_rule
+from authorid.training.confidence import ScoredDocuments, fit_ngram_confidence, fusion_rule
 from authorid.training.corpus import Corpus
 from authorid.training.corpus_checks import check_similarities, check_texts
 from authorid.training.coverage_floor import coverage_of, fit_coverage_threshold
+from authorid.training.encoder_weight import EncoderFit, EncoderScores, fit_encoder_weight
 from authorid.training.ngram_fit import Sample, fit
 from authorid.training.ngram_options import NgramOptions
 from authorid.training.open_set import OpenSetCorpus, OpenSetFit, fit_open_set
@@ -30,20 +31,13 @@ from authorid.training.splits import hold_out
 from authorid.training.term_counts import count
 from authorid.training.view_choice import ViewChoice, choose_views
 
-__all__ = ["EncoderScores", "FusionFit", "fit_encoder_weight", "fit_fusion"]
+__all__ = ["EncoderScores", "FusionFit", "fit_fusion"]
 
 HELD_OUT = 0.4
 """Share of each author's documents that is held out to fit the decision rule."""
 
 SHORT = (10, 30, 60, 125, 250, 500, 1000)
 """Lengths in bytes to which held-out documents are cut, to learn how much evidence short texts carry."""
-
-TOLERATED = 0.002
-"""Share of the held-out documents that is left to chance. The encoder may cost at most this share of right answers;
-with effort ``auto``, it would change at most this share of the answers that the n-gram model gives alone."""
-
-WEIGHTS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0)
-"""Weights of the encoder's mean log-softmax that are tried, besides 0."""
 
 FEW_HELD_OUT, BLOCKS = 100, 4
 """When fewer documents are held out, they are held out in so many blocks, one at a time. A small corpus without 40 % of
@@ -63,26 +57,14 @@ Scores = npt.NDArray[np.float64]
 class FusionFit:
     """A fitted n-gram model, the decision rule, results on the shifted split (`report`), and warnings for the user.
 
-    `encoder_documents` is the number of documents on which the encoder's weight was fitted; None without an encoder.
+    `encoder` is the result for the encoder; None without one.
     """
 
     ngrams: NgramModel
     decision: Decision
     report: dict[str, Any]
     warnings: tuple[str, ...] = ()
-    encoder_documents: int | None = None
-
-
-@dataclass(frozen=True)
-class EncoderScores:
-    """Mean log-softmaxes `scores` [validation, authors] of an encoder for documents that it was not trained on.
-
-    `training` and `validation` are indices into the corpus.
-    """
-
-    training: Labels
-    validation: Labels
-    scores: Scores
+    encoder: EncoderFit | None = None
 
 
 def fit_fusion(
@@ -114,7 +96,9 @@ def fit_fusion(
     if not pairs:
         warnings.append("nothing could be held out: probabilities are not calibrated, unknown authors not recognized")
         decision = fusion_rule(UNMEASURED, ngram_weight=0.4, half_length=300.0, least_spread=0.1)
-        return FusionFit(ngrams, decision, {"split": how}, tuple(warnings), None if encoder is None else 0)
+        return FusionFit(
+            ngrams, decision, {"split": how}, tuple(warnings), None if encoder is None else EncoderFit(decision)
+        )
     held = len(set(pairs[0][1].paths))
     if held < FEW_HELD_OUT:
         warnings.append(f"only {held} documents to calibrate on: probabilities are rough")
@@ -129,16 +113,17 @@ def fit_fusion(
             decision = replace(decision, false_attribution_thresholds=found.thresholds, known_author_rule=found.rule)
             report = found.report | report
         warnings += _rough_open_set(found, len(corpus.authors))
-    encoder_documents = None if encoder is None else 0
+    fitted = None if encoder is None else EncoderFit(decision)
     if encoder is not None and len(sampled) == len(documents) and len(encoder.validation):
         validation = documents[encoder.validation]
         scores = SplitFit.on(cut(documents[encoder.training], length), validation, options).held_scores()
-        decision = fit_encoder_weight(scores, encoder.scores, _bytes(validation.texts), validation.labels, decision)
-        encoder_documents = len(validation)
+        fitted = fit_encoder_weight((scores, _bytes(validation.texts), validation.labels), encoder, decision)
+        decision = fitted.decision
+        reporter.info(fitted.summary)
     elif encoder is not None:  # its weight stays `UNMEASURED`
         why = "the corpus is too large" if len(encoder.validation) else "no held-out documents"
         warnings.append(f"{why} to fit the encoder's weight on: the n-grams answer without it")
-    return FusionFit(ngrams, decision, report, tuple(warnings), encoder_documents)
+    return FusionFit(ngrams, decision, report, tuple(warnings), fitted)
 
 
 def _fit_ngrams(
@@ -218,41 +203,3 @@ def _short(split: SplitFit) -> ScoredDocuments:
 def _bytes(texts: list[str]) -> Labels:
     """Return the lengths in bytes on which the decision rule depends."""
     return np.array([len(text.encode("utf-8", "replace")) for text in texts], dtype=np.int64)
-
-
-def fit_encoder_weight(ngrams: Scores, encoder: Scores, sizes: Labels, truth: Labels, decision: Decision) -> Decision:
-    """Return `decision` with the encoder's weight, the temperature and the exit threshold of the cascade.
-
-    They are fitted on documents that neither model was trained on: `ngrams` and `encoder` are n-gram scores and mean
-    log-softmaxes [documents, authors], `sizes` lengths in bytes, `truth` the authors.
-
-    - The encoder's weight maximizes the likelihood among those that keep the accuracy of the n-gram model, except for
-      a share `TOLERATED` of the documents. It is 0 for an encoder that adds nothing.
-    - The temperature is the ratio of the best temperatures with and without the encoder. The absolute temperature
-      cannot be fitted on these documents: they are more similar to the training documents than future ones.
-    - From the probability `exit_threshold` on, the encoder would change at most a share `TOLERATED` of the answers of
-      the n-gram model.
-    """
-    alone = ngram_evidence(ngrams, sizes, decision)
-    loss, temperature = _best_temperature(alone, truth)
-    best, least, temperature_alone = (0.0, temperature), loss, temperature
-    tolerated = int(TOLERATED * len(truth))
-    required = (alone.argmax(axis=1) == truth).sum() - tolerated
-    for weight in WEIGHTS:
-        both = alone + weight * encoder
-        loss, temperature = _best_temperature(both, truth)
-        if (both.argmax(axis=1) == truth).sum() >= required and loss < least - 1e-4:
-            best, least = (weight, temperature), loss
-    weight, temperature = best
-    changed = (alone + weight * encoder).argmax(axis=1) != alone.argmax(axis=1)
-    highest = np.sort(np.exp(log_softmax(alone[changed])).max(axis=1))[::-1]
-    threshold = float(np.nextafter(highest[tolerated], 1.0)) if len(highest) > tolerated else 0.0
-    return replace(
-        decision, encoder_weight=weight, temperature=temperature / temperature_alone, exit_threshold=threshold
-    )
-
-
-def _best_temperature(evidence: Scores, truth: Labels) -> tuple[float, float]:
-    """Return the least loss for temperatures between 0.4 and 4, and its temperature, to within a thousandth."""
-    factor, loss = best_factor(evidence, truth, (1 / 4.0, 1 / 0.4))
-    return loss, 1 / factor

@@ -52,6 +52,14 @@ def ngram_section(bundle: Bundle) -> str:
         f"{bundle.decision.ngram_weight:g}."
         + ("" if weight else f" So `--effort auto` does not run the encoder. {_why_no_weight(about)}"),
     ]
+    fit = about.get("encoder_weight", {})
+    if "right" in fit:
+        right = ", ".join(f"{effort} about {count}" for effort, count in fit["right"].items())
+        paragraphs.append(
+            f"Of {fit['documents']} documents held out of the training of both, the efforts were right about so many: "
+            f"{right}. Effort auto read {fit['windows_read']:.1%} of the windows. The default effort is "
+            f"{bundle.default_effort}; auto is the default only if it gains more than 0.2 points over fast."
+        )
     if "accuracy" in split:
         auroc = split.get("open_set_auroc")
         detection = (

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from authorid.bundle.effort import NOT_MEASURED
 from authorid.bundle.manifest import NGRAMS, Bundle, WindowSpec, load_bundle
 from authorid.bundle.record_digest import encode_json, with_digest
 from authorid.bundle.save import reserve_bundle, write_bundle_in
@@ -135,17 +136,13 @@ def _describe_corpus(corpus: Corpus) -> dict[str, Any]:
 
 def describe_ngrams(fitted: FusionFit) -> dict[str, Any]:
     """Return what a record contains about the n-gram model and the results of its fit."""
+    encoder = fitted.encoder
     return {
         "views": [view.name for view in fitted.ngrams.extractor.views],
         "ngrams": len(fitted.ngrams.buckets),
         "shifted_split": fitted.report,
-        **({} if fitted.encoder_documents is None else {"encoder_weight": _describe_weight(fitted)}),
+        **({} if encoder is None else {"encoder_weight": encoder.to_json(), "effort": encoder.effort.to_json()}),
     }
-
-
-def _describe_weight(fitted: FusionFit) -> dict[str, Any]:
-    """Return the encoder's weight as it was fitted, and the number of documents it was fitted on."""
-    return {"fitted": fitted.decision.encoder_weight, "documents": fitted.encoder_documents}
 
 
 def export_ngrams(
@@ -191,7 +188,9 @@ def export_ngrams(
         provenance = {**base.provenance, "fusion": own.provenance["fusion"]}
         if name is not None or encoder is None:
             provenance["name"] = name or workspace.target.name
-        merged = replace(base, path=out, ngrams=NGRAMS, decision=decision, provenance=provenance)
+        # What was measured for another encoder, or another weight, says nothing about these.
+        effort = base.effort_rule if encoder is None and weight is None else NOT_MEASURED
+        merged = replace(base, path=out, ngrams=NGRAMS, decision=decision, effort_rule=effort, provenance=provenance)
         if encoder is not None:
             card = _read_verified(base, "README.md").decode("utf-8") if "README.md" in files else ""
             files["README.md"] = replace_ngram_section(card, ngram_section(merged))

@@ -29,6 +29,7 @@ import numpy.typing as npt
 
 from authorid.bundle.author_names import too_much_alike
 from authorid.bundle.decision import Decision
+from authorid.bundle.effort import NOT_MEASURED, EffortRule
 from authorid.bundle.manifest import NGRAMS
 from authorid.bundle.record_digest import check_digest
 from authorid.bundle.strict_json import read_object
@@ -138,6 +139,15 @@ class Run:
             return NgramModel.load(self.path / NGRAMS), Decision.from_json(record["decision"])
         except (BundleCorruptError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise RunError(f"{self.path}: the n-gram model cannot be used ({error})") from None
+
+    @property
+    def effort_rule(self) -> EffortRule:
+        """When the encoder is worth its time, as the training measured it; raises `RunError`."""
+        try:
+            record = self.record.get("fusion", {}).get("effort")
+            return NOT_MEASURED if record is None else EffortRule.from_json(record)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise RunError(f"{self.path}: the rule for effort auto cannot be used ({error!r})") from None
 
     @classmethod
     def _from_record(cls, root: Path, record: Mapping[str, Any]) -> Run:

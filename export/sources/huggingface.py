@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.bundle.decision import Decision, Rule
+from authorid.bundle.effort import NOT_MEASURED, EffortRule
 from authorid.bundle.manifest import Classes, Precision, Typography, WindowSpec
 from authorid.encoder.windows import Windower
 from authorid.errors import BundleCorruptError, ExportError, require
@@ -130,6 +131,11 @@ class HuggingFaceClassifier:
             return Windower(self.tokenizer.tokenizer, spec.length, spec.stride, truncate=spec.truncate)
         except BundleCorruptError as error:
             raise ExportError(f"{self.path}: {error}") from None
+
+    @property
+    def effort_rule(self) -> EffortRule:
+        """Not measured."""
+        return NOT_MEASURED
 
     def ngrams(self) -> tuple[NgramModel, Decision] | None:
         """None."""

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.bundle.decision import Decision, Rule
+from authorid.bundle.effort import EffortRule
 from authorid.bundle.manifest import Classes, Precision, Typography, WindowSpec
 from authorid.encoder.windows import Windower
 from authorid.errors import ExportError, require
@@ -131,6 +132,11 @@ class KerasRun:
     def ngrams(self) -> tuple[NgramModel, Decision] | None:
         """The n-gram model of the run and its decision rule, if it has one; raises `RunError`."""
         return self.run.load_fusion()
+
+    @property
+    def effort_rule(self) -> EffortRule:
+        """As the training measured it; raises `RunError`."""
+        return self.run.effort_rule
 
     def weights(self) -> EncoderWeights:
         """The weights of the Keras model."""

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.bundle.decision import Decision, Rule
+from authorid.bundle.effort import EffortRule
 from authorid.bundle.manifest import Classes, Precision, Typography, WindowSpec
 from authorid.encoder.windows import Windower
 from authorid.export.encoder_weights import EncoderWeights
@@ -120,6 +121,10 @@ class Source(Protocol):
 
     def ngrams(self) -> tuple[NgramModel, Decision] | None:
         """The n-gram model beside the encoder and the decision rule for both, if there is one."""
+
+    @property
+    def effort_rule(self) -> EffortRule:
+        """When the encoder is worth its time beside the n-gram model."""
 
     def weights(self) -> EncoderWeights | None:
         """The weights; None when the emitter cannot build the architecture, and the reference graph is to be used."""

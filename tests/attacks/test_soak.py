@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 from pathlib import Path
 
 import pytest
 from tiny import AUTHORS, prose
 
-from authorid import Scorer
+from authorid import EngineOptions, Scorer
+from authorid.encoder.engine_options import DEFAULT_MAX_WINDOWS
 from authorid.outputs import reserve
 
 
@@ -59,9 +61,27 @@ def test_memory_and_descriptors_are_flat(bundle, tmp_path, documents):
     assert threading.active_count() == threads
 
 
-def test_one_huge_document_takes_little_memory(bundle, tmp_path):
+@pytest.mark.promise("bounded-document")
+def test_a_document_of_16_megabytes_costs_no_more_than_a_long_one(bundle):
+    sentence = "the river and the boat of an oar "
+    huge = (sentence * 500_000)[: 16 << 20]
+    scorer = Scorer(bundle, EngineOptions(workers=1, batch_tokens=16))
+    seconds, authors = {}, set()
+    for name, text in (("long", sentence * 4_000), ("huge", huge)):
+        started = time.perf_counter()
+        (row,) = scorer.score_texts([text])
+        seconds[name] = time.perf_counter() - started
+        assert (row.status, row.windows) == ("scored", DEFAULT_MAX_WINDOWS)
+        authors.add(row.author)
+    assert len(authors) == 1
+    # All of its windows would take over a hundred times as long.
+    assert seconds["huge"] < 10 * seconds["long"] + 1
+
+
+@pytest.mark.parametrize(("limit", "megabytes"), [(0, 600), (64, 100)])
+def test_one_huge_document_takes_little_memory(bundle, tmp_path, limit, megabytes):
     (tmp_path / "huge.txt").write_text("the river and the boat of an oar " * 400_000)
-    scorer = Scorer(bundle)
+    scorer = Scorer(bundle, EngineOptions(max_windows=limit))
     list(scorer.score_texts(["the river"]))
     before = resident_mb()
     peak = before
@@ -81,5 +101,5 @@ def test_one_huge_document_takes_little_memory(bundle, tmp_path):
         watch.set()
         looker.join()
     assert row.status == "scored"
-    assert row.tokens > 3_000_000
-    assert peak - before < 600
+    assert row.windows == limit or (not limit and row.tokens > 3_000_000)
+    assert peak - before < megabytes

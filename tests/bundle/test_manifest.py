@@ -77,6 +77,11 @@ def test_a_file_name_with_a_directory_part_is_refused(copy, name):
         {"decision": {"temperature": 0}},
         {"golden": [{"ids": [1, 2], "logits": {"int8": [1.0]}}]},
         {"files": None},
+        {"effort": {"default": "slow", "least_gain": None}},
+        {"effort": {"default": "fast", "least_gain": -1}},
+        {"effort": {"default": "fast", "least_gain": float("nan")}},
+        {"effort": {"default": "fast"}},
+        {"effort": "fast"},
     ],
 )
 def test_an_invalid_manifest_is_refused(copy, changes):

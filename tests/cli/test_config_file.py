@@ -48,7 +48,7 @@ def test_a_file_reaches_the_run(score):
 
 
 def test_the_command_line_precedes_the_environment_and_that_the_file(monkeypatch):
-    assert received("score", "a.txt")["effort"] == ("auto", "DEFAULT")
+    assert received("score", "a.txt")["effort"] == (None, "DEFAULT")
     configure('[score]\neffort = "full"\n')
     assert received("score", "a.txt")["effort"] == ("full", "DEFAULT_MAP")
     monkeypatch.setenv("AUTHORID_SCORE_EFFORT", "fast")
@@ -143,7 +143,7 @@ def test_pyproject_is_used_without_authorid_toml():
 )
 def test_a_pyproject_of_others_is_none_of_our_business(text):
     configure(text, "pyproject.toml")
-    assert received("score", "a.txt")["effort"] == ("auto", "DEFAULT")
+    assert received("score", "a.txt")["effort"] == (None, "DEFAULT")
 
 
 def test_an_error_in_pyproject():
@@ -173,16 +173,16 @@ def test_a_stream_in_a_file_stays_a_stream():
 
 def test_an_empty_file_switches_the_other_off(monkeypatch):
     configure('[score]\neffort = "full"\n')
-    assert received("score", "a.txt", "--config", os.devnull)["effort"] == ("auto", "DEFAULT")
+    assert received("score", "a.txt", "--config", os.devnull)["effort"] == (None, "DEFAULT")
     monkeypatch.setenv("AUTHORID_SCORE_CONFIG", os.devnull)
-    assert received("score", "a.txt")["effort"] == ("auto", "DEFAULT")
+    assert received("score", "a.txt")["effort"] == (None, "DEFAULT")
 
 
 def test_a_file_of_the_parent_directory_is_not_used(monkeypatch):
     configure('[score]\neffort = "full"\n')
     Path("sub").mkdir()
     monkeypatch.chdir("sub")
-    assert received("score", "a.txt")["effort"] == ("auto", "DEFAULT")
+    assert received("score", "a.txt")["effort"] == (None, "DEFAULT")
 
 
 def test_subcommands_have_tables_of_their_own():
@@ -228,7 +228,7 @@ def test_a_hostile_directory_cannot_replace_results(score):
 
 def test_what_is_not_a_regular_file_is_ignored():
     Path("authorid.toml").mkdir()
-    assert received("score", "a.txt")["effort"] == ("auto", "DEFAULT")
+    assert received("score", "a.txt")["effort"] == (None, "DEFAULT")
 
 
 def test_options_that_have_no_effect_are_wrong_usage_only_on_the_command_line():

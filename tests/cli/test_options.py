@@ -91,6 +91,7 @@ SCORE = {
     "workers": (["--workers", "2"], "workers", 2),
     "threads": (["--threads", "3"], "threads", 3),
     "batch_tokens": (["--batch-tokens", "77"], "batch_tokens", 77),
+    "max_windows": (["--max-windows", "9"], "max_windows", 9),
     **DOCUMENTS,
 }
 SCORE_ELSEWHERE = {"model", "out", "form", "stats", "resume", "force", "fail_fast", "rows", "quiet", "verbose"}
@@ -430,7 +431,7 @@ def test_the_defaults_of_the_options_are_those_of_the_library(monkeypatch):
     received = {}
     monkeypatch.setattr(Scorer, "load", lambda model, engine, **others: received.update(engine=engine, **others))
     call("score", "letters")
-    assert received == {"engine": EngineOptions(), "effort": "auto", "max_false_attribution": None, "any_text": False}
+    assert received == {"engine": EngineOptions(), "effort": None, "max_false_attribution": None, "any_text": False}
     assert document_defaults() == ReadOptions()
 
 

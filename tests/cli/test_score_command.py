@@ -17,9 +17,13 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from command import command, environment, run
+from fusion_bundle import make_fusion_bundle
+from json_records import edit_record
 from tiny import AUTHORS, make_bundle, prose
 
+from authorid.cli.app import app
 from authorid.inputs.documents import DocumentRef
 from authorid.outputs.file_output import FileOutput
 from authorid.scoring.attribution import Attribution
@@ -657,3 +661,16 @@ def test_a_broken_pipe_ends_quietly(bundle, corpus, tmp_path):
     )
     assert done.stdout.startswith(b"path,")
     assert done.stderr == b""
+
+
+def test_score_says_that_fast_is_the_default_of_the_model(tmp_path):
+    pytest.importorskip("scipy")
+    made = make_fusion_bundle(tmp_path)
+    edit_record(made.path / "authorid.json", lambda record: record.update(effort={"default": "fast", "least_gain": 2}))
+    (tmp_path / "a.txt").write_text("the river")
+    arguments = ["score", str(tmp_path / "a.txt"), "-o", str(tmp_path / "rows.jsonl"), "-m", str(made.path), "--force"]
+    said = "tiny: effort fast, because in training the encoder was not worth its time"
+    for effort, says in (([], True), (["--effort", "fast"], False), (["--effort", "auto"], False)):
+        done = CliRunner().invoke(app, [*arguments, *effort])
+        assert done.exit_code == 0, done.output
+        assert (said in " ".join(done.stderr.split())) == says

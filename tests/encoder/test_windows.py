@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import make_tokenizer
+from tokenizers import Tokenizer
+from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from authorid.cancellation import CancelledError
 from authorid.encoder.windows import Windower, cut
@@ -113,3 +116,58 @@ def test_an_invalid_tokenizer_is_refused(tmp_path):
     path.write_text("{}")
     with pytest.raises(BundleCorruptError, match=r"tokenizer\.json"):
         Windower.from_file(path, 128)
+
+
+def numbered_words(count):
+    """A tokenizer whose tokens are numbered words, and a text of `count` words in order."""
+    words = [f"w{i}" for i in range(count)]
+    vocabulary = ["[UNK]", "[CLS]", "[SEP]", *words]
+    tokenizer = Tokenizer(WordPiece({word: i for i, word in enumerate(vocabulary)}, unk_token="[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = BertNormalizer(), BertPreTokenizer()
+    return tokenizer, " ".join(words)
+
+
+@pytest.mark.parametrize("words", [60, 130, 400, 20_000])
+def test_a_limited_number_of_windows_is_spread_evenly_over_the_document(words):
+    """Whether the text is tokenized as a whole, as it is up to some length, or only passages of it."""
+    tokenizer, text = numbered_words(words)
+    windower, every = Windower(tokenizer, 12, max_windows=6), Windower(tokenizer, 12)
+    (ids,), (all_ids,) = windower.token_ids([text]), every.token_ids([text])
+    windows = windower.windows(ids, document=3)
+    assert [(window.document, window.position) for window in windows] == [(3, i) for i in range(6)]
+    names = [[tokenizer.id_to_token(token) for token in window.ids[1:-1]] for window in windows]
+    for number, own in enumerate(names):
+        assert own == [f"w{int(own[0][1:]) + i}" for i in range(10)]  # consecutive words of the document
+        middle = (int(own[0][1:]) + int(own[-1][1:])) / 2
+        assert abs(middle / words - (number + 0.5) / 6) < 1 / 12, (number, own)
+    assert len(every.windows(all_ids)) == -(-words // 10)
+
+
+def test_a_document_with_no_more_windows_than_the_limit_is_read_whole():
+    for limit in (9, 10, 0):
+        windower = Windower(make_tokenizer(), 8, max_windows=limit)
+        (ids,) = windower.token_ids(["the river " * 27])
+        assert len(windower.windows(ids)) == 9
+
+
+@given(
+    st.text(alphabet=[*"abc \n\t", "中", "\u0301", "😀", "\x00"], max_size=4000), st.integers(1, 4), st.integers(1, 6)
+)
+def test_any_text_has_at_most_the_limit_of_windows(text, limit, stride):
+    windower = Windower(make_tokenizer(), 8, stride, max_windows=limit)
+    (ids,), (together, _) = windower.token_ids([text]), windower.token_ids([text, "the oar"])
+    windows = windower.windows(ids)
+    assert len(windows) <= limit
+    assert len(ids) <= max(len(text), limit * windower.content)
+    assert np.array_equal(ids, together)  # whatever the neighbours
+    assert bool(windows) == bool(len(ids))
+
+
+def test_of_a_very_long_text_only_passages_are_tokenized():
+    tokenized = []
+    windower = Windower(make_tokenizer(), 128, max_windows=64)
+    encode = windower._encode
+    windower._encode = lambda parts: tokenized.extend(map(len, parts)) or encode(parts)
+    (ids,) = windower.token_ids(["the river " * 1_600_000])
+    assert len(ids) == 64 * 126
+    assert sum(tokenized) <= 64 * 126 * 8

@@ -14,6 +14,7 @@ from checkpoints import AUTHORS, FAMILIES, WORDS, write_checkpoint, write_corpus
 from json_records import edit_record
 
 from authorid.bundle.decision import Decision
+from authorid.bundle.effort import NOT_MEASURED
 from authorid.bundle.manifest import load_bundle
 from authorid.encoder.engine import Engine
 from authorid.encoder.engine_options import EngineOptions
@@ -127,6 +128,8 @@ def test_a_run_becomes_a_bundle_whose_graphs_give_the_golden_logits(run, report)
         assert 0.02 <= bundle.decision.temperature <= 20
     else:
         assert bundle.decision == run.load_fusion()[1]
+        assert bundle.effort_rule == run.effort_rule != NOT_MEASURED
+        assert f"The default effort is {bundle.default_effort}" in card
     lengths = [len(golden.ids) for golden in bundle.golden]
     assert min(lengths) <= 4 and max(lengths) == 32 and len(lengths) == 4
     for precision in ("fp32", "int8"):

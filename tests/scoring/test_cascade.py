@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from fusion_bundle import DOCUMENTS, make_fusion_bundle
+from json_records import edit_record
 from other_texts import encoded_data, foreign_text, number_table, source_code
 from tiny import AUTHORS, prose
 
 from authorid.bundle.decision import Decision
+from authorid.bundle.effort import EffortRule
+from authorid.bundle.manifest import load_bundle
 from authorid.encoder.engine_options import EngineOptions
 from authorid.encoder.windows import Window, Windower
 from authorid.errors import BundleLacksError
@@ -209,3 +214,55 @@ def test_the_ngrams_answer_where_the_tokenizer_finds_nothing(both, monkeypatch):
 def test_short_texts_get_less_certain_answers(both):
     short, long = Scorer(both, effort="fast").score_texts(["oar", prose("Ben", 300)])
     assert short.probability < long.probability
+
+
+@pytest.mark.parametrize("default", EFFORTS)
+def test_the_bundle_has_a_default_effort(both, tmp_path, default):
+    copy = tmp_path / "copy"
+    shutil.copytree(both.path, copy)
+    edit_record(copy / "authorid.json", lambda record: record.update(effort={"default": default, "least_gain": 0.5}))
+    measured = load_bundle(copy)
+    assert measured.effort_rule == EffortRule(default, 0.5)
+    assert measured.default_effort == Scorer(measured).effort == default
+    assert Scorer(measured, effort="full").effort == "full"
+    assert both.default_effort == Scorer(both).effort == "auto"  # as in all bundles before it was measured
+
+
+def test_a_bundle_with_one_of_the_two_models_leaves_no_choice(both, bundle):
+    assert Scorer(bundle).effort == Scorer(bundle, effort="auto").effort == "full"
+    alone = replace(both, graphs={}, effort_rule=EffortRule("auto"))
+    assert alone.default_effort == Scorer(alone).effort == "fast"
+
+
+def test_the_encoder_reads_where_the_expected_gain_per_window_is_large_enough(both):
+    """The gain is the squared ratio of the two highest probabilities, divided by the number of windows."""
+    texts = [*DOCUMENTS, *(" ".join(DOCUMENTS[i::3]) for i in range(3))]
+    even = replace(both, decision=replace(both.decision, ngram_weight=0.05))
+    fast, full = (list(Scorer(even, effort=effort).score_texts(texts)) for effort in ("fast", "full"))
+    gains = [
+        (row.ranking[1][1] / row.ranking[0][1]) ** 2 / every.windows for row, every in zip(fast, full, strict=True)
+    ]
+    least = float(np.median(gains))
+    scorer = Scorer(replace(even, effort_rule=EffortRule("auto", least)))
+    for rows in (list(scorer.score_texts(texts)), scorer.predict(texts)):
+        assert [row.expert for row in rows] == ["both" if gain >= least else "ngrams" for gain in gains]
+    assert {row.expert for row in rows} == {"both", "ngrams"}
+    explained = list(scorer.score_texts(texts, explain=True))
+    assert all(json.loads(row.explanation)["author"] == row.ranking[0][0] for row in explained)
+
+
+def test_the_limit_of_windows_bounds_what_every_effort_reads(both):
+    text = " ".join(DOCUMENTS * 20)
+    limits = {0: [], 9: []}
+    for limit, rows in limits.items():
+        for effort in ("auto", "full"):
+            scorer = Scorer(
+                replace(both, decision=replace(both.decision, ngram_weight=0.01)),
+                EngineOptions(max_windows=limit),
+                effort=effort,
+            )
+            rows += scorer.score_texts([text], evidence=True)
+            assert scorer.describe()["max_windows"] == limit
+    assert [row.windows == len(row.evidence) <= 9 for row in limits[9]] == [True, True]
+    assert limits[9][1].windows == 9 < limits[0][1].windows
+    assert Scorer(both, effort="fast").describe()["max_windows"] is None

@@ -49,16 +49,17 @@ def test_probabilities_are_calibrated_on_documents_that_the_fit_has_not_counted(
         received["confidence"] = whole[0]
         return plain_confidence(whole, short)
 
-    def fit_encoder_weight(scores, *others):
-        received["weight"] = scores
-        return plain_weight(scores, *others)
+    def fit_encoder_weight(ngrams, *others):
+        received["weight"] = ngrams[0]
+        return plain_weight(ngrams, *others)
 
     plain_confidence, plain_weight = fusion.fit_ngram_confidence, fusion.fit_encoder_weight
     monkeypatch.setattr(fusion, "fit_ngram_confidence", fit_ngram_confidence)
     monkeypatch.setattr(fusion, "fit_encoder_weight", fit_encoder_weight)
     numbers = np.array([int(document.path.split("/")[1][:-4]) for document in corpus.documents])
     last = np.flatnonzero(numbers > 8)
-    encoder = EncoderScores(np.flatnonzero(numbers <= 8), last, np.zeros((len(last), len(AUTHORS))))
+    scores, windows = np.zeros((len(last), len(AUTHORS))), np.ones(len(last), int)
+    encoder = EncoderScores(np.flatnonzero(numbers <= 8), last, scores, windows)
     fit_fusion(corpus, options, encoder=encoder)
     # Of a small corpus, the last four documents of each author are held out one at a time.
     blocks = [alone(np.flatnonzero(numbers != late), np.flatnonzero(numbers == late)) for late in (7, 8, 9, 10)]

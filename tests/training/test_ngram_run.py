@@ -13,10 +13,12 @@ from tiny import AUTHORS, prose
 
 from authorid.bundle.manifest import load_bundle
 from authorid.errors import OutputError
+from authorid.scoring.posterior import log_softmax
 from authorid.scoring.scorer import Scorer
 
 pytest.importorskip("scipy")
 from authorid import training
+from authorid.bundle.effort import NOT_MEASURED
 from authorid.training.corpus import load_corpus
 from authorid.training.fusion import EncoderScores, fit_fusion
 from authorid.training.ngram_card import ngram_section
@@ -111,10 +113,50 @@ def test_the_card_says_why_an_encoder_has_no_weight(tmp_path, fit, weight, reaso
 @pytest.mark.parametrize("held_out", [0, 6])
 def test_the_fit_counts_the_documents_of_the_encoders_weight(tmp_path, held_out):
     corpus = load_corpus(write_corpus(tmp_path / "corpus", documents=6))
-    scores = np.zeros((held_out, 3))
-    encoder = EncoderScores(np.arange(held_out, 18), np.arange(held_out), scores)
+    scores, windows = np.zeros((held_out, 3)), np.ones(held_out, int)
+    encoder = EncoderScores(np.arange(held_out, 18), np.arange(held_out), scores, windows)
     if held_out:
-        encoder = EncoderScores(np.arange(18)[np.arange(18) % 3 > 0], np.arange(0, 18, 3), scores)
+        encoder = EncoderScores(np.arange(18)[np.arange(18) % 3 > 0], np.arange(0, 18, 3), scores, windows)
     fitted = fit_fusion(corpus, NgramOptions(bits=14), encoder=encoder)
-    assert describe_ngrams(fitted)["encoder_weight"] == {"fitted": 0.0, "documents": held_out}
+    about = describe_ngrams(fitted)
+    assert (about["encoder_weight"]["fitted"], about["encoder_weight"]["documents"]) == (0.0, held_out)
+    assert about["effort"] == {"default": "fast", "least_gain": 2.0} if held_out else NOT_MEASURED.to_json()
     assert any("no held-out documents" in warning for warning in fitted.warnings) == (not held_out)
+
+
+@pytest.mark.parametrize("strength, default", [(6.0, "auto"), (0.0, "fast")])
+def test_training_finds_by_itself_what_an_encoder_is_worth(tmp_path, strength, default):
+    """An encoder that knows the authors of texts that the n-grams cannot tell apart, and one that guesses."""
+    root = tmp_path / "corpus"
+    words = [f"word{number}" for number in range(60)]
+    for author in range(4):
+        (root / f"author{author}").mkdir(parents=True)
+        for number in range(40):
+            rng = np.random.default_rng([author, number])
+            own = rng.choice(words[author * 2 : author * 2 + 3], 2).tolist()
+            text = " ".join([*rng.choice(words, 40), *own])
+            (root / f"author{author}" / f"{number}.txt").write_text(text)
+    corpus = load_corpus(root)
+    labels = np.array([document.label for document in corpus.documents])
+    held = np.flatnonzero([int(document.path.split("/")[1][:-4]) >= 30 for document in corpus.documents])
+    rng = np.random.default_rng(0)
+    logits = strength * np.eye(4)[labels[held]] + rng.normal(0, 1, (len(held), 4))
+    scores = log_softmax(logits)
+    training = np.setdiff1d(np.arange(len(labels)), held)
+    encoder = EncoderScores(training, held, scores, np.full(len(held), 2))
+    about = describe_ngrams(fit_fusion(corpus, NgramOptions(bits=14), encoder=encoder, open_set=False))
+    right = about["encoder_weight"]["right"]
+    assert about["effort"]["default"] == default
+    if default == "auto":
+        assert about["encoder_weight"]["fitted"] > 0
+        assert right["full"] >= right["auto"] > right["fast"] + 5
+    else:
+        assert about["encoder_weight"]["fitted"] <= 0.05
+        assert right["full"] == right["fast"]
+
+
+def test_a_bundle_keeps_the_effort_that_training_measured_unless_the_weight_is_another(tmp_path):
+    made = make_fusion_bundle(tmp_path)
+    assert made.effort_rule == NOT_MEASURED  # for a weight that was given
+    assert made.default_effort == "auto"
+    assert train_ngrams(tmp_path / "corpus", tmp_path / "alone", NgramOptions(bits=14)).default_effort == "fast"

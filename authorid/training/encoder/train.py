@@ -174,7 +174,8 @@ def _fit_ngrams(model: Any, prepared: Preparation, reporter: Reporter) -> Fusion
     authors = len(prepared.corpus.authors)
     scores = document_scores(predict_windows(model, prepared.validation.windows, authors), authors)
     training, validation = (np.asarray(part, dtype=np.int64) for part in prepared.split)
-    encoder = EncoderScores(training, validation, scores)
+    windows = np.array([len(each) for each in prepared.validation.windows], dtype=np.int64)
+    encoder = EncoderScores(training, validation, scores, windows)
     options = NgramOptions(sample_words=prepared.options.sample_words)
     fitted = fit_fusion(prepared.corpus, options, encoder=encoder, reporter=reporter)
     for warning in fitted.warnings:
