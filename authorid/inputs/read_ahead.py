@@ -17,6 +17,8 @@ from authorid.inputs.urls import is_url, name_in, original_url
 __all__ = ["Fetched", "read_ahead"]
 
 _MOST_REQUESTS = 64
+"""As many as `authorid.inputs.stores.store.MOST_REQUESTS`, which is not imported before there is a URL."""
+
 _MOST_BYTES = 1 << 26
 _UNKNOWN_SIZE = 1 << 20
 _LISTED_AHEAD = 1024

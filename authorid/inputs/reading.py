@@ -84,10 +84,16 @@ def _read(
             if reader.streams and content.head:
                 yield from reader.read(content, options)
                 return
-    data = timeout.call(lambda: _read_bytes(file, options.max_bytes)) if fetch is None else fetch()
-    if len(data) > options.max_bytes:
-        raise ValueError(_too_large(options.max_bytes))
+    data = (
+        timeout.call(lambda: _read_bytes(file, options.max_bytes)) if fetch is None else _fetched(file, fetch, options)
+    )
     yield from _read_data(ref, name, data, options)
+
+
+def _fetched(file: DiscoveredFile, fetch: Callable[[], bytes], options: ReadOptions) -> bytes:
+    if (file.size or 0) > options.max_bytes or len(data := fetch()) > options.max_bytes:
+        raise ValueError(_too_large(options.max_bytes))
+    return data
 
 
 def _open_in_pieces(file: DiscoveredFile, options: ReadOptions, timeout: Timeout) -> io.RawIOBase:

@@ -36,7 +36,8 @@ def shown_path(path: str) -> str:
     """How `path` is shown and recorded: a URL without its secrets; any other path as it is."""
     if not is_url(path):
         return path
-    shown = without_secrets(path)
+    # Only the web has parameters: in a store, a question mark is part of the key.
+    shown = without_secrets(path) if path[:4].lower() == "http" else _USER.sub("", path, count=1)
     if shown != path:
         _originals[shown] = path
     return shown

@@ -80,7 +80,10 @@ def store_error(error: BaseException, limit: float = REQUEST_SECONDS) -> StoreEr
 
 
 def _message(error: BaseException) -> str:
-    text = os_error_reason(error) if isinstance(error, OSError | ValueError) else first_line(error)
+    if isinstance(error, OSError | ValueError) and not hasattr(error, "host"):  # aiohttp's message names the host
+        text = os_error_reason(error)
+    else:
+        text = first_line(error)
     return without_secrets(text.strip().partition("\n")[0])[:300]
 
 

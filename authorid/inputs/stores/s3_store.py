@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 from authorid.inputs.stores.attempts import status_of
 from authorid.inputs.stores.key_order import in_walk_order
-from authorid.inputs.stores.store import ObjectInfo, Store, StoreError, read_limited
+from authorid.inputs.stores.store import MOST_REQUESTS, ObjectInfo, Store, StoreError, read_limited
 
 __all__ = ["S3Store"]
 
@@ -37,7 +37,8 @@ class S3Store(Store):
         super().__init__(fs, name)
         # One place decides how often a request is made again: authorid.inputs.stores.attempts.
         fs.retries = 1
-        fs.config_kwargs = {"retries": {"total_max_attempts": 1}, **fs.config_kwargs}
+        defaults = {"retries": {"total_max_attempts": 1}, "max_pool_connections": MOST_REQUESTS}
+        fs.config_kwargs = {**defaults, **fs.config_kwargs}
         self._bucket = _split(name)[0]
 
     async def head(self, url: str) -> ObjectInfo | None:

@@ -14,9 +14,12 @@ from authorid.inputs.stores.attempts import StoreError, attempt
 from authorid.inputs.stores.range_file import RangeFile
 from authorid.inputs.urls import without_secrets
 
-__all__ = ["ObjectInfo", "Store", "StoreError", "read_limited"]
+__all__ = ["MOST_REQUESTS", "ObjectInfo", "Store", "StoreError", "read_limited"]
 
 T = TypeVar("T")
+
+MOST_REQUESTS = 64
+"""Requests at the same time."""
 
 _MOST_FAILURES = 8
 """So many objects in a row that fail for want of an answer make it worth to ask whether the store is there at all."""
