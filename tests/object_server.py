@@ -1,4 +1,4 @@
-"""A server that speaks as much of S3 as reading needs, with faults: for keys and answers that no real server would give.
+"""A server that speaks as much of S3 as reading needs, with faults: keys and answers that no real server would give.
 
 ``python tests/object_server.py DIRECTORY MILLISECONDS`` serves the files below DIRECTORY as the bucket ``letters``.
 """
@@ -207,5 +207,6 @@ if __name__ == "__main__":
         {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
     )
     served.latency = float(sys.argv[2]) / 1000
-    print(served.url, flush=True)
+    sys.stdout.write(f"{served.url}\n")
+    sys.stdout.flush()
     threading.Event().wait()

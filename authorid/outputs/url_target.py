@@ -59,9 +59,14 @@ class UrlTarget:
         self.staged = directory / "results"
 
     def exists(self) -> bool:
-        """Whether there is an object at the URL."""
+        """Whether there is an object at the URL. Raises `OutputError` if nothing can be there, for want of a bucket."""
         with self._errors():
-            return self._store.start(lambda: self._store.head(self._url), None).result() is not None
+            found = self._store.start(lambda: self._store.head(self._url), None).result() is not None
+        if not found:
+            with contextlib.suppress(StoreError):  # whoever may write need not have the permission to list
+                if not self._store.start(self._store.is_there, None).result():
+                    raise OutputError(f"{self.shown}: cannot write there: no such bucket")
+        return found
 
     def upload(self, *, replace: bool) -> None:
         """Upload the staged file, which must be complete, and remove it."""

@@ -1,4 +1,4 @@
-"""Documents in stores: which are found, how they are read, and what becomes of faults. The server is on this machine."""
+"""Documents in stores: which are found, how they are read, and what becomes of faults, on a local server."""
 
 from __future__ import annotations
 
@@ -167,13 +167,13 @@ def test_many_bad_objects_in_a_row_do_not_end_the_run(serve):
 def test_a_store_that_is_down_ends_the_run_with_one_line(serve):
     server = serve({f"{number:02}.txt": b"text" for number in range(10)})
     for name in ("", *server.objects):
-        server.faults[name] = object_server.status(503, "SlowDown")
+        server.faults[name] = object_server.status(503, "ServiceUnavailable")
     with pytest.raises(AuthoridError, match=r"s3://letters/: cannot be listed: the server answered HTTP 503"):
         texts("s3://letters/")
     del server.faults[""]
     files = walk(["s3://letters/"])
     first = next(files)
-    server.faults[""] = object_server.status(503, "SlowDown")
+    server.faults[""] = object_server.status(503, "ServiceUnavailable")
     with pytest.raises(AuthoridError, match="s3://letters/: the store does not answer any more"):
         for file in (first, *files):
             _read(file)
@@ -199,7 +199,7 @@ def test_what_is_not_there_is_a_failed_row(serve):
     }
 
 
-# Many at a time --------------------------------------------------------------------------------------------------------
+# Many at a time -----------------------------------------------------------------------------------------------------
 
 
 def test_small_objects_are_read_many_at_a_time_and_in_order(serve):
@@ -229,7 +229,7 @@ def test_a_reader_that_stops_leaves_no_thread(serve):
     assert server.count("get") < 200
 
 
-# Tables ----------------------------------------------------------------------------------------------------------------
+# Tables -------------------------------------------------------------------------------------------------------------
 
 
 def parquet_table(rows: int, group: int) -> bytes:
@@ -272,7 +272,7 @@ def test_tables_of_web_servers(serve, ranges):
     assert list(texts(f"{server.url}/letters/e.csv").values()) == ["FAILED empty file"]
 
 
-# The web ---------------------------------------------------------------------------------------------------------------
+# The web ------------------------------------------------------------------------------------------------------------
 
 
 def test_web_pages(serve):
@@ -301,7 +301,7 @@ def test_secrets_are_in_no_row(serve):
     }
 
 
-# Other stores ----------------------------------------------------------------------------------------------------------
+# Other stores -------------------------------------------------------------------------------------------------------
 
 
 def test_the_memory_of_this_process_and_local_files_by_their_urls(tmp_path):

@@ -61,8 +61,9 @@ class FsspecStore(Store):
         return data
 
     async def probe(self) -> None:
-        """Look at the top."""
-        await self._call("info", self._path(self.name))
+        """Look at the top; the memory of this process needs no bucket."""
+        if self.fs.async_impl:
+            await self._call("info", self._path(self.name))
 
     def upload(self, source: Path, url: str, *, replace: bool) -> None:
         """Write a file."""

@@ -71,6 +71,14 @@ class Store:
         """Make a small request, to see whether there is any answer."""
         raise NotImplementedError
 
+    async def is_there(self) -> bool:
+        """Whether there is such a bucket or container."""
+        try:
+            await self.probe()
+        except FileNotFoundError:
+            return False
+        return True
+
     def child(self, url: str, below: str) -> str:
         """The URL of the object `below` the prefix `url`."""
         return f"{url}{'' if url.endswith('/') else '/'}{below}"
