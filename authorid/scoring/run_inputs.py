@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from authorid.errors import first_line
 from authorid.inputs.decoding import lacks_text, tidy
-from authorid.inputs.discovery import DiscoveredFile, walk
+from authorid.inputs.discovery import DiscoveredFile, InputPath, walk
 from authorid.inputs.documents import Document, DocumentRef, Failure, ReadOptions
 from authorid.inputs.read_ahead import read_ahead
 from authorid.inputs.reading import read_file
@@ -24,7 +24,7 @@ Recall = Callable[[DiscoveredFile, Iterator[Document | Failure]], Iterator[Docum
 """Yields the documents of a file, and in the place of some the record that an earlier run made of it."""
 
 
-def read_files(paths: Iterable[str | os.PathLike[str]], options: ReadOptions, recall: Recall | None) -> Inputs:
+def read_files(paths: Iterable[InputPath], options: ReadOptions, recall: Recall | None) -> Inputs:
     """The documents of the files in `paths`, and the rows that `recall` knows; see `Scorer.score`."""
     # Objects at URLs are listed in another thread than the one that reads, and a timeout belongs to one thread.
     with (
