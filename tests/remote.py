@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,3 +39,18 @@ def stores_at(endpoint: str) -> Iterator[None]:
         patch.object(attempts, "_FIRST_PAUSE", 0.001),
     ):
         yield
+
+
+@contextmanager
+def moto_server() -> Iterator[str]:
+    """The URL of a server that stands for S3, until the end of the block."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    try:
+        yield f"http://{host}:{port}"
+    finally:
+        server.stop()

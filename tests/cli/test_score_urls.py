@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import subprocess
@@ -14,7 +13,7 @@ from typing import Any
 
 import pytest
 from command import command, environment, run
-from remote import client_environment, needs_moto, needs_stores, stores_at
+from remote import client_environment, moto_server, needs_moto, needs_stores, stores_at
 
 pytestmark = [
     needs_stores,
@@ -37,15 +36,8 @@ TEXTS = {
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    from moto.server import ThreadedMotoServer
-
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with stores_at(f"http://{host}:{port}"):
-        yield f"http://{host}:{port}"
-    server.stop()
+    with moto_server() as url, stores_at(url):
+        yield url
 
 
 @pytest.fixture
@@ -331,3 +323,32 @@ def test_a_package_that_is_missing(score: Score, monkeypatch, url, package, inst
     code, _, message = score(url)
     assert code == 1
     assert one_line(message).endswith(f"needs {package!r}, which is not installed: {install}")
+
+
+# Listings --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_listing_is_made_once_and_saves_every_request_but_the_reads(score: Score, bundle, tmp_path, monkeypatch):
+    from object_server import ObjectServer
+
+    texts = {f"in/{number:02}.txt": f"the river and boat {number}".encode() for number in range(30)}
+    table = b'{"text": "the market and a share"}\n{"text": "the river"}\n'
+    server = ObjectServer({**texts, "in/t.jsonl": table})
+    with stores_at(server.url):
+        listing = tmp_path / "listing.parquet"
+        env = {**environment(tmp_path), **client_environment(server.url)}
+        listed = run("list", "s3://letters/in/", "--out", listing, env=env)
+        assert (listed.returncode, "31 files" in listed.stderr) == (0, True), listed.stderr
+        assert score("s3://letters/in/", "--out", tmp_path / "whole.csv")[0] == 0
+        server.requests.clear()
+        assert score("--listing", listing, "--out", tmp_path / "listed.csv")[0] == 0
+        assert (server.count("list"), server.requests["head", "in/00.txt"]) == (0, 0)
+        assert sum(number for (kind, key), number in server.requests.items() if key.endswith(".txt")) == 30
+        assert (tmp_path / "listed.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+        for shard in ("1/3", "2/3", "3/3"):
+            assert score("--listing", listing, "--shard", shard, "--out", tmp_path / "parts")[0] == 0
+    server.shutdown()
+    server.server_close()
+    parts = sorted((tmp_path / "parts").iterdir())
+    assert run("merge", *parts, "--out", tmp_path / "merged.csv").returncode == 0
+    assert (tmp_path / "merged.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
