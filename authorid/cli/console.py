@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from authorid.inputs.urls import without_secrets
 from authorid.outputs.escaping import visible
 from authorid.reporter import Reporter
 
@@ -221,4 +222,4 @@ def _without_middle(text: str, width: int) -> str:
 
 
 def _one_line(text: str) -> str:
-    return visible(text).replace("\\\\", "\\")
+    return visible(without_secrets(text)).replace("\\\\", "\\")

@@ -88,9 +88,10 @@ def option_group(section: str, name: str, *options: Decorator) -> Callable[[Call
 
 def usage_error(message: str, option: str) -> click.BadParameter:
     """The error for a command line on which `option` is wrong; the `message` may contain names of files."""
+    from authorid.inputs.urls import without_secrets
     from authorid.outputs.escaping import visible
 
-    return click.BadParameter(visible(message), param_hint=option)
+    return click.BadParameter(visible(without_secrets(message)), param_hint=option)
 
 
 def is_given(context: click.Context, name: str) -> bool:

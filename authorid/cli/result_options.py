@@ -37,7 +37,9 @@ class ResultOptions(NamedTuple):
 @option_group(
     "Results",
     "results",
-    click.option("--out", "-o", metavar="FILE", help="Write the results to FILE; - is standard output."),
+    click.option(
+        "--out", "-o", metavar="FILE", help="Write the results to FILE, which may be a URL; - is standard output."
+    ),
     click.option(
         "--format",
         "-f",

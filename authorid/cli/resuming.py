@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from authorid.inputs.urls import without_secrets
+
 if TYPE_CHECKING:
     from authorid.cli.console import Terminal
     from authorid.outputs import Output
@@ -54,4 +56,4 @@ def _resuming_command() -> str:
     arguments = sys.argv[1:]
     end = arguments.index("--") if "--" in arguments else len(arguments)
     options = [argument for argument in arguments[:end] if argument not in ("--force", "--resume")]
-    return shlex.join(["authorid", *options, "--resume", *arguments[end:]])
+    return without_secrets(shlex.join(["authorid", *options, "--resume", *arguments[end:]]))

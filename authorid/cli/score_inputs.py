@@ -12,6 +12,7 @@ import click
 from authorid.cli.exit_codes import EXIT_USAGE
 from authorid.cli.options import usage_error
 from authorid.errors import AuthoridError
+from authorid.inputs.urls import is_url, local_path, shown_path
 
 if TYPE_CHECKING:
     from authorid.cli.console import Terminal
@@ -36,26 +37,35 @@ def checked_paths(paths: tuple[str, ...], stdin_text: bool, *, adapt: bool) -> t
     if stdin_text and (paths or adapt):
         other = "PATH" if paths else "--adapt"
         raise usage_error(f"one document comes from standard input: leave out {other}", "--stdin-text")
-    return paths or (_LIST,)
+    return tuple(map(local_path, paths)) or (_LIST,)
 
 
 def require_any(paths: tuple[str, ...], options: ReadOptions, terminal: Terminal) -> None:
     """End the command, with one line, when none of the `paths` exists; where some do, the others are failed rows."""
     from authorid.inputs.timeouts import Timeout
 
+    urls = [path for path in paths if is_url(path)]
+    local = [path for path in paths if not is_url(path)]
     with Timeout(options.timeout) as timeout:
         try:
-            if _LIST in paths or timeout.call(lambda: any(map(os.path.lexists, paths))):
+            if _LIST in paths or timeout.call(lambda: any(map(os.path.lexists, local))):
                 return
         except (OSError, ValueError):
             return  # a file system that does not respond: the rows say so
-    terminal.error(f"{', '.join(paths[:3])}{', ...' if len(paths) > 3 else ''}: no such file or directory")
+    problem: str | None = "no such file or directory"
+    if urls:
+        from authorid.inputs.url_walk import problem_at
+
+        for url in urls:
+            if (problem := problem_at(url, options)) is None:
+                return
+    terminal.error(f"{', '.join(map(shown_path, paths[:3]))}{', ...' if len(paths) > 3 else ''}: {problem}")
     raise click.exceptions.Exit(EXIT_USAGE)
 
 
 def countable(paths: tuple[str, ...], stdin_text: bool) -> tuple[str, ...] | None:
-    """The `paths` whose files can be counted beforehand; None if they come from standard input."""
-    return None if stdin_text or _LIST in paths else paths
+    """The `paths` whose files can be counted beforehand; None if they come from standard input or a store."""
+    return None if stdin_text or _LIST in paths or any(map(is_url, paths)) else paths
 
 
 def no_documents(paths: tuple[str, ...], options: ReadOptions) -> str:
@@ -68,7 +78,9 @@ def no_documents(paths: tuple[str, ...], options: ReadOptions) -> str:
     if not options.hidden:
         wanted.append("that are not hidden (--hidden)")
     first, *rest = wanted
-    where = "the list" if _LIST in paths else ", ".join(paths[:3]) + (", ..." if len(paths) > 3 else "")
+    where = (
+        "the list" if _LIST in paths else ", ".join(map(shown_path, paths[:3])) + (", ..." if len(paths) > 3 else "")
+    )
     return f"no documents found: {where} has no {first}{' ' if rest else ''}{', '.join(rest)}"
 
 

@@ -13,6 +13,7 @@ import click
 
 from authorid.cli.files import make_directory
 from authorid.cli.options import PATH, option_group, refuse_options, usage_error
+from authorid.inputs.urls import is_url
 
 if TYPE_CHECKING:
     from authorid.cli.console import Terminal
@@ -107,6 +108,8 @@ class ShardOptions(NamedTuple):
         out = values["out"]
         if out is None or out == "-" or (Path(out).exists() and not Path(out).is_dir()):
             raise usage_error("name a directory for the parts: --out DIR", "--shard")
+        if is_url(out):
+            raise usage_error("parts are local files: name a directory, and upload it afterwards", "--out")
         directory = Path(out)
         if self.listing is None:
             _check_apart(directory, values["paths"])

@@ -22,6 +22,7 @@ from authorid.inputs.documents import DEFAULTS, ReadOptions
 from authorid.inputs.ignore import IgnoreRules
 from authorid.inputs.long_paths import list_directory, status_of
 from authorid.inputs.timeouts import NO_TIMEOUT, Timeout
+from authorid.inputs.urls import is_url, local_path
 
 __all__ = [
     "DiscoveredFile",
@@ -43,7 +44,11 @@ InputPath: TypeAlias = "str | os.PathLike[str] | DiscoveredFile"
 
 def order_key(root: int, below: str) -> OrderKey:
     """The sort key of the file `below` the root with the index `root`."""
-    return root, tuple(os.fsencode(below).split(b"/"))
+    try:
+        name = os.fsencode(below)
+    except UnicodeEncodeError:  # below a URL, where this system's encoding of names does not count
+        name = below.encode("utf-8", "surrogatepass")
+    return root, tuple(name.split(b"/"))
 
 
 class DiscoveredFile(NamedTuple):
@@ -52,7 +57,8 @@ class DiscoveredFile(NamedTuple):
     `problem` is the reason why it must not be opened, if there is one. `root` is the index of the given path that led
     to it, and `below` the part of `path` below that root; it is empty for the root itself. `follow` is whether `path`
     may be opened if it is a symbolic link. `size` is how many bytes it had, where that is known. `groups` are the first
-    row group and the one after the last, if the file stands for a part of a Parquet table only.
+    row group and the one after the last, if the file stands for a part of a Parquet table only. `version` changes with
+    the content; only stores have it.
     """
 
     path: str
@@ -62,6 +68,7 @@ class DiscoveredFile(NamedTuple):
     follow: bool = True
     size: int | None = None
     groups: tuple[int, int] | None = None
+    version: str | None = None
 
     @property
     def order_key(self) -> OrderKey:
@@ -75,6 +82,8 @@ def walk(
     timeout: Timeout = NO_TIMEOUT,
 ) -> Iterator[DiscoveredFile]:
     """Yield every file below `paths`, in walk order; those that were found already are yielded as they are.
+
+    Below a URL, every object is a file.
 
     Hidden entries are left out unless `options.hidden` is set. Symbolic links, sockets, FIFOs, devices, unreadable
     directories and paths that do not exist are yielded with a `problem`. Memory holds the directories from the root to
@@ -132,6 +141,12 @@ class _Walker:
 
     def walk_root(self, root: int, path: str) -> Iterator[DiscoveredFile]:
         """Yield what one of the given paths stands for. A symbolic link is followed, because the user named it."""
+        if is_url(path):
+            from authorid.inputs.url_walk import walk_url
+
+            yield from walk_url(root, path, self.options, self.is_wanted)
+            return
+        path = local_path(path)
         try:
             status = self.timeout.call(partial(status_of, path, follow=True))
         except (OSError, ValueError) as error:

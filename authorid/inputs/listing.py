@@ -18,12 +18,14 @@ from authorid.errors import AuthoridError, first_line, os_error_reason, require
 from authorid.inputs.discovery import DiscoveredFile, InputPath, walk
 from authorid.inputs.documents import DEFAULTS, ReadOptions
 from authorid.inputs.timeouts import Timeout
+from authorid.inputs.urls import is_url
 
 __all__ = ["LISTING_COLUMNS", "LISTING_FORMATS", "listed_files", "listing_format", "read_listing"]
 
-LISTING_COLUMNS = ("path", "path_b64", "size", "problem", "follow")
+LISTING_COLUMNS = ("path", "path_b64", "size", "problem", "follow", "version")
 """The columns: the path; in Base64 if `path` cannot hold it exactly; the size in bytes, empty where it is unknown; why
-the file cannot be opened; and whether it may be opened if it is a symbolic link."""
+the file cannot be opened; whether it may be opened if it is a symbolic link; and for objects in stores, what changes
+with their content."""
 
 LISTING_FORMATS = {".parquet": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
 """Formats of listings, by the endings of their names."""
@@ -67,15 +69,16 @@ def _file(index: int, row: Mapping[str, Any]) -> DiscoveredFile:
     """The file of a row. Raises `ValueError`, `TypeError` and `KeyError`."""
     encoded = row["path_b64"]
     path = os.fsdecode(base64.b64decode(encoded, validate=True)) if encoded else row["path"]
-    size, problem, follow = row["size"], row["problem"] or None, row["follow"]
+    size, problem, follow, version = row["size"], row["problem"] or None, row["follow"], row["version"] or None
     if not isinstance(path, str) or not path or "\0" in path:
         raise ValueError("no path")
-    os.fsencode(path)  # raises ValueError for a name that no file can have
-    if not isinstance(problem, str | None) or type(follow) is not bool:
+    if not is_url(path):
+        os.fsencode(path)  # raises ValueError for a name that no file can have
+    if not (isinstance(problem, str | None) and isinstance(version, str | None)) or type(follow) is not bool:
         raise ValueError("a value has the wrong type")
     if size is not None and (type(size) is not int or size < 0):
         raise ValueError("a size that is none")
-    return DiscoveredFile(path, problem, index, "", follow, size)
+    return DiscoveredFile(path, problem, index, "", follow, size, version=version)
 
 
 def _parquet_rows(path: Path) -> Iterator[Mapping[str, Any]]:

@@ -11,7 +11,7 @@ import hashlib
 import io
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from typing import Any, BinaryIO
@@ -22,23 +22,33 @@ from authorid.inputs.content import Content
 from authorid.inputs.discovery import DiscoveredFile, InputPath, problem_of, walk
 from authorid.inputs.documents import DEFAULTS, Document, DocumentRef, Failure, ReadOptions
 from authorid.inputs.long_paths import is_long, open_parent
+from authorid.inputs.read_ahead import Fetched
 from authorid.inputs.readers import is_streamed, reader_for
 from authorid.inputs.readers.parquet_table import ParquetTableReader
 from authorid.inputs.timeouts import NO_TIMEOUT, Timeout
+from authorid.inputs.urls import is_url, name_in, original_url
 from authorid.portability import open_flags
 
 __all__ = ["file_sha256", "read_documents", "read_file", "read_stream", "row_group_sizes"]
 
 
 def read_file(
-    file: DiscoveredFile, options: ReadOptions = DEFAULTS, timeout: Timeout = NO_TIMEOUT
+    file: DiscoveredFile,
+    options: ReadOptions = DEFAULTS,
+    timeout: Timeout = NO_TIMEOUT,
+    fetch: Callable[[], bytes] | None = None,
 ) -> Iterator[Document | Failure]:
-    """Yield every document of one file. Whatever is wrong with the file is a `Failure`, not an exception."""
+    """Yield every document of one file. Whatever is wrong with the file is a `Failure`, not an exception.
+
+    `fetch` gives the bytes of an object at a URL (see `read_ahead`).
+    """
     ref = DocumentRef(file.path)
     if file.problem is not None:
         yield Failure(ref, file.problem)
         return
-    yield from _with_failures(ref, _read(ref, file, options, timeout))
+    if fetch is None and is_url(file.path):
+        fetch = Fetched(file, options).bytes
+    yield from _with_failures(ref, _read(ref, file, options, timeout, fetch))
 
 
 def read_stream(stream: BinaryIO, name: str, options: ReadOptions = DEFAULTS) -> Iterator[Document | Failure]:
@@ -62,11 +72,16 @@ def _with_failures(ref: DocumentRef, items: Iterator[Document | Failure]) -> Ite
 
 
 def _read(
-    ref: DocumentRef, file: DiscoveredFile, options: ReadOptions, timeout: Timeout
+    ref: DocumentRef,
+    file: DiscoveredFile,
+    options: ReadOptions,
+    timeout: Timeout,
+    fetch: Callable[[], bytes] | None,
 ) -> Iterator[Document | Failure]:
-    if is_streamed(file.path):
-        with closing(_OpenFile(file, timeout)) as raw:
-            content = unpacked(Content.of_stream(ref, file.path, raw))
+    name = name_in(file.path)
+    if is_streamed(name):
+        with closing(_open_in_pieces(file, options, timeout)) as raw:
+            content = unpacked(Content.of_stream(ref, name, raw))
             reader = reader_for(content.name, content.head)
             if file.groups is not None:
                 content = replace(content, groups=file.groups)
@@ -75,8 +90,25 @@ def _read(
             if reader.streams and content.head:
                 yield from reader.read(content, options)
                 return
-    data = timeout.call(lambda: _read_bytes(file, options.max_bytes))
-    yield from _read_data(ref, file.path, data, options)
+    data = (
+        timeout.call(lambda: _read_bytes(file, options.max_bytes)) if fetch is None else _fetched(file, fetch, options)
+    )
+    yield from _read_data(ref, name, data, options)
+
+
+def _fetched(file: DiscoveredFile, fetch: Callable[[], bytes], options: ReadOptions) -> bytes:
+    if (file.size or 0) > options.max_bytes or len(data := fetch()) > options.max_bytes:
+        raise ValueError(_too_large(options.max_bytes))
+    return data
+
+
+def _open_in_pieces(file: DiscoveredFile, options: ReadOptions, timeout: Timeout) -> io.RawIOBase:
+    if not is_url(file.path):
+        return _OpenFile(file, timeout)
+    from authorid.inputs.stores import store_of
+
+    url = original_url(file.path)
+    return store_of(url).open(url, options.timeout)
 
 
 def _read_stream(ref: DocumentRef, stream: BinaryIO, name: str, options: ReadOptions) -> Iterator[Document | Failure]:
@@ -96,11 +128,12 @@ def _read_data(ref: DocumentRef, name: str, data: bytes, options: ReadOptions) -
 
 def row_group_sizes(file: DiscoveredFile, options: ReadOptions = DEFAULTS) -> list[int]:
     """The bytes of each row group if `file` is a Parquet table that can be read in parts; else nothing."""
-    if file.problem is not None or not is_streamed(file.path):
+    name = name_in(file.path)
+    if file.problem is not None or not is_streamed(name):
         return []
     try:
-        with Timeout(options.timeout) as timeout, closing(_OpenFile(file, timeout)) as raw:
-            content = unpacked(Content.of_stream(DocumentRef(file.path), file.path, raw))
+        with Timeout(options.timeout) as timeout, closing(_open_in_pieces(file, options, timeout)) as raw:
+            content = unpacked(Content.of_stream(DocumentRef(file.path), name, raw))
             reader = reader_for(content.name, content.head)
             return reader.group_sizes(content, options) if isinstance(reader, ParquetTableReader) else []
     except (OSError, ValueError, MissingExtraError, RecursionError, MemoryError):
@@ -112,7 +145,11 @@ def file_sha256(file: DiscoveredFile, options: ReadOptions = DEFAULTS, timeout: 
     if file.problem is not None:
         return None
     try:
-        return hashlib.sha256(timeout.call(lambda: _read_bytes(file, options.max_bytes))).hexdigest()
+        if is_url(file.path):
+            data = Fetched(file, options).bytes()
+        else:
+            data = timeout.call(lambda: _read_bytes(file, options.max_bytes))
+        return hashlib.sha256(data).hexdigest()
     except (OSError, ValueError, MemoryError):
         return None
 

@@ -14,11 +14,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from authorid.errors import OutputError
 from authorid.inputs.discovery import DiscoveredFile
 from authorid.inputs.documents import Document, Failure
+from authorid.inputs.urls import is_url
 from authorid.outputs.answers import Answers
 from authorid.outputs.file_output import (
     FileOutput,
@@ -45,6 +46,9 @@ from authorid.outputs.run_files import RunFiles
 from authorid.outputs.stream_output import StreamOutput
 from authorid.outputs.write_errors import raising_output_errors
 from authorid.portability import open_flags
+
+if TYPE_CHECKING:
+    from authorid.outputs.url_target import UrlTarget
 
 __all__ = ["Destination", "Output", "is_standard_output", "is_stream", "open_rows", "open_writer", "reserve"]
 
@@ -82,8 +86,8 @@ class Destination:
     """Where the results of a run go, reserved for it. `reserve` makes it.
 
     `target` is the file to write, with symbolic links resolved, and `run_files` are the files of the run; both are None
-    for a stream. `complete` means that there is
-    nothing to resume: the file exists and has no journal.
+    for a stream. For a URL, `target` is a file on this machine, and `upload` is where it goes. `complete` means that
+    there is nothing to resume: the file exists and has no journal.
     """
 
     def __init__(self, out: str | None) -> None:
@@ -91,8 +95,16 @@ class Destination:
         self.target: Path | None = None
         self.run_files: RunFiles | None = None
         self.stream: BinaryIO | None = None
-        self.resuming = self.complete = False
+        self.upload: UrlTarget | None = None
+        self.resuming = self.complete = self.replacing = False
         if out is None or out == "-":
+            return
+        if is_url(out):
+            from authorid.outputs.url_target import UrlTarget
+
+            self.upload = UrlTarget(out)
+            self.out, self.target = self.upload.shown, self.upload.staged
+            self.run_files = RunFiles.of_new_run(self.target)
             return
         # Links are resolved once: the file has to be renamed in the directory in which it really is.
         target = Path(os.path.realpath(out))
@@ -104,7 +116,9 @@ class Destination:
     @property
     def files(self) -> frozenset[str]:
         """Every file that the run writes here: none of them is a document."""
-        return frozenset() if self.run_files is None else self.run_files.all
+        if self.run_files is None:
+            return frozenset()
+        return self.run_files.all if self.upload is None else self.run_files.all | {self.upload.shown}
 
     @contextmanager
     def open(
@@ -125,7 +139,7 @@ class Destination:
                 earlier = resume_earlier_run(self.out, self.run_files, header, file_digest) if self.resuming else None
                 output = FileOutput(self.out, self.run_files, writer, header, earlier)
             with contextlib.closing(output):
-                yield output
+                yield output if self.upload is None else self._uploaded(output, self.upload)
             return
         stream = self.stream
         if self.out == "-":
@@ -137,6 +151,11 @@ class Destination:
                 f"{self.out}: is a terminal, and {writer.name} is not text: name a file, or redirect the output"
             )
         yield StreamOutput(self.out, stream, writer)
+
+    def _uploaded(self, output: FileOutput, target: UrlTarget) -> Output:
+        from authorid.outputs.url_target import UploadedOutput
+
+        return UploadedOutput(output, target, replace=self.replacing)
 
 
 @contextmanager
@@ -163,6 +182,8 @@ def reserve(out: str | None, *, resume: bool = False, force: bool = False) -> It
                     remove_journal(files.merged_journal)
                 elif there and not files.journal.exists():
                     create_empty(files.journal)
+            if destination.upload is not None:
+                _check_upload(destination, destination.upload, resume=resume, force=force)
         yield destination
 
 
@@ -181,6 +202,8 @@ def open_writer(
         if destination.run_files is not None:
             with file_without_journal(out, destination.run_files, FORMATS[form](top, answers)) as write:
                 yield write
+            if destination.upload is not None:
+                destination.upload.upload(replace=True)
         else:
             with destination.open(form, top=top, fingerprint={}, answers=answers, file_digest=lambda _: None) as output:
                 yield output.write
@@ -234,8 +257,27 @@ def _check(out: str, files: RunFiles, *, resume: bool, force: bool) -> None:
         raise OutputError(
             f"{files.journal}: a run was interrupted here; pass --resume to continue it, or --force to start over"
         )
+    if files.target.exists() and is_url(out):
+        raise OutputError(
+            f"{out}: complete results wait on this machine; pass --resume to upload them, or --force to start over"
+        )
     if files.target.exists():
         raise OutputError(f"{out}: already exists; pass --force to replace it, or another name to --out")
+
+
+def _check_upload(destination: Destination, target: UrlTarget, *, resume: bool, force: bool) -> None:
+    """Look whether the results are at their URL already; results that wait to be uploaded are uploaded."""
+    destination.replacing = resume or force
+    journal = destination.run_files.journal if destination.run_files is not None else target.staged
+    if destination.complete:
+        target.upload(replace=True)
+    elif force and not resume:
+        if not journal.exists():
+            create_empty(journal)  # as for a file: from now on, what is there counts as unfinished
+    elif not destination.resuming and not journal.exists() and target.exists():
+        if not resume:
+            raise OutputError(f"{target.shown}: already exists; pass --force to replace it, or another name to --out")
+        destination.complete = True
 
 
 def is_stream(out: str | None) -> bool:

@@ -58,8 +58,9 @@ class FileOutput:
         self._out = out
         self._files = files
         self._writer = writer
-        # Documents whose rows are still to come: where they are, and whether the walk had then passed the old journal.
-        self._expected: deque[tuple[Place, bool]] = deque()
+        # Documents whose rows are still to come: where they are, the version of their file, and whether the walk had
+        # then passed the old journal.
+        self._expected: deque[tuple[Place, str | None, bool]] = deque()
         self._promoted = self._finished = False
         self._failure: OSError | None = None
         self._lost: bool | None = None
@@ -81,14 +82,14 @@ class FileOutput:
         earlier = self.earlier
         for position, item in enumerate(items if earlier is None else earlier.recall(file, items)):
             passed = earlier is None or earlier.exhausted
-            self._expected.append((Place(file.root, file.below, position), passed))
+            self._expected.append((Place(file.root, file.below, position), file.version, passed))
             yield item
 
     def write(self, record: Attribution) -> None:
         """Write the record of the next document that `recall` has yielded."""
-        place, passed = self._expected.popleft()
+        place, version, passed = self._expected.popleft()
         try:
-            self._journal.append(place, record)
+            self._journal.append(place, record, version)
             if passed and not self._promoted:
                 self._promote()
             self._stream.write(self._writer.row(record))

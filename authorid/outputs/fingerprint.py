@@ -13,6 +13,7 @@ from typing import Any
 
 from authorid.inputs.discovery import canonical_path
 from authorid.inputs.documents import ReadOptions
+from authorid.inputs.urls import shown_path
 from authorid.outputs.formats import FORMATS
 
 __all__ = ["run_fingerprint"]
@@ -43,7 +44,7 @@ def run_fingerprint(
     form = output["format"]
     packages = FORMATS[form].packages if form in FORMATS else ()
     fingerprint = {
-        "paths": [path for path in paths if path == "-" or canonical_path(path) not in skipped],
+        "paths": [shown_path(path) for path in paths if path == "-" or canonical_path(path) not in skipped],
         **{name: value for name, value in asdict(options).items() if name not in _WITHOUT_EFFECT},
         # It decides how names are read and sorted.
         "filesystem_encoding": sys.getfilesystemencoding(),

@@ -197,9 +197,9 @@ class Journal:
             os.close(self._descriptor)
             raise
 
-    def append(self, place: Place, record: Attribution) -> None:
-        """Add the record of the document at `place`. Raises `KeyError` for an unknown author."""
-        self._waiting.append(checked_line(self._codec.encode(place, record)))
+    def append(self, place: Place, record: Attribution, version: str | None = None) -> None:
+        """Add the record of the document at `place`, in this `version`. Raises `KeyError` for an unknown author."""
+        self._waiting.append(checked_line(self._codec.encode(place, record, version)))
         if len(self._waiting) >= _GROUP or self._failure is not None:
             self._flush_or_sync()
 

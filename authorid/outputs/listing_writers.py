@@ -27,7 +27,7 @@ def _row(file: DiscoveredFile, shown: Callable[[str], str]) -> dict[str, Any]:
     """The values of a row, with the path as `shown`, and in Base64 if that is not exact."""
     path = shown(file.path)
     exact = None if path == file.path else base64.b64encode(os.fsencode(file.path)).decode("ascii")
-    return dict(zip(LISTING_COLUMNS, (path, exact, file.size, file.problem, file.follow), strict=True))
+    return dict(zip(LISTING_COLUMNS, (path, exact, file.size, file.problem, file.follow, file.version), strict=True))
 
 
 class _JsonlListing:
@@ -47,7 +47,7 @@ class _CsvListing:
 
     def row(self, file: DiscoveredFile) -> bytes:
         row = _row(file, cell)
-        row["problem"] = cell(row["problem"] or "")
+        row["problem"], row["version"] = cell(row["problem"] or ""), cell(row["version"] or "")
         row["follow"] = "yes" if file.follow else ""
         return _csv_line("" if value is None else str(value) for value in row.values())
 
@@ -67,7 +67,7 @@ class _ParquetListing:
     def __init__(self) -> None:
         arrow, parquet = require("pyarrow", "parquet"), require("pyarrow.parquet", "parquet")
         text = arrow.string()
-        types = (text, text, arrow.int64(), text, arrow.bool_())
+        types = (text, text, arrow.int64(), text, arrow.bool_(), text)
         self._arrow = arrow
         self._schema = arrow.schema(list(zip(LISTING_COLUMNS, types, strict=True)))
         self._sink = TakenBytes()

@@ -45,10 +45,11 @@ class Place(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A record, and where its document is."""
+    """A record, where its document is, and the version of the file (see `DiscoveredFile`), if the walk knew one."""
 
     place: Place
     record: Attribution
+    version: str | None = None
 
 
 class RecordCodec:
@@ -58,7 +59,7 @@ class RecordCodec:
         self._authors = tuple(authors)
         self._index_of = {author: index for index, author in enumerate(self._authors)}
 
-    def encode(self, place: Place, record: Attribution) -> bytes:
+    def encode(self, place: Place, record: Attribution, version: str | None = None) -> bytes:
         """One line, with its end. Raises `KeyError` for an author that is not in the list."""
         ranking, evidence, score, coverage = record.ranking, record.evidence, record.known_author_score, record.coverage
         if type(ranking) is Ranking and (ranking.authors is self._authors or ranking.authors == self._authors):
@@ -78,7 +79,7 @@ class RecordCodec:
             f"{'null' if reason is None else quote(reason)},{'true' if record.adapted else 'false'},"
             f"{'null' if reader is None else quote(reader)},{'null' if expert is None else quote(expert)},"
             f"{'null' if record.explanation is None else quote(record.explanation)},"
-            f'{ranked},{len(evidence)},"{packed}"]\n'
+            f'{ranked},{len(evidence)},"{packed}"{"" if version is None else "," + quote(version)}]\n'
         ).encode()
 
     def _pack(self, ranking: Sequence[tuple[str, float]]) -> bytes:
@@ -100,7 +101,8 @@ class RecordCodec:
 
     def _decode(self, fields: Any) -> Entry:
         root, below, position, source, member, status, windows, tokens, encoding, sha256, error, *packed = fields
-        reason, adapted, reader, expert, explanation, ranked, seen, text = packed
+        reason, adapted, reader, expert, explanation, ranked, seen, text, *rest = packed
+        version = rest[0] if len(rest) == 1 else None
         counts, strings = (root, position, windows, tokens, seen), (below, source)
         if not (
             all(type(value) is int and value >= 0 for value in counts)
@@ -108,8 +110,9 @@ class RecordCodec:
             and all(isinstance(value, str) for value in strings)
             and all(
                 value is None or isinstance(value, str)
-                for value in (member, encoding, sha256, error, reason, reader, explanation)
+                for value in (member, encoding, sha256, error, reason, reader, explanation, version)
             )
+            and len(rest) <= 1
             and status in get_args(Status)
             and (expert is None or expert in get_args(Expert))
             and type(adapted) is bool
@@ -141,7 +144,7 @@ class RecordCodec:
             expert=expert,
             explanation=explanation,
         )
-        return Entry(Place(root, below, position), record)
+        return Entry(Place(root, below, position), record, version)
 
 
 @lru_cache(maxsize=256)

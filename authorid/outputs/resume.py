@@ -25,10 +25,11 @@ _EXAMPLES = 5
 class EarlierRun:
     """Merges the entries of a journal with a new walk, both in walk order, and holds one entry at a time.
 
-    The record of a file that is one document is kept if `file_digest` gives the same SHA-256: the file is not read
-    then. Files with several documents are read again, and a record is kept if the document at its position is the same.
-    Documents that failed are always tried again. `kept`, `changed` and `vanished` are counts; `names` holds the first
-    few documents that changed or vanished.
+    The record of a file that is one document is kept if the file has the same version or, where there are no versions,
+    if `file_digest` gives the same SHA-256: the file is not read for its documents then. Files with several documents
+    are read again, and a record is kept if the document at its position is the same. Documents that failed are always
+    tried again. `kept`, `changed` and `vanished` are counts; `names` holds the first few documents that changed or
+    vanished.
     """
 
     def __init__(self, entries: Iterator[Entry], file_digest: FileDigest) -> None:
@@ -54,7 +55,7 @@ class EarlierRun:
         entry = self._entry_at(place, file.path)
         if entry is not None and entry.record.ref.member is None:
             self._next = next(self._entries, None)
-            if self._holds(entry.record, lambda record: self._file_digest(file) == record.sha256):
+            if self._holds(entry.record, partial(self._is_unchanged, file, entry.version)):
                 yield entry.record
                 return
         for position, item in enumerate(items):
@@ -65,6 +66,12 @@ class EarlierRun:
             self._next = next(self._entries, None)
             same = self._holds(entry.record, partial(_is_record_of, item))
             yield entry.record if same else item
+
+    def _is_unchanged(self, file: DiscoveredFile, version: str | None, record: Attribution) -> bool:
+        """Whether `file` has the content of which `record` was made, when it had this `version`."""
+        if version is not None and file.version is not None:
+            return version == file.version
+        return self._file_digest(file) == record.sha256
 
     def _entry_at(self, place: Place, path: str) -> Entry | None:
         """The next entry, if it is of the document at `place`. Those before it have vanished."""
@@ -147,10 +154,10 @@ def merge_journals(newer: Path, older: Path, target: Path) -> None:
     try:
         last: tuple[OrderKey, int] = ((-1, ()), 0)
         for entry in read_entries(newer):
-            merged.append(entry.place, entry.record)
+            merged.append(entry.place, entry.record, entry.version)
             last = entry.place.order_key
         for entry in dropwhile(lambda entry: entry.place.order_key <= last, read_entries(older)):
-            merged.append(entry.place, entry.record)
+            merged.append(entry.place, entry.record, entry.version)
         merged.sync()
     finally:
         merged.close()

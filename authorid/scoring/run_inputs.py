@@ -11,6 +11,7 @@ from authorid.errors import first_line
 from authorid.inputs.decoding import lacks_text, tidy
 from authorid.inputs.discovery import DiscoveredFile, InputPath, walk
 from authorid.inputs.documents import Document, DocumentRef, Failure, ReadOptions
+from authorid.inputs.read_ahead import read_ahead
 from authorid.inputs.reading import read_file
 from authorid.inputs.timeouts import Timeout
 from authorid.inputs.typography import fold_typography
@@ -25,9 +26,14 @@ Recall = Callable[[DiscoveredFile, Iterator[Document | Failure]], Iterator[Docum
 
 def read_files(paths: Iterable[InputPath], options: ReadOptions, recall: Recall | None) -> Inputs:
     """The documents of the files in `paths`, and the rows that `recall` knows; see `Scorer.score`."""
-    with Timeout(options.timeout) as timeout:
-        for file in walk(paths, options, timeout):
-            items = read_file(file, options, timeout)
+    # Objects at URLs are listed in another thread than the one that reads, and a timeout belongs to one thread.
+    with (
+        Timeout(options.timeout) as timeout,
+        Timeout(options.timeout) as walking,
+        closing(read_ahead(walk(paths, options, walking), options)) as files,
+    ):
+        for file, fetch in files:
+            items = read_file(file, options, timeout, fetch)
             yield from items if recall is None else recall(file, items)
 
 

@@ -10,12 +10,17 @@ import shlex
 import shutil
 import subprocess
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from unittest.mock import patch
 
 import click
 import pytest
 from command import every_command
+from remote import MISSING, client_environment, moto_server
 
 from authorid.cli.app import app
 
@@ -131,4 +136,27 @@ def test_quick_blocks_run(block, desk, environment, tmp_path):
     shutil.copytree(desk, tmp_path / "desk")
     if trains:
         shutil.rmtree(tmp_path / "desk" / "model")
-    run(block, tmp_path / "desk", environment)
+    with ExitStack() as stack:
+        if "s3://" in block:
+            environment = {
+                **environment,
+                **stack.enter_context(letters_in_a_bucket(desk)),
+                "AUTHORID_STATE": str(tmp_path),
+            }
+        run(block, tmp_path / "desk", environment)
+
+
+@contextmanager
+def letters_in_a_bucket(desk: Path) -> Iterator[dict[str, str]]:
+    """Environment variables with which S3 is on this machine, and has the letters in the bucket ``bucket``."""
+    if MISSING or find_spec("moto") is None or find_spec("pyarrow") is None:
+        pytest.skip("not installed: s3fs, moto or pyarrow")
+    import boto3
+
+    with moto_server() as url, patch.dict(os.environ, client_environment(url)), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        client = boto3.client("s3", endpoint_url=url)
+        client.create_bucket(Bucket="bucket")
+        for letter in (desk / "letters").iterdir():
+            client.upload_file(str(letter), "bucket", f"letters/{letter.name}")
+        yield client_environment(url)
