@@ -57,7 +57,8 @@ class ScoreBatch:
 
     The new columns are those of a Parquet file that ``authorid score`` writes, without those about files: ``status``,
     ``author``, ``probability``, ``error``, ... A text that is missing, empty or no text gets a row whose ``status`` is
-    ``failed``. Texts are scored in the calling thread.
+    ``failed``. The encoder runs on as many threads as ``OMP_NUM_THREADS`` says, which Ray and Spark set to the CPUs of a
+    worker, or on one.
 
     The model is read with the first batch, once in each process, and is not pickled: `model` has to be readable on
     every node.
@@ -69,8 +70,6 @@ class ScoreBatch:
         effort: As for `Scorer.load`.
         max_false_attribution: As for `Scorer.load`.
         any_text: As for `Scorer.load`.
-        threads: Threads of the encoder; None takes ``OMP_NUM_THREADS``, which Ray and Spark set to the CPUs of a
-            worker, or 1 without it.
 
     """
 
@@ -83,7 +82,6 @@ class ScoreBatch:
         effort: Effort = "auto",
         max_false_attribution: float | None = None,
         any_text: bool = False,
-        threads: int | None = None,
     ) -> None:
         self._arguments: dict[str, Any] = {
             "model": None if model is None else os.fspath(model),
@@ -92,7 +90,6 @@ class ScoreBatch:
             "effort": effort,
             "max_false_attribution": max_false_attribution,
             "any_text": any_text,
-            "threads": threads,
         }
 
     def __reduce__(self) -> tuple[Callable[..., ScoreBatch], tuple[Any, ...]]:
@@ -131,10 +128,9 @@ class ScoreBatch:
         from authorid.scoring.scorer import Scorer
 
         arguments = self._arguments
-        threads = arguments["threads"] or _given_threads()
         return Scorer.load(
             arguments["model"],
-            EngineOptions(workers=1, threads=threads),
+            EngineOptions(workers=1, threads=_given_threads()),
             effort=arguments["effort"],
             max_false_attribution=arguments["max_false_attribution"],
             any_text=arguments["any_text"],

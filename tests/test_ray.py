@@ -137,9 +137,9 @@ def test_neither_ray_nor_spark_is_imported():
     assert done.stdout.strip() == "set()"
 
 
-def test_threads_are_those_of_the_worker(bundle, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    given, chosen = ScoreBatch(bundle.path), ScoreBatch(bundle.path, threads=2)
-    for score, threads in ((given, 3), (chosen, 2)):
-        score({"text": np.array(["the engine"])})
-        assert (score._scorer.engine.workers, score._scorer.engine.threads) == (1, threads)
+@pytest.mark.parametrize(("given", "threads"), [("3", 3), ("", 1), ("many", 1)])
+def test_threads_are_those_of_the_worker(bundle, monkeypatch, given, threads):
+    monkeypatch.setenv("OMP_NUM_THREADS", given)
+    score = ScoreBatch(bundle.path)
+    score({"text": np.array(["the engine"])})
+    assert (score._scorer.engine.workers, score._scorer.engine.threads) == (1, threads)
