@@ -57,8 +57,8 @@ class ScoreBatch:
 
     The new columns are those of a Parquet file that ``authorid score`` writes, without those about files: ``status``,
     ``author``, ``probability``, ``error``, ... A text that is missing, empty or no text gets a row whose ``status`` is
-    ``failed``. The encoder runs on as many threads as ``OMP_NUM_THREADS`` says, which Ray and Spark set to the CPUs of a
-    worker, or on one.
+    ``failed``. The encoder runs on as many threads as ``OMP_NUM_THREADS`` says, which Ray and Spark set to the CPUs of
+    a worker, or on one.
 
     The model is read with the first batch, once in each process, and is not pickled: `model` has to be readable on
     every node.
