@@ -16,6 +16,7 @@
     |- DownloadError               a data set could not be downloaded (authorid.datasets)
     |- ExportError                 a graph could not be made
     |  '- ParityError              a graph was made, but its logits differ from its reference
+    |- PartError                   a part of a run is damaged, or belongs to another run
     '- OutputError                 results cannot be written to the given path
        '- BusyError                another process is writing there
 
@@ -45,6 +46,7 @@ __all__ = [
     "MissingExtraError",
     "OutputError",
     "ParityError",
+    "PartError",
     "RunError",
     "SelfTestError",
     "expect",
@@ -117,6 +119,10 @@ class ExportError(AuthoridError):
 
 class ParityError(ExportError):
     """A graph was made, but its logits differ from those of the model it was made from."""
+
+
+class PartError(AuthoridError):
+    """A part of a run cannot be merged: it is damaged, or it belongs to another run."""
 
 
 class OutputError(AuthoridError):

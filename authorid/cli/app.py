@@ -121,6 +121,8 @@ class _Commands(Mapping[str, click.Command]):
 
     _names = (
         "score",
+        "list",
+        "merge",
         "explain",
         "verify",
         "train",

@@ -44,6 +44,7 @@ __all__ = [
     "sample_words_option",
     "usage_error",
     "verbose_option",
+    "walk_options",
 ]
 
 PATH = click.Path(path_type=Path)
@@ -116,26 +117,15 @@ def model_option(text: str) -> Decorator:
     return click.option("--model", "-m", type=PATH, metavar="BUNDLE", help=text)
 
 
-@option_group(
-    "Documents",
-    "documents",
+_SELECTION = (
     click.option("--include", multiple=True, metavar="GLOB", help="Read only files that GLOB matches."),
     click.option("--exclude", multiple=True, metavar="GLOB", help="Skip files and directories that GLOB matches."),
     click.option("--hidden", is_flag=True, help="Read hidden files too."),
-    click.option("--text-column", metavar="NAME", help="Column of tables (CSV, TSV, JSONL, Parquet) that holds texts."),
-    click.option("--id-column", metavar="NAME", help="Column of tables that names the rows, instead of their numbers."),
-    click.option(
-        "--follow-symlinks", cls=AdvancedOption, is_flag=True, help="Follow symbolic links; loops are detected."
-    ),
-    click.option("--encoding", cls=AdvancedOption, metavar="NAME", help="Try this encoding when a file is not UTF-8."),
-    click.option(
-        "--max-bytes",
-        cls=AdvancedOption,
-        type=ByteSize(),
-        metavar="SIZE",
-        default="16M",
-        help="Refuse larger documents; tables may be larger. K, M and G are powers of 1024.",
-    ),
+)
+_FOLLOW_SYMLINKS = click.option(
+    "--follow-symlinks", cls=AdvancedOption, is_flag=True, help="Follow symbolic links; loops are detected."
+)
+_TIMEOUT_AND_RULES = (
     click.option(
         "--timeout",
         cls=AdvancedOption,
@@ -150,6 +140,26 @@ def model_option(text: str) -> Decorator:
         metavar="FILE",
         help="Skip what the rules in FILE exclude below each directory given; the syntax is that of .gitignore.",
     ),
+)
+
+
+@option_group(
+    "Documents",
+    "documents",
+    *_SELECTION,
+    click.option("--text-column", metavar="NAME", help="Column of tables (CSV, TSV, JSONL, Parquet) that holds texts."),
+    click.option("--id-column", metavar="NAME", help="Column of tables that names the rows, instead of their numbers."),
+    _FOLLOW_SYMLINKS,
+    click.option("--encoding", cls=AdvancedOption, metavar="NAME", help="Try this encoding when a file is not UTF-8."),
+    click.option(
+        "--max-bytes",
+        cls=AdvancedOption,
+        type=ByteSize(),
+        metavar="SIZE",
+        default="16M",
+        help="Refuse larger documents; tables may be larger. K, M and G are powers of 1024.",
+    ),
+    *_TIMEOUT_AND_RULES,
 )
 def document_options(
     include: tuple[str, ...],
@@ -177,6 +187,28 @@ def document_options(
         id_column=id_column,
         encoding=encoding,
         max_bytes=max_bytes,
+        timeout=timeout,
+    )
+
+
+@option_group("Documents", "documents", *_SELECTION, _FOLLOW_SYMLINKS, *_TIMEOUT_AND_RULES)
+def walk_options(
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    hidden: bool,
+    follow_symlinks: bool,
+    timeout: float | None,
+    ignore_file: Path | None,
+) -> ReadOptions:
+    """Which files are documents: the part of `document_options` that finding them needs."""
+    from authorid.inputs.documents import ReadOptions
+
+    return ReadOptions(
+        include=include,
+        exclude=exclude,
+        ignore=_ignore_rules(ignore_file),
+        follow_symlinks=follow_symlinks,
+        hidden=hidden,
         timeout=timeout,
     )
 

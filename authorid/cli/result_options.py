@@ -81,7 +81,7 @@ def result_options(
         raise usage_error("the report would replace the statistics: name another file", "--report")
     form = _format(out, form)
     for option, wanted in (("--evidence", evidence), ("--explain", explain)):
-        if wanted and (out is None or form not in ("jsonl", "parquet")):
+        if wanted and (out is None or form not in ("jsonl", "parquet", "part")):
             raise usage_error("only JSONL and Parquet rows have room for it: --out FILE.jsonl, or --format", option)
     return ResultOptions(out, form, top, evidence, explain, stats, report, resume, force, fail_fast)
 

@@ -37,16 +37,17 @@ from authorid.cli.resuming import how_to_resume, show_resumed
 from authorid.cli.score_inputs import (
     checked_paths,
     countable,
-    input_paths,
     no_documents,
     read_standard_input,
     require_any,
 )
 from authorid.cli.scoring_progress import ScoringProgress
+from authorid.cli.shard_option import PlannedInputs, ShardOptions, shard_options
 
 if TYPE_CHECKING:
     from authorid.cli.console import Terminal
     from authorid.encoder.engine_options import EngineOptions
+    from authorid.inputs.discovery import InputPath
     from authorid.inputs.documents import ReadOptions
     from authorid.outputs import Destination, Output
     from authorid.scoring.attribution import Attribution
@@ -125,7 +126,7 @@ class _ScoringRun:
     shown: int
     stats: RunStats
     interrupts: Interrupts
-    inputs: Iterable[str]
+    inputs: PlannedInputs
     report: ReportFile
     stdin_text: bool = False
     cut: int = 0
@@ -137,6 +138,7 @@ class _ScoringRun:
 
 @click.command(cls=SectionedCommand)
 @click.argument("paths", nargs=-1, metavar="PATH...")
+@shard_options
 @result_options
 @_model_options
 @known_options
@@ -154,6 +156,7 @@ class _ScoringRun:
 def score(
     paths: tuple[str, ...],
     stdin_text: bool,
+    shards: ShardOptions,
     results: ResultOptions,
     model: ModelOptions,
     known: KnownOptions,
@@ -201,10 +204,10 @@ def score(
             if chosen.path is None:
                 _name_own_model(terminal, scorer)
             interrupts.stop = scorer.stop
-            inputs: Iterable[str] = input_paths(paths, interrupts)
+            inputs = shards.plan(paths, documents, results.out, interrupts)
             if model.adapt:
-                inputs = list(inputs)
-                _adapt(scorer, inputs, documents, model.equal_shares, interrupts, terminal)
+                inputs.files = list(inputs.files)
+                _adapt(scorer, inputs.files, documents, model.equal_shares, interrupts, terminal)
             report.begin(scorer)
             run = _ScoringRun(results, chosen, rows, RunStats(), interrupts, inputs, report, stdin_text)
             output = _write_rows(run, scorer, paths, documents, destination, terminal)
@@ -246,7 +249,7 @@ def _name_own_model(terminal: Terminal, scorer: Scorer) -> None:
 
 def _adapt(
     scorer: Scorer,
-    inputs: list[str],
+    inputs: list[InputPath],
     documents: ReadOptions,
     equal_shares: bool,
     interrupts: Interrupts,
@@ -278,6 +281,7 @@ def _write_rows(
     from authorid.inputs.reading import file_sha256
     from authorid.inputs.timeouts import Timeout
     from authorid.outputs import run_fingerprint
+    from authorid.scoring.merged_stats import shard_statistics
     from authorid.scoring.stats import versions
 
     results = run.results
@@ -288,25 +292,32 @@ def _write_rows(
         manifest=scorer.bundle.path / MANIFEST,
         scorer=scorer.describe(),
         versions=versions(),
-        output={"format": results.form, "top": results.top, **rows, **run.model.fingerprint},
+        output={"format": results.form, "top": results.top, **rows, **run.model.fingerprint, **run.inputs.fingerprint},
     )
     gc.freeze()  # what is loaded by now is needed to the end: no collection has to look through it
     started = time.perf_counter()
     with (
         Timeout(documents.timeout) as timeout,
         destination.open(
-            results.form,
+            run.inputs.writer(
+                results.form,
+                scorer.bundle.answers,
+                fingerprint,
+                lambda: shard_statistics(run.stats, time.perf_counter() - started, _about(scorer, output)),
+            ),
             top=results.top,
             fingerprint=fingerprint,
             answers=scorer.bundle.answers,
             file_digest=lambda file: file_sha256(file, documents, timeout),
         ) as output,
         terminal.progress("Scoring") as reporter,
-        ScoringProgress(countable(paths, run.stdin_text), documents, run.stats, reporter) as progress,
+        ScoringProgress(
+            run.inputs.countable(countable(paths, run.stdin_text)), documents, run.stats, reporter
+        ) as progress,
         closing(
             scorer.score_documents(read_standard_input(documents, output.recall), stats=run.stats, **rows)
             if run.stdin_text
-            else scorer.score(run.inputs, documents, stats=run.stats, recall=output.recall, **rows)
+            else scorer.score(run.inputs.files, documents, stats=run.stats, recall=output.recall, **rows)
         ) as attributions,
     ):
         run.problem = _write_all(run, attributions, output, progress, terminal)
@@ -317,6 +328,14 @@ def _write_rows(
     run.exit_code = run.interrupts.exit_code or EXIT_FATAL
     run.seconds = time.perf_counter() - started
     return output
+
+
+def _about(scorer: Scorer, output: Output) -> dict[str, Any]:
+    """What scored, and what became of an earlier run, for the statistics."""
+    about, earlier = scorer.describe(), output.earlier
+    if earlier is not None:
+        about["resumed"] = {"kept": earlier.kept, "changed": earlier.changed, "vanished": earlier.vanished}
+    return about
 
 
 def _write_all(
@@ -360,12 +379,8 @@ def _finish(
     """Write and show the results of a complete run; exits with code 3 when some documents failed."""
     from authorid.cli.final_screen import show_run
 
-    about: dict[str, Any] = scorer.describe()
-    earlier = output.earlier
-    if earlier is not None:
-        about["resumed"] = {"kept": earlier.kept, "changed": earlier.changed, "vanished": earlier.vanished}
     stats = run.stats
-    report = stats.report(run.seconds, about)
+    report = stats.report(run.seconds, _about(scorer, output))
     if run.results.stats is not None:
         write_json(run.results.stats, report)
     if not stats.documents:

@@ -20,7 +20,8 @@ class Content:
 
     `name` has the ending of the format: that of a compression is taken away. `stream` can be read once; it can seek
     unless it is decompressed meanwhile. `head` is what it begins with. `sha256` is the hex digest of the bytes of the
-    file; it is empty for a file that is only there as a stream.
+    file; it is empty for a file that is only there as a stream. `groups` are the row groups to read of a Parquet table,
+    the first and the one after the last; None for all.
     """
 
     ref: DocumentRef
@@ -28,6 +29,7 @@ class Content:
     stream: BinaryIO
     head: bytes
     sha256: str = ""
+    groups: tuple[int, int] | None = None
 
     @classmethod
     def of_bytes(cls, ref: DocumentRef, name: str, data: bytes, sha256: str) -> Content:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from authorid.errors import os_error_reason
 from authorid.inputs.documents import DEFAULTS, ReadOptions
@@ -23,10 +23,22 @@ from authorid.inputs.ignore import IgnoreRules
 from authorid.inputs.long_paths import list_directory, status_of
 from authorid.inputs.timeouts import NO_TIMEOUT, Timeout
 
-__all__ = ["DiscoveredFile", "OrderKey", "canonical_path", "directories", "order_key", "problem_of", "walk"]
+__all__ = [
+    "DiscoveredFile",
+    "InputPath",
+    "OrderKey",
+    "canonical_path",
+    "directories",
+    "order_key",
+    "problem_of",
+    "walk",
+]
 
 OrderKey = tuple[int, tuple[bytes, ...]]
 """Sorts files in walk order."""
+
+InputPath: TypeAlias = "str | os.PathLike[str] | DiscoveredFile"
+"""What a walk begins at; a file that an earlier walk has found stands for itself."""
 
 
 def order_key(root: int, below: str) -> OrderKey:
@@ -39,7 +51,8 @@ class DiscoveredFile(NamedTuple):
 
     `problem` is the reason why it must not be opened, if there is one. `root` is the index of the given path that led
     to it, and `below` the part of `path` below that root; it is empty for the root itself. `follow` is whether `path`
-    may be opened if it is a symbolic link.
+    may be opened if it is a symbolic link. `size` is how many bytes it had, where that is known. `groups` are the first
+    row group and the one after the last, if the file stands for a part of a Parquet table only.
     """
 
     path: str
@@ -47,6 +60,8 @@ class DiscoveredFile(NamedTuple):
     root: int = 0
     below: str = ""
     follow: bool = True
+    size: int | None = None
+    groups: tuple[int, int] | None = None
 
     @property
     def order_key(self) -> OrderKey:
@@ -55,11 +70,11 @@ class DiscoveredFile(NamedTuple):
 
 
 def walk(
-    paths: Iterable[str | os.PathLike[str]],
+    paths: Iterable[InputPath],
     options: ReadOptions = DEFAULTS,
     timeout: Timeout = NO_TIMEOUT,
 ) -> Iterator[DiscoveredFile]:
-    """Yield every file below `paths`, in walk order.
+    """Yield every file below `paths`, in walk order; those that were found already are yielded as they are.
 
     Hidden entries are left out unless `options.hidden` is set. Symbolic links, sockets, FIFOs, devices, unreadable
     directories and paths that do not exist are yielded with a `problem`. Memory holds the directories from the root to
@@ -68,7 +83,10 @@ def walk(
     """
     walker = _Walker(options, timeout)
     for root, path in enumerate(paths):
-        yield from walker.walk_root(root, os.fspath(path))
+        if isinstance(path, DiscoveredFile):
+            yield path
+        else:
+            yield from walker.walk_root(root, os.fspath(path))
 
 
 def directories(path: str, options: ReadOptions = DEFAULTS, timeout: Timeout = NO_TIMEOUT) -> Iterator[str]:
@@ -122,7 +140,7 @@ class _Walker:
         if stat.S_ISDIR(status.st_mode):
             yield from self.walk_directory(root, path, (status.st_dev, status.st_ino))
         elif not self.is_skipped(os.path.basename(path), path):
-            yield DiscoveredFile(path, problem_of(status.st_mode), root)
+            yield DiscoveredFile(path, problem_of(status.st_mode), root, size=status.st_size)
 
     def walk_directory(self, root: int, path: str, identity: _Identity) -> Iterator[DiscoveredFile]:
         """Yield everything below a directory. Not recursive: a tree may be deeper than Python's stack."""
@@ -161,7 +179,7 @@ class _Walker:
             return None
         if not directory:
             problem = problem_of(status.st_mode)
-            return DiscoveredFile(path, problem, root, below, follow)
+            return DiscoveredFile(path, problem, root, below, follow, status.st_size)
         identity = (status.st_dev, status.st_ino)
         if any(identity == parent.identity for parent in parents):
             return DiscoveredFile(path, "symbolic link loop: leads back to a directory above it", root, below)

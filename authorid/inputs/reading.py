@@ -13,19 +13,21 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 from authorid.errors import MissingExtraError, os_error_reason
 from authorid.inputs.compression import unpacked
 from authorid.inputs.content import Content
-from authorid.inputs.discovery import DiscoveredFile, problem_of, walk
+from authorid.inputs.discovery import DiscoveredFile, InputPath, problem_of, walk
 from authorid.inputs.documents import DEFAULTS, Document, DocumentRef, Failure, ReadOptions
 from authorid.inputs.long_paths import is_long, open_parent
 from authorid.inputs.readers import is_streamed, reader_for
+from authorid.inputs.readers.parquet_table import ParquetTableReader
 from authorid.inputs.timeouts import NO_TIMEOUT, Timeout
 from authorid.portability import open_flags
 
-__all__ = ["file_sha256", "read_documents", "read_file", "read_stream"]
+__all__ = ["file_sha256", "read_documents", "read_file", "read_stream", "row_group_sizes"]
 
 
 def read_file(
@@ -66,6 +68,10 @@ def _read(
         with closing(_OpenFile(file, timeout)) as raw:
             content = unpacked(Content.of_stream(ref, file.path, raw))
             reader = reader_for(content.name, content.head)
+            if file.groups is not None:
+                content = replace(content, groups=file.groups)
+                if not isinstance(reader, ParquetTableReader):
+                    raise ValueError("changed since it was listed: no longer a Parquet table")
             if reader.streams and content.head:
                 yield from reader.read(content, options)
                 return
@@ -88,6 +94,19 @@ def _read_data(ref: DocumentRef, name: str, data: bytes, options: ReadOptions) -
         yield Failure(ref, "empty file")
 
 
+def row_group_sizes(file: DiscoveredFile, options: ReadOptions = DEFAULTS, timeout: Timeout = NO_TIMEOUT) -> list[int]:
+    """The bytes of each row group if `file` is a Parquet table that can be read in parts; else nothing."""
+    if file.problem is not None or not is_streamed(file.path):
+        return []
+    try:
+        with closing(_OpenFile(file, timeout)) as raw:
+            content = unpacked(Content.of_stream(DocumentRef(file.path), file.path, raw))
+            reader = reader_for(content.name, content.head)
+            return reader.group_sizes(content, options) if isinstance(reader, ParquetTableReader) else []
+    except (OSError, ValueError, MissingExtraError, RecursionError, MemoryError):
+        return []  # whoever reads the file as a whole reports that
+
+
 def file_sha256(file: DiscoveredFile, options: ReadOptions = DEFAULTS, timeout: Timeout = NO_TIMEOUT) -> str | None:
     """The SHA-256 of a file's bytes, as `Document.sha256` has it; None if the file cannot be read."""
     if file.problem is not None:
@@ -99,7 +118,7 @@ def file_sha256(file: DiscoveredFile, options: ReadOptions = DEFAULTS, timeout: 
 
 
 def read_documents(
-    paths: Iterable[str | os.PathLike[str]],
+    paths: Iterable[InputPath],
     options: ReadOptions = DEFAULTS,
 ) -> Iterator[Document | Failure]:
     """Yield the documents of every file below `paths`, in walk order."""

@@ -20,8 +20,15 @@ from authorid.errors import OutputError
 from authorid.inputs.discovery import DiscoveredFile
 from authorid.inputs.documents import Document, Failure
 from authorid.outputs.answers import Answers
-from authorid.outputs.file_output import FileOutput, closing_quietly, file_without_journal, resume_earlier_run
-from authorid.outputs.formats import FORMATS
+from authorid.outputs.file_output import (
+    FileOutput,
+    Row,
+    RowWriter,
+    closing_quietly,
+    file_without_journal,
+    resume_earlier_run,
+)
+from authorid.outputs.formats import FORMATS, Writer
 from authorid.outputs.journal import (
     FORMAT,
     JournalHeader,
@@ -39,7 +46,7 @@ from authorid.outputs.stream_output import StreamOutput
 from authorid.outputs.write_errors import raising_output_errors
 from authorid.portability import open_flags
 
-__all__ = ["Destination", "Output", "is_standard_output", "is_stream", "open_writer", "reserve"]
+__all__ = ["Destination", "Output", "is_standard_output", "is_stream", "open_rows", "open_writer", "reserve"]
 
 
 class Output(Protocol):
@@ -101,15 +108,17 @@ class Destination:
 
     @contextmanager
     def open(
-        self, form: str, *, top: int, fingerprint: dict[str, Any], answers: Answers, file_digest: FileDigest
+        self, form: str | Writer, *, top: int, fingerprint: dict[str, Any], answers: Answers, file_digest: FileDigest
     ) -> Iterator[Output]:
         """Take records and write them in the format `form`; each row ranks `top` classes where the format has room.
+
+        A writer in the place of `form` writes them instead.
 
         `answers` has the names that records may contain. `fingerprint` (see `run_fingerprint`) must be equal to that
         of the run to resume, and `file_digest` tells whether a file has changed since. Raises `OutputError` if the
         destination cannot be written, or if the run to resume was another one.
         """
-        writer = FORMATS[form](top, answers)
+        writer = FORMATS[form](top, answers) if isinstance(form, str) else form
         if self.run_files is not None:
             header = JournalHeader(FORMAT, fingerprint, answers.names)
             with raising_output_errors(self.out):
@@ -124,7 +133,9 @@ class Destination:
                 raise OutputError("standard output: cannot write there: it is closed")
             stream = sys.stdout.buffer
         if writer.binary and stream is not None and stream.isatty():
-            raise OutputError(f"{self.out}: is a terminal, and {form} is not text: name a file, or redirect the output")
+            raise OutputError(
+                f"{self.out}: is a terminal, and {writer.name} is not text: name a file, or redirect the output"
+            )
         yield StreamOutput(self.out, stream, writer)
 
 
@@ -174,6 +185,25 @@ def open_writer(
             with destination.open(form, top=top, fingerprint={}, answers=answers, file_digest=lambda _: None) as output:
                 yield output.write
                 output.finish()
+
+
+@contextmanager
+def open_rows(out: str, writer: RowWriter[Row], *, force: bool) -> Iterator[Callable[[Row], None]]:
+    """Write rows to the file `out`, without a journal; it appears only if the block ends without an error.
+
+    Raises `OutputError`, also if `out` is a stream, if a run is writing there or was interrupted, and if it exists and
+    `force` is not set.
+    """
+    with raising_output_errors(out):
+        destination = Destination(out)
+    with _hold(destination):
+        files = destination.run_files
+        if files is None:
+            raise OutputError(f"{out}: is no file; name one")
+        with raising_output_errors(out):
+            _check(out, files, resume=False, force=force)
+        with file_without_journal(out, files, writer) as write:
+            yield write
 
 
 def _check(out: str, files: RunFiles, *, resume: bool, force: bool) -> None:

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol, TypeVar
 
 from authorid import portability
 from authorid.errors import OutputError, os_error_reason
@@ -25,7 +25,23 @@ from authorid.outputs.resume import EarlierRun, FileDigest, differences, merge_j
 from authorid.outputs.run_files import RunFiles
 from authorid.outputs.write_errors import output_error, raising_output_errors
 
-__all__ = ["FileOutput", "closing_quietly", "file_without_journal", "resume_earlier_run"]
+__all__ = ["FileOutput", "RowWriter", "closing_quietly", "file_without_journal", "resume_earlier_run"]
+
+
+Row = TypeVar("Row", contravariant=True)
+
+
+class RowWriter(Protocol[Row]):
+    """What encodes the rows of one file: records, or anything else (see `Writer`)."""
+
+    def header(self) -> bytes:
+        """What precedes the first row."""
+
+    def row(self, record: Row, /) -> bytes:
+        """One row."""
+
+    def footer(self) -> bytes:
+        """What follows the last row."""
 
 
 class FileOutput:
@@ -166,17 +182,17 @@ def resume_earlier_run(out: str, files: RunFiles, header: JournalHeader, file_di
 
 
 @contextmanager
-def file_without_journal(out: str, files: RunFiles, writer: Writer) -> Iterator[Callable[[Attribution], None]]:
-    """Write records to a file without a journal; publish it if the block ends without an error.
+def file_without_journal(out: str, files: RunFiles, writer: RowWriter[Row]) -> Iterator[Callable[[Row], None]]:
+    """Write rows to a file without a journal; publish it if the block ends without an error.
 
     Raises `OutputError` if the disk fails.
     """
     with raising_output_errors(out):
         stream = os.fdopen(atomic.create(files.partial, files.mode), "wb")
 
-    def write(record: Attribution) -> None:
+    def write(row: Row) -> None:
         try:
-            stream.write(writer.row(record))
+            stream.write(writer.row(row))
         except OSError as error:
             raise output_error(out, error) from error
 

@@ -40,6 +40,8 @@ def run_fingerprint(
     ``evidence``).
     """
     skipped = {canonical_path(path) for path in options.skip}
+    form = output["format"]
+    packages = FORMATS[form].packages if form in FORMATS else ()
     fingerprint = {
         "paths": [path for path in paths if path == "-" or canonical_path(path) not in skipped],
         **{name: value for name, value in asdict(options).items() if name not in _WITHOUT_EFFECT},
@@ -49,7 +51,7 @@ def run_fingerprint(
         # The manifest holds the digests of all other files of the bundle.
         "model": hashlib.sha256(manifest.read_bytes()).hexdigest(),
         **{name: scorer[name] for name in _SCORER_FIELDS},
-        "versions": {**versions, **{name: version(name) for name in ("chardet", *FORMATS[output["format"]].packages)}},
+        "versions": {**versions, **{name: version(name) for name in ("chardet", *packages)}},
     }
     plain: dict[str, Any] = json.loads(json.dumps(fingerprint))
     return plain

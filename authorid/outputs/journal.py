@@ -35,7 +35,9 @@ __all__ = [
     "FORMAT",
     "Journal",
     "JournalHeader",
+    "checked_line",
     "create_empty",
+    "intact_payload",
     "is_begun",
     "is_foreign",
     "read_entries",
@@ -67,15 +69,21 @@ class JournalHeader(NamedTuple):
     authors: tuple[str, ...] = ()
 
 
-def _checked(payload: bytes) -> bytes:
-    """A line of the journal, made of a `payload` that ends with a line break."""
+def checked_line(payload: bytes) -> bytes:
+    """A line with its checksum, made of a `payload` that ends with a line break."""
     return b"%08x %b" % (zlib.crc32(payload), payload)
+
+
+def intact_payload(line: bytes) -> bytes | None:
+    """The payload of a line that `checked_line` made; None if it is not intact."""
+    checksum, _, payload = line.partition(b" ")
+    return payload if checksum == b"%08x" % zlib.crc32(payload) and payload.endswith(b"\n") else None
 
 
 def _payloads(stream: BinaryIO) -> Iterator[bytes]:
     for line in stream:
-        checksum, _, payload = line.partition(b" ")
-        if checksum != b"%08x" % zlib.crc32(payload) or not payload.endswith(b"\n"):
+        payload = intact_payload(line)
+        if payload is None:
             return
         yield payload
 
@@ -182,7 +190,7 @@ class Journal:
         self._descriptor = atomic.create(path, mode)
         try:
             header = {"journal": FORMAT, "authors": list(authors), "fingerprint": fingerprint}
-            self._write(_checked(f"{json.dumps(header)}\n".encode("ascii")))
+            self._write(checked_line(f"{json.dumps(header)}\n".encode("ascii")))
             self.sync()
             self._timer.start()
         except BaseException:
@@ -191,7 +199,7 @@ class Journal:
 
     def append(self, place: Place, record: Attribution) -> None:
         """Add the record of the document at `place`. Raises `KeyError` for an unknown author."""
-        self._waiting.append(_checked(self._codec.encode(place, record)))
+        self._waiting.append(checked_line(self._codec.encode(place, record)))
         if len(self._waiting) >= _GROUP or self._failure is not None:
             self._flush_or_sync()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 __all__ = ["Percentiles"]
 
@@ -14,7 +16,11 @@ _FLOOR = 1e-6
 
 
 class Percentiles:
-    """Percentiles of durations in seconds, from a histogram with logarithmic bins."""
+    """Percentiles of durations in seconds, from a histogram with logarithmic bins.
+
+    The bins are the same in every process, so that histograms can be added: the percentiles of the sum are those of all
+    values in one histogram.
+    """
 
     def __init__(self) -> None:
         self._bins: dict[int, int] = {}
@@ -29,6 +35,25 @@ class Percentiles:
         self.count += 1
         self.total += value
         self.max = max(self.max, value)
+
+    def state(self) -> dict[str, Any]:
+        """All that is known, as values that JSON can represent; see `add_state`."""
+        return {"bins": sorted(self._bins.items()), "total": self.total, "max": self.max}
+
+    def add_state(self, state: Mapping[str, Any]) -> None:
+        """Add the values of another histogram, from its `state`. Raises `ValueError` if that is none."""
+        try:
+            bins = [(index, count) for index, count in state["bins"]]
+            total, largest = float(state["total"]), float(state["max"])
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"not the state of a histogram: {error}") from None
+        if not all(type(number) is int and number >= 0 for pair in bins for number in pair):
+            raise ValueError("not the state of a histogram: a count that is none")
+        for index, count in bins:
+            self._bins[index] = self._bins.get(index, 0) + count
+            self.count += count
+        self.total += total
+        self.max = max(self.max, largest)
 
     def percentile(self, percent: float) -> float:
         """The value, in seconds, that `percent` % of the values do not exceed; 0.0 when there are none."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from authorid.errors import first_line
 from authorid.inputs.decoding import lacks_text, tidy
-from authorid.inputs.discovery import DiscoveredFile, walk
+from authorid.inputs.discovery import DiscoveredFile, InputPath, walk
 from authorid.inputs.documents import Document, DocumentRef, Failure, ReadOptions
 from authorid.inputs.reading import read_file
 from authorid.inputs.timeouts import Timeout
@@ -23,7 +23,7 @@ Recall = Callable[[DiscoveredFile, Iterator[Document | Failure]], Iterator[Docum
 """Yields the documents of a file, and in the place of some the record that an earlier run made of it."""
 
 
-def read_files(paths: Iterable[str | os.PathLike[str]], options: ReadOptions, recall: Recall | None) -> Inputs:
+def read_files(paths: Iterable[InputPath], options: ReadOptions, recall: Recall | None) -> Inputs:
     """The documents of the files in `paths`, and the rows that `recall` knows; see `Scorer.score`."""
     with Timeout(options.timeout) as timeout:
         for file in walk(paths, options, timeout):

@@ -17,6 +17,7 @@ from authorid.encoder.engine_options import EngineOptions
 from authorid.encoder.providers import require_provider
 from authorid.encoder.windows import load_windower
 from authorid.errors import BundleCorruptError, BundleLacksError, require
+from authorid.inputs.discovery import InputPath
 from authorid.inputs.documents import Document, Failure, ReadOptions
 from authorid.machine import available_cores
 from authorid.ngrams import kernels
@@ -27,14 +28,7 @@ from authorid.scoring.cascade import Cascade, Effort, Encoder, require_explainab
 from authorid.scoring.document_state import DocumentState
 from authorid.scoring.messages import Finished
 from authorid.scoring.prediction import attribute_inputs
-from authorid.scoring.run_inputs import (
-    Recall,
-    folded,
-    read_files,
-    read_texts,
-    refuse_single_path,
-    refuse_single_text,
-)
+from authorid.scoring.run_inputs import Recall, folded, read_files, read_texts, refuse_single_path, refuse_single_text
 from authorid.scoring.scheduler import Inputs, Scheduler
 from authorid.scoring.stats import RunStats
 
@@ -207,7 +201,7 @@ class Scorer:
 
     def score(
         self,
-        paths: Iterable[str | os.PathLike[str]],
+        paths: Iterable[InputPath],
         options: ReadOptions = ReadOptions(),
         *,
         evidence: bool = False,
@@ -222,7 +216,7 @@ class Scorer:
         known, and memory stays flat. Closing the generator ends the run.
 
         Args:
-            paths: Files, and directories, which are searched recursively.
+            paths: Files, directories, which are searched recursively, and files that a walk has found.
             options: Which files to read, and how.
             evidence: Whether to fill `Attribution.evidence`.
             explain: Whether to fill `Attribution.explanation`; it needs an n-gram model that is not adapted.
@@ -268,7 +262,7 @@ class Scorer:
 
     def adapt(
         self,
-        paths: Iterable[str | os.PathLike[str]],
+        paths: Iterable[InputPath],
         options: ReadOptions = ReadOptions(),
         *,
         equal_shares: bool = False,

@@ -6,7 +6,7 @@ import platform
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
@@ -21,6 +21,11 @@ __all__ = ["STAGES", "RunStats", "StageClock", "versions"]
 
 STAGES = ("read", "tokenize", "infer", "write")
 """Stages of a run; ``infer`` covers the n-gram model and the encoder."""
+
+
+_COUNTS = ("windows", "tokens", "slots", "recalled_documents", "recalled_tokens")
+_HISTOGRAMS = ("document_latency", "service_time", "batch_latency")
+"""Attributes of `RunStats` that are numbers, and those that are histograms."""
 
 
 class StageClock:
@@ -115,6 +120,33 @@ class RunStats:
             self.slots += slots
             self.batch_latency.add(seconds)
         self.stages.add("infer", seconds)
+
+    def state(self) -> dict[str, Any]:
+        """All that is known, exact, as values that JSON can represent; see `add_state`."""
+        return {
+            "status": dict(self.status),
+            "authors": dict(self.authors),
+            **{name: getattr(self, name) for name in _COUNTS},
+            **{name: getattr(self, name).state() for name in _HISTOGRAMS},
+            "stages": self.stages.seconds(),
+        }
+
+    def add_state(self, state: Mapping[str, Any]) -> None:
+        """Add what another run knew, from its `state`. Raises `ValueError` if that is none."""
+        try:
+            numbers = [*state["status"].values(), *state["authors"].values(), *(state[name] for name in _COUNTS)]
+            if not all(type(number) is int and number >= 0 for number in numbers):
+                raise ValueError("not the state of statistics: a count that is none")
+            self.status.update(state["status"])
+            self.authors.update(state["authors"])
+            for name in _COUNTS:
+                setattr(self, name, getattr(self, name) + state[name])
+            for name in _HISTOGRAMS:
+                getattr(self, name).add_state(state[name])
+            for name in STAGES:
+                self.stages.add(name, float(state["stages"][name]))
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"not the state of statistics: {error}") from None
 
     def report(self, wall_seconds: float, description: dict[str, Any]) -> dict[str, Any]:
         """The JSON-ready statistics that ``--stats`` writes.

@@ -257,10 +257,10 @@ def test_a_journal_of_another_format_is_refused_by_its_number_and_kept(tmp_path)
     payload = path.read_bytes().splitlines(keepends=True)[0].partition(b" ")[2]
     older = payload.replace(b'"journal": %d' % journals.FORMAT, b'"journal": 4')
     assert older != payload
-    path.write_bytes(journals._checked(older))
+    path.write_bytes(journals.checked_line(older))
     with pytest.raises(OutputError, match=r"journal format 4, and this release reads format 8.*or pass --force"):
         write(tmp_path / "out.csv", RECORDS_OF_A_RUN, resume=True)
-    assert path.read_bytes() == journals._checked(older)
+    assert path.read_bytes() == journals.checked_line(older)
     write(tmp_path / "out.csv", RECORDS_OF_A_RUN, force=True)
     assert [file.name for file in tmp_path.iterdir()] == ["out.csv"]
 

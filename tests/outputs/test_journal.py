@@ -138,7 +138,7 @@ def test_a_disk_failure_between_two_records_is_raised_at_the_next_and_nothing_fo
     with monkeypatch.context() as patch:
         patch.setattr(atomic, operation, fail)
         with journal._lock:  # so that it is not `append` that fails
-            journal._waiting.append(journals._checked(journal._codec.encode(Place(0, "b"), make_record("b"))))
+            journal._waiting.append(journals.checked_line(journal._codec.encode(Place(0, "b"), make_record("b"))))
         assert failed.wait(20)
     for use in (lambda: journal.append(Place(0, "c"), make_record("c")), journal.flush, journal.sync):
         with pytest.raises(OSError, match="No space left"):

@@ -63,8 +63,9 @@ FORMATS: dict[str, type[Writer]] = {writer.name: writer for writer in WRITERS}
 
 
 def require_format(form: str) -> None:
-    """Raise `MissingExtraError` if a package that the format needs is not installed; imports none."""
-    expect(FORMATS[form].packages, form)
+    """Raise `MissingExtraError` if a package that the format needs is not installed; imports none. Parts need none."""
+    if form in FORMATS:
+        expect(FORMATS[form].packages, form)
 
 
 def format_for(out: str, wanted: str | None = None) -> str:

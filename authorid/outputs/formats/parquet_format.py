@@ -11,7 +11,7 @@ from authorid.outputs.answers import Answers
 from authorid.outputs.formats.columns import arrow_types, columns, unicode_row
 from authorid.outputs.records import Attribution
 
-__all__ = ["ParquetWriter"]
+__all__ = ["ParquetWriter", "TakenBytes"]
 
 _GROUP_ROWS = 1 << 14
 """Rows of a row group, which wait in memory."""
@@ -49,7 +49,7 @@ class ParquetWriter:
                 ("evidence", self._arrow.list_(number)),
             ]
         )
-        self._sink = _Sink()
+        self._sink = TakenBytes()
         self._file = parquet.ParquetWriter(self._sink, self._schema)
         self._begin_group()
 
@@ -102,7 +102,7 @@ class ParquetWriter:
         return self._sink.take()
 
 
-class _Sink:
+class TakenBytes:
     """A file in memory from which the bytes are taken while it is written."""
 
     closed = False
@@ -111,6 +111,7 @@ class _Sink:
         self._data = bytearray()
 
     def write(self, data: bytes) -> int:
+        """Keep `data`."""
         self._data += data
         return len(data)
 
@@ -121,5 +122,6 @@ class _Sink:
         """What was written can still be taken."""
 
     def take(self) -> bytes:
+        """What was written since the last call."""
         data, self._data = bytes(self._data), bytearray()
         return data
