@@ -44,13 +44,12 @@ def list(paths: tuple[str, ...], out: Path, force: bool, documents: ReadOptions,
         raise usage_error(str(error), "--out") from None
     terminal = Terminal(quiet=quiet)
     require_any(paths, documents, terminal)
-    documents = replace(documents, skip=documents.skip | {str(out.absolute())})
     count = size = problems = 0
     with (
         Interrupts() as interrupts,
-        open_rows(str(out), writer, force=force) as write,
+        open_rows(str(out), writer, force=force) as (write, own),
         terminal.progress("Listing") as reporter,
-        closing(listed_files(input_paths(paths, interrupts), documents)) as files,
+        closing(listed_files(input_paths(paths, interrupts), replace(documents, skip=own))) as files,
     ):
         for count, file in enumerate(files, start=1):
             interrupts.exit_if_interrupted()

@@ -66,7 +66,10 @@ def merge(
     if stats is not None:
         check_writable(stats)
     terminal = Terminal(quiet=quiet, verbose=verbose)
-    ordered = ordered_parts(find_parts(parts))
+    files = find_parts(parts)
+    if any(out.exists() and out.samefile(file) for file in files if file.exists()):
+        raise usage_error("is one of the parts: name another file", "--out")
+    ordered = ordered_parts(files)
     answers, total = ordered[0].answers, sum(part.rows for part in ordered)
     try:
         merged, report = merge_statistics(part.statistics() for part in ordered)
@@ -75,7 +78,7 @@ def merge(
     first = []
     with (
         Interrupts() as interrupts,
-        open_rows(str(out), FORMATS[form](top, answers), force=force) as write,
+        open_rows(str(out), FORMATS[form](top, answers), force=force) as (write, _),
         terminal.progress("Merging") as reporter,
     ):
         for done, record in enumerate(merged_records(ordered), start=1):

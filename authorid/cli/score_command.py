@@ -206,7 +206,7 @@ def score(
             if chosen.path is None:
                 _name_own_model(terminal, scorer)
             interrupts.stop = scorer.stop
-            inputs = shards.plan(paths, documents, results.out, interrupts)
+            inputs = shards.plan(paths, documents, results.out, interrupts, terminal)
             if model.adapt:
                 inputs.files = list(inputs.files)
                 _adapt(scorer, inputs.files, documents, model.equal_shares, interrupts, terminal)
@@ -386,7 +386,7 @@ def _finish(
     if run.results.stats is not None:
         write_json(run.results.stats, report)
     if not stats.documents:
-        terminal.warning(no_documents(paths, documents))
+        terminal.warning(run.inputs.none or no_documents(paths, documents))
         return
     failed = stats.status["failed"]
     show_run(terminal, run.rows, stats, report, scorer.bundle.answers)

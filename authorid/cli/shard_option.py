@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial, wraps
 from pathlib import Path
@@ -15,12 +15,14 @@ from authorid.cli.files import make_directory
 from authorid.cli.options import PATH, option_group, refuse_options, usage_error
 
 if TYPE_CHECKING:
+    from authorid.cli.console import Terminal
     from authorid.cli.interrupts import Interrupts
     from authorid.inputs.discovery import DiscoveredFile, InputPath
     from authorid.inputs.documents import ReadOptions
     from authorid.inputs.shards import Extent, Shard, ShardFiles
     from authorid.outputs.answers import Answers
     from authorid.outputs.formats import Writer
+    from authorid.reporter import Reporter
 
 __all__ = ["PlannedInputs", "ShardOptions", "shard_options"]
 
@@ -44,6 +46,11 @@ class PlannedInputs:
     extent: Extent | None = None
     shard: Shard | None = None
     chosen: ShardFiles | None = None
+
+    @property
+    def none(self) -> str | None:
+        """What to show if there is no document in this shard, which may well be; None if the run has no shard."""
+        return None if self.shard is None else f"no documents in shard {self.shard}; its part is complete, without rows"
 
     def countable(self, paths: tuple[str, ...] | None) -> tuple[str, ...] | None:
         """The `paths` if the files below them are those of the run, so that they can be counted; else None."""
@@ -107,7 +114,12 @@ class ShardOptions(NamedTuple):
         return str(part_path(directory, shard))
 
     def plan(
-        self, paths: tuple[str, ...], documents: ReadOptions, out: str | None, interrupts: Interrupts
+        self,
+        paths: tuple[str, ...],
+        documents: ReadOptions,
+        out: str | None,
+        interrupts: Interrupts,
+        terminal: Terminal,
     ) -> PlannedInputs:
         """What the run scores of `paths`. For a shard, or a listing, all files are looked at first.
 
@@ -127,12 +139,19 @@ class ShardOptions(NamedTuple):
         else:
             parts = {os.path.dirname(os.path.abspath(out or ""))}  # noqa: PTH100, PTH120 (as ReadOptions.skip)
             files = partial(listed_files, paths, replace(documents, skip=documents.skip | parts))
-        extent = measure_extent(files(), interrupts.exit_if_interrupted)
+        with terminal.progress("Listing") as reporter:
+            extent = measure_extent(_counted(files(), reporter), interrupts.exit_if_interrupted)
         fingerprint = {"listing": extent.digest}
         if self.shard is None:
             return PlannedInputs(files(), fingerprint, extent)
         chosen = ShardFiles(files(), self.shard, extent, partial(row_group_sizes, options=documents))
         return PlannedInputs(chosen, {**fingerprint, "shards": self.shard.count}, extent, self.shard, chosen)
+
+
+def _counted(files: Iterable[DiscoveredFile], reporter: Reporter) -> Iterator[DiscoveredFile]:
+    for number, file in enumerate(files, start=1):
+        reporter.progress(number)
+        yield file
 
 
 def _check_apart(directory: Path, paths: tuple[str, ...]) -> None:

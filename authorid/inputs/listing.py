@@ -51,9 +51,10 @@ def read_listing(path: Path) -> Iterator[DiscoveredFile]:
     """Yield the files in the listing at `path`. Raises `AuthoridError` if it is none, or is damaged."""
     number = 0
     try:
-        rows = _READERS[listing_format(path)](path)
-        for number, row in enumerate(rows, start=1):
-            yield _file(number - 1, row)
+        for row in _READERS[listing_format(path)](path):
+            file = _file(number, row)
+            number += 1
+            yield file
     except OSError as error:
         raise AuthoridError(f"{path}: cannot be read: {os_error_reason(error)}") from None
     except (ValueError, TypeError, KeyError, csv.Error, RecursionError) as error:

@@ -94,12 +94,12 @@ def _read_data(ref: DocumentRef, name: str, data: bytes, options: ReadOptions) -
         yield Failure(ref, "empty file")
 
 
-def row_group_sizes(file: DiscoveredFile, options: ReadOptions = DEFAULTS, timeout: Timeout = NO_TIMEOUT) -> list[int]:
+def row_group_sizes(file: DiscoveredFile, options: ReadOptions = DEFAULTS) -> list[int]:
     """The bytes of each row group if `file` is a Parquet table that can be read in parts; else nothing."""
     if file.problem is not None or not is_streamed(file.path):
         return []
     try:
-        with closing(_OpenFile(file, timeout)) as raw:
+        with Timeout(options.timeout) as timeout, closing(_OpenFile(file, timeout)) as raw:
             content = unpacked(Content.of_stream(DocumentRef(file.path), file.path, raw))
             reader = reader_for(content.name, content.head)
             return reader.group_sizes(content, options) if isinstance(reader, ParquetTableReader) else []

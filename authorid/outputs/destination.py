@@ -188,11 +188,14 @@ def open_writer(
 
 
 @contextmanager
-def open_rows(out: str, writer: RowWriter[Row], *, force: bool) -> Iterator[Callable[[Row], None]]:
+def open_rows(
+    out: str, writer: RowWriter[Row], *, force: bool
+) -> Iterator[tuple[Callable[[Row], None], frozenset[str]]]:
     """Write rows to the file `out`, without a journal; it appears only if the block ends without an error.
 
-    Raises `OutputError`, also if `out` is a stream, if a run is writing there or was interrupted, and if it exists and
-    `force` is not set.
+    The block gets what writes a row, and every file that is written here: none of them is a document. Raises
+    `OutputError`, also if `out` is a stream, if a run is writing there, and if it exists or a run was interrupted there
+    and `force` is not set.
     """
     with raising_output_errors(out):
         destination = Destination(out)
@@ -203,7 +206,10 @@ def open_rows(out: str, writer: RowWriter[Row], *, force: bool) -> Iterator[Call
         with raising_output_errors(out):
             _check(out, files, resume=False, force=force)
         with file_without_journal(out, files, writer) as write:
-            yield write
+            yield write, files.all
+        with raising_output_errors(out):
+            for journal in (files.journal, files.next_journal, files.merged_journal):
+                remove_journal(journal)
 
 
 def _check(out: str, files: RunFiles, *, resume: bool, force: bool) -> None:
