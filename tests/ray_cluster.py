@@ -6,7 +6,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from command import command, environment
 
 HOOK = '''
 """Runs when Python starts. In workers of authorid, it notes their pids, and injects faults that tests ask for."""
-import importlib.util, os, signal, sys, time
+import errno, importlib.util, os, signal, sys, time
 from pathlib import Path
 
 HOME = Path(__file__).parent
@@ -35,6 +34,14 @@ def fault(text):
 
 def in_worker(module):
     (HOME / "pids" / str(os.getpid())).touch()
+
+
+def in_disk(module):
+    """The disk of a node is full."""
+    def write_all(descriptor, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    if "FULL_DISK" in os.environ:
+        module.write_all = write_all
 
 
 def in_reading(module):
@@ -58,6 +65,7 @@ def in_scoring(module):
 
 PATCHES = {
     "authorid.runners.shard_worker": in_worker,
+    "authorid.outputs.atomic": in_disk,
     "authorid.inputs.decoding": in_reading,
     "authorid.scoring.document_steps": in_scoring,
 }
@@ -81,6 +89,13 @@ sys.meta_path.insert(0, Finder())
 '''
 
 
+def hooked(home: Path) -> Path:
+    """A directory for PYTHONPATH, whose processes have the faults."""
+    (home / "pids").mkdir(parents=True)
+    (home / "sitecustomize.py").write_text(HOOK)
+    return home
+
+
 class TestCluster:
     """A cluster of `nodes` nodes with one CPU each, beside a head without any. A context manager."""
 
@@ -88,8 +103,7 @@ class TestCluster:
 
     def __init__(self, home: Path, nodes: int = 2) -> None:
         self.home = home
-        (home / "pids").mkdir(parents=True)
-        (home / "sitecustomize.py").write_text(HOOK)
+        hooked(home)
         self._saved = {name: os.environ.get(name) for name in ("PYTHONPATH", "RAY_USAGE_STATS_ENABLED")}
         os.environ |= {"PYTHONPATH": str(home), "RAY_USAGE_STATS_ENABLED": "0"}
         from ray.cluster_utils import Cluster
@@ -112,8 +126,8 @@ class TestCluster:
             else:
                 os.environ[name] = value
 
-    def add_node(self) -> None:
-        self.nodes.append(self._cluster.add_node(num_cpus=1, **self._memory))
+    def add_node(self, **environment: str) -> None:
+        self.nodes.append(self._cluster.add_node(num_cpus=1, env_vars=environment, **self._memory))
 
     def kill_node(self) -> None:
         self._cluster.remove_node(self.nodes.pop(), allow_graceful=False)
@@ -176,4 +190,4 @@ def finished(parts: Path) -> int:
     return sum(not path.with_name(f"{path.name}.journal").exists() for path in parts.glob("*.part"))
 
 
-__all__ = ["TestCluster", "finished", "wait_for"]
+__all__ = ["TestCluster", "finished", "hooked", "wait_for"]

@@ -100,9 +100,13 @@ class Attempt:
     def guard(self, path: str, items: Iterator[Document | Failure]) -> Iterator[Document | Failure]:
         """Yield the documents of the next file, with a failure in the place of one that is harmful.
 
-        What follows a document that kills the process that reads it cannot be read either.
+        Call this for every file, whether or not its documents are needed. What follows a document that kills the
+        process that reads it cannot be read either.
         """
-        file, self._files = self._files, self._files + 1
+        self._files += 1
+        return self._guard(self._files - 1, path, items)
+
+    def _guard(self, file: int, path: str, items: Iterator[Document | Failure]) -> Iterator[Document | Failure]:
         position = 0
         while True:
             if (step := Step(file, position, "read")) in self._harmful:
