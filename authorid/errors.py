@@ -16,6 +16,7 @@
     |- DownloadError               a data set could not be downloaded (authorid.datasets)
     |- ExportError                 a graph could not be made
     |  '- ParityError              a graph was made, but its logits differ from its reference
+    |- ClusterError                a cluster cannot score the shards of a run (authorid.runners)
     |- PartError                   a part of a run is damaged, or belongs to another run
     '- OutputError                 results cannot be written to the given path
        '- BusyError                another process is writing there
@@ -39,6 +40,7 @@ __all__ = [
     "BundleLacksError",
     "BundleNotFoundError",
     "BusyError",
+    "ClusterError",
     "CorpusError",
     "DownloadError",
     "EngineError",
@@ -119,6 +121,10 @@ class ExportError(AuthoridError):
 
 class ParityError(ExportError):
     """A graph was made, but its logits differ from those of the model it was made from."""
+
+
+class ClusterError(AuthoridError):
+    """A cluster, or a worker on it, cannot score the shards of a run."""
 
 
 class PartError(AuthoridError):

@@ -19,6 +19,7 @@ _EXTRAS = {
     "parquet": "pyarrow",
     "train": "tensorflow",
     "optimum": "optimum",
+    "ray": "ray",
     "sklearn": "sklearn",
     "openvino": "onnxruntime_ep_openvino",
     "formats": "lxml",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from authorid.outputs import Output
     from authorid.outputs.resume import EarlierRun
 
-__all__ = ["explaining_interrupts", "how_to_resume", "show_resumed"]
+__all__ = ["explaining_interrupts", "how_to_resume", "resuming_command", "show_resumed"]
 
 
 def show_resumed(terminal: Terminal, earlier: EarlierRun, *, complete: bool) -> None:
@@ -34,7 +34,7 @@ def show_resumed(terminal: Terminal, earlier: EarlierRun, *, complete: bool) -> 
 
 def how_to_resume(output: Output) -> str:
     """The command that continues this run, for the end of a message; empty when it cannot be continued."""
-    return f". To go on: {_resuming_command()}" if output.resumable else ""
+    return f". To go on: {resuming_command()}" if output.resumable else ""
 
 
 @contextmanager
@@ -46,13 +46,14 @@ def explaining_interrupts(terminal: Terminal, out: Path) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         if Workspace.of(out).state.is_dir():
-            terminal.error(f"interrupted; finished epochs are safe. To go on: {_resuming_command()}")
+            terminal.error(f"interrupted; finished epochs are safe. To go on: {resuming_command()}")
         else:
             terminal.error(f"interrupted; {out} was not written. The same command starts again")
         raise
 
 
-def _resuming_command() -> str:
+def resuming_command() -> str:
+    """The command line of this process, with --resume."""
     arguments = sys.argv[1:]
     end = arguments.index("--") if "--" in arguments else len(arguments)
     options = [argument for argument in arguments[:end] if argument not in ("--force", "--resume")]

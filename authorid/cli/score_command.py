@@ -35,6 +35,7 @@ from authorid.cli.options import (
 from authorid.cli.report_option import ReportFile
 from authorid.cli.result_options import ResultOptions, result_options
 from authorid.cli.resuming import how_to_resume, show_resumed
+from authorid.cli.runner_option import runner_options
 from authorid.cli.score_inputs import (
     checked_paths,
     countable,
@@ -155,6 +156,7 @@ class _ScoringRun:
 )
 @quiet_option
 @verbose_option
+@runner_options
 def score(
     paths: tuple[str, ...],
     stdin_text: bool,

@@ -359,6 +359,11 @@ class Scorer:
         refuse_single_text(texts, "predict")
         return attribute_inputs(self._cascade, self._read(read_texts(texts)), evidence=evidence)
 
+    def attribute(self, item: Document | Failure, *, evidence: bool = False, explain: bool = False) -> Attribution:
+        """The row of `score_documents` for one item, computed in the calling thread."""
+        (row,) = attribute_inputs(self._cascade, self._read(one for one in [item]), evidence=evidence, explain=explain)
+        return row
+
     def explain(
         self, paths: Iterable[str | os.PathLike[str]], options: ReadOptions = ReadOptions()
     ) -> Generator[Explanation | Attribution, None, None]:

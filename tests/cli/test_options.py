@@ -107,6 +107,7 @@ SCORE_ELSEWHERE |= {
     "shard",
     "listing",
 }
+SCORE_ELSEWHERE |= {"runner", "ray_address"}
 """Options of score whose effect is checked in other files of tests/cli, in tests/outputs and in tests/scoring."""
 TUNE = {
     "precision": (["--precision", "fp32"], "precision", "fp32"),

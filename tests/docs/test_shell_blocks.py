@@ -35,7 +35,8 @@ BLOCKS = [
     for number, block in enumerate(re.findall(r"^```sh\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL))
 ]
 SLOW = re.compile(
-    r"\b(pip|pytest|git|ruff|mypy|mkdocs|python)\b|\.ci/run|authorid (export|tune|bench|data)|--base-model|all-MiniLM"
+    r"\b(pip|pytest|git|ruff|mypy|mkdocs|python)\b|\.ci/run|authorid (export|tune|bench|data)|--base-model|all-MiniLM|"
+    r"--runner"
 )
 """Blocks that install, need what is not there, or take long: their commands are parsed, and not run."""
 

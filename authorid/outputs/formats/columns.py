@@ -12,7 +12,7 @@ from authorid.outputs.answers import Answers
 from authorid.outputs.escaping import unicode_text
 from authorid.outputs.records import Attribution
 
-__all__ = ["Kind", "columns", "unicode_row", "values"]
+__all__ = ["Kind", "arrow_types", "columns", "unicode_row", "values"]
 
 Kind = Literal["text", "number", "share", "count", "flag", "names"]
 """What a column holds: str, float (the model's own number, or a share), int, bool or a list of str.
@@ -56,6 +56,19 @@ def columns(answers: Answers) -> dict[str, Kind]:
     }
     found = {named.get(attribute, attribute): kind for attribute, kind in _KINDS.items()}
     return {**found, "labels": "names"} if answers.several else found
+
+
+def arrow_types(arrow: Any) -> dict[Kind, Any]:
+    """The Arrow type of each kind of column; `arrow` is the package pyarrow."""
+    text, number = arrow.string(), arrow.float64()
+    return {
+        "text": text,
+        "number": number,
+        "share": number,
+        "count": arrow.int64(),
+        "flag": arrow.bool_(),
+        "names": arrow.list_(text),
+    }
 
 
 def values(record: Attribution, answers: Answers) -> tuple[Any, ...]:

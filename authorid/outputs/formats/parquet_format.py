@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from authorid.errors import require
 from authorid.outputs.answers import Answers
-from authorid.outputs.formats.columns import Kind, columns, unicode_row
+from authorid.outputs.formats.columns import arrow_types, columns, unicode_row
 from authorid.outputs.records import Attribution
 
 __all__ = ["ParquetWriter", "TakenBytes"]
@@ -37,15 +37,8 @@ class ParquetWriter:
         self._top = top
         self._answers = answers
         self._columns = columns(answers)
-        text, number = self._arrow.string(), self._arrow.float64()
-        types: dict[Kind, Any] = {
-            "text": text,
-            "number": number,
-            "share": number,
-            "count": self._arrow.int64(),
-            "flag": self._arrow.bool_(),
-            "names": self._arrow.list_(text),
-        }
+        types = arrow_types(self._arrow)
+        text, number = types["text"], types["number"]
         pair = self._arrow.struct([(answers.noun, text), (answers.measure, number)])
         self._schema = self._arrow.schema(
             [

@@ -1,0 +1,1 @@
+"""Other places than this process to score the shards of a run in."""
