@@ -103,6 +103,8 @@ SCORE_ELSEWHERE |= {
     "exclude_authors",
     "all_authors",
     "stdin_text",
+    "shard",
+    "listing",
 }
 """Options of score whose effect is checked in other files of tests/cli, in tests/outputs and in tests/scoring."""
 TUNE = {
@@ -404,6 +406,7 @@ def test_common_options_come_first_in_the_help_of_score():
         "Known authors",
         "Documents",
         "Performance",
+        "Scale out",
         "Other options",
         "Advanced options",
         "Examples",

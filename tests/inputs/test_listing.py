@@ -57,13 +57,12 @@ def test_no_name_breaks_a_listing(tmp_path, form):
 
 
 def test_a_listing_is_what_a_walk_finds(tmp_path):
-    root = os.fsencode(tmp_path) + b"/d"
-    os.mkdir(root)
+    root = tmp_path / "d"
+    root.mkdir()
     for name in (b"a.txt", b"\xff.txt", b"b"):
-        with open(root + b"/" + name, "wb") as stream:
-            stream.write(name)
-    os.mkfifo(root + b"/fifo")
-    found = list(walk([os.fsdecode(root)]))
+        (root / os.fsdecode(name)).write_bytes(name)
+    os.mkfifo(root / "fifo")
+    found = list(walk([root]))
     write(tmp_path / "l.jsonl", "jsonl", found)
     assert [(f.path, f.problem, f.follow, f.size) for f in read_listing(tmp_path / "l.jsonl")] == [
         (f.path, f.problem, f.follow, f.size) for f in found
