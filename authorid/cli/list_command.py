@@ -29,9 +29,9 @@ __all__ = ["list"]
 def list(paths: tuple[str, ...], out: Path, force: bool, documents: ReadOptions, quiet: bool) -> None:
     """List the files to score once, for many shards or runs.
 
-    PATH is a file, a directory with documents at any depth, a URL such as s3://bucket/letters/, or - for a list of paths
-    on standard input. A listing has each file with its size. `authorid score --listing` takes the files from it and does
-    not look for others.
+    PATH is a file, a directory with documents at any depth, a URL such as s3://bucket/letters/, or - for a list of
+    paths on standard input. A listing has each file with its size. `authorid score --listing` takes the files from it
+    and does not look for others.
     """
     from authorid.cli.console import Terminal
     from authorid.cli.score_inputs import input_paths, require_any

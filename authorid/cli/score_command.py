@@ -169,8 +169,8 @@ def score(
 ) -> None:
     """Attribute documents and write one row for each.
 
-    PATH is a file, a directory with documents at any depth, a URL such as s3://bucket/letters/, or - for a list of paths
-    on standard input.
+    PATH is a file, a directory with documents at any depth, a URL such as s3://bucket/letters/, or - for a list of
+    paths on standard input.
     """
     paths = checked_paths(paths, stdin_text, adapt=model.adapt)
     known.check(model.path, model.effort)
