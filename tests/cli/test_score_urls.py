@@ -325,7 +325,7 @@ def test_a_package_that_is_missing(score: Score, monkeypatch, url, package, inst
     assert one_line(message).endswith(f"needs {package!r}, which is not installed: {install}")
 
 
-# Listings -------------------------------------------------------------------------------------------------------------
+# Listings -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_listing_is_made_once_and_saves_every_request_but_the_reads(score: Score, bundle, tmp_path, monkeypatch):
