@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -28,6 +29,8 @@ __all__ = ["RayCluster", "quiet_descriptors"]
 
 _OBJECT_STORE = 128 << 20
 """Bytes of the object store of a Ray that is started here: objects are numbers of shards."""
+
+_CONNECT_SECONDS = 10.0
 
 
 @contextmanager
@@ -77,6 +80,7 @@ class RayCluster:
         address = address or os.environ.get("RAY_ADDRESS")
         own = {"num_cpus": available_cores(), "object_store_memory": _OBJECT_STORE, "include_dashboard": False}
         try:
+            _reach(address)
             self._ray.init(
                 address=address or "local",
                 log_to_driver=False,
@@ -149,6 +153,13 @@ class RayCluster:
         finally:
             for actor in busy.values():
                 ray.kill(actor)
+
+
+def _reach(address: str | None) -> None:
+    """Raise `OSError` when nobody answers at an address ``HOST:PORT``: Ray would try for minutes."""
+    host, _, port = (address or "").rpartition(":")
+    if host and port.isdigit() and "//" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
 
 
 class _ShardActor:
