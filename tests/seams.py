@@ -17,9 +17,11 @@ from pathlib import Path
 
 from authorid.inputs.discovery import DiscoveredFile
 from authorid.inputs.documents import DocumentRef
+from authorid.inputs.shards import Shard
 from authorid.outputs import atomic, reserve
 from authorid.outputs import journal as journals
 from authorid.outputs.answers import Answers
+from authorid.outputs.part_files import PartEnd, PartWriter
 from authorid.outputs.records import Attribution
 
 ROWS = 5
@@ -39,13 +41,19 @@ def record(number: int, version: int) -> Attribution:
     )
 
 
+def part_writer() -> PartWriter:
+    """The writer of a shard."""
+    end = PartEnd("0.0 a", "5.0 b", "b")
+    return PartWriter(Shard(1, 1), Answers(("Ada", "Ben", "Cyd")), {"paths": []}, lambda: (end, {"seconds": 1.0}))
+
+
 def attempt(out: Path, versions: list[int], *, resume: bool, force: bool = False) -> None:
     """Write a record for every document, as a run does."""
     digests = {f"d/{number}": f"{version:064}" for number, version in enumerate(versions)}
     with (
         reserve(str(out), resume=resume, force=force) as destination,
         destination.open(
-            out.suffix[1:],
+            part_writer() if out.suffix == ".part" else out.suffix[1:],
             top=3,
             fingerprint={"of": "this run"},
             answers=Answers(("Ada", "Ben", "Cyd")),

@@ -13,7 +13,6 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "authorid score letters --known authors --out results.csv",
         "authorid score letters --model my-bundle --out results.jsonl --top 3",
         "authorid score letters --out - --stats stats.json --quiet",
-        "authorid score letters --shard 3/64 --out parts",
     ),
     "list": (
         "authorid list letters --out listing.parquet",

@@ -43,7 +43,7 @@ from authorid.cli.score_inputs import (
     require_any,
 )
 from authorid.cli.scoring_progress import ScoringProgress
-from authorid.cli.shard_option import PlannedInputs, ShardOptions, shard_options
+from authorid.cli.shard_option import PlannedInputs, ShardOptions, apply_shard, shard_options
 
 if TYPE_CHECKING:
     from authorid.cli.console import Terminal
@@ -139,12 +139,13 @@ class _ScoringRun:
 
 @click.command(cls=SectionedCommand)
 @click.argument("paths", nargs=-1, metavar="PATH...")
-@shard_options
+@apply_shard
 @result_options
 @_model_options
 @known_options
 @document_options
 @engine_options
+@shard_options
 @click.option("--stdin-text", is_flag=True, help="Attribute the document that comes from standard input.")
 @click.option(
     "--rows",
@@ -158,12 +159,12 @@ class _ScoringRun:
 def score(
     paths: tuple[str, ...],
     stdin_text: bool,
-    shards: ShardOptions,
     results: ResultOptions,
     model: ModelOptions,
     known: KnownOptions,
     documents: ReadOptions,
     engine: EngineOptions,
+    shards: ShardOptions,
     rows: int,
     quiet: bool,
     verbose: bool,

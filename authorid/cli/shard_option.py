@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from authorid.outputs.formats import Writer
     from authorid.reporter import Reporter
 
-__all__ = ["PlannedInputs", "ShardOptions", "shard_options"]
+__all__ = ["PlannedInputs", "ShardOptions", "apply_shard", "shard_options"]
 
 _PART = "part"
 """Stands for the format of a part, where other runs have one of the formats."""
@@ -191,15 +191,16 @@ def _shard(_: click.Context, __: click.Parameter, text: str | None) -> Shard | N
         "--listing", type=PATH, metavar="FILE", help="Score the files in a listing that `authorid list` has made."
     ),
 )
-def _options(shard: Shard | None, listing: Path | None) -> ShardOptions:
+def shard_options(shard: Shard | None, listing: Path | None) -> ShardOptions:
+    """Which shard to score, and from which listing; the command needs `apply_shard` too."""
     return ShardOptions(shard, listing)
 
 
-def shard_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options; those that this command has already are changed to what they are for a shard."""
+def apply_shard(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Change the values of the other options to what they are for a shard. Use this above their decorators."""
 
     @wraps(command)
-    def applied(*arguments: Any, shards: ShardOptions, **values: Any) -> Any:
-        return command(*arguments, shards=shards, **shards.applied(values))
+    def applied(*arguments: Any, **values: Any) -> Any:
+        return command(*arguments, **ShardOptions(values["shard"], values["listing"]).applied(values))
 
-    return _options(applied)
+    return applied

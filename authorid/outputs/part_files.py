@@ -19,7 +19,6 @@ from typing import Any, BinaryIO, ClassVar
 from authorid.errors import PartError, os_error_reason
 from authorid.inputs.shards import Shard
 from authorid.outputs.answers import Answers
-from authorid.outputs.escaping import visible
 from authorid.outputs.journal import checked_line, intact_payload
 from authorid.outputs.record_codec import Place, RecordCodec
 from authorid.outputs.records import Attribution
@@ -122,7 +121,7 @@ class Part:
                     entry = None if payload is None else codec.decode(payload)
                 except ValueError:
                     entry = None
-                if entry is None or entry.place.position != number:
+                if entry is None or entry.place.position != number or not _fits_formats(entry.record):
                     raise _damaged(self.path, f"row {number + 1} is damaged", self.shard)
                 yield entry.record
             last = intact_payload(stream.readline(_LONGEST_LINE))
@@ -144,14 +143,14 @@ def read_part(path: Path) -> Part:
         with closing(_open(path)) as stream:
             header = _parse(stream.readline(_LONGEST_LINE))
             if header is None or type(header.get("part")) is not int:
-                raise PartError(f"{_shown(path)}: not a part of a run, which authorid score --shard writes")
+                raise PartError(f"{path}: not a part of a run, which authorid score --shard writes")
             if header["part"] != _FORMAT:
                 raise PartError(
-                    f"{_shown(path)}: has part format {header['part']}, and this release reads format {_FORMAT} only"
+                    f"{path}: has part format {header['part']}, and this release reads format {_FORMAT} only"
                 )
             last = _parse(_last_line(stream))
     except OSError as error:
-        raise PartError(f"{_shown(path)}: cannot be read: {os_error_reason(error)}") from None
+        raise PartError(f"{path}: cannot be read: {os_error_reason(error)}") from None
     try:
         shard = Shard.parse("{}/{}".format(*header["shard"]))
     except (ValueError, TypeError, KeyError, IndexError):
@@ -159,15 +158,30 @@ def read_part(path: Path) -> Part:
     if last is None:
         raise _damaged(path, "its end is missing", shard)
     try:
-        return Part(path, shard, _answers(header["answers"]), dict(header["fingerprint"]), *_end_of(last))
+        fingerprint = dict(header["fingerprint"])
+        if not isinstance(fingerprint.get("paths"), list):
+            raise ValueError("no paths")
+        return Part(path, shard, _answers(header["answers"]), fingerprint, *_end_of(last))
     except (ValueError, TypeError, KeyError):
         raise _damaged(path, "its first or its last line is damaged", shard) from None
 
 
+def _fits_formats(record: Attribution) -> bool:
+    """Whether every format can write the record: a part may come from anywhere."""
+    try:
+        return max(record.windows, record.tokens) < 1 << 63 and (
+            record.explanation is None
+            or (record.explanation.isascii() and isinstance(json.loads(record.explanation), dict))
+        )
+    except (ValueError, RecursionError):
+        return False
+
+
 def _answers(record: Mapping[str, Any]) -> Answers:
     answers = Answers(**{**record, "names": tuple(record["names"])})
+    "".join(answers.names).encode("utf-8")  # raises for what is no name
     if (
-        not all(isinstance(name, str) for name in answers.names)
+        len(set(answers.names)) != len(answers.names)
         or answers.noun not in ("author", "label")
         or answers.measure not in ("probability", "value")
         or type(answers.several) is not bool
@@ -222,8 +236,4 @@ def _last_line(stream: BinaryIO) -> bytes:
 
 def _damaged(path: Path, problem: str, shard: Shard | None) -> PartError:
     again = "" if shard is None else f" --shard {shard}"
-    return PartError(f"{_shown(path)}: {problem}; score this shard again:{again} --force")
-
-
-def _shown(path: Path) -> str:
-    return visible(str(path))
+    return PartError(f"{path}: {problem}; score this shard again:{again} --force")

@@ -9,7 +9,6 @@ from itertools import pairwise
 from pathlib import Path
 
 from authorid.errors import PartError, os_error_reason
-from authorid.outputs.escaping import visible
 from authorid.outputs.journal import is_begun
 from authorid.outputs.part_files import PART_SUFFIX, Part, part_path, read_part
 from authorid.outputs.records import Attribution
@@ -32,9 +31,9 @@ def find_parts(paths: Sequence[Path]) -> list[Path]:
         try:
             parts = sorted(entry for entry in path.iterdir() if entry.name.endswith(PART_SUFFIX))
         except OSError as error:
-            raise PartError(f"{visible(str(path))}: cannot be read: {os_error_reason(error)}") from None
+            raise PartError(f"{path}: cannot be read: {os_error_reason(error)}") from None
         if not parts:
-            raise PartError(f"{visible(str(path))}: has no parts (*{PART_SUFFIX}), which authorid score --shard writes")
+            raise PartError(f"{path}: has no parts (*{PART_SUFFIX}), which authorid score --shard writes")
         found += parts
     return found
 
@@ -49,7 +48,7 @@ def ordered_parts(paths: Sequence[Path]) -> list[Part]:
         part = replace(part, answers=first.answers, fingerprint=first.fingerprint)  # equal: one copy is enough
         other = by_number.setdefault(part.shard.number, part)
         if other is not part:
-            raise PartError(f"{_name(part)}: is part {part.shard}, and so is {_name(other)}: leave out one of them")
+            raise PartError(f"{part.path}: is part {part.shard}, and so is {other.path}: leave out one of them")
     count = first.shard.count
     if missing := [number for number in range(1, count + 1) if number not in by_number]:
         raise _missing(first, missing)
@@ -57,12 +56,12 @@ def ordered_parts(paths: Sequence[Path]) -> list[Part]:
     for before, part in pairwise(ordered):
         if before.end.end != part.end.begin:
             raise PartError(
-                f"{_name(part)}: does not begin where {_name(before)} ends: the documents changed while shards were "
+                f"{part.path}: does not begin where {before.path} ends: the documents changed while shards were "
                 "scored; list them first (authorid list), and score all shards again"
             )
     if not ordered[0].end.begin.startswith("0.0 ") or ordered[-1].end.end.partition(" ")[2] != first.end.files:
         raise PartError(
-            f"{_name(ordered[-1])}: does not end where the run ends: the documents changed while it was scored; score "
+            f"{ordered[-1].path}: does not end where the run ends: the documents changed while it was scored; score "
             "all shards again"
         )
     return ordered
@@ -77,17 +76,17 @@ def merged_records(parts: Sequence[Part]) -> Iterator[Attribution]:
 def _check_same_run(first: Part, part: Part) -> None:
     """Raise `PartError` if the two parts are of different runs."""
     if part.shard.count != first.shard.count:
-        raise PartError(f"{_name(part)}: is part {part.shard}, but {_name(first)} is part {first.shard}")
+        raise PartError(f"{part.path}: is part {part.shard}, but {first.path} is part {first.shard}")
     if part.end.files != first.end.files:
         raise PartError(
-            f"{_name(part)}: not of the same documents as {_name(first)}: files were added, removed or changed between "
+            f"{part.path}: not of the same documents as {first.path}: files were added, removed or changed between "
             "the two; list them first (authorid list), and score all shards again"
         )
     if part.fingerprint.get("model") != first.fingerprint.get("model") or part.answers != first.answers:
-        raise PartError(f"{_name(part)}: not of the same model as {_name(first)}")
+        raise PartError(f"{part.path}: not of the same model as {first.path}")
     if part.fingerprint != first.fingerprint:
-        changes = differences(dict(first.fingerprint), dict(part.fingerprint))
-        raise PartError(f"{_name(part)}: not of the same run as {_name(first)}: {visible('; '.join(changes))}")
+        changes = "; ".join(differences(dict(first.fingerprint), dict(part.fingerprint)))
+        raise PartError(f"{part.path}: not of the same run as {first.path}: {changes}")
 
 
 def _missing(first: Part, numbers: Sequence[int]) -> PartError:
@@ -97,8 +96,4 @@ def _missing(first: Part, numbers: Sequence[int]) -> PartError:
     files = RunFiles(Path(os.path.realpath(part_path(first.path.parent, replace(first.shard, number=numbers[0])))))
     if is_begun(files.journal):
         message += f"; number {numbers[0]} was interrupted: repeat its command with --resume"
-    return PartError(f"{visible(str(first.path.parent))}: {message}")
-
-
-def _name(part: Part) -> str:
-    return visible(str(part.path))
+    return PartError(f"{first.path.parent}: {message}")

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from authorid.scoring.percentiles import amount_of
 from authorid.scoring.stats import RunStats
 
 __all__ = ["merge_statistics", "shard_statistics"]
 
 _LARGEST, _SUMS = "peak_rss_mb", "resumed"
 """Keys of a report: a number of which the largest is taken, and an object of counts that are added."""
+
+_SHOWN = ("provider", "precision", "workers", "threads", "model", _LARGEST)
+"""Keys that the commands show."""
 
 _ADDED = frozenset(
     {"documents", "scored", "unknown", "failed", "windows", "tokens", "latency_ms", "stage_seconds", "wall_seconds"}
@@ -39,7 +43,9 @@ def merge_statistics(shards: Iterable[Mapping[str, Any]]) -> tuple[RunStats, dic
         try:
             stats.add_state(shard["state"])
             report = dict(shard["report"])
-            seconds += float(report["wall_seconds"])
+            seconds += amount_of(report["wall_seconds"])
+            if missing := [name for name in _SHOWN if name not in report]:
+                raise ValueError(f"not the statistics of a shard: no {', '.join(missing)}")
             for name in (name for name in report if name not in _ADDED):
                 _add(name, report[name], described.setdefault(name, []))
         except (TypeError, KeyError, AttributeError) as error:
@@ -50,8 +56,9 @@ def merge_statistics(shards: Iterable[Mapping[str, Any]]) -> tuple[RunStats, dic
 
 def _add(name: str, value: Any, values: list[Any]) -> None:
     """Add what one shard reports as `name` to the `values` of the shards before it."""
-    if name == _LARGEST and values:
-        values[0] = max(values[0] or 0.0, value or 0.0)
+    if name == _LARGEST:
+        known = [number for number in (*values, value) if number is not None]
+        values[:] = [max(map(amount_of, known), default=None)]
     elif name == _SUMS and values:
         values[0] = {kind: values[0][kind] + value[kind] for kind in values[0]}
     elif value not in values:

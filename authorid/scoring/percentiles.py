@@ -6,13 +6,31 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["Percentiles"]
+__all__ = ["Percentiles", "amount_of", "count_of"]
 
 _GROWTH = 1.02
 """Each bin ends 2 % higher than the one before, so a reported percentile is within 1 % of the true one."""
 
 _FLOOR = 1e-6
 """Upper end of the first bin, in seconds."""
+
+
+_MOST_BINS = 4096
+"""Durations are shorter than the end of the last of so many bins: 10**29 seconds."""
+
+
+def count_of(value: object) -> int:
+    """A count that was stored as JSON. Raises `ValueError` if it is none."""
+    if type(value) is not int or not 0 <= value < 1 << 63:
+        raise ValueError("a count that is none")
+    return value
+
+
+def amount_of(value: object) -> float:
+    """A finite number, 0 or more, that was stored as JSON. Raises `ValueError` if it is none."""
+    if type(value) not in (int, float) or not 0 <= value < math.inf:  # type: ignore[operator]
+        raise ValueError("a number that is none")
+    return float(value)  # type: ignore[arg-type]
 
 
 class Percentiles:
@@ -44,11 +62,11 @@ class Percentiles:
         """Add the values of another histogram, from its `state`. Raises `ValueError` if that is none."""
         try:
             bins = [(index, count) for index, count in state["bins"]]
-            total, largest = float(state["total"]), float(state["max"])
+            total, largest = amount_of(state["total"]), amount_of(state["max"])
         except (TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"not the state of a histogram: {error}") from None
-        if not all(type(number) is int and number >= 0 for pair in bins for number in pair):
-            raise ValueError("not the state of a histogram: a count that is none")
+        if not all(count_of(index) < _MOST_BINS and count_of(count) for index, count in bins):
+            raise ValueError("not the state of a histogram: a bin that is none")
         for index, count in bins:
             self._bins[index] = self._bins.get(index, 0) + count
             self.count += count

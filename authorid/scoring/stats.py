@@ -14,7 +14,7 @@ from typing import Any
 
 from authorid.machine import cpu_name, peak_rss_mb
 from authorid.scoring.attribution import Attribution
-from authorid.scoring.percentiles import Percentiles
+from authorid.scoring.percentiles import Percentiles, amount_of, count_of
 from authorid.version import __version__
 
 __all__ = ["STAGES", "RunStats", "StageClock", "versions"]
@@ -134,17 +134,16 @@ class RunStats:
     def add_state(self, state: Mapping[str, Any]) -> None:
         """Add what another run knew, from its `state`. Raises `ValueError` if that is none."""
         try:
-            numbers = [*state["status"].values(), *state["authors"].values(), *(state[name] for name in _COUNTS)]
-            if not all(type(number) is int and number >= 0 for number in numbers):
-                raise ValueError("not the state of statistics: a count that is none")
+            for number in (*state["status"].values(), *state["authors"].values()):
+                count_of(number)
             self.status.update(state["status"])
             self.authors.update(state["authors"])
             for name in _COUNTS:
-                setattr(self, name, getattr(self, name) + state[name])
+                setattr(self, name, getattr(self, name) + count_of(state[name]))
             for name in _HISTOGRAMS:
                 getattr(self, name).add_state(state[name])
             for name in STAGES:
-                self.stages.add(name, float(state["stages"][name]))
+                self.stages.add(name, amount_of(state["stages"][name]))
         except (TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"not the state of statistics: {error}") from None
 

@@ -123,7 +123,7 @@ def test_a_run_over_a_table_killed_at_several_points_gives_the_same_bytes(bundle
 
 @pytest.mark.promise("resume-same-bytes", "force-unbegun", "no-leftovers")
 @pytest.mark.parametrize("how", ["", "power", "twice", "force"])
-@pytest.mark.parametrize("form", ["csv", "tsv", "jsonl", "parquet"])
+@pytest.mark.parametrize("form", ["csv", "tsv", "jsonl", "parquet", "part"])
 def test_a_run_killed_around_any_file_operation_gives_the_same_bytes(tmp_path, form, how):
     seams = Path(__file__).resolve().parents[1] / "seams.py"
     done = subprocess.run(

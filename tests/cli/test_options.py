@@ -103,6 +103,8 @@ SCORE_ELSEWHERE |= {
     "exclude_authors",
     "all_authors",
     "stdin_text",
+    "shard",
+    "listing",
 }
 SCORE_ELSEWHERE |= {"runner", "ray_address"}
 """Options of score whose effect is checked in other files of tests/cli, in tests/outputs and in tests/scoring."""
@@ -405,6 +407,7 @@ def test_common_options_come_first_in_the_help_of_score():
         "Known authors",
         "Documents",
         "Performance",
+        "Scale out",
         "Other options",
         "Advanced options",
         "Examples",

@@ -57,13 +57,12 @@ def test_no_name_breaks_a_listing(tmp_path, form):
 
 
 def test_a_listing_is_what_a_walk_finds(tmp_path):
-    root = os.fsencode(tmp_path) + b"/d"
-    os.mkdir(root)
+    root = tmp_path / "d"
+    root.mkdir()
     for name in (b"a.txt", b"\xff.txt", b"b"):
-        with open(root + b"/" + name, "wb") as stream:
-            stream.write(name)
-    os.mkfifo(root + b"/fifo")
-    found = list(walk([os.fsdecode(root)]))
+        (root / os.fsdecode(name)).write_bytes(name)
+    os.mkfifo(root / "fifo")
+    found = list(walk([root]))
     write(tmp_path / "l.jsonl", "jsonl", found)
     assert [(f.path, f.problem, f.follow, f.size) for f in read_listing(tmp_path / "l.jsonl")] == [
         (f.path, f.problem, f.follow, f.size) for f in found
@@ -97,13 +96,17 @@ ROW = {"path": "a", "path_b64": None, "size": 1, "problem": None, "follow": True
 def test_a_row_that_is_none_is_refused_with_its_number(tmp_path, row):
     path = tmp_path / "files.jsonl"
     path.write_text(json.dumps(ROW) + "\n" + json.dumps(row) + "\n")
-    with pytest.raises(AuthoridError, match=r"files\.jsonl: not a listing, which authorid list makes: row 2: .") as caught:
+    with pytest.raises(
+        AuthoridError, match=r"files\.jsonl: not a listing, which authorid list makes: row 2: ."
+    ) as caught:
         list(read_listing(path))
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("form", [*FORMS, "txt"])
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe\0", b"PAR1" + b"\0" * 99, b"[" * 10**5, b"path,size\n", b'{"path": '])
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff\xfe\0", b"PAR1" + b"\0" * 99, b"[" * 10**5, b"path,size\n", b'{"path": ']
+)
 def test_a_file_that_is_no_listing_is_refused(tmp_path, form, content):
     if form == "parquet":
         pytest.importorskip("pyarrow")

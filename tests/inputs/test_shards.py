@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain, pairwise
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -31,7 +33,7 @@ def divided(files, count, group_sizes=lambda _: []):
 
 def fit(shards, files):
     """Whether each shard begins where the one before it ends, the first at the beginning, the last at the end."""
-    inner = all(before[2] == after[1] for before, after in zip(shards, shards[1:], strict=False))
+    inner = all(before[2] == after[1] for before, after in pairwise(shards))
     return inner and shards[0][1].startswith("0.0 ") and shards[-1][2].endswith(measure_extent(files).digest)
 
 
@@ -97,9 +99,11 @@ def test_shards_of_other_files_do_not_fit(change):
     assert not fit([(list(chosen), chosen.begin, chosen.end) for chosen in shards], files)
 
 
-@pytest.mark.parametrize("text", ["", "3", "0/4", "5/4", "1/0", "-1/4", "1/-4", "1.5/4", "a/b", "1/2/3", " 1/2", "1/100000"])
+@pytest.mark.parametrize(
+    "text", ["", "3", "0/4", "5/4", "1/0", "-1/4", "1/-4", "1.5/4", "a/b", "1/2/3", " 1/2", "1/100000"]
+)
 def test_a_shard_that_is_none(text):
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"\w"):
         Shard.parse(text)
     assert str(Shard.parse("03/64")) == "3/64"
 
@@ -115,7 +119,8 @@ def table(tmp_path):
 
 def documents(file, **options):
     return [
-        (item.ref.member, getattr(item, "text", None) or item.reason) for item in read_file(file, ReadOptions(**options))
+        (item.ref.member, getattr(item, "text", None) or item.reason)
+        for item in read_file(file, ReadOptions(**options))
     ]
 
 
@@ -127,7 +132,7 @@ def test_row_groups_of_a_table_are_read_as_in_the_whole_table(table):
         assert len(whole) == 10
         parts = [documents(file._replace(groups=groups), **options) for groups in ((0, 1), (1, 3), (3, 4))]
         assert [len(part) for part in parts] == [3, 6, 1]
-        assert sum(parts, []) == whole
+        assert list(chain.from_iterable(parts)) == whole
 
 
 def test_a_table_that_gives_one_failure_is_not_split(table, tmp_path):
@@ -161,4 +166,4 @@ def test_a_damaged_row_group_is_one_failure_and_the_next_is_read(table):
     whole = documents(file)
     assert [member for member, _ in whole] == ["1", "2", "3", None, "7", "8", "9", "10"]
     assert whole[3][1].startswith("damaged Parquet file (row group 2: ")
-    assert sum((documents(file._replace(groups=(g, g + 1))) for g in range(4)), []) == whole
+    assert [row for group in range(4) for row in documents(file._replace(groups=(group, group + 1)))] == whole
