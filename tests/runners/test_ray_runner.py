@@ -15,6 +15,7 @@ from ray_cluster import TestCluster, finished, wait_for
 from tiny import AUTHORS, prose
 
 pytest.importorskip("ray", reason="not installed: ray")
+pytestmark = pytest.mark.filterwarnings("ignore")  # Ray leaves files open
 
 DOCUMENTS = 120
 
