@@ -59,6 +59,7 @@ def steady(cluster):
         cluster.add_node()
 
 
+@pytest.mark.promise("cluster-same-bytes")
 def test_a_worker_and_a_node_die_and_a_disk_is_full(steady, here, bundle):
     """One run, three faults: the bytes are those of a local run, and nothing of Ray is on the screen."""
     steady.add_node(FULL_DISK="1")
@@ -108,6 +109,7 @@ def test_the_driver_dies_and_documents_are_poisoned(steady, here, bundle):
 
 
 @pytest.mark.slow
+@pytest.mark.promise("cluster-same-bytes")
 @pytest.mark.parametrize("first", range(0, 20, 5))
 def test_twenty_kills(steady, here, bundle, first):
     """A worker, a node or the driver dies at a moment by chance, twenty times: always the same bytes."""
