@@ -129,8 +129,8 @@ class TestCluster:
     def add_node(self, **environment: str) -> None:
         self.nodes.append(self._cluster.add_node(num_cpus=1, env_vars=environment, **self._memory))
 
-    def kill_node(self) -> None:
-        self._cluster.remove_node(self.nodes.pop(), allow_graceful=False)
+    def kill_node(self, index: int = -1) -> None:
+        self._cluster.remove_node(self.nodes.pop(index), allow_graceful=False)
 
     def workers(self) -> list[int]:
         """The processes of actors that are alive."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -28,6 +29,11 @@ __all__ = ["RayCluster", "quiet_descriptors"]
 
 _OBJECT_STORE = 128 << 20
 """Bytes of the object store of a Ray that is started here: objects are numbers of shards."""
+
+_RESTARTS = 100
+"""So many times an actor is started again: one whose process dies before it can begin must not go on for ever."""
+
+_CONNECT_SECONDS = 10.0
 
 
 @contextmanager
@@ -77,6 +83,7 @@ class RayCluster:
         address = address or os.environ.get("RAY_ADDRESS")
         own = {"num_cpus": available_cores(), "object_store_memory": _OBJECT_STORE, "include_dashboard": False}
         try:
+            _reach(address)
             self._ray.init(
                 address=address or "local",
                 log_to_driver=False,
@@ -126,29 +133,42 @@ class RayCluster:
         return f"shard {run.plan.shard(first.shard)} on {names.get(first.node, first.node)}: {first.error}{more}"
 
     def _pass(self, run: ShardRun, shards: list[int], avoided: Collection[str]) -> Iterator[ShardDone]:
-        """Score each of the `shards`, on other nodes than those `avoided`."""
+        """Score each of the `shards`, on other nodes than those `avoided`; an actor that fails gets no other one."""
         ray, waiting = self._ray, list(reversed(shards))
         elsewhere = {"label_selector": {"ray.io/node-id": f"!in({','.join(sorted(avoided))})"}} if avoided else {}
         kind = ray.remote(
-            num_cpus=self._cpus, max_restarts=-1, max_task_retries=-1, scheduling_strategy="SPREAD", **elsewhere
+            num_cpus=self._cpus,
+            max_restarts=_RESTARTS,
+            max_task_retries=-1,
+            scheduling_strategy="SPREAD",
+            **elsewhere,
         )(_ShardActor)
-        actors = [kind.remote(run) for _ in range(min(self._room(avoided), len(shards)))]
+        # At least one: it waits for a node to come back.
+        actors = [kind.remote(run) for _ in range(min(max(self._room(avoided), 1), len(shards)))]
         busy = {actor.score.remote(waiting.pop()): actor for actor in actors}
         try:
             while busy:
                 (finished,), _ = ray.wait(list(busy), num_returns=1)
                 actor = busy.pop(finished)
                 done = ray.get(finished)
-                if waiting:
+                if waiting and not done.error:
                     busy[actor.score.remote(waiting.pop())] = actor
                 else:
                     ray.kill(actor)  # an actor that lost its node may be waiting for these CPUs
                 yield done
         except ray.exceptions.RayError as error:
-            raise ClusterError(f"Ray: {first_line(error)}") from error
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+            raise ClusterError(f"Ray: {reason.strip()}") from error
         finally:
             for actor in busy.values():
                 ray.kill(actor)
+
+
+def _reach(address: str | None) -> None:
+    """Raise `OSError` when nobody answers at an address ``HOST:PORT``: Ray would try for minutes."""
+    host, _, port = (address or "").rpartition(":")
+    if host and port.isdigit() and "//" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
 
 
 class _ShardActor:
