@@ -241,9 +241,12 @@ static const Kernels AVX2 = {"avx2", panel_avx2, head_avx2, normalize_avx2};
 static const Kernels AVX512 = {"avx512-vnni", panel_avx512, head_avx512, normalize_avx512};
 static const Kernels *kernels; /* NULL where no instruction set of these is there */
 
+/* With the environment variable AUTHORID_FUSED_KERNELS=avx2, those are used on every processor: so the tests do. */
 static const Kernels *best_kernels(void) {
+    const char *wanted = getenv("AUTHORID_FUSED_KERNELS");
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
+    if ((wanted == NULL || strcmp(wanted, AVX2.name) != 0) && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
         return &AVX512;
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &AVX2 : NULL;
 }

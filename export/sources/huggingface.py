@@ -149,6 +149,7 @@ class HuggingFaceDirectory(HuggingFaceClassifier):
     description: ClassVar[str] = "a fine-tuned classifier in Hugging Face layout (a directory with config.json)"
 
     framework: str = "Keras"
+    tensors: ClassifierTensors = field(kw_only=True, repr=False)
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -161,8 +162,8 @@ class HuggingFaceDirectory(HuggingFaceClassifier):
     def open(cls, path: Path, options: ExportOptions) -> HuggingFaceDirectory:
         """Read all but the weights; raises `ExportError` and `BaseModelError`."""
         directory, config, tokenizer = read_classifier(path)
-        source = cls(directory, config, tokenizer, options)
-        return cls(directory, config, tokenizer, options, positions=source._tensors.positions)
+        tensors = ClassifierTensors(config, _weights(directory, options))
+        return cls(directory, config, tokenizer, options, tensors.positions, tensors=tensors)
 
     def require_packages(self) -> None:
         """Import Keras and the converters; raises `MissingExtraError`."""
@@ -172,7 +173,7 @@ class HuggingFaceDirectory(HuggingFaceClassifier):
 
     def weights(self) -> EncoderWeights:
         """The weights in the directory's files."""
-        return from_huggingface(self._tensors)
+        return from_huggingface(self.tensors)
 
     def reference_graph(self) -> bytes:
         """The same weights in keras-hub's layers, converted by tf2onnx."""
@@ -183,14 +184,10 @@ class HuggingFaceDirectory(HuggingFaceClassifier):
         return np.concatenate(predict_windows(self._keras, [[ids] for ids in windows], len(self.labels)))
 
     @cached_property
-    def _tensors(self) -> ClassifierTensors:
-        return ClassifierTensors(self.configuration, _weights(self.directory, self.options))
-
-    @cached_property
     def _keras(self) -> Any:
         from authorid.export.sources.keras_twin import keras_classifier
 
-        return keras_classifier(self._tensors)
+        return keras_classifier(self.tensors)
 
 
 def read_classifier(path: Path) -> tuple[ModelDirectory, ClassifierConfig, ClassifierTokenizer]:

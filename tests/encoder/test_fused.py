@@ -24,6 +24,20 @@ TYPES = {np.dtype("float32"): TensorProto.FLOAT, np.dtype("uint8"): TensorProto.
 few = settings(max_examples=40, deadline=None)
 
 
+@pytest.fixture(scope="module", params=["best", "avx2"], autouse=True)
+def kernels(request):
+    """All tests run with the kernels that this processor uses, and with those for AVX2."""
+    if request.param == "avx2":
+        if fused_kernels() == "avx2":
+            pytest.skip("AVX2 is the best here")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("AUTHORID_FUSED_KERNELS", "avx2")
+            assert fused_kernels() == "avx2"
+            yield
+    else:
+        yield
+
+
 def operator(kind, inputs, constants, outputs, *, threads=1, **attributes):
     """Run one operator: `inputs` are fed, `constants` are part of the graph, `outputs` are the types of the results."""
     names = [f"input{index}" for index in range(len(inputs))], [f"constant{index}" for index in range(len(constants))]
@@ -174,6 +188,30 @@ def test_scores_far_apart_leave_one_key():
     v = np.stack([np.full((1, 16), 3, np.float32), np.full((1, 16), -3, np.float32)])
     (actual,) = operator("Attention", [q, k, v], [np.ones(16, np.float32)], ["uint8"], heads=1, scale=0.25, out_zero=9)
     assert (actual == 12).all()
+
+
+@pytest.mark.parametrize("keys", [1, 2, 31, 600, 5000])
+@pytest.mark.parametrize("size", [0.0, 1e-20, 1.0, 1e6])
+def test_the_largest_sums_of_attention_do_not_overflow(keys, size):
+    """All keys are alike, and all values are the largest: so is the result."""
+    queries = np.full((3, 1, 64), size, np.float32)
+    k, v = (np.full((keys, 1, 64), value, np.float32) for value in (size, -0.5))
+    attributes = {"heads": 2, "scale": 1e-9, "out_zero": 200}
+    (actual,) = operator("Attention", [queries, k, v], [np.full(64, 100, np.float32)], ["uint8"], **attributes)
+    assert (actual == 150).all()
+
+
+def test_attention_of_a_long_window_is_at_most_one_step_off():
+    rng = np.random.default_rng(0)
+    q, k, v = (rng.normal(0, 1, (530, 1, 128)).astype(np.float32) for _ in range(3))
+    k[7] *= 30  # one key and one value that are much larger than the others
+    v[9] *= 30
+    factors = np.full(128, 40, np.float32)
+    attributes = {"heads": 2, "scale": 0.125, "out_zero": 128}
+    (actual,) = operator("Attention", [q, k, v], [factors], ["uint8"], **attributes)
+    apart = np.abs(actual.astype(int) - attention(q, k, v, 2, factors, 128))
+    assert apart.max() <= 1
+    assert (apart > 0).mean() < 0.02
 
 
 @few
