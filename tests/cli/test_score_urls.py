@@ -119,7 +119,7 @@ def test_what_is_at_the_url_is_replaced_only_by_force(score: Score, bucket: Buck
 
 
 def test_an_upload_that_fails_is_made_up_by_resume(score: Score, bucket: Bucket, monkeypatch, tmp_path):
-    from authorid.inputs.stores.attempts import StoreError
+    from authorid.inputs.stores.retries import StoreError
     from authorid.inputs.stores.s3_store import S3Store
 
     bucket.put("in/a.txt", b"the river and the boat")

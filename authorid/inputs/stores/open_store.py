@@ -61,6 +61,6 @@ def _file_system(scheme: str, url: str) -> Any:
         # Its own instance: listings must be fresh, and its options must not change those of other users of fsspec.
         return fsspec.filesystem(scheme, skip_instance_cache=True, use_listings_cache=False, **known)
     except Exception as error:
-        from authorid.inputs.stores.attempts import store_error
+        from authorid.inputs.stores.retries import store_error
 
         raise AuthoridError(f"{scheme}://: cannot be reached: {store_error(error)}") from None

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from authorid.inputs.stores.attempts import status_of
+from authorid.inputs.stores.retries import status_of
 from authorid.inputs.stores.key_order import in_walk_order
 from authorid.inputs.stores.store import MOST_REQUESTS, ObjectInfo, Store, StoreError, read_limited
 
@@ -35,7 +35,7 @@ class S3Store(Store):
 
     def __init__(self, fs: Any, name: str) -> None:
         super().__init__(fs, name)
-        # One place decides how often a request is made again: authorid.inputs.stores.attempts.
+        # One place decides how often a request is made again: authorid.inputs.stores.retries.
         fs.retries = 1
         defaults = {"retries": {"total_max_attempts": 1}, "max_pool_connections": MOST_REQUESTS}
         fs.config_kwargs = {**defaults, **fs.config_kwargs}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from authorid.errors import AuthoridError
-from authorid.inputs.stores.attempts import StoreError, attempt
+from authorid.inputs.stores.retries import StoreError, attempt
 from authorid.inputs.stores.range_file import RangeFile
 from authorid.inputs.urls import without_secrets
 
