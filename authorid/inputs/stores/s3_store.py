@@ -12,8 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from authorid.inputs.stores.retries import status_of
 from authorid.inputs.stores.key_order import in_walk_order
+from authorid.inputs.stores.retries import status_of
 from authorid.inputs.stores.store import MOST_REQUESTS, ObjectInfo, Store, StoreError, read_limited
 
 __all__ = ["S3Store"]

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from authorid.errors import AuthoridError
-from authorid.inputs.stores.retries import StoreError, attempt
 from authorid.inputs.stores.range_file import RangeFile
+from authorid.inputs.stores.retries import StoreError, attempt
 from authorid.inputs.urls import without_secrets
 
 __all__ = ["MOST_REQUESTS", "ObjectInfo", "Store", "StoreError", "read_limited"]

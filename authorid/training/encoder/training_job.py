@@ -45,9 +45,9 @@ class Trained:
     """A trained Keras classifier in float32.
 
     `windows` is the number of windows that it was trained on. `held_out` [validation, authors] are mean log-softmaxes
-    for the validation documents, by a model that was not trained on them, and `held_out_windows` [validation] the numbers
-    of their windows. `head` is the activation of the head's hidden
-    layer, None without one. `details` are more entries for run.json.
+    for the validation documents, by a model that was not trained on them; `held_out_windows` [validation] are the
+    numbers of their windows. `head` is the activation of the head's hidden layer, None without one. `details` are more
+    entries for run.json.
     """
 
     training_id: str
