@@ -20,6 +20,7 @@ _EXTRAS = {
     "train": "tensorflow",
     "optimum": "optimum",
     "sklearn": "sklearn",
+    "remote": "s3fs",
     "openvino": "onnxruntime_ep_openvino",
     "formats": "lxml",
     "zstd": "zstandard",
