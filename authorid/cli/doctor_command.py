@@ -21,6 +21,7 @@ _EXTRAS = {
     "optimum": "optimum",
     "ray": "ray",
     "sklearn": "sklearn",
+    "remote": "s3fs",
     "openvino": "onnxruntime_ep_openvino",
     "formats": "lxml",
     "zstd": "zstandard",

@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from authorid.inputs.urls import without_secrets
-
 if TYPE_CHECKING:
     from authorid.cli.console import Terminal
     from authorid.outputs import Output
@@ -54,6 +52,8 @@ def explaining_interrupts(terminal: Terminal, out: Path) -> Iterator[None]:
 
 def resuming_command() -> str:
     """The command line of this process, with --resume."""
+    from authorid.inputs.urls import without_secrets
+
     arguments = sys.argv[1:]
     end = arguments.index("--") if "--" in arguments else len(arguments)
     options = [argument for argument in arguments[:end] if argument not in ("--force", "--resume")]

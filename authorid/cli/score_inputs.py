@@ -12,7 +12,6 @@ import click
 from authorid.cli.exit_codes import EXIT_USAGE
 from authorid.cli.options import usage_error
 from authorid.errors import AuthoridError
-from authorid.inputs.urls import is_url, local_path, shown_path
 
 if TYPE_CHECKING:
     from authorid.cli.console import Terminal
@@ -37,12 +36,15 @@ def checked_paths(paths: tuple[str, ...], stdin_text: bool, *, adapt: bool) -> t
     if stdin_text and (paths or adapt):
         other = "PATH" if paths else "--adapt"
         raise usage_error(f"one document comes from standard input: leave out {other}", "--stdin-text")
+    from authorid.inputs.urls import local_path
+
     return tuple(map(local_path, paths)) or (_LIST,)
 
 
 def require_any(paths: tuple[str, ...], options: ReadOptions, terminal: Terminal) -> None:
     """End the command, with one line, when none of the `paths` exists; where some do, the others are failed rows."""
     from authorid.inputs.timeouts import Timeout
+    from authorid.inputs.urls import is_url, shown_path
 
     urls = [path for path in paths if is_url(path)]
     local = [path for path in paths if not is_url(path)]
@@ -65,11 +67,15 @@ def require_any(paths: tuple[str, ...], options: ReadOptions, terminal: Terminal
 
 def countable(paths: tuple[str, ...], stdin_text: bool) -> tuple[str, ...] | None:
     """The `paths` whose files can be counted beforehand; None if they come from standard input or a store."""
+    from authorid.inputs.urls import is_url
+
     return None if stdin_text or _LIST in paths or any(map(is_url, paths)) else paths
 
 
 def no_documents(paths: tuple[str, ...], options: ReadOptions) -> str:
     """What was looked for where no document was found."""
+    from authorid.inputs.urls import shown_path
+
     wanted = ["files"]
     if options.include:
         wanted.append(f"that match {' or '.join(options.include)}")

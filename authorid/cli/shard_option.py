@@ -13,7 +13,6 @@ import click
 
 from authorid.cli.files import make_directory
 from authorid.cli.options import PATH, option_group, refuse_options, usage_error
-from authorid.inputs.urls import is_url
 
 if TYPE_CHECKING:
     from authorid.cli.console import Terminal
@@ -99,6 +98,7 @@ class ShardOptions(NamedTuple):
 
     def _part(self, shard: Shard, values: Mapping[str, Any]) -> str:
         """The file for the part of `shard`."""
+        from authorid.inputs.urls import is_url
         from authorid.outputs.part_files import part_path
 
         if values["adapt"]:
