@@ -82,9 +82,8 @@ def test_a_worker_and_a_node_die_and_a_disk_is_full(steady, here, bundle):
     assert (report["documents"], report["runner"]) == (DOCUMENTS, "ray")
 
 
-def test_the_driver_dies_and_documents_are_poisoned(steady, here, bundle):
+def test_the_driver_dies_and_a_document_is_poisoned(steady, here, bundle):
     (here / "docs" / "030.txt").write_text("the engine of the POISON")
-    (here / "docs" / "099.txt").write_text("the engine of the POISON READ")
     arguments = ("docs", "--model", bundle.path, "-o", "rays.csv")
     steady.delay(0.02)
     with steady.driver(*arguments, cwd=here) as driver:
@@ -101,9 +100,8 @@ def test_the_driver_dies_and_documents_are_poisoned(steady, here, bundle):
     found, healthy = read(here).splitlines(), read(here, "local.csv").splitlines()
     assert len(found) == len(healthy)
     differing = [line for line, expected in zip(found, healthy, strict=True) if line != expected]
-    assert [line.split(b",")[0] for line in differing] == [b"docs/030.txt", b"docs/099.txt"]
+    assert [line.split(b",")[0] for line in differing] == [b"docs/030.txt"]
     assert b"the process that scored this document died 2 times" in differing[0]
-    assert b"the process that read this document died 2 times" in differing[1]
     code, _, stderr = steady.score(*arguments, "--resume", cwd=here)
     assert (code, stderr) == (0, "rays.csv is complete: there is nothing to resume (--force scores again)\n")
 
