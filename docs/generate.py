@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "docs" / "reference"
 PUBLIC = {
     "authorid": None,
+    "authorid.ray": None,
     "authorid.sklearn": None,
     "authorid.training": ("TrainingOptions", "CorpusSpec", "train", "prepare_batched", "plot_history"),
     "authorid.export": ("ExportOptions", "export_model"),

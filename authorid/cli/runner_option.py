@@ -189,7 +189,7 @@ def _score_shards(run: _ClusterRun, scorer: Scorer, runner: RunnerOptions) -> Ru
     """Score all shards. Ends the command with a line that tells how to go on when that does not succeed."""
     from authorid.errors import ClusterError
     from authorid.runners.ray_runner import RayCluster, quiet_descriptors
-    from authorid.runners.run_plan import remove_parts
+    from authorid.runners.run_plan import is_planned, remove_parts
 
     make_directory(run.parts)
     engine = run.values["engine"]
@@ -211,19 +211,23 @@ def _score_shards(run: _ClusterRun, scorer: Scorer, runner: RunnerOptions) -> Ru
                     problem = f"{error}; "
                 except KeyboardInterrupt:
                     problem = "interrupted; "
-            if problem and shards is not None:  # before the cluster is left, which can take long
-                left = len(shards.plan.unfinished())
-                problem += f"{shards.plan.shards - left} of {shards.plan.shards} shards are finished"
-                run.terminal.error(f"{problem}. To go on: {resuming_command()}")
+            if problem:  # before the cluster is left, which can take long
+                run.terminal.error(problem + _saved(shards))
     finally:
         run.terminal.console.file = sys.stderr
-        if shards is None:
+        if not is_planned(run.parts):
             remove_parts(run.parts)
-    if problem:
+    if problem or shards is None:
         raise click.exceptions.Exit(interrupts.exit_code or EXIT_FATAL)
-    if shards is None:  # interrupted before there was a plan
-        raise KeyboardInterrupt
     return shards.plan
+
+
+def _saved(shards: ShardRun | None) -> str:
+    """How much is finished, and how to go on."""
+    if shards is None:
+        return "nothing was scored"
+    finished = shards.plan.shards - len(shards.plan.unfinished())
+    return f"{finished} of {shards.plan.shards} shards are finished. To go on: {resuming_command()}"
 
 
 def _planned(run: _ClusterRun, scorer: Scorer, engine: EngineOptions, workers: int) -> ShardRun:
@@ -305,7 +309,9 @@ def _merge(run: _ClusterRun, plan: RunPlan, destination: Destination) -> None:
         run.terminal.progress("Merging") as reporter,
     ):
         for done, record in enumerate(merged_records(parts), start=1):
-            interrupts.exit_if_interrupted()
+            if interrupts.exit_code is not None:
+                run.terminal.error(f"interrupted; all shards are finished. To go on: {resuming_command()}")
+                raise click.exceptions.Exit(interrupts.exit_code)
             write(record)
             if done <= run.values["rows"]:
                 shown.append(record)

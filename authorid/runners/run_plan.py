@@ -34,7 +34,15 @@ from authorid.outputs.part_files import part_path
 from authorid.outputs.resume import differences
 from authorid.outputs.write_errors import raising_output_errors
 
-__all__ = ["RunPlan", "begin_plan", "is_parts_directory", "parts_directory", "remove_parts", "shard_count"]
+__all__ = [
+    "RunPlan",
+    "begin_plan",
+    "is_parts_directory",
+    "is_planned",
+    "parts_directory",
+    "remove_parts",
+    "shard_count",
+]
 
 _FORMAT = 1
 _PLAN, _LISTING = "run.json", "listing.jsonl"
@@ -94,6 +102,11 @@ def is_parts_directory(path: Path) -> bool:
     return not path.is_symlink() and path.is_dir() and all(map(_OWN.fullmatch, os.listdir(path)))  # noqa: PTH208
 
 
+def is_planned(directory: Path) -> bool:
+    """Whether the run in `directory` has a plan, and so can be resumed."""
+    return (directory / _PLAN).exists()
+
+
 def remove_parts(path: Path) -> None:
     """Remove the directory of the parts; raises `OutputError`."""
     with raising_output_errors(str(path)):
@@ -121,7 +134,7 @@ def begin_plan(
     """
     with raising_output_errors(str(directory)):
         directory.mkdir(exist_ok=True)
-        if (directory / _PLAN).exists():
+        if is_planned(directory):
             return _resumed(directory, fingerprint)
         listing = directory / _LISTING
         _write_listing(listing, files)

@@ -82,9 +82,8 @@ def test_a_worker_and_a_node_die_and_a_disk_is_full(steady, here, bundle):
     assert (report["documents"], report["runner"]) == (DOCUMENTS, "ray")
 
 
-def test_the_driver_dies_and_documents_are_poisoned(steady, here, bundle):
+def test_the_driver_dies_and_a_document_is_poisoned(steady, here, bundle):
     (here / "docs" / "030.txt").write_text("the engine of the POISON")
-    (here / "docs" / "099.txt").write_text("the engine of the POISON READ")
     arguments = ("docs", "--model", bundle.path, "-o", "rays.csv")
     steady.delay(0.02)
     with steady.driver(*arguments, cwd=here) as driver:
@@ -101,9 +100,8 @@ def test_the_driver_dies_and_documents_are_poisoned(steady, here, bundle):
     found, healthy = read(here).splitlines(), read(here, "local.csv").splitlines()
     assert len(found) == len(healthy)
     differing = [line for line, expected in zip(found, healthy, strict=True) if line != expected]
-    assert [line.split(b",")[0] for line in differing] == [b"docs/030.txt", b"docs/099.txt"]
+    assert [line.split(b",")[0] for line in differing] == [b"docs/030.txt"]
     assert b"the process that scored this document died 2 times" in differing[0]
-    assert b"the process that read this document died 2 times" in differing[1]
     code, _, stderr = steady.score(*arguments, "--resume", cwd=here)
     assert (code, stderr) == (0, "rays.csv is complete: there is nothing to resume (--force scores again)\n")
 
@@ -152,6 +150,9 @@ def test_a_signal_leaves_a_run_that_can_be_resumed(steady, here, bundle, sign):
     assert line.endswith("--resume")
     wait_for(lambda: not steady.workers())
     steady.delay(0)
+    another = ("docs", "--model", bundle.path, "-o", "rays.csv", "--max-bytes", "99", "--resume")
+    code, _, stderr = steady.score(*another, cwd=here)
+    assert (code, "this is not the run that was interrupted: max_bytes was" in stderr) == (1, True), stderr
     assert steady.score("docs", "--model", bundle.path, "-o", "rays.csv", "--resume", cwd=here)[0] == 3
     assert read(here) == read(here, "local.csv")
 
@@ -166,6 +167,10 @@ def test_tables_and_other_formats(steady, here, bundle):
         assert local(here, bundle, f"local.{form}", *options).returncode == 3
         assert steady.score("docs", "--model", bundle.path, "-o", f"rays.{form}", *options, cwd=here)[0] == 3
         assert read(here, f"rays.{form}") == read(here, f"local.{form}")
+    assert authorid("list", "docs", "-o", "files.csv", cwd=here).returncode == 0
+    arguments = ("--listing", "files.csv", "--model", bundle.path, "-o", "listed.parquet", "--evidence", "--top", "2")
+    assert steady.score(*arguments, cwd=here)[0] == 3
+    assert read(here, "listed.parquet") == read(here, "local.parquet")
 
 
 @pytest.mark.slow
@@ -191,13 +196,18 @@ def test_a_disk_that_is_full_everywhere_ends_the_run_with_one_line(steady, here,
 
 def test_without_a_cluster(tmp_path, bundle):
     Path(tmp_path / "a.txt").write_text("The engine.")
-    done = authorid(
-        *("score", "a.txt", "--model", bundle.path, "-o", "rays.csv", "--runner", "ray"),
-        *("--ray-address", "127.0.0.1:1"),
-        cwd=tmp_path,
-        env=environment(tmp_path),
-    )
+
+    def unreachable(*options):
+        arguments = ("score", "a.txt", "--model", bundle.path, "-o", "rows.csv", "--runner", "ray", *options)
+        return authorid(*arguments, "--ray-address", "127.0.0.1:1", cwd=tmp_path, env=environment(tmp_path))
+
+    done = unreachable()
     assert done.returncode == 1
     assert done.stderr.startswith("error: no Ray cluster answers at 127.0.0.1:1")
     assert len(done.stderr.splitlines()) == 1
-    assert nothing_is_left(tmp_path)
+    assert nothing_is_left(tmp_path, "rows.csv")
+    plan = tmp_path / "rows.csv.parts" / "run.json"
+    plan.parent.mkdir()
+    plan.write_text("the plan of a run that was interrupted")
+    done = unreachable("--resume")
+    assert (done.returncode, plan.exists()) == (1, True), "a run that cannot go on now can go on later"
