@@ -27,6 +27,7 @@ from authorid.cli.options import (
     usage_error,
     verbose_option,
 )
+from authorid.cli.quantities import ByteSize
 from authorid.cli.resuming import explaining_interrupts
 
 if TYPE_CHECKING:
@@ -257,6 +258,13 @@ def _encoder_options(
 @click.option("--resume", is_flag=True, help="Continue an interrupted training.")
 @click.option("--force", is_flag=True, help="Replace an existing run.")
 @sample_words_option(f"For the n-gram model. {SAMPLES_TO_LEARN_FROM}")
+@click.option(
+    "--max-size",
+    cls=AdvancedOption,
+    type=ByteSize(),
+    show_default="11M; more than 250 authors: more in proportion",
+    help="Size of a bundle without an encoder, at most, such as 50M: the rarest n-grams are left out.",
+)
 @exclude_author_option
 @all_authors_option
 @_encoder_options
@@ -273,6 +281,7 @@ def train(
     exclude_authors: tuple[str, ...],
     all_authors: bool,
     sample_words: int | None,
+    max_size: int | None,
     encoder: EncoderChoice,
     documents: ReadOptions,
     quiet: bool,
@@ -293,11 +302,13 @@ def train(
         if encoder.reason:
             terminal.info(encoder.reason)
         typography: Typography = "kept" if keep_typography else "folded"
-        ngrams = NgramOptions(typography=typography, sample_words=sample_words)
+        ngrams = NgramOptions(typography=typography, sample_words=sample_words, max_size=max_size)
         _train_ngrams(terminal, spec, out, ngrams, test_corpus=test_corpus, force=force)
         return
     from authorid.training import train as run_training
 
+    if max_size is not None:
+        raise usage_error("only a model without an encoder has this limit; add --no-encoder", "--max-size")
     if resume and force:
         raise usage_error("--resume continues a training, --force starts it over: choose one", "--resume")
     options = replace(encoder.options, sample_words=sample_words)

@@ -6,6 +6,7 @@ subjects in the same weeks, and random folds reward a model for knowing them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.bundle.decision import Decision
+from authorid.ngrams.coverage import Coverage
 from authorid.ngrams.model import NgramModel
 from authorid.reporter import SILENT, Reporter
 from authorid.scoring.posterior import log_softmax, ngram_evidence
@@ -21,14 +23,14 @@ from authorid.training.corpus import Corpus
 from authorid.training.corpus_checks import check_similarities, check_texts
 from authorid.training.coverage_floor import coverage_of, fit_coverage_threshold
 from authorid.training.encoder_weight import EncoderFit, EncoderScores, fit_encoder_weight
-from authorid.training.ngram_fit import Sample, fit
+from authorid.training.large_calibration import HeldOutModel
+from authorid.training.ngram_fit import Sample, count_texts, fit
 from authorid.training.ngram_options import NgramOptions
 from authorid.training.open_set import OpenSetCorpus, OpenSetFit, fit_open_set
 from authorid.training.ridge import DENSE_DOCUMENTS, spread
 from authorid.training.samples import LabelledTexts, SampleLength, corpus_texts, cut
 from authorid.training.split_fit import SplitFit
 from authorid.training.splits import hold_out
-from authorid.training.term_counts import count
 from authorid.training.view_choice import ViewChoice, choose_views
 
 __all__ = ["EncoderScores", "FusionFit", "fit_fusion"]
@@ -36,12 +38,18 @@ __all__ = ["EncoderScores", "FusionFit", "fit_fusion"]
 HELD_OUT = 0.4
 """Share of each author's documents that is held out to fit the decision rule."""
 
+HELD_OUT_OF_MANY = 0.2
+"""The share where there are very many documents: the model that is fitted without them should be like that of all."""
+
 SHORT = (10, 30, 60, 125, 250, 500, 1000)
 """Lengths in bytes to which held-out documents are cut, to learn how much evidence short texts carry."""
 
 FEW_HELD_OUT, BLOCKS = 100, 4
 """When fewer documents are held out, they are held out in so many blocks, one at a time. A small corpus without 40 % of
 its documents makes a model that is much worse than the one that all of them make, and probabilities too low."""
+
+MANY_AUTHORS = 200
+"""With more authors, a sample of very many documents would have too few of each."""
 
 FEW_AUTHORS = 20
 """With fewer authors, the thresholds for unknown authors depend mostly on which authors are left out."""
@@ -83,32 +91,36 @@ def fit_fusion(
     documents = corpus_texts(corpus)
     views_given, options = bool(options.views), options.with_views(documents.texts)
     length = SampleLength.for_texts(documents.texts, options.sample_words)
-    # The documents on which the rule is fitted: all, or as many as the closed form allows.
-    sampled = documents[spread(documents.labels, DENSE_DOCUMENTS)]
-    pairs, how = hold_out(sampled, HELD_OUT, length)
     samples = cut(documents, length)
+    many = len(samples) > DENSE_DOCUMENTS and len(corpus.authors) > MANY_AUTHORS
+    sampled = _sample(documents, many)
+    pairs, how = hold_out(sampled, HELD_OUT, length)
     split = pairs[0] if pairs else (samples, samples[np.arange(0)])
     choice = ViewChoice(options) if views_given else choose_views(*split, options)
     options = choice.options
-    ngrams, known, chosen = _fit_ngrams(samples, len(corpus.authors), options, reporter)
-    warnings = check_texts(documents, corpus.authors)
-    warnings += check_similarities(known.products.matrix, samples[chosen], corpus.authors)
+    ngrams, known, similar = _fit_ngrams(samples, corpus.authors, options, reporter, open_set=not many)
+    warnings = check_texts(documents, corpus.authors) + similar
     if not pairs:
         warnings.append("nothing could be held out: probabilities are not calibrated, unknown authors not recognized")
         decision = fusion_rule(UNMEASURED, ngram_weight=0.4, half_length=300.0, least_spread=0.1)
         return FusionFit(
             ngrams, decision, {"split": how}, tuple(warnings), None if encoder is None else EncoderFit(decision)
         )
-    held = len(set(pairs[0][1].paths))
-    if held < FEW_HELD_OUT:
-        warnings.append(f"only {held} documents to calibrate on: probabilities are rough")
-        splits = [SplitFit.on(*pair, options) for pair in hold_out(sampled, HELD_OUT, length, BLOCKS)[0]]
+    if known is None:
+        pairs, how = hold_out(documents, HELD_OUT_OF_MANY, length)
+        decision, report, found = _calibrate_many(pairs[0], len(corpus.authors), options, open_set, reporter)
     else:
-        splits = [SplitFit.on(*pairs[0], options, choice.counts)]
-    decision, report = _fit_confidence(splits, len(documents), options)
+        held = len(set(pairs[0][1].paths))
+        if held < FEW_HELD_OUT:
+            warnings.append(f"only {held} documents to calibrate on: probabilities are rough")
+            splits = [SplitFit.on(*pair, options) for pair in hold_out(sampled, HELD_OUT, length, BLOCKS)[0]]
+        else:
+            splits = [SplitFit.on(*pairs[0], options, choice.counts)]
+        decision, report = _calibrate(splits, len(documents), options)
+        texts = cut(sampled, length)
+        found = fit_open_set(known, texts, pairs[0], options, reporter=reporter) if open_set else None
     report = {"split": how, **report}
     if open_set:
-        found = fit_open_set(known, cut(sampled, length), pairs[0], options, reporter=reporter)
         if found is not None:
             decision = replace(decision, false_attribution_thresholds=found.thresholds, known_author_rule=found.rule)
             report = found.report | report
@@ -126,32 +138,68 @@ def fit_fusion(
     return FusionFit(ngrams, decision, report, tuple(warnings), fitted)
 
 
+def _sample(documents: LabelledTexts, many: bool) -> LabelledTexts:
+    """The documents on which views are chosen and the rule is fitted: all, or as many as the closed form allows.
+
+    Of `many` authors some are left out, so that there are not too few documents of the others.
+    """
+    if many:
+        authors = np.unique(documents.labels)
+        kept = authors[np.linspace(0, len(authors) - 1, MANY_AUTHORS).round().astype(np.int64)]
+        documents = documents[np.flatnonzero(np.isin(documents.labels, kept))]
+    return documents[spread(documents.labels, DENSE_DOCUMENTS)]
+
+
 def _fit_ngrams(
-    samples: LabelledTexts, authors: int, options: NgramOptions, reporter: Reporter
-) -> tuple[NgramModel, OpenSetCorpus, Labels]:
+    samples: LabelledTexts, authors: Sequence[str], options: NgramOptions, reporter: Reporter, *, open_set: bool
+) -> tuple[NgramModel, OpenSetCorpus | None, list[str]]:
     """Fit the n-gram model on all `samples`.
 
-    Returns it with those that the rule for unknown authors is fitted on, and the indices of these.
+    Returns it with those that the rule for unknown authors is fitted on, if `open_set`, and warnings.
     """
-    counts = count(samples.texts, samples.labels, options)
-    if not (np.bincount(counts.matrix.indices) > 1).any():  # no two documents have anything in common
-        counts = counts.features(np.arange(0))
+    counts = count_texts(samples, options)
     noun = "documents" if len(set(samples.paths)) == len(samples) else "samples"
     views = len(counts.extractor.views)
     reporter.info(f"{counts.matrix.shape[1]:,} n-grams in {views} views of {len(samples):,} {noun}")
     sample = Sample.of(counts, samples.labels)
-    ngrams = fit(counts, samples.labels, authors, options, sample)
-    paths = [samples.paths[index] for index in sample.chosen]
+    chosen = samples[sample.chosen]
+    warnings = check_similarities(sample.products.matrix, chosen, authors)
+    ngrams = fit(counts, samples.labels, len(authors), options, sample, reporter)
+    if not open_set:
+        return ngrams, None, warnings
     matrix = sample.matrix[sample.chosen]
-    return ngrams, OpenSetCorpus.of(paths, sample.products, matrix, counts, options.ridge), sample.chosen
+    return ngrams, OpenSetCorpus.of(chosen.paths, sample.products, matrix, counts, options.ridge), warnings
 
 
-def _fit_confidence(splits: list[SplitFit], documents: int, options: NgramOptions) -> tuple[Decision, dict[str, Any]]:
+def _calibrate_many(
+    split: tuple[LabelledTexts, LabelledTexts],
+    authors: int,
+    options: NgramOptions,
+    open_set: bool,
+    reporter: Reporter,
+) -> tuple[Decision, dict[str, Any], OpenSetFit | None]:
+    """Fit the rule for the n-gram model alone, and that for unknown authors, where there are very many `authors`."""
+    reporter.info("a second fit, without the last documents of each author, to calibrate the first")
+    model = HeldOutModel.of(*split, options, reporter, open_set=open_set)
+    scored = model.held_out()
+    whole = scored.scores, _bytes(model.held.texts), model.held.labels
+    decision, report = _fit_confidence(whole, model.scored(*_pieces(model.held)), scored.coverage)
+    return decision, report, model.fit_open_set(scored, authors) if open_set else None
+
+
+def _calibrate(splits: list[SplitFit], documents: int, options: NgramOptions) -> tuple[Decision, dict[str, Any]]:
     """Fit the rule for the n-gram model alone; returns it with the results on what all `splits` hold out."""
-    scores, sizes, truth = _joined([_whole(split) for split in splits])
-    decision = fit_ngram_confidence((scores, sizes, truth), _joined([_short(split) for split in splits]))
+    whole, short = _joined([_whole(split) for split in splits]), _joined([_short(split) for split in splits])
     # As many documents must have an n-gram as for the model itself, although here there are fewer.
-    coverage = coverage_of(splits, options.required_documents(documents, scores.shape[1]))
+    coverage = coverage_of(splits, options.required_documents(documents, whole[0].shape[1]))
+    return _fit_confidence(whole, short, coverage)
+
+
+def _fit_confidence(
+    whole: ScoredDocuments, short: ScoredDocuments, coverage: Coverage | None
+) -> tuple[Decision, dict[str, Any]]:
+    scores, sizes, truth = whole
+    decision = fit_ngram_confidence(whole, short)
     if coverage is not None:
         decision = replace(decision, coverage_threshold=fit_coverage_threshold(coverage))
     probabilities = np.exp(log_softmax(ngram_evidence(scores, sizes, decision)))
@@ -182,11 +230,19 @@ def _whole(split: SplitFit) -> ScoredDocuments:
 
 
 def _short(split: SplitFit) -> ScoredDocuments:
-    """Cut pieces at random positions out of some held-out documents, and score them."""
+    """Cut pieces out of some held-out documents, and score them."""
+    pieces, authors = _pieces(split.held)
+    if not pieces:
+        nothing = np.zeros(0, dtype=np.int64)
+        return np.zeros((0, len(np.unique(split.training.labels)))), nothing, nothing
+    return split.scores_of(pieces), _bytes(pieces), authors
+
+
+def _pieces(held: LabelledTexts) -> tuple[list[str], Labels]:
+    """Pieces at random positions of some texts, and their authors."""
     generator = np.random.default_rng(0)
     pieces: list[str] = []
     authors: list[int] = []
-    held = split.held
     for index in range(0, len(held), max(1, len(held) // 250)):
         data = held.texts[index].encode("utf-8", "replace")
         for length in SHORT:
@@ -194,10 +250,7 @@ def _short(split: SplitFit) -> ScoredDocuments:
                 start = int(generator.integers(len(data) - length + 1))
                 pieces.append(data[start : start + length].decode("utf-8", "ignore"))
                 authors.append(int(held.labels[index]))
-    if not pieces:
-        nothing = np.zeros(0, dtype=np.int64)
-        return np.zeros((0, len(np.unique(split.training.labels)))), nothing, nothing
-    return split.scores_of(pieces), _bytes(pieces), np.array(authors)
+    return pieces, np.array(authors, dtype=np.int64)
 
 
 def _bytes(texts: list[str]) -> Labels:

@@ -9,11 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from authorid.ngrams.model import NgramModel
+from authorid.reporter import SILENT, Reporter
+from authorid.training.large_counts import count_large, tfidf_large
+from authorid.training.large_ridge import solve_large
 from authorid.training.ngram_options import NgramOptions
-from authorid.training.ridge import DENSE_DOCUMENTS, Floats, Similarities, similarities, solve_large, spread
-from authorid.training.term_counts import Labels, TermCounts, inverse_frequencies, tfidf
+from authorid.training.ridge import DENSE_DOCUMENTS, Floats, Similarities, similarities, spread
+from authorid.training.samples import LabelledTexts
+from authorid.training.term_counts import Labels, TermCounts, count, documents_with, inverse_frequencies, tfidf
 
-__all__ = ["Sample", "fit"]
+__all__ = ["Sample", "count_texts", "fit"]
 
 
 @dataclass(frozen=True)
@@ -33,13 +37,26 @@ class Sample:
     def of(cls, counts: TermCounts, labels: Labels) -> Sample:
         """Take the sample of the documents of `counts`, whose authors are `labels`."""
         idf = inverse_frequencies(counts, np.arange(len(labels)))
-        matrix = tfidf(counts, idf)
+        matrix = (tfidf if len(labels) <= DENSE_DOCUMENTS else tfidf_large)(counts, idf)
         chosen = spread(labels, DENSE_DOCUMENTS)
         return cls(idf, matrix, chosen, similarities(matrix[chosen], labels[chosen]))
 
 
+def count_texts(samples: LabelledTexts, options: NgramOptions) -> TermCounts:
+    """Count the n-grams of `samples`; in two passes, which take less memory, where there are very many."""
+    counted = (count if len(samples) <= DENSE_DOCUMENTS else count_large)(samples.texts, samples.labels, options)
+    if not (documents_with(counted.matrix) > 1).any():  # no two documents have anything in common
+        return counted.features(np.arange(0))
+    return counted
+
+
 def fit(
-    counts: TermCounts, labels: Labels, authors: int, options: NgramOptions, sample: Sample | None = None
+    counts: TermCounts,
+    labels: Labels,
+    authors: int,
+    options: NgramOptions,
+    sample: Sample | None = None,
+    reporter: Reporter = SILENT,
 ) -> NgramModel:
     """Fit on all documents of `counts`, whose authors are `labels` int64 [documents], 0 to `authors` - 1."""
     sample = Sample.of(counts, labels) if sample is None else sample
@@ -49,9 +66,10 @@ def fit(
         transposed = sample.matrix.T.tocsr().astype(np.float32)
         weights, bias = transposed @ closed.dual.astype(np.float32), closed.bias
     else:
-        weights, bias = solve_large(sample.matrix, labels, authors, options.ridge)
+        weights, bias = solve_large(sample.matrix, labels, authors, options.ridge, reporter=reporter)
         shift, scale = closed.normalization.shift, closed.normalization.scale
-        weights, bias = weights / scale, (bias - shift) / scale
+        weights /= scale.astype(weights.dtype)
+        bias = (bias - shift) / scale
     return _quantized(counts, sample.idf, weights, bias, options)
 
 

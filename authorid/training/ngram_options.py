@@ -16,6 +16,9 @@ __all__ = ["NgramOptions"]
 MANY_AUTHORS = 250
 """With more authors a model may be larger: it would otherwise have few n-grams, and be wrong more often."""
 
+LEAST_NGRAMS = 1000
+"""A model may have so many n-grams, however small it should be."""
+
 FEW_DOCUMENTS = 6
 """Documents an author on average. With fewer, also an n-gram of a single document is worth having."""
 
@@ -32,7 +35,8 @@ class NgramOptions:
 
     N-grams in fewer than `min_documents` training documents are left out, unless there are very few documents. So are
     the rarest of the others when the model would be larger than `megabytes`; for more than `MANY_AUTHORS` it may be
-    larger in proportion. `weights` is the type in which the linear layer is stored: int8, float16 or float32.
+    larger in proportion. `max_size` is the most bytes that a bundle without an encoder takes, whatever the number of
+    authors. `weights` is the type in which the linear layer is stored: int8, float16 or float32.
     """
 
     views: tuple[View, ...] = ()
@@ -43,6 +47,7 @@ class NgramOptions:
     megabytes: float = 11.5
     weights: str = "int8"
     sample_words: int | None = None
+    max_size: int | None = None
 
     def __post_init__(self) -> None:
         """Check the numbers of buckets, which memory depends on, and of words; raises `ValueError`."""
@@ -58,7 +63,20 @@ class NgramOptions:
     def most_ngrams(self, authors: int) -> int:
         """How many n-grams a model of `authors` may have."""
         room = self.megabytes * 1e6 * max(1.0, authors / MANY_AUTHORS)
-        return max(1000, int(room / (authors * np.dtype(self.weights).itemsize + 13)))
+        if self.max_size is not None:
+            room = self.max_size - self._size_without_ngrams(authors)
+        return max(LEAST_NGRAMS, int(room / self._ngram_size(authors)))
+
+    def least_size(self, authors: int) -> int:
+        """The least `max_size` in bytes for a model of `authors`."""
+        return self._size_without_ngrams(authors) + LEAST_NGRAMS * self._ngram_size(authors)
+
+    def _ngram_size(self, authors: int) -> int:
+        return authors * np.dtype(self.weights).itemsize + 13
+
+    def _size_without_ngrams(self, authors: int) -> int:
+        """Bytes of the other files of a bundle, at most: common words, the card, and what is said of each author."""
+        return (1 << 16) + 512 * authors
 
     def required_documents(self, documents: int, authors: int) -> int:
         """How many of the `documents` of `authors` must have an n-gram: `min_documents`, or one when there are few."""

@@ -58,6 +58,12 @@ def fit_run(
     reporter.info(corpus.summary)
     for warning in corpus.warnings:
         reporter.warning(warning)
+    least = options.least_size(len(corpus.authors))
+    if options.max_size is not None and options.max_size < least:
+        raise CorpusError(
+            f"{corpus.root}: a model of {len(corpus.authors):,} authors takes {_mebibytes(least)} at least, and "
+            f"--max-size allows {_mebibytes(options.max_size)}"
+        )
     fitted = fit_fusion(corpus, options, reporter=reporter)
     if not len(fitted.ngrams.buckets):
         raise CorpusError(
@@ -69,6 +75,10 @@ def fit_run(
     with raising_output_errors(workspace.out):
         workspace.discard_state()  # of an unfinished training, which is replaced
     return bundle
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / 2**20:.1f}M"
 
 
 def _write(workspace: Workspace, name: str, corpus: Corpus, fitted: FusionFit, options: NgramOptions) -> Bundle:

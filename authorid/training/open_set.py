@@ -14,7 +14,7 @@ are left out; otherwise their own words would make them known.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -36,7 +36,17 @@ from authorid.training.split_fit import SplitFit
 from authorid.training.splits import author_blocks
 from authorid.training.term_counts import Labels, TermCounts
 
-__all__ = ["OpenSetCorpus", "OpenSetFit", "fit_open_set"]
+__all__ = [
+    "ENOUGH_AUTHORS",
+    "OpenSetCorpus",
+    "OpenSetFit",
+    "RuleFeatures",
+    "by_author",
+    "fit_open_set",
+    "fit_rule",
+    "plain_views",
+    "view_weights",
+]
 
 SHARES = (0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75)
 """False-attribution rates whose thresholds are kept in the bundle."""
@@ -86,14 +96,15 @@ class OpenSetFit:
 
 
 @dataclass(frozen=True)
-class _RuleFeatures:
+class RuleFeatures:
     """The two features of the rule for some documents, each float64 [documents]."""
 
     z: Scores
     spread: Scores
 
     @classmethod
-    def joined(cls, parts: Sequence[_RuleFeatures]) -> _RuleFeatures:
+    def joined(cls, parts: Sequence[RuleFeatures]) -> RuleFeatures:
+        """The features of the documents of all `parts`."""
         return cls(np.concatenate([part.z for part in parts]), np.concatenate([part.spread for part in parts]))
 
     def score(self, rule: KnownAuthorRule) -> Scores:
@@ -106,7 +117,7 @@ class _RuleFeatures:
 class OpenSetCorpus:
     """Documents prepared for fits to any subset of them: their similarities, and some columns of their tf-idf.
 
-    `shared` has the n-grams that many authors share, weighted by `_view_weights`; `plain` has all n-grams of the plain
+    `shared` has the n-grams that many authors share, weighted by `view_weights`; `plain` has all n-grams of the plain
     views.
     """
 
@@ -123,10 +134,10 @@ class OpenSetCorpus:
         """Prepare documents from their `counts` and their tf-idf `matrix`."""
         views = counts.extractor.views
         sizes = np.diff(counts.bounds)
-        plain = np.isin(np.arange(len(views)), _plain_views(views)).repeat(sizes)
+        plain = np.isin(np.arange(len(views)), plain_views(views)).repeat(sizes)
         shared = matrix[:, np.flatnonzero(counts.shared)]
         # The weights are those of inner products, hence the root.
-        shared.data *= np.sqrt(_view_weights(views)).repeat(sizes)[counts.shared][shared.indices]
+        shared.data *= np.sqrt(view_weights(views)).repeat(sizes)[counts.shared][shared.indices]
         return cls(paths, products, _columns(shared), _columns(matrix[:, np.flatnonzero(plain)]), ridge)
 
     @classmethod
@@ -136,7 +147,7 @@ class OpenSetCorpus:
         paths = training.paths + others.paths
         return cls.of(paths, split.products, split.matrix, split.counts, options.ridge)
 
-    def features(self, training: Labels, *others: Labels) -> list[_RuleFeatures]:
+    def features(self, training: Labels, *others: Labels) -> list[RuleFeatures]:
         """Return the features of each of some sets of documents, by a fit to the documents `training`."""
         fitted = self.products.solve(training, self.ridge)
         mean, deviation = self.own_scores(training)
@@ -146,7 +157,7 @@ class OpenSetCorpus:
             own = self.shared.scores(training, chosen, fitted.dual)[np.arange(len(chosen)), best]
             plain = self.plain.scores(training, chosen, fitted.dual)
             spread = np.log(np.maximum(plain.std(axis=1), LEAST_SPREAD))
-            found.append(_RuleFeatures((own - mean[best]) / deviation[best], spread))
+            found.append(RuleFeatures((own - mean[best]) / deviation[best], spread))
         return found
 
     def own_scores(self, training: Labels) -> tuple[Scores, Scores]:
@@ -168,7 +179,7 @@ class OpenSetCorpus:
             found = block[np.isin(labels[block], fitted.authors)]
             authors = np.searchsorted(fitted.authors, labels[found])
             own[found] = self.shared.scores(rest, training[found], fitted.dual)[np.arange(len(found)), authors]
-        return _by_author(own, weights, labels)
+        return by_author(own, weights, labels)
 
 
 @dataclass(frozen=True)
@@ -215,9 +226,9 @@ class _LeftOut:
     documents of the authors left out, by fits to all documents of the others.
     """
 
-    known: _RuleFeatures
-    unknown: _RuleFeatures
-    unknown_all: _RuleFeatures
+    known: RuleFeatures
+    unknown: RuleFeatures
+    unknown_all: RuleFeatures
     authors: int
 
 
@@ -236,19 +247,41 @@ def fit_open_set(
     are too much alike. Thresholds for shares of less than one document are omitted.
     """
     found = _leave_out(samples, split, options, reporter)
-    rule = None if found is None else _fit_weights(found.known, found.unknown)
-    if found is None or rule is None:
+    if found is None:
         return None
-    mean, deviation = known.own_scores(np.arange(len(known.products.labels)))
+
+    def own_scores() -> tuple[Scores, Scores]:
+        return known.own_scores(np.arange(len(known.products.labels)))
+
+    # The stricter threshold of two: unknown authors' documents of the same time, and later ones.
+    return fit_rule(found.known, [found.unknown_all, found.unknown], own_scores, options.views, found.authors)
+
+
+def fit_rule(
+    known: RuleFeatures,
+    unknown: Sequence[RuleFeatures],
+    own_scores: Callable[[], tuple[Scores, Scores]],
+    views: Sequence[View],
+    left_out: int,
+) -> OpenSetFit | None:
+    """Fit the rule to the features of documents by `known` authors, and of some sets by `unknown` ones.
+
+    `own_scores` returns mean and deviation [authors] of the scores of the authors' own documents, `left_out` is the
+    number of authors that were left out at a time. A threshold is the strictest of those of all sets; the last set is
+    that of documents like the known ones. Returns None as `fit_open_set` does.
+    """
+    rule = _fit_weights(known, unknown[-1])
+    if rule is None:
+        return None
+    mean, deviation = own_scores()
     rule = replace(
         rule,
         mean=tuple(mean.tolist()),
         deviation=tuple(deviation.tolist()),
-        view_weights=_view_weights(options.views),
-        plain_views=_plain_views(options.views),
+        view_weights=view_weights(views),
+        plain_views=plain_views(views),
     )
-    # The stricter threshold of two: unknown authors' documents of the same time, and later ones.
-    scores = [found.unknown_all.score(rule), found.unknown.score(rule)]
+    scores = [some.score(rule) for some in unknown]
     thresholds = tuple(
         (share, max(_threshold(some, share) for some in scores))
         for share in SHARES
@@ -256,8 +289,8 @@ def fit_open_set(
     )
     if not thresholds:
         return None
-    area = auroc(found.known.score(rule), scores[1])
-    return OpenSetFit(rule, thresholds, {"open_set_auroc": area, "authors_left_out": found.authors})
+    area = auroc(known.score(rule), scores[-1])
+    return OpenSetFit(rule, thresholds, {"open_set_auroc": area, "authors_left_out": left_out})
 
 
 def _leave_out(
@@ -281,7 +314,7 @@ def _leave_out(
     # For the thresholds, the fit is like the final one: it uses all documents of the known authors.
     tasks += [_by_fold(samples, fold) for fold in folds]
 
-    def features(task: tuple[LabelledTexts, ...]) -> list[_RuleFeatures]:
+    def features(task: tuple[LabelledTexts, ...]) -> list[RuleFeatures]:
         """Return the features of each set of texts after the first, by a fit to the first alone."""
         fitted, *others = task
         together = others[0] if len(others) == 1 else others[0] + others[1]
@@ -297,7 +330,7 @@ def _leave_out(
             reporter.progress(done, len(tasks), "unknown authors")
     known_held, unknown_held = zip(*found[: len(folds)], strict=True)
     unknown_all = [some for (some,) in found[len(folds) :]]
-    joined = _RuleFeatures.joined
+    joined = RuleFeatures.joined
     return _LeftOut(joined(known_held), joined(unknown_held), joined(unknown_all), int(size))
 
 
@@ -312,7 +345,7 @@ def _by_fold(texts: LabelledTexts, fold: Labels) -> tuple[LabelledTexts, Labelle
     return texts[np.flatnonzero(~unknown)], texts[np.flatnonzero(unknown)]
 
 
-def _fit_weights(known: _RuleFeatures, unknown: _RuleFeatures) -> KnownAuthorRule | None:
+def _fit_weights(known: RuleFeatures, unknown: RuleFeatures) -> KnownAuthorRule | None:
     """Return `WEIGHTS` in units of the standard deviations; the middle of the two kinds of documents scores 0.5.
 
     Returns None if z or spread is the same for all documents.
@@ -328,7 +361,7 @@ def _fit_weights(known: _RuleFeatures, unknown: _RuleFeatures) -> KnownAuthorRul
     return KnownAuthorRule((), (), (), (0,), z, spread, middle)
 
 
-def _by_author(own: Scores, document_weights: Scores, labels: Labels) -> tuple[Scores, Scores]:
+def by_author(own: Scores, document_weights: Scores, labels: Labels) -> tuple[Scores, Scores]:
     """Return weighted mean and standard deviation [authors] of the values `own` [documents]; NaN was not measured.
 
     Each author's values are shrunk towards those of all authors, `CAUTION` times as much as is best for differences
@@ -360,13 +393,13 @@ def _by_author(own: Scores, document_weights: Scores, labels: Labels) -> tuple[S
     return means, np.maximum(deviations, 0.01)
 
 
-def _plain_views(views: Sequence[View]) -> tuple[int, ...]:
+def plain_views(views: Sequence[View]) -> tuple[int, ...]:
     """Return the views that show subjects best: of those that use all n-grams, the ones that mask the fewest words."""
     kept = [-1.0 if view.shared else np.inf if view.keep is None else float(view.keep) for view in views]
     return tuple(number for number, own in enumerate(kept) if own == max(kept))
 
 
-def _view_weights(views: Sequence[View]) -> tuple[float, ...]:
+def view_weights(views: Sequence[View]) -> tuple[float, ...]:
     """Return the weight of the shared n-grams in each view."""
-    plain = _plain_views(views)
+    plain = plain_views(views)
     return tuple(SHARED_ONLY if view.shared else PLAIN if number in plain else 1.0 for number, view in enumerate(views))

@@ -2,12 +2,11 @@
 
 There are far fewer documents than n-grams, so everything is computed among the documents: one matrix of their inner
 products [documents, documents] gives the model of any subset of them. Splits and left-out authors then cost seconds.
-Corpora of more than `DENSE_DOCUMENTS` documents are fitted by conjugate gradients instead.
+Corpora of more than `DENSE_DOCUMENTS` documents are fitted by conjugate gradients (`authorid.training.large_ridge`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,10 +27,10 @@ __all__ = [
     "DualFit",
     "Floats",
     "Similarities",
+    "author_shares",
     "inner_products",
     "one_against_rest",
     "similarities",
-    "solve_large",
     "spread",
 ]
 
@@ -39,9 +38,6 @@ Floats = npt.NDArray[np.float64]
 
 DENSE_DOCUMENTS = 8000
 """The most documents whose inner products are kept as a dense matrix."""
-
-TOLERANCE = 1e-3
-"""Conjugate gradients stop at this residual, relative to the targets."""
 
 
 @dataclass(frozen=True)
@@ -109,10 +105,10 @@ def _targets(labels: Labels, authors: int) -> Floats:
 
 def one_against_rest(labels: Labels, authors: int) -> tuple[Floats, Floats]:
     """Targets [documents, authors], and the number of each author's documents [authors] relative to the mean."""
-    return _targets(labels, authors), _author_shares(labels, authors)
+    return _targets(labels, authors), author_shares(labels, authors)
 
 
-def _author_shares(labels: Labels, authors: int) -> Floats:
+def author_shares(labels: Labels, authors: int) -> Floats:
     """Documents of each author [authors], relative to the mean. Their inverse gives every author the same weight."""
     return np.bincount(labels, minlength=authors) * authors / len(labels)
 
@@ -124,7 +120,7 @@ def _solve(products: Floats, labels: Labels, authors: int, ridge: float) -> tupl
     """
     linalg = require("scipy.linalg", "fit")
     system = products + 1.0
-    system[np.diag_indices_from(system)] += ridge * _author_shares(labels, authors)[labels]
+    system[np.diag_indices_from(system)] += ridge * author_shares(labels, authors)[labels]
     targets = _targets(labels, authors)
     if equal_numbers(labels, authors):
         return np.asarray(linalg.solve(system, targets, assume_a="pos")), no_normalization(authors)
@@ -153,37 +149,3 @@ def spread(labels: Labels, most: int) -> Labels:
         some[np.linspace(0, len(some) - 1, n).round().astype(np.int64)] for some, n in zip(own, wanted, strict=True)
     ]
     return np.sort(np.concatenate(chosen))
-
-
-def solve_large(matrix: Any, labels: Labels, authors: int, ridge: float) -> tuple[Floats, Floats]:
-    """Weights [features, authors] and bias [authors] from the tf-idf `matrix` [documents, features] of many documents.
-
-    Ridge regression by conjugate gradients, on whichever system is smaller: that of the documents or of the features.
-    Columns are centred without making the sparse matrix dense. The intercept is not regularized.
-    """
-    linalg = require("scipy.sparse.linalg", "fit")
-    documents, features = matrix.shape
-    roots = 1 / np.sqrt(_author_shares(labels, authors)[labels])
-    targets = _targets(labels, authors)
-    scaled = require("scipy.sparse", "fit").diags_array(roots).dot(matrix).tocsr()
-    mean = (scaled.T @ roots) / (roots @ roots)
-    offset = (roots**2 @ targets) / (roots @ roots)
-    centred = roots[:, None] * (targets - offset)
-
-    def forward(weights: Floats) -> Floats:
-        return np.asarray(scaled @ weights - roots * (mean @ weights))
-
-    def backward(dual: Floats) -> Floats:
-        return np.asarray(scaled.T @ dual - mean * (roots @ dual))
-
-    def solve(multiply: Callable[[Floats], Floats], size: int, wanted: Floats) -> Floats:
-        system = linalg.LinearOperator((size, size), matvec=lambda x: multiply(x) + ridge * x, dtype=np.float64)
-        return np.asarray(linalg.cg(system, wanted, rtol=TOLERANCE)[0])
-
-    weights = np.empty((features, authors))
-    for author in range(authors):
-        if features > documents:
-            weights[:, author] = backward(solve(lambda x: forward(backward(x)), documents, centred[:, author]))
-        else:
-            weights[:, author] = solve(lambda x: backward(forward(x)), features, backward(centred[:, author]))
-    return weights, offset - mean @ weights

@@ -17,11 +17,30 @@ from authorid.ngrams.vectorizer import Vectorizer
 from authorid.ngrams.words import word_hashes
 from authorid.training.ngram_options import NgramOptions
 
-__all__ = ["Labels", "TermCounts", "count", "count_all", "count_more", "inverse_frequencies", "limited", "tfidf"]
+__all__ = [
+    "SHARED",
+    "Labels",
+    "TermCounts",
+    "common_words",
+    "count",
+    "count_all",
+    "count_more",
+    "documents_with",
+    "inverse_frequencies",
+    "limited",
+    "most_frequent",
+    "tfidf",
+]
 
 Labels = npt.NDArray[np.int64]
 
 COMMON_WORDS = 3000
+
+_TEXTS = 4000
+"""Texts whose words are counted together."""
+
+_ENTRIES = 1 << 24
+"""Entries of a sparse matrix that are counted together."""
 
 SHARED = 0.25
 """An n-gram is shared when at least this share of the authors use it. Others mostly belong to a topic
@@ -74,7 +93,7 @@ def count_all(
     options = options.with_views(texts)
     chosen = np.arange(len(texts)) if training is None else training
     extractor = FeatureExtractor(
-        options.views, _common_words(options.views, [texts[index] for index in chosen]), options.bits
+        options.views, common_words(options.views, [texts[index] for index in chosen]), options.bits
     )
     matrix = _count_buckets(extractor, texts)
     documents = np.bincount(matrix[chosen].indices, minlength=matrix.shape[1])
@@ -95,8 +114,14 @@ def limited(counts: TermCounts, labels: Labels, options: NgramOptions, training:
     most = options.most_ngrams(len(np.unique(labels[chosen])))
     if len(counts.buckets) <= most:
         return counts
-    documents = np.bincount(counts.matrix[chosen].indices, minlength=counts.matrix.shape[1])
-    return counts.features(np.sort(np.argsort(-documents, kind="stable")[:most]))
+    return counts.features(
+        most_frequent(np.bincount(counts.matrix[chosen].indices, minlength=len(counts.buckets)), most)
+    )
+
+
+def most_frequent(documents: npt.NDArray[Any], most: int) -> Labels:
+    """Return the indices, ascending, of the `most` features that the most `documents` [features] have."""
+    return np.sort(np.argsort(-documents, kind="stable")[:most])
 
 
 def count_more(counts: TermCounts, texts: Sequence[str]) -> TermCounts:
@@ -129,11 +154,16 @@ def _count_buckets(extractor: FeatureExtractor, texts: Sequence[str]) -> Any:
     )
 
 
-def _common_words(views: Sequence[View], texts: Sequence[str]) -> npt.NDArray[np.uint64]:
+def common_words(views: Sequence[View], texts: Sequence[str]) -> npt.NDArray[np.uint64]:
     """Hashes of the most common words as the `views` see them, most common first."""
     if counts_characters(views):
         texts = [segment(text) for text in texts]
-    words, counts = np.unique(np.concatenate([word_hashes(text) for text in texts]), return_counts=True)
+    words, counts = np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=np.int64)
+    for start in range(0, len(texts), _TEXTS):  # all words of very many texts would take much memory
+        own = np.concatenate([word_hashes(text) for text in texts[start : start + _TEXTS]])
+        new, numbers = np.unique(own, return_counts=True)
+        words, position = np.unique(np.concatenate([words, new]), return_inverse=True)
+        counts = np.bincount(position, np.concatenate([counts, numbers])).astype(np.int64)
     return np.asarray(words[np.lexsort((words, -counts))[:COMMON_WORDS]])
 
 
@@ -143,8 +173,8 @@ def inverse_frequencies(counts: TermCounts, training: Labels) -> npt.NDArray[np.
     It depends on `View.scaling`. The root of the inverse document frequency is usual here: rare n-grams mostly belong
     to one topic, and topics change.
     """
-    known = counts.matrix[training]
-    documents = np.bincount(known.indices, minlength=known.shape[1])
+    known = counts.matrix if len(training) == counts.matrix.shape[0] else counts.matrix[training]
+    documents = documents_with(known)
     idf = np.log((1 + len(training)) / (1 + documents)) + 1
     for view, (start, stop) in zip(counts.extractor.views, pairwise(counts.bounds), strict=True):
         if view.scaling == "root":
@@ -152,6 +182,14 @@ def inverse_frequencies(counts: TermCounts, training: Labels) -> npt.NDArray[np.
         elif view.scaling == "deviation":
             idf[start:stop] = _inverse_deviations(known[:, start:stop])
     return np.where(documents > 0, idf, 0.0).astype(np.float32)
+
+
+def documents_with(matrix: Any) -> Labels:
+    """How many rows of a sparse `matrix` have an entry in each column [columns]."""
+    found = np.zeros(matrix.shape[1], dtype=np.int64)
+    for start in range(0, matrix.nnz, _ENTRIES):  # numpy makes a copy of what it counts
+        found += np.bincount(matrix.indices[start : start + _ENTRIES], minlength=len(found))
+    return found
 
 
 def _inverse_deviations(matrix: Any) -> npt.NDArray[np.float64]:

@@ -76,6 +76,7 @@ TRAIN = {
     "encoder": (["--no-encoder"], "called", "train_ngrams"),
     "test_corpus": (["--test-corpus", "other"], "test_corpus", Path("other")),
     "sample_words": (["--sample-words", "300"], "sample_words", 300),
+    "max_size": (["--no-encoder", "--max-size", "50M"], "max_size", 50 << 20),
     "keep_typography": (["--keep-typography"], "typography", "kept"),
     "force": (["--force"], "existing", "replace"),
     "quiet": (["--quiet"], "output", ""),
@@ -180,7 +181,7 @@ def train(monkeypatch):
     """Returns what reaches the library from `authorid train corpus --out run` with some options."""
 
     def received(*arguments):
-        found = {}
+        found = {"max_size": None}
 
         def library(corpus, out, options, **others):
             found.update(called="train", out=out, **dataclasses.asdict(options), **of_corpus(corpus))
@@ -189,7 +190,7 @@ def train(monkeypatch):
 
         def without_encoder(corpus, out, options, **others):
             found.update(called="train_ngrams", out=out, typography=options.typography, **of_corpus(corpus))
-            found.update(sample_words=options.sample_words)
+            found.update(sample_words=options.sample_words, max_size=options.max_size)
             found.update(without_reporter(others))
 
         monkeypatch.setattr("authorid.training.encoder.train.missing_extra", lambda: None)

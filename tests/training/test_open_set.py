@@ -275,7 +275,7 @@ def shrunk(level: float, chance: float) -> tuple[np.ndarray, np.ndarray]:
     labels = np.repeat(np.arange(7), 10)
     own = level * np.arange(7)[labels] + chance * rng.standard_normal(70)
     own[60:] = np.nan
-    means, deviations = open_set._by_author(own, np.ones(70), labels)
+    means, deviations = open_set.by_author(own, np.ones(70), labels)
     assert means[6] == pytest.approx(means[:6].mean())
     assert (deviations > 0).all()
     return own[:60].reshape(6, 10).mean(axis=1), means[:6]
@@ -299,7 +299,7 @@ def test_the_shrinkage_grows_with_the_uncertainty():
 
 @pytest.mark.parametrize("own", [[np.nan, np.nan], [0.5, np.nan], [0.5, 0.5], [0.5, 0.7]])
 def test_with_too_few_documents_all_authors_have_the_same_mean(own):
-    means, deviations = open_set._by_author(np.array(own), np.ones(2), np.arange(2))
+    means, deviations = open_set.by_author(np.array(own), np.ones(2), np.arange(2))
     assert means[0] == means[1] == pytest.approx(0.0 if np.isnan(own).all() else np.nanmean(own))
     assert (deviations > 0).all()
 

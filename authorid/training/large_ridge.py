@@ -1,0 +1,200 @@
+"""Ridge regression of one-against-the-rest targets for very many documents, by conjugate gradients.
+
+No matrix of documents by documents is made, and none of features by features. Memory is that of the sparse tf-idf
+matrix, of some vectors of features for `AUTHORS` authors at a time, and of the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from authorid.machine import available_cores
+from authorid.reporter import SILENT, Reporter
+from authorid.training.ridge import author_shares
+from authorid.training.term_counts import Labels, documents_with
+
+__all__ = ["solve_large"]
+
+Numbers = npt.NDArray[Any]
+
+TOLERANCE = 1e-3
+"""The residual of each author's normal equations at which the iteration stops, relative to their right side. The
+answers are then those of the closed form, but for a few in a thousand."""
+
+MOST_STEPS = 100
+"""Steps at most: where documents are more than features and some nearly repeat others, the rest is rounding."""
+
+AUTHORS = 256
+"""Authors for which the equations are solved at a time."""
+
+_COLUMNS = 64
+"""Authors in one product with a sparse matrix: so many weights of a feature are read from memory at once."""
+
+_ROWS = 8192
+"""Documents in a block."""
+
+_COMMON, _DENSE_BYTES = 0.04, 3 << 29
+"""Features that more than a share `_COMMON` of the documents have are kept in a dense matrix of at most so many bytes.
+
+Dense products take much less time than sparse ones: the common features are few, but have most of the entries.
+"""
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Some documents: the common features `dense` [documents, common], all others sparse [documents, rare].
+
+    `weights` [documents, 1] are those of the documents in the sum of squares.
+    """
+
+    dense: Numbers
+    rare: Any
+    transposed: Any
+    weights: Numbers
+
+
+class _Documents:
+    """All documents in blocks, their columns centred: common features first, as `order` [features] says."""
+
+    def __init__(self, matrix: Any, weights: Numbers, pool: ThreadPoolExecutor) -> None:
+        number = documents_with(matrix)
+        most = _DENSE_BYTES // (matrix.dtype.itemsize * matrix.shape[0])
+        self._common = min(int((number > _COMMON * matrix.shape[0]).sum()), most)
+        self.order = np.argsort(-number, kind="stable")
+        self._pool = pool
+        common, rare = self.order[: self._common], self.order[self._common :]
+        self.blocks = []
+        for row in range(0, matrix.shape[0], _ROWS):
+            rows = matrix[row : row + _ROWS]
+            others = rows[:, rare].tocsr()
+            own = weights[row : row + _ROWS, None]
+            self.blocks.append(_Block(rows[:, common].toarray(), others, others.T, own))
+        self._total = weights.sum()
+        self._mean = np.zeros(matrix.shape[1], dtype=matrix.dtype)
+        self._mean = self.project([block.weights for block in self.blocks])[:, 0] / self._total
+
+    @property
+    def mean(self) -> Numbers:
+        """The weighted mean of each feature [features], common features first."""
+        return self._mean
+
+    def project(self, targets: list[Numbers]) -> Numbers:
+        """Products [features, authors] of the features and the `targets` [documents, authors] of each block."""
+        total = np.zeros((len(self._mean), targets[0].shape[1]), dtype=self._mean.dtype)
+        for block, own in zip(self.blocks, targets, strict=True):
+            self._add_projection(block, own, total)
+        return total
+
+    def normal(self, vectors: Numbers) -> Numbers:
+        """The product [features, authors] of the weighted covariance of the features and `vectors`."""
+        total = np.zeros_like(vectors)
+        sums = np.zeros(vectors.shape[1], dtype=vectors.dtype)
+        middle = self._mean @ vectors
+        common, rare = vectors[: self._common], _slices(vectors[self._common :])
+        for block in self.blocks:
+            scores = block.dense @ common
+            _add(scores, self._pool.map(block.rare.__matmul__, rare))
+            scores -= middle
+            scores *= block.weights
+            self._add_projection(block, scores, total)
+            sums += scores.sum(axis=0)
+        total -= self._mean[:, None] * sums
+        return total
+
+    def _add_projection(self, block: _Block, targets: Numbers, total: Numbers) -> None:
+        total[: self._common] += block.dense.T @ targets
+        _add(total[self._common :], self._pool.map(block.transposed.__matmul__, _slices(targets)))
+
+
+def _slices(vectors: Numbers) -> list[Numbers]:
+    """Contiguous copies of `_COLUMNS` columns each."""
+    return [np.ascontiguousarray(vectors[:, at : at + _COLUMNS]) for at in range(0, vectors.shape[1], _COLUMNS)]
+
+
+def _add(total: Numbers, parts: Any) -> None:
+    """Add `parts` of the columns to `total`, in place."""
+    at = 0
+    for part in parts:
+        total[:, at : at + part.shape[1]] += part
+        at += part.shape[1]
+
+
+def solve_large(
+    matrix: Any,
+    labels: Labels,
+    authors: int,
+    ridge: float,
+    *,
+    tolerance: float = TOLERANCE,
+    reporter: Reporter = SILENT,
+) -> tuple[Numbers, Numbers]:
+    """Weights [features, authors] and bias [authors] from the tf-idf `matrix` [documents, features] of many documents.
+
+    Columns are centred without making the sparse matrix dense. The intercept is not regularized. Numbers have the type
+    of `matrix`. The result does not depend on the number of cores.
+    """
+    kind = matrix.dtype
+    document_weights = (1 / author_shares(labels, authors)[labels]).astype(kind)
+    offsets = 2 * np.bincount(labels, document_weights, authors) / document_weights.sum(dtype=np.float64) - 1
+    weights = np.empty((matrix.shape[1], authors), dtype=kind)
+    bias = np.empty(authors)
+    with ThreadPoolExecutor(available_cores()) as pool:
+        documents = _Documents(matrix.tocsr(), document_weights, pool)
+        edges = np.cumsum([0, *(len(block.weights) for block in documents.blocks)])
+        for start in range(0, authors, AUTHORS):
+            some = np.arange(start, min(start + AUTHORS, authors))
+            targets = []
+            for first, last, block in zip(edges, edges[1:], documents.blocks, strict=False):
+                own = np.where(labels[first:last, None] == some, 1.0, -1.0) - offsets[some]
+                targets.append(block.weights * own.astype(kind))
+            found = _conjugate_gradients(documents.normal, documents.project(targets), ridge, tolerance)
+            weights[documents.order, start : start + len(some)] = found
+            bias[some] = offsets[some] - documents.mean @ found
+            reporter.progress(int(some[-1]) + 1, authors, "authors")
+    return weights, bias
+
+
+def _conjugate_gradients(
+    multiply: Callable[[Numbers], Numbers], wanted: Numbers, ridge: float, tolerance: float
+) -> Numbers:
+    """Solve ``multiply(x) + ridge * x = wanted`` for all columns of `wanted` [features, authors] together.
+
+    Block conjugate gradients: every author's solution is sought in the directions of all of them, which takes a
+    fraction of the steps. Orthonormal residuals keep it stable where columns depend on each other (algorithm BCGrQ:
+    Dubrulle, "Retooling the method of block conjugate gradients", 2001).
+    """
+    kind = wanted.dtype
+    found = np.zeros_like(wanted)
+    residual, size = _orthonormal(wanted)
+    goal = tolerance * np.linalg.norm(size, axis=0)
+    direction = residual
+    for _ in range(MOST_STEPS):
+        if (np.linalg.norm(size, axis=0) <= goal).all():
+            break
+        product = multiply(direction)
+        product += np.asarray(ridge, dtype=kind) * direction
+        curvature = (direction.T @ product).astype(np.float64)
+        step = np.linalg.inv((curvature + curvature.T) / 2).astype(kind)
+        found += direction @ (step @ size)
+        product = product @ step
+        residual, change = _orthonormal(np.subtract(residual, product, out=product))
+        direction = residual + direction @ change.T
+        size = change @ size
+    return found
+
+
+def _orthonormal(vectors: Numbers) -> tuple[Numbers, Numbers]:
+    """Orthonormal columns [features, rank], and the coefficients [rank, authors] that make `vectors` of them.
+
+    Directions that are lost in rounding are left out.
+    """
+    squares, axes = np.linalg.eigh((vectors.T @ vectors).astype(np.float64))
+    kept = squares > max(squares[-1], 0) * 1e3 * np.finfo(vectors.dtype).eps
+    lengths, axes = np.sqrt(squares[kept]), axes[:, kept]
+    return vectors @ (axes / lengths).astype(vectors.dtype), (lengths[:, None] * axes.T).astype(vectors.dtype)
