@@ -64,12 +64,19 @@ class LayerWeights:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """From token states to logits: pooling, an optional hidden layer, then one column for each class."""
+    """From token states to logits: pooling, an optional hidden layer, then one column for each class.
+
+    With the pooling ``layers``, `states` are the numbers of the states that are pooled (0: the embeddings), and
+    `random` are the random features of each of them but the embeddings, if there are any
+    (`authorid.training.encoder.layer_classifier`).
+    """
 
     pooling: Pooling
     hidden: Dense | None
     activation: Activation | None
     logits: Dense
+    states: tuple[int, ...] = ()
+    random: tuple[Dense, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +129,7 @@ class EncoderWeights:
             yield self.projection
         for layer in self.layers:
             yield from (layer.q, layer.k, layer.v, layer.attention_output, layer.ffn_inner, layer.ffn_output)
+        yield from self.head.random
         if self.head.hidden is not None:
             yield self.head.hidden
         yield self.head.logits

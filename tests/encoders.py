@@ -13,6 +13,9 @@ AUTHORS, POSITIONS, VOCABULARY = 7, 64, 120
 LENGTHS = [3, 3, 4, 17, 33, 33, POSITIONS]
 """Window lengths that tests of graphs use: equal ones too, from the shortest to the longest."""
 
+LAYERS = {"bert-layers": ((0, 1, 2), 48), "distilbert-layers": ((0, 1), 0)}
+"""States and random features of encoders whose layers are pooled."""
+
 SHAPES = {
     # name: family, layers, heads, width, inner width, pooling, hidden activation, funnel
     "bert-mean": ("bert", 3, 5, 40, 72, "mean", None, False),
@@ -24,6 +27,8 @@ SHAPES = {
     "bert-funnel": ("bert", 4, 4, 32, 384 + 20, "first", None, True),
     "bert-funnel-last": ("bert", 2, 4, 32, 64, "first", "tanh", True),
     "distilbert-funnel": ("distilbert", 3, 3, 36, 60, "mean", "relu", True),
+    "bert-layers": ("bert", 2, 4, 32, 64, "layers", None, False),
+    "distilbert-layers": ("distilbert", 1, 3, 36, 384 + 20, "layers", None, False),
 }
 
 
@@ -48,6 +53,10 @@ def random_weights(name: str) -> EncoderWeights:
         square = [dense(width, width) for _ in range(4)]
         return LayerWeights(*square, norm(), dense(width, inner), dense(inner, width), norm())
 
+    states, drawn = LAYERS.get(name, ((), 0))
+    pooled = 2 * width * len(states) + drawn * len(states[1:]) if states else width
+    hidden = dense(width, width) if activation else None
+    random = tuple(dense(width, drawn) for _ in states[1:] if drawn)
     return EncoderWeights(
         family=family,
         heads=heads,
@@ -57,7 +66,7 @@ def random_weights(name: str) -> EncoderWeights:
         position_embedding=numbers(POSITIONS, width),
         embedding_norm=norm(),
         layers=tuple(layer() for _ in range(layers)),
-        head=Head(pooling, dense(width, width) if activation else None, activation, dense(width, AUTHORS)),
+        head=Head(pooling, hidden, activation, dense(pooled, AUTHORS), states, random),
         halved=first_halved(layers) if funnel else None,
     )
 

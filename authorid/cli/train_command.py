@@ -65,7 +65,7 @@ class _RecipeChoice(click.Choice[str]):
         "--encoder/--no-encoder",
         default=None,
         show_default="encoder, if TensorFlow is installed",
-        help="Fine-tune an encoder beside the n-grams, or fit only the n-grams, which takes seconds.",
+        help="Train an encoder beside the n-grams, or fit only the n-grams, which takes seconds.",
     ),
     click.option(
         "--base-model",
@@ -75,23 +75,36 @@ class _RecipeChoice(click.Choice[str]):
     ),
     click.option(
         "--recipe",
-        type=_RecipeChoice(["windows", "classic"]),
-        default="windows",
-        help="windows: train on all windows of each document; classic: on its first 512 tokens, with Adam at 5e-5.",
+        type=_RecipeChoice(["probe", "windows", "classic"]),
+        default="probe",
+        help="probe: fit a head to what the lower layers of the pretrained encoder compute, in one pass; windows: "
+        "fine-tune on all windows of each document; classic: on its first 512 tokens, with Adam at 5e-5.",
     ),
-    click.option("--epochs", type=click.IntRange(min=1), show_default="4; classic: 20", help="Passes over the corpus."),
+    click.option(
+        "--layers",
+        type=click.IntRange(min=1),
+        show_default="chosen on the held-out documents, at most 3",
+        help="Layers of the encoder that the probe uses. Fewer are faster.",
+    ),
+    click.option(
+        "--epochs",
+        type=click.IntRange(min=1),
+        show_default="windows: 4; classic: 20",
+        help="Passes over the corpus. The probe has none, and none of the options below but the seed, the window, the "
+        "stride and those of the validation.",
+    ),
     click.option(
         "--batch",
         cls=AdvancedOption,
         type=click.IntRange(min=1),
-        show_default="32; classic: 2",
+        show_default="windows: 32; classic: 2",
         help="Examples in a training step.",
     ),
     click.option(
         "--learning-rate",
         cls=AdvancedOption,
         type=FiniteRange(min=0.0, min_open=True),
-        show_default="3e-4; classic: 5e-5",
+        show_default="windows: 3e-4; classic: 5e-5",
         help="Peak learning rate.",
     ),
     click.option(
@@ -122,7 +135,7 @@ class _RecipeChoice(click.Choice[str]):
         "--funnel/--no-funnel",
         cls=AdvancedOption,
         default=None,
-        show_default="yes; classic: no",
+        show_default="windows: yes; classic: no",
         help="Drop every second token after a third of the layers, or keep all.",
     ),
     click.option(
@@ -154,14 +167,14 @@ class _RecipeChoice(click.Choice[str]):
         cls=AdvancedOption,
         type=Share(),
         metavar="SHARE",
-        show_default="1; classic: 0",
+        show_default="windows: 1; classic: 0",
         help="Highest rate at which a window loses its rare words.",
     ),
     click.option(
         "--train-embeddings/--freeze-embeddings",
         cls=AdvancedOption,
         default=None,
-        show_default="freeze; classic: train",
+        show_default="windows: freeze; classic: train",
         help="Train the word embeddings, or keep them fixed.",
     ),
     click.option(
@@ -175,7 +188,8 @@ class _RecipeChoice(click.Choice[str]):
 def _encoder_options(
     encoder: bool | None,
     base_model: str,
-    recipe: Literal["windows", "classic"],
+    recipe: Literal["probe", "windows", "classic"],
+    layers: int | None,
     epochs: int | None,
     batch: int | None,
     learning_rate: float | None,
@@ -206,6 +220,7 @@ def _encoder_options(
     from authorid.training.recipes import TrainingOptions
 
     given: dict[str, Any] = {
+        "layers": layers,
         "epochs": epochs,
         "batch": batch,
         "learning_rate": learning_rate,
@@ -265,7 +280,7 @@ def train(
 ) -> None:
     """Train a model on CORPUS and write a run directory.
 
-    The model has two parts: an n-gram model is fitted, and an encoder is fine-tuned. CORPUS is a directory with one
+    The model has two parts: an n-gram model is fitted, and an encoder is trained. CORPUS is a directory with one
     directory per author, or with files called Author_Title.txt.
     """
     from authorid.cli.console import Terminal

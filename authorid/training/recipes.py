@@ -1,4 +1,4 @@
-"""The two recipes of fine-tuning and their options."""
+"""The recipes of training an encoder, and their options."""
 
 from __future__ import annotations
 
@@ -14,12 +14,30 @@ from authorid.training.encoder.classifier import Pooling
 
 __all__ = ["RECIPES", "Precision", "Recipe", "SplitHow", "TrainingOptions"]
 
-Recipe = Literal["windows", "classic"]
+Recipe = Literal["probe", "windows", "classic"]
 SplitHow = Literal["random", "last", "shifted"]
 Precision = Literal["float32", "bfloat16"]
 
 RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
+        "probe": MappingProxyType(
+            {
+                "epochs": 1,
+                "batch": 32,
+                "learning_rate": 1e-5,
+                "seed": 1,
+                "window": 128,
+                "pooling": "layers",
+                "funnel": False,
+                "weight_decay": 0.0,
+                "warmup": 0.0,
+                "freeze_embeddings": True,
+                "topic_dropout": 0.0,
+                "dropout": 0.0,
+                "validation_how": "shifted",
+                "typography": "folded",
+            }
+        ),
         "windows": MappingProxyType(
             {
                 "epochs": 4,
@@ -64,6 +82,9 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 _FORMER_NAMES = {"seed": "classic"}
 """Former names of recipes, which older calls and runs contain."""
 
+_OF_THE_PROBE = {"seed", "window", "validation_how", "typography"}
+"""Options of a recipe that have an effect on the probe."""
+
 _BY_RECIPE: Any = None
 
 
@@ -73,6 +94,8 @@ class TrainingOptions:
 
     Options left at ``None`` take the recipe's value from `RECIPES`, so an instance never holds ``None``.
 
+    - ``probe``: nothing is trained but a linear head, in closed form, on what the lower layers of the pretrained
+      encoder compute (`authorid.training.encoder.probe`); document score = mean window logits.
     - ``windows``: every window of every document is an example; a linear head; AdamW with linear warm-up
       (the share `warmup` of all steps) and linear decay to zero; document score = mean window log-softmax.
     - ``classic`` (formerly ``seed``): the first `window` tokens of each document are the example; the family's own
@@ -88,10 +111,12 @@ class TrainingOptions:
     the 1,000 most frequent of the corpus (0: off); `dropout` is that of the head. `precision` ``bfloat16`` computes in
     bfloat16, with float32 variables. `typography` says whether texts are read with folded typography
     (`authorid.inputs.typography`), `sample_words` how long documents are cut for the n-gram model (`NgramOptions`).
+    `layers` is the number of layers that the probe uses; None: chosen on the held-out documents. What the probe does
+    not have (epochs, batches, rates, a funnel, ...) must keep the recipe's values.
     """
 
     base_model: str
-    recipe: Recipe = "windows"
+    recipe: Recipe = "probe"
     epochs: int = _BY_RECIPE
     batch: int = _BY_RECIPE
     learning_rate: float = _BY_RECIPE
@@ -111,6 +136,7 @@ class TrainingOptions:
     precision: Precision = "float32"
     typography: Typography = _BY_RECIPE
     sample_words: int | None = None
+    layers: int | None = None
 
     def __post_init__(self) -> None:
         """Fill in the recipe's values and check every option; raises `RunError`."""
@@ -120,9 +146,18 @@ class TrainingOptions:
         for name, value in RECIPES[self.recipe].items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
+            elif self.recipe == "probe" and name not in _OF_THE_PROBE and getattr(self, name) != value:
+                raise RunError(
+                    f"training options: the probe recipe has no choice of {name.replace('_', ' ')}; leave it out"
+                )
         if self.stride is None:
             object.__setattr__(self, "stride", self.window - SPECIAL_TOKENS)
         self._check()
+
+    @property
+    def layered(self) -> bool:
+        """Whether the classifier reads several layers (`authorid.training.encoder.layer_classifier`)."""
+        return self.pooling == "layers"
 
     @property
     def truncate(self) -> bool:
@@ -173,12 +208,17 @@ class TrainingOptions:
             "stride must be between 1 and window - 2": 1 <= self.stride <= self.window - SPECIAL_TOKENS,
             f"stride must be at least 1/{MOST_OVERLAP} of window - 2": self.stride * MOST_OVERLAP
             >= self.window - SPECIAL_TOKENS,
-            "pooling must be 'first' or 'mean'": self.pooling in get_args(Pooling),
+            "pooling must be 'first' or 'mean'": self.pooling in get_args(Pooling)
+            and self.layered == (self.recipe == "probe"),
+            "layers must be at least 1, and only the probe recipe has a choice": self.layers is None
+            or (self.layers >= 1 and self.recipe == "probe"),
             "the classic recipe pools the first token": not classic or self.pooling == "first",
             "the classic recipe has no funnel": not classic or not self.funnel,
             "validation_split must be in [0, 1)": 0 <= self.validation_split < 1,
             "validation_how must be 'random', 'last' or 'shifted'": self.validation_how in get_args(SplitHow),
             "the classic recipe splits at random": not classic or self.validation_how == "random",
+            "the probe recipe has no label smoothing, and computes in float32": self.recipe != "probe"
+            or (self.label_smoothing == 0 and self.precision == "float32"),
             "weight_decay must not be negative": self.weight_decay >= 0,
             "warmup must be in [0, 1)": 0 <= self.warmup < 1,
             "label_smoothing must be in [0, 1)": 0 <= self.label_smoothing < 1,

@@ -29,6 +29,7 @@ __all__ = [
     "Floats",
     "Similarities",
     "inner_products",
+    "one_against_rest",
     "similarities",
     "solve_large",
     "spread",
@@ -104,6 +105,11 @@ def _targets(labels: Labels, authors: int) -> Floats:
     targets = np.full((len(labels), authors), -1.0)
     targets[np.arange(len(labels)), labels] = 1.0
     return targets
+
+
+def one_against_rest(labels: Labels, authors: int) -> tuple[Floats, Floats]:
+    """Targets [documents, authors], and the number of each author's documents [authors] relative to the mean."""
+    return _targets(labels, authors), _author_shares(labels, authors)
 
 
 def _author_shares(labels: Labels, authors: int) -> Floats:

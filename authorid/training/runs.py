@@ -40,6 +40,7 @@ from authorid.outputs.directory import unfinished_work
 from authorid.training.encoder.classifier import Geometry, Pooling, build_classifier
 from authorid.training.encoder.examples import inputs
 from authorid.training.encoder.keras_setup import import_keras
+from authorid.training.encoder.layer_classifier import LayerFeatures, build_layer_classifier
 from authorid.training.recipes import TrainingOptions
 from authorid.training.run_directory import RUN_FORMAT
 
@@ -50,7 +51,8 @@ __all__ = ["Run", "predict_windows"]
 class Run:
     """A finished training run; made by `train` or `Run.load`.
 
-    `training` and `validation` are document paths relative to the corpus; `record` is all of run.json.
+    `training` and `validation` are document paths relative to the corpus; `record` is all of run.json. `features` is
+    what the head reads if the pooling is ``layers``, else None.
     """
 
     path: Path
@@ -67,6 +69,7 @@ class Run:
     corpus_digest: str
     metrics: Mapping[str, float]
     record: Mapping[str, Any] = field(repr=False)
+    features: LayerFeatures | None = None
 
     @classmethod
     def load(cls, path: Path) -> Run:
@@ -101,14 +104,17 @@ class Run:
     def keras_model(self) -> Any:
         """Build the classifier in float32 (see `build_classifier`) and load its weights; raises `RunError`."""
         import_keras()
-        model = build_classifier(
-            self.geometry,
-            len(self.authors),
-            self.pooling,
-            self.hidden_activation,
-            self.options.dropout,
-            self.options.funnel,
-        )
+        if self.features is not None:
+            model = build_layer_classifier(self.geometry, len(self.authors), self.features)
+        else:
+            model = build_classifier(
+                self.geometry,
+                len(self.authors),
+                self.pooling,
+                self.hidden_activation,
+                self.options.dropout,
+                self.options.funnel,
+            )
         weights = self.path / "model.keras"
         try:
             model.load_weights(str(weights))
@@ -169,6 +175,9 @@ class Run:
             raise RunError(f"window {window} is longer than the encoder's {geometry.max_sequence_length}")
         if record["pooling"] not in get_args(Pooling):
             raise RunError(f"unknown pooling {record['pooling']!r}")
+        features = LayerFeatures.from_json(record["features"]) if record["pooling"] == "layers" else None
+        if features is not None and features.depth != geometry.num_layers:
+            raise RunError(f"the head reads layer {features.depth}, the encoder has {geometry.num_layers}")
         if head not in (None, "relu", "tanh"):
             raise RunError(f"unknown head activation {head!r}")
         return cls(
@@ -186,6 +195,7 @@ class Run:
             corpus_digest=str(record["corpus"]["digest"]),
             metrics=dict(record["metrics"]),
             record=record,
+            features=features,
         )
 
 

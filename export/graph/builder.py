@@ -149,16 +149,27 @@ class GraphBuilder(ABC):
         """Attention `scores` [b, heads, t, s], as low as can be where the key is padding."""
         return self.op("Sum", [scores, self.mask], f"{name}/masked") if self.mask else scores
 
-    def mean_of_tokens(self, x: str) -> str:
-        """The mean of the states `x` of all tokens but padding: [b, h]."""
+    def mean_of_tokens(self, x: str, name: str) -> str:
+        """The mean of the values `x` of all tokens but padding: [b, channels]."""
         axis = self.const("token_axis", [self.token_axis], np.int64)
         if not self.padding:
-            return self.op("ReduceMean", [x, axis], "pooling", keepdims=0)
-        present = self.tokens_on_axis(self.present, "pooling/present")
-        shares = self.op("Unsqueeze", [present, self.const("last_axis", [-1], np.int64)], "pooling/shares")
-        total = self.op("ReduceSum", [self.op("Mul", [x, shares], "pooling/kept"), axis], "pooling/total", keepdims=0)
-        count = self.op("ReduceSum", [shares, axis], "pooling/count", keepdims=0)
-        return self.op("Div", [total, count], "pooling")
+            return self.op("ReduceMean", [x, axis], name, keepdims=0)
+        present = self.tokens_on_axis(self.present, f"{name}/present")
+        shares = self.op("Unsqueeze", [present, self.const("last_axis", [-1], np.int64)], f"{name}/shares")
+        total = self.op("ReduceSum", [self.op("Mul", [x, shares], f"{name}/kept"), axis], f"{name}/total", keepdims=0)
+        count = self.op("ReduceSum", [shares, axis], f"{name}/count", keepdims=0)
+        return self.op("Div", [total, count], name)
+
+    def mean_and_deviation(self, x: str, name: str, epsilon: float) -> tuple[str, str]:
+        """Mean and standard deviation of the values `x` over all tokens but padding, both [b, channels].
+
+        The deviation is the root of the mean square, less the square of the mean, plus `epsilon`.
+        """
+        mean = self.mean_of_tokens(x, f"{name}/mean")
+        square = self.mean_of_tokens(self.op("Mul", [x, x], f"{name}/square"), f"{name}/mean_square")
+        excess = self.op("Sub", [square, self.op("Mul", [mean, mean], f"{name}/square_mean")], f"{name}/excess")
+        variance = self.op("Sum", [self.op("Relu", [excess], f"{name}/variance"), self.const("epsilon", epsilon)], name)
+        return mean, self.op("Sqrt", [variance], f"{name}/deviation")
 
     def matmul_input(self, x: str, activation: str) -> str:
         """Prepare float32 `x` to enter the matmuls that read `activation`; in INT8 that quantizes it."""

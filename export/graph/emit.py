@@ -9,9 +9,10 @@ from authorid.errors import ExportError, require
 from authorid.export.encoder_weights import EncoderWeights
 from authorid.export.graph.builder import CPU, Dialect, GraphBuilder, TokenSubset
 from authorid.export.graph.fused_operators import FusedGraphBuilder
-from authorid.export.graph.int8 import Ranges, check_ranges, quantize_rows
+from authorid.export.graph.int8 import RANDOM_INPUT, Ranges, check_ranges, quantize_rows
 from authorid.export.graph.openvino import OpenVinoGraphBuilder
 from authorid.export.graph.ort import OrtGraphBuilder
+from authorid.training.encoder.layer_classifier import EPSILON
 
 __all__ = ["emit"]
 
@@ -41,10 +42,13 @@ def emit(
             raise ExportError("only the float32 graph can be observed or take padded batches")
         check_ranges(weights, ranges or {})
     builder = _BUILDERS[dialect](weights, precision, ranges or {}, observe, padding)
-    states = _embeddings(builder)
+    states = [_embeddings(builder)]
     for index in range(len(weights.layers)):
-        states = _layer(builder, index, *states)
-    _head(builder, states[0])
+        states.append(_layer(builder, index, *states[-1]))
+    if weights.head.pooling == "layers":
+        _head(builder, _pooled_layers(builder, [x for x, _ in states]))
+    else:
+        _head(builder, states[-1][0])
     return builder.serialize()
 
 
@@ -108,18 +112,35 @@ def _layer(builder: GraphBuilder, index: int, x: str, states: str) -> tuple[str,
     return builder.normalized([x, y], layer.ffn_norm, f"{name}/ffn", following)
 
 
+def _pooled_layers(builder: GraphBuilder, states: list[str]) -> str:
+    """Means and deviations of the `states` that the head reads, and means of random features: [b, size]."""
+    head = builder.weights.head
+    parts: list[str] = []
+    for number in head.states:
+        parts += builder.mean_and_deviation(states[number], f"pooling/{number}", EPSILON)
+    of_layers = [states[number] for number in head.states if number]
+    for number, (state, random) in enumerate(zip(of_layers, head.random, strict=False)):
+        name, activation = f"random_{number}", RANDOM_INPUT.format(number)
+        x = builder.linear(builder.matmul_input(state, activation), random, name, activation)
+        parts.append(builder.mean_of_tokens(builder.op("Relu", [x], f"{name}/activation"), f"pooling/{name}"))
+    return builder.op("Concat", parts, "pooling", axis=-1)
+
+
 def _head(builder: GraphBuilder, x: str) -> None:
-    """States -> logits [b, authors]. The head computes two rows or more and returns the first half of them."""
+    """States, or what was pooled of them, -> logits [b, authors].
+
+    The head computes two rows or more and returns the first half of them.
+    """
     head, axis = builder.weights.head, builder.token_axis
-    if head.pooling == "mean":
-        mean = builder.mean_of_tokens(x)
+    if head.pooling != "first":
+        mean = builder.mean_of_tokens(x, "pooling") if head.pooling == "mean" else x
         x = builder.op("Concat", [mean, mean], "pooling/twice", axis=0)
     if head.hidden is not None:
         x = builder.linear(x, head.hidden, "head_hidden")
         operator = {"relu": "Relu", "tanh": "Tanh", "gelu": "Gelu", None: "Identity"}[head.activation]
         x = builder.op(operator, [x], "head_hidden/activation")
     x = builder.linear(x, head.logits, "head_logits")
-    if head.pooling == "mean":
+    if head.pooling != "first":
         helper = require("onnx.helper", "train")
         builder.nodes.append(
             helper.make_node("Split", [x], ["logits", "logits/again"], name="logits", axis=0, num_outputs=2)

@@ -20,6 +20,7 @@ from authorid.export.encoder_weights import Dense, EncoderWeights, Floats
 __all__ = [
     "LAYER_INPUTS",
     "MAX_SUM",
+    "RANDOM_INPUT",
     "STRIP",
     "Range",
     "Ranges",
@@ -43,6 +44,9 @@ STRIP = 384
 LAYER_INPUTS = ("input", "attention", "ffn_input", "ffn_inner")
 """The matmul inputs of one layer that INT8 quantizes."""
 
+RANDOM_INPUT = "random_{}/input"
+"""The matmul input of the random features of a state."""
+
 
 @dataclass(frozen=True, slots=True)
 class Range:
@@ -62,8 +66,9 @@ Ranges = Mapping[str, Range]
 
 
 def activation_names(weights: EncoderWeights) -> list[str]:
-    """Names of the matmul inputs that INT8 quantizes: `LAYER_INPUTS` of every layer."""
-    return [f"layer_{index}/{name}" for index in range(len(weights.layers)) for name in LAYER_INPUTS]
+    """Names of the matmul inputs that INT8 quantizes: `LAYER_INPUTS` of every layer, then those of random features."""
+    names = [f"layer_{index}/{name}" for index in range(len(weights.layers)) for name in LAYER_INPUTS]
+    return names + [RANDOM_INPUT.format(number) for number in range(len(weights.head.random))]
 
 
 def check_ranges(weights: EncoderWeights, ranges: Ranges) -> None:

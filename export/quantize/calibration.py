@@ -14,7 +14,7 @@ from authorid.export.encoder_weights import Dense, EncoderWeights, Floats, Layer
 from authorid.export.graph.builder import CPU, Dialect
 from authorid.export.graph.emit import emit
 from authorid.export.graph.graph_runner import GraphRunner, Ids, batched
-from authorid.export.graph.int8 import LAYER_INPUTS, Range, Ranges, Together, activation_names
+from authorid.export.graph.int8 import LAYER_INPUTS, RANDOM_INPUT, Range, Ranges, Together, activation_names
 from authorid.export.quantize.gptq import gptq
 from authorid.export.quantize.outliers import SplitNeurons, divide_values, smooth, split_outliers, strip_divisor
 
@@ -83,9 +83,16 @@ def calibrate(weights: EncoderWeights, windows: Sequence[Ids], seed: int = 0, to
         layer, found = _calibrate_layer(trained, split.layers[index], own, part, together)
         layers.append(layer)
         ranges |= {f"layer_{index}/{name}": span for name, span in found.items()}
+    head = weights.head
+    random = []
+    for number, dense in enumerate(head.random):
+        seen = observed[RANDOM_INPUT.format(number)]
+        span = ranges[RANDOM_INPUT.format(number)] = smooth(dense.kernel, seen.low, seen.high, seen.sample)
+        random.append(gptq(dense, span, seen.sample, seen.sample @ dense.kernel, together))
+    head = replace(head, random=tuple(random))
     before, after = (sum(len(layer.ffn_inner.bias) for layer in w.layers) for w in (weights, split))
     return Calibration(
-        weights=replace(split, layers=tuple(layers)),
+        weights=replace(split, layers=tuple(layers), head=head),
         ranges=ranges,
         windows=len(windows),
         tokens=sum(len(ids) for ids in windows),

@@ -9,6 +9,7 @@ import numpy as np
 from authorid.errors import ExportError, require
 from authorid.export.encoder_weights import Dense, EncoderWeights, Floats, GeluKind, Head, LayerWeights, Norm
 from authorid.training.encoder.funnel import FUNNEL
+from authorid.training.encoder.layer_classifier import LAYER_POOLING, RANDOM
 
 __all__ = ["from_keras"]
 
@@ -17,7 +18,8 @@ def from_keras(model: Any) -> EncoderWeights:
     """Read the weights of a Keras classifier that is built on keras-hub's BertBackbone or DistilBertBackbone.
 
     Layers are found by name, inside the nested backbone or inlined: ``token_embedding``..., ``pooling`` (masked
-    mean; without it the first token is taken), ``head_hidden`` (optional) and ``logits``. Raises `ExportError`
+    mean) or ``layer_pooling`` (with ``random_features_1``..., optional; without any of them the first token is taken),
+    ``head_hidden`` (optional) and ``logits``. Raises `ExportError`
     when the model is something else.
     """
     layers = _layers(model)
@@ -106,11 +108,15 @@ def _head(layers: dict[str, Any]) -> Head:
         if name not in ("relu", "tanh"):
             raise ExportError(f"the head's hidden layer has activation {name!r}; only relu and tanh are supported")
         activation = "relu" if name == "relu" else "tanh"
+    pooled = layers.get(LAYER_POOLING)
+    random = [] if pooled is None else [f"{RANDOM}_{state}" for state in pooled.states]
     return Head(
-        pooling="mean" if "pooling" in layers else "first",
+        pooling="layers" if pooled is not None else "mean" if "pooling" in layers else "first",
         hidden=None if hidden is None else _dense(hidden),
         activation=activation,
         logits=_dense(layers["logits"]),
+        states=() if pooled is None else tuple(pooled.states),
+        random=tuple(_dense(layers[name]) for name in random if name in layers),
     )
 
 

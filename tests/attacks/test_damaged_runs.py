@@ -47,7 +47,9 @@ def encoder_run(corpus):
     from authorid.training import TrainingOptions, train
 
     base = write_checkpoint(corpus.parent / "base", "distilbert")
-    return train(corpus, corpus.parent / "run", TrainingOptions(base_model=str(base), epochs=1, window=32)).path
+    return train(
+        corpus, corpus.parent / "run", TrainingOptions(base_model=str(base), recipe="windows", epochs=1, window=32)
+    ).path
 
 
 @pytest.fixture(params=[pytest.param("encoder", marks=pytest.mark.train), "ngrams"])

@@ -26,7 +26,7 @@ def run(tmp_path_factory):
     place = tmp_path_factory.mktemp("raced")
     base = write_checkpoint(place / "base", "bert")
     corpus = write_corpus(place / "corpus", documents=8)
-    options = TrainingOptions(base_model=str(base), epochs=1, batch=4, window=16, pooling="mean")
+    options = TrainingOptions(base_model=str(base), recipe="windows", epochs=1, batch=4, window=16, pooling="mean")
     return train(corpus, place / "run", options)
 
 

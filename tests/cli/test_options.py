@@ -47,23 +47,25 @@ CORPUS = {
     "exclude_authors": (["--exclude-author", "test", "--exclude-author", "x y"], "exclude_authors", ("test", "x y")),
     "all_authors": (["--all-authors"], "all_authors", True),
 }
+FINE_TUNED = ("--recipe", "windows")
 ENCODER = {
     "base_model": (["--base-model", "bert"], "base_model", "bert"),
     "recipe": (["--recipe", "classic"], "recipe", "classic"),
-    "epochs": (["--epochs", "7"], "epochs", 7),
-    "batch": (["--batch", "5"], "batch", 5),
-    "learning_rate": (["--learning-rate", "0.5"], "learning_rate", 0.5),
+    "layers": (["--layers", "2"], "layers", 2),
+    "epochs": ([*FINE_TUNED, "--epochs", "7"], "epochs", 7),
+    "batch": ([*FINE_TUNED, "--batch", "5"], "batch", 5),
+    "learning_rate": ([*FINE_TUNED, "--learning-rate", "0.5"], "learning_rate", 0.5),
     "seed": (["--seed", "0"], "seed", 0),
     "window": (["--window", "64"], "window", 64),
     "stride": (["--stride", "9"], "stride", 9),
-    "pooling": (["--pooling", "mean"], "pooling", "mean"),
-    "funnel": (["--no-funnel"], "funnel", False),
+    "pooling": ([*FINE_TUNED, "--pooling", "mean"], "pooling", "mean"),
+    "funnel": ([*FINE_TUNED, "--no-funnel"], "funnel", False),
     "validation_split": (["--validation-split", "0"], "validation_split", 0.0),
     "validation": (["--validation", "random"], "validation_how", "random"),
-    "label_smoothing": (["--label-smoothing", "0.25"], "label_smoothing", 0.25),
-    "topic_dropout": (["--topic-dropout", "0"], "topic_dropout", 0.0),
-    "train_embeddings": (["--train-embeddings"], "freeze_embeddings", False),
-    "precision": (["--precision", "bfloat16"], "precision", "bfloat16"),
+    "label_smoothing": ([*FINE_TUNED, "--label-smoothing", "0.25"], "label_smoothing", 0.25),
+    "topic_dropout": ([*FINE_TUNED, "--topic-dropout", "0"], "topic_dropout", 0.0),
+    "train_embeddings": ([*FINE_TUNED, "--train-embeddings"], "freeze_embeddings", False),
+    "precision": ([*FINE_TUNED, "--precision", "bfloat16"], "precision", "bfloat16"),
     "resume": (["--resume"], "existing", "resume"),
 }
 """Options of train that have no effect with --no-encoder."""
@@ -290,7 +292,8 @@ def tune(monkeypatch):
 def test_every_option_reaches_the_library(request, command, name):
     received = request.getfixturevalue(command)
     arguments, key, value = FORWARDED[command][name]
-    assert received()[key] != value
+    needed = FINE_TUNED if tuple(arguments[:2]) == FINE_TUNED else ()
+    assert received(*needed)[key] != value
     assert received(*arguments)[key] == value
 
 
@@ -421,7 +424,7 @@ def test_the_former_name_of_unknown_authors_is_accepted_and_not_shown(evaluate, 
 @pytest.mark.parametrize("recipe", ["classic", "seed"])
 def test_the_former_name_of_the_classic_recipe_is_accepted_and_not_shown(train, recipe):
     assert train("--recipe", recipe) == train("--recipe", "classic")
-    assert "[windows|classic]" in call("train", "--help").output
+    assert "[probe|windows|classic]" in call("train", "--help").output
 
 
 def test_the_defaults_of_the_options_are_those_of_the_library(monkeypatch):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from encoders import AUTHORS, POSITIONS, SHAPES, VOCABULARY
+from encoders import AUTHORS, LAYERS, POSITIONS, SHAPES, VOCABULARY
 
 if TYPE_CHECKING:
     from authorid.export import EncoderWeights
@@ -16,12 +16,16 @@ if TYPE_CHECKING:
 def models() -> dict[str, Any]:
     """Keras classifiers by the names of `SHAPES`; no weight has its initial value of zero or one."""
     from authorid.training.encoder.classifier import Geometry, build_classifier
+    from authorid.training.encoder.layer_classifier import LayerFeatures, build_layer_classifier
 
     made = {}
     for name, (family, layers, heads, width, inner, pooling, activation, funnel) in SHAPES.items():
         segments = 2 if family == "bert" else 0
         geometry = Geometry(family, VOCABULARY, layers, heads, width, inner, POSITIONS, segments)
-        model = build_classifier(geometry, AUTHORS, pooling, activation, funnel=funnel)
+        if name in LAYERS:
+            model = build_layer_classifier(geometry, AUTHORS, LayerFeatures(*LAYERS[name]))
+        else:
+            model = build_classifier(geometry, AUTHORS, pooling, activation, funnel=funnel)
         rng = np.random.default_rng(1)
         model.set_weights([w + rng.normal(0, 0.1, w.shape).astype(w.dtype) for w in model.get_weights()])
         made[name] = model

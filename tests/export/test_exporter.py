@@ -34,7 +34,7 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def run(request, corpus, tmp_path_factory):
-    """A finished run with three authors: BERT on windows with mean pooling, DistilBERT by the seed recipe."""
+    """A finished run with three authors: BERT on windows with mean pooling, DistilBERT by the classic recipe."""
     from authorid.training import TrainingOptions, train
 
     base = write_checkpoint(tmp_path_factory.mktemp("base") / request.param, request.param)
@@ -355,3 +355,26 @@ def test_importing_the_package_imports_no_framework():
     code = "import authorid.export, json, sys; print(json.dumps(sorted(sys.modules)))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert not heavy & set(json.loads(out))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_probe_becomes_a_bundle_that_answers_as_keras_does(family, corpus, tmp_path):
+    from authorid import Scorer
+    from authorid.training import TrainingOptions, load_corpus, train
+
+    base = write_checkpoint(tmp_path / "base", family)
+    run = train(corpus, tmp_path / "run", TrainingOptions(base_model=str(base), window=32))
+    bundle = exported(run, corpus, tmp_path / "bundle", openvino=True).bundle
+    assert (bundle.pooling, bundle.graphs.keys()) == (
+        "layers",
+        {"fp32", "int8", "openvino-fp32", "openvino-int8", *FUSED},
+    )
+    assert json.loads((bundle.path / "config.json").read_text()).keys() >= {"id2label"}
+    texts = [document.text for document in load_corpus(corpus).documents]
+    keras = np.array([rows.mean(axis=0) for rows in run.predict_logits(texts)])
+    alone = replace(bundle, ngrams=None, decision=Decision())
+    rows = list(Scorer(alone, EngineOptions(precision="fp32"), effort="full").score_texts(texts))
+    probabilities = np.array([[dict(row.ranking)[author] for author in AUTHORS] for row in rows])
+    expected = np.exp(keras - keras.max(axis=1, keepdims=True))
+    np.testing.assert_allclose(probabilities, expected / expected.sum(axis=1, keepdims=True), atol=1e-4)
+    assert all(row.author == text_author for row, text_author in zip(rows, np.repeat(AUTHORS, 5), strict=True))

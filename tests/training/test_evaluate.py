@@ -172,13 +172,12 @@ def test_progress_covers_every_document_of_every_pass(models):
 
 
 @pytest.mark.train
-@pytest.mark.parametrize("recipe", ["windows", "classic"])
+@pytest.mark.parametrize("recipe", ["probe", "windows", "classic"])
 def test_a_training_run_is_evaluated_as_it_is(tmp_path, recipe):
     checkpoint = write_checkpoint(tmp_path / "base", "distilbert")
     corpus, test = write_corpus(tmp_path / "corpus"), write_corpus(tmp_path / "test", 4, seed=9)
-    run = train(
-        corpus, tmp_path / "run", TrainingOptions(base_model=str(checkpoint), recipe=recipe, epochs=1, window=32)
-    )
+    options = TrainingOptions(base_model=str(checkpoint), recipe=recipe, epochs=1, window=32)
+    run = train(corpus, tmp_path / "run", options)
     reporter = RecordingReporter()
     report = evaluate(run.path, test, reporter=reporter)
     models = "encoder" if recipe == "classic" else "n-grams + encoder"

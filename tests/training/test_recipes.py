@@ -13,7 +13,16 @@ from authorid.training import TrainingOptions
 
 
 def test_each_recipe_has_its_own_defaults():
-    windows = TrainingOptions(base_model="m")
+    probe = TrainingOptions(base_model="m")
+    assert (probe.recipe, probe.pooling, probe.layers, probe.layered, probe.window) == (
+        "probe",
+        "layers",
+        None,
+        True,
+        128,
+    )
+    assert (probe.truncate, probe.validation_how, probe.typography) == (False, "shifted", "folded")
+    windows = TrainingOptions(base_model="m", recipe="windows")
     assert (windows.recipe, windows.epochs, windows.batch, windows.window) == ("windows", 4, 32, 128)
     assert (windows.truncate, windows.pooling, windows.funnel) == (False, "first", True)
     assert (windows.stride, windows.topic_dropout, windows.freeze_embeddings) == (126, 1.0, True)
@@ -28,7 +37,7 @@ def test_seed_is_a_former_name_of_the_classic_recipe():
 
 
 def test_given_options_override_the_recipe_even_when_they_are_zero():
-    options = TrainingOptions(base_model="m", topic_dropout=0.0, freeze_embeddings=False, seed=0)
+    options = TrainingOptions(base_model="m", recipe="windows", topic_dropout=0.0, freeze_embeddings=False, seed=0)
     assert (options.topic_dropout, options.freeze_embeddings, options.seed) == (0.0, False, 0)
 
 
@@ -53,7 +62,7 @@ def test_options_survive_json():
 
 
 def test_differences_are_named():
-    options = TrainingOptions(base_model="m")
+    options = TrainingOptions(base_model="m", recipe="windows")
     other = dataclasses.replace(options, epochs=5, seed=2)
     assert options.differences(options) == []
     assert other.differences(options) == ["epochs 5, was 4", "seed 2, was 1"]
@@ -62,20 +71,26 @@ def test_differences_are_named():
 @pytest.mark.parametrize(
     "bad",
     [
-        {"epochs": 0},
-        {"batch": 0},
-        {"learning_rate": 0.0},
+        {"epochs": 3},
+        {"pooling": "mean"},
+        {"layers": 0},
+        {"precision": "bfloat16"},
+        {"recipe": "windows", "layers": 2},
+        {"recipe": "windows", "pooling": "layers"},
+        {"recipe": "windows", "epochs": 0},
+        {"recipe": "windows", "batch": 0},
+        {"recipe": "windows", "learning_rate": 0.0},
         {"window": 4},
         {"stride": 127},
         {"validation_split": 1.0},
-        {"pooling": "max"},
+        {"recipe": "windows", "pooling": "max"},
         {"recipe": "classic", "pooling": "mean"},
         {"recipe": "classic", "funnel": True},
         {"validation_how": "first"},
-        {"warmup": 1.0},
-        {"label_smoothing": -0.1},
-        {"topic_dropout": 1.5},
-        {"precision": "float16"},
+        {"recipe": "windows", "warmup": 1.0},
+        {"recipe": "windows", "label_smoothing": -0.1},
+        {"recipe": "windows", "topic_dropout": 1.5},
+        {"recipe": "windows", "precision": "float16"},
         {"recipe": "other"},
         {"recipe": "classic", "validation_how": "last"},
     ],

@@ -23,7 +23,8 @@ __all__ = [
     "freeze_embeddings",
 ]
 
-Pooling = Literal["first", "mean"]
+Pooling = Literal["first", "mean", "layers"]
+"""How a window becomes one vector; ``layers``: see `authorid.training.encoder.layer_classifier`."""
 
 FAMILIES = {"bert": "BertBackbone", "distilbert": "DistilBertBackbone"}
 """``model_type`` in a Hugging Face config.json -> the keras-hub class."""

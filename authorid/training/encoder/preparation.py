@@ -25,7 +25,7 @@ from authorid.training.encoder.keras_setup import import_keras
 from authorid.training.recipes import TrainingOptions
 from authorid.training.splits import split
 
-__all__ = ["Corpora", "Preparation", "load_corpora", "prepare"]
+__all__ = ["Corpora", "Preparation", "TokenizedCorpus", "load_corpora", "prepare", "tokenize"]
 
 Split = tuple[list[int], list[int]]
 """Indices of the training and of the validation documents."""
@@ -43,6 +43,18 @@ class Corpora:
     def split(self, options: TrainingOptions) -> Split:
         """Split the training corpus; raises `CorpusError`."""
         return split(self.training, options)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizedCorpus:
+    """A corpus as an encoder reads it: the token ids of each document, and what cuts them into windows."""
+
+    windower: Windower
+    tokens: list[IntArray]
+
+    def windows(self, document: int) -> list[IntArray]:
+        """The windows of the document with this index."""
+        return [window.ids for window in self.windower.windows(self.tokens[document])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +101,9 @@ def prepare(corpus: Corpus, chosen: Split, base: BaseModel, options: TrainingOpt
     `CorpusError` when an author has no document left to train on.
     """
     geometry = base.geometry
-    windower = _windower(base.tokenizer, geometry, options)
-    _check_tokenizer(windower, geometry, options)
-    tokens = windower.token_ids([document.text for document in corpus.documents])
+    tokenized = tokenize(corpus, chosen, base, options)
+    windower, tokens = tokenized.windower, tokenized.tokens
     training, validation = chosen
-    _check_authors(corpus, {corpus.documents[index].label for index in training if len(tokens[index])})
     keras = import_keras()
     keras.utils.set_random_seed(options.seed)
     backbone = backbone_of(base, POLICIES[options.precision])
@@ -119,15 +129,26 @@ def prepare(corpus: Corpus, chosen: Split, base: BaseModel, options: TrainingOpt
             options,
             segments=geometry.num_segments > 0,
         ),
-        validation=_validation_set(corpus, validation, tokens, windower),
+        validation=_validation_set(corpus, validation, tokenized),
     )
 
 
-def _validation_set(
-    corpus: Corpus, validation: Sequence[int], tokens: Sequence[IntArray], windower: Windower
-) -> ValidationSet:
+def tokenize(corpus: Corpus, chosen: Split, base: BaseModel, options: TrainingOptions) -> TokenizedCorpus:
+    """Tokenize the documents of `corpus`, of which the `chosen` ones are trained on.
+
+    Raises `RunError` when base model and options do not fit, and `CorpusError` when an author has no document left to
+    train on.
+    """
+    windower = _windower(base.tokenizer, base.geometry, options)
+    _check_tokenizer(windower, base.geometry, options)
+    tokens = windower.token_ids([document.text for document in corpus.documents])
+    _check_authors(corpus, {corpus.documents[index].label for index in chosen[0] if len(tokens[index])})
+    return TokenizedCorpus(windower, tokens)
+
+
+def _validation_set(corpus: Corpus, validation: Sequence[int], tokenized: TokenizedCorpus) -> ValidationSet:
     return ValidationSet(
-        [[window.ids for window in windower.windows(tokens[index])] for index in validation],
+        [tokenized.windows(index) for index in validation],
         np.array([corpus.documents[index].label for index in validation], dtype=np.int64),
     )
 

@@ -22,7 +22,9 @@ from authorid.training.encoder.classifier import build_classifier
 from authorid.training.encoder.epochs import History, run_epochs
 from authorid.training.encoder.examples import document_scores
 from authorid.training.encoder.model_directory import resolve_base_model
-from authorid.training.encoder.preparation import Preparation, load_corpora, prepare
+from authorid.training.encoder.preparation import load_corpora, prepare
+from authorid.training.encoder.probe import train_probe
+from authorid.training.encoder.training_job import Trained, TrainingJob
 from authorid.training.fusion import EncoderScores, FusionFit, fit_fusion
 from authorid.training.ngram_options import NgramOptions
 from authorid.training.ngram_run import describe_ngrams
@@ -79,23 +81,10 @@ def train(
         base = read_base_model(resolve_base_model(options.base_model))
         split = corpora.split(options)
         plan = checkpoint.training_plan(options, base.sha256(), corpora.training, split)
-        past = checkpoint.read_checkpoint(workspace.state) if existing == "resume" else None
-        if past is not None:
-            checkpoint.check_plan(plan, past.plan, workspace.out)
-        prepared = prepare(corpora.training, split, base, options)
-        history: History = {}
-        if past is not None:
-            checkpoint.restore(workspace.state, prepared.model)
-            history = {name: list(values) for name, values in past.history.items()}
-        training_id = begin_training(workspace, existing)
-
-        def save() -> None:
-            with raising_output_errors(workspace.out):
-                checkpoint.save(workspace.state, prepared.model, plan, history)
-
-        run_epochs(prepared, history, save, reporter)
-        files, record = _finish(prepared, plan, history, corpora.test, reporter)
-        write_run(workspace, files, {**record, "training_id": training_id})
+        job = TrainingJob(corpora.training, split, base, options, plan, workspace, existing, reporter)
+        trained = train_probe(job) if options.layered else _fine_tune(job)
+        files, record = _finish(job, trained, corpora.test)
+        write_run(workspace, files, {**record, "training_id": trained.training_id})
         _publish(workspace)
     return Run.load(Path(out))
 
@@ -109,56 +98,84 @@ def _publish(workspace: Workspace) -> None:
         workspace.discard_state()
 
 
-def _finish(
-    prepared: Preparation, plan: dict[str, Any], history: History, test: Corpus | None, reporter: Reporter
-) -> tuple[TrainingFiles, dict[str, Any]]:
-    """The parts of the finished run, the model in float32 and the n-gram model beside it, and their record."""
-    corpus, options, geometry = prepared.corpus, prepared.options, prepared.geometry
+def _fine_tune(job: TrainingJob) -> Trained:
+    """Run the epochs of the recipes ``windows`` and ``classic``."""
+    state, options = job.workspace.state, job.options
+    past = checkpoint.read_checkpoint(state) if job.existing == "resume" else None
+    if past is not None:
+        checkpoint.check_plan(job.plan, past.plan, job.workspace.out)
+    prepared = prepare(job.corpus, job.split, job.base, options)
+    history: History = {}
+    if past is not None:
+        checkpoint.restore(state, prepared.model)
+        history = {name: list(values) for name, values in past.history.items()}
+    training_id = begin_training(job.workspace, job.existing)
+
+    def save() -> None:
+        with raising_output_errors(job.workspace.out):
+            checkpoint.save(state, prepared.model, job.plan, history)
+
+    run_epochs(prepared, history, save, job.reporter)
+    authors = len(job.corpus.authors)
     # A new model, because the layers keep their dtype policy: the weights of a run are float32 throughout.
     model = build_classifier(
-        geometry, len(corpus.authors), options.pooling, prepared.head, options.dropout, options.funnel
+        prepared.geometry, authors, options.pooling, prepared.head, options.dropout, options.funnel
     )
     model.set_weights(prepared.model.get_weights())
-    tested = None if test is None else _evaluate_on(model, test, corpus, prepared.windower)
-    record = _record(prepared, plan, history, tested)
+    held_out = document_scores(predict_windows(model, prepared.validation.windows, authors), authors)
+    return Trained(
+        training_id=training_id,
+        model=model,
+        history=history,
+        windower=prepared.windower,
+        geometry=prepared.geometry,
+        windows=prepared.examples.windows,
+        held_out=held_out,
+        head=prepared.head,
+    )
+
+
+def _finish(job: TrainingJob, trained: Trained, test: Corpus | None) -> tuple[TrainingFiles, dict[str, Any]]:
+    """The parts of the finished run, with the n-gram model beside the encoder, and their record."""
+    tested = None if test is None else _evaluate_on(trained.model, test, job.corpus, trained.windower)
+    record = _record(job, trained, tested)
     ngrams = None
-    if options.recipe != "classic":
-        fitted = _fit_ngrams(model, prepared, reporter)
+    if job.options.recipe != "classic":
+        fitted = _fit_ngrams(job, trained)
         ngrams = fitted.ngrams.to_bytes()
         record["fusion"] = {**describe_ngrams(fitted), "decision": asdict(fitted.decision)}
-    config = hf_config(geometry, corpus.authors, options.dropout)
-    return TrainingFiles(model, prepared.tokenizer, config, history, ngrams), record
+    config = hf_config(trained.geometry, job.corpus.authors, job.options.dropout)
+    return TrainingFiles(trained.model, job.base.tokenizer, config, trained.history, ngrams), record
 
 
-def _record(
-    prepared: Preparation, plan: dict[str, Any], history: History, tested: dict[str, Any] | None
-) -> dict[str, Any]:
+def _record(job: TrainingJob, trained: Trained, tested: dict[str, Any] | None) -> dict[str, Any]:
     """Return the content of run.json."""
-    corpus, options, windower = prepared.corpus, prepared.options, prepared.windower
-    metrics = {name: values[-1] for name, values in history.items()}
+    corpus, options, windower, plan = job.corpus, job.options, trained.windower, job.plan
+    metrics = {name: values[-1] for name, values in trained.history.items()}
     if tested is not None:
         metrics |= {f"test_{name}": tested[name] for name in ("accuracy", "macro_f1", "log_loss")}
     return {
         "format": RUN_FORMAT,
         "recipe": options.recipe,
-        "family": prepared.geometry.family,
-        "geometry": prepared.geometry.to_json(),
+        "family": trained.geometry.family,
+        "geometry": trained.geometry.to_json(),
         "authors": list(corpus.authors),
         "window": windower.content + 2,
         "stride": windower.stride,
         "truncate": windower.truncate,
         "pooling": options.pooling,
-        "head": prepared.head,
+        "head": trained.head,
+        **trained.details,
         "seed": options.seed,
         "options": options.to_json(),
-        "base_model": {"name": prepared.base.root.name, "sha256": plan["base_model_sha256"]},
+        "base_model": {"name": job.base.root.name, "sha256": plan["base_model_sha256"]},
         "corpus": {
             "name": corpus.root.resolve().name,
             "path": str(corpus.root.resolve()),
             "digest": corpus.digest,
             "documents": len(corpus.documents),
             "authors": len(corpus.authors),
-            "windows": prepared.examples.windows,
+            "windows": trained.windows,
             **({"reading": dict(corpus.reading)} if corpus.reading else {}),
         },
         "training": plan["training"],
@@ -169,17 +186,16 @@ def _record(
     }
 
 
-def _fit_ngrams(model: Any, prepared: Preparation, reporter: Reporter) -> FusionFit:
+def _fit_ngrams(job: TrainingJob, trained: Trained) -> FusionFit:
     """Fit the n-gram model and the decision rule; the encoder's weight in it on the validation documents."""
-    authors = len(prepared.corpus.authors)
-    scores = document_scores(predict_windows(model, prepared.validation.windows, authors), authors)
-    training, validation = (np.asarray(part, dtype=np.int64) for part in prepared.split)
-    windows = np.array([len(each) for each in prepared.validation.windows], dtype=np.int64)
-    encoder = EncoderScores(training, validation, scores, windows)
-    options = NgramOptions(sample_words=prepared.options.sample_words)
-    fitted = fit_fusion(prepared.corpus, options, encoder=encoder, reporter=reporter)
+    training, validation = (np.asarray(part, dtype=np.int64) for part in job.split)
+    tokens = trained.windower.token_ids([job.corpus.documents[index].text for index in validation])
+    windows = np.array([len(trained.windower.windows(ids)) for ids in tokens], dtype=np.int64)
+    encoder = EncoderScores(training, validation, trained.held_out, windows)
+    options = NgramOptions(sample_words=job.options.sample_words)
+    fitted = fit_fusion(job.corpus, options, encoder=encoder, reporter=job.reporter)
     for warning in fitted.warnings:
-        reporter.warning(warning)
+        job.reporter.warning(warning)
     return fitted
 
 

@@ -37,6 +37,14 @@ EMBEDDING_NODES = {
 HEAD_NODES = {
     "mean": {"ReduceMean": 1, "Concat": 1, "MatMul": 1, "Sum": 1, "Split": 1},
     "first": {"MatMul": 1, "Sum": 1, "Gather": 1},
+    "layers": {"Concat": 2, "MatMul": 1, "Sum": 1, "Split": 1},
+}
+STATE_NODES = {"ReduceMean": 2, "Mul": 2, "Sub": 1, "Relu": 1, "Sum": 1, "Sqrt": 1}
+RANDOM_NODES = {
+    (CPU, "fp32"): {"MatMul": 1, "Sum": 1},
+    (CPU, "int8"): {"QuantizeLinear": 1, "MatMulIntegerToFloat": 1},
+    (OPENVINO, "fp32"): {"MatMul": 1, "Sum": 1},
+    (OPENVINO, "int8"): {"QuantizeLinear": 1, "DequantizeLinear": 2, "MatMul": 1, "Sum": 1},
 }
 
 
@@ -63,6 +71,10 @@ def expected_nodes(weights, precision, dialect):
     for layer in weights.layers:
         total += Counter(layer_nodes(dialect, precision, len(layer.ffn_inner.bias)))
     total += Counter(HEAD_NODES[head.pooling])
+    for _ in head.states:
+        total += Counter(STATE_NODES)
+    for _ in head.random:
+        total += Counter({**RANDOM_NODES[dialect, precision], "Relu": 1, "ReduceMean": 1})
     if head.pooling == "first":
         total["Gather"] += 2 if precision == "int8" else 1
     # A last layer that computes two tokens needs no Slice.

@@ -17,7 +17,9 @@ def examples(options: TrainingOptions, lengths=(200, 40, 5, 77, 0), segments=Fal
 
 
 def options(**given) -> TrainingOptions:
-    return TrainingOptions(**{"base_model": "m", "batch": 4, "window": 32, "topic_dropout": 0.0, **given})
+    return TrainingOptions(
+        **{"base_model": "m", "recipe": "windows", "batch": 4, "window": 32, "topic_dropout": 0.0, **given}
+    )
 
 
 def test_an_epoch_contains_every_token_once_and_fills_the_last_batch():

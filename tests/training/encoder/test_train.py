@@ -24,7 +24,7 @@ pytestmark = pytest.mark.train
 
 
 def windows(base, **given) -> TrainingOptions:
-    defaults = {"epochs": 2, "batch": 8, "window": 32, "learning_rate": 1e-3, "topic_dropout": 0.0}
+    defaults = {"recipe": "windows", "epochs": 2, "batch": 8, "window": 32, "learning_rate": 1e-3, "topic_dropout": 0.0}
     return TrainingOptions(base_model=str(base), **{**defaults, **given})
 
 
@@ -124,7 +124,7 @@ import sys
 from pathlib import Path
 from authorid.training import TrainingOptions, train
 corpus, out, base, epochs = sys.argv[1:5]
-given = {"batch": 8, "window": 32, "learning_rate": 1e-3, "topic_dropout": 1.0}
+given = {"recipe": "windows", "batch": 8, "window": 32, "learning_rate": 1e-3, "topic_dropout": 1.0}
 options = TrainingOptions(base_model=base, epochs=int(epochs), **given)
 class Printer:
     def info(self, message):
@@ -271,7 +271,7 @@ def test_a_missing_package_is_reported_before_anything_is_downloaded(tmp_path, c
 
 def test_models_and_corpora_that_do_not_fit_are_refused(tmp_path, bases, corpus):
     with pytest.raises(RunError, match="window 128 is longer than the encoder's 64"):
-        train(corpus, tmp_path / "run", TrainingOptions(base_model=str(bases["bert"])))
+        train(corpus, tmp_path / "run", TrainingOptions(base_model=str(bases["bert"]), recipe="windows"))
     other = write_corpus(tmp_path / "other")
     (other / "Ada").rename(other / "Zoe")
     with pytest.raises(CorpusError, match="unknown to the model: Zoe"):
