@@ -147,7 +147,7 @@ class _Encoder:
         self.depth, self.width = depth, base.geometry.hidden_dim
         self._base = replace(base, geometry=replace(base.geometry, num_layers=depth))
         self._cache, self._clock = cache, clock
-        self.windower = Windower(base.tokenizer, WINDOW)
+        self.windower = Windower(base.tokenizer, min(WINDOW, base.geometry.max_sequence_length))
 
     @cached_property
     def _model(self) -> Any:
