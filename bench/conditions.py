@@ -4,7 +4,8 @@ A CORPUS is a directory with one subdirectory of documents per author. Each auth
 are tested; a condition is how many of the others are learned from, and how many words of each text are read. Everything
 else is as in ``authorid train --recipe probe``, except that no model is written: what the encoder reads, its ridge and
 its weight are chosen on documents that are held out of those to learn from. So the weight in the table is the one that
-training finds by itself. Results go to conditions.json and conditions.md. What the encoder computes is cached.
+training finds by itself. Results go to conditions.json and conditions.md, beside those of other corpora that are there.
+What the encoder computes is cached.
 
 ``--long`` measures, too, how the accuracy of the encoder alone depends on how many windows of a long document it reads:
 each author's tested documents are joined.
@@ -70,8 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _arguments(arguments)
     try:
         expect(("tensorflow", "keras", "keras_hub", "scipy"), "train")
-        record = _measure(options)
         stem = options.out / "conditions"
+        record = _joined(stem.with_suffix(".json"), _measure(options))
         stem.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
         stem.with_suffix(".md").write_text(condition_table(record), "utf-8")
     except AuthoridError as error:
@@ -88,10 +89,29 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--base-model", default="all-MiniLM-L6-v2", metavar="NAME", help="as for authorid train")
     add("--out", type=Path, default=ROOT / "bench" / "results", metavar="DIR")
     add("--cache", type=Path, default=ROOT / ".cache" / "bench" / "conditions", metavar="DIR")
+    add("--words", type=_numbers, default=WORDS, metavar="N,...", help="words of short texts; default: 50,100,200")
     add("--draws", type=int, default=DRAWS, help="draws of few documents an author, over which figures are averaged")
     add("--minutes", type=float, default=0, help="stop computing features after so many; run again to go on; 0: never")
     add("--long", action="store_true", help="measure how many windows of long documents are enough, too")
     return parser.parse_args(arguments)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(",") if part)
+
+
+def _joined(path: Path, record: dict[str, Any]) -> dict[str, Any]:
+    """The record, behind the other corpora of the one at `path`, which stay unless its base model is another."""
+    try:
+        earlier = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return record
+    measured = {corpus["name"] for corpus in record["corpora"]}
+    if any(earlier[key] != record[key] for key in ("schema", "base_model", "draws")):
+        return record
+    return record | {
+        "corpora": [each for each in earlier["corpora"] if each["name"] not in measured] + record["corpora"]
+    }
 
 
 @dataclass(frozen=True)
@@ -174,12 +194,12 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
     encoder = _Encoder(read_base_model(resolve_base_model(options.base_model)), options.cache, _Clock(options.minutes))
     corpora = [load_corpus(path, typography="folded") for path in options.corpora]
     for corpus in corpora:
-        for each in _conditions(corpus):
+        for each in _conditions(corpus, options.words):
             if each.documents is None:  # all features, before anything is fitted
                 encoder.features(_tokens(_part(corpus, each), each.words, encoder))
     found = []
     for corpus in corpora:
-        rows = [_row(_part(corpus, each), encoder, each, options.draws) for each in _conditions(corpus)]
+        rows = [_row(_part(corpus, each), encoder, each, options.draws) for each in _conditions(corpus, options.words)]
         entry = {"name": _name(corpus), "rows": rows}
         found.append(entry | ({"long": _long(corpus, encoder)} if options.long else {}))
     machine = {"cpu": cpu_name(), "versions": versions()}
@@ -211,12 +231,12 @@ def _part(corpus: Corpus, condition: _Condition) -> Corpus:
     return replace(corpus, authors=tuple(corpus.authors[index] for index in kept), documents=documents)
 
 
-def _conditions(corpus: Corpus) -> Iterator[_Condition]:
+def _conditions(corpus: Corpus, words: Sequence[int]) -> Iterator[_Condition]:
     """The conditions that the corpus can fill."""
     training, _ = last_split(corpus, HELD_OUT)
     most = max(np.bincount([corpus.documents[index].label for index in training]))
     yield from (_Condition(documents=number) for number in DOCUMENTS if number < most)
-    yield from (_Condition(words=number) for number in WORDS)
+    yield from (_Condition(words=number) for number in words)
     yield _Condition()
 
 

@@ -23,7 +23,7 @@ def test_conditions_are_drawn_from_the_documents_to_learn_from(part, corpus):
     read = conditions.load_corpus(corpus)
     training, tested = (np.array(ids) for ids in conditions.last_split(read, conditions.HELD_OUT))
     labels = np.array([document.label for document in read.documents])
-    found = [(each.documents, each.words) for each in conditions._conditions(read)]
+    found = [(each.documents, each.words) for each in conditions._conditions(read, (50, 100, 200))]
     assert found == [(2, None), (5, None), (10, None), (None, 50), (None, 100), (None, 200), (None, None)]
     seen = conditions._Measured(read, [], np.zeros((len(labels), 1), np.float32), np.ones(len(labels), int))
     draws = [conditions._drawn(seen, training, 5, draw) for draw in range(3)]
