@@ -1,6 +1,7 @@
 """``python -m bench``: authorid against its peers. Results go to bench/results: JSON, a Markdown table, plots.
 
 ``python -m bench accuracy`` measures accuracy with few documents, short texts and many authors, beside baselines.
+``python -m bench conditions`` measures where the encoder helps beside the n-grams.
 """
 
 from __future__ import annotations
@@ -33,6 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from bench.accuracy import main as measure_accuracy
 
         return measure_accuracy(arguments[1:])
+    if arguments and arguments[0] == "conditions":
+        from bench.conditions import main as measure_conditions
+
+        return measure_conditions(arguments[1:])
     options = _arguments(arguments)
     started = time.monotonic()
     reporter = _Clock(started, quiet=options.silent)
@@ -66,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _arguments(arguments: Sequence[str]) -> argparse.Namespace:
-    epilog = "There is another command, with options of its own: python -m bench accuracy --help"
+    epilog = "There are other commands, with options of their own: python -m bench accuracy --help, conditions --help"
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__, epilog=epilog)
     add = parser.add_argument
     add(

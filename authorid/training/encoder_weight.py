@@ -59,7 +59,7 @@ class EncoderFit:
         accuracy = ", ".join(f"{effort} {right / self.documents:.4f}" for effort, right in self.right.items())
         return (
             f"encoder: weight {self.decision.encoder_weight:g}; accuracy on {self.documents} held-out documents by "
-            f"effort: {accuracy}; default effort: {self.effort.default}"
+            f"effort: {accuracy}; auto reads {self.windows:.1%} of the windows; default effort: {self.effort.default}"
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -266,3 +266,14 @@ def test_the_limit_of_windows_bounds_what_every_effort_reads(both):
     assert [row.windows == len(row.evidence) <= 9 for row in limits[9]] == [True, True]
     assert limits[9][1].windows == 9 < limits[0][1].windows
     assert Scorer(both, effort="fast").describe()["max_windows"] is None
+
+
+def test_a_limited_document_has_the_same_bits_whatever_the_neighbours_and_threads(both):
+    huge = " ".join(DOCUMENTS * 40)  # only passages of it are tokenized
+    scorers = [Scorer(both, EngineOptions(workers=count, max_windows=5), effort="full") for count in (1, 2)]
+    rows = [next(iter(scorers[0].score_texts([huge])))]
+    for scorer in scorers:
+        rows.append(list(scorer.score_texts([*DOCUMENTS, huge, *DOCUMENTS]))[len(DOCUMENTS)])
+        rows.append(scorer.predict([huge, *DOCUMENTS])[0])
+    assert len({(row.ranking, row.windows, row.tokens) for row in rows}) == 1
+    assert (rows[0].windows, rows[0].tokens) == (5, 5 * both.window.length)
