@@ -127,15 +127,22 @@ def fit_fusion(
         warnings += _rough_open_set(found, len(corpus.authors))
     fitted = None if encoder is None else EncoderFit(decision)
     if encoder is not None and len(sampled) == len(documents) and len(encoder.validation):
-        validation = documents[encoder.validation]
-        scores = SplitFit.on(cut(documents[encoder.training], length), validation, options).held_scores()
-        fitted = fit_encoder_weight((scores, _bytes(validation.texts), validation.labels), encoder, decision)
+        fitted = _fit_encoder(encoder, documents, length, options, decision)
         decision = fitted.decision
         reporter.info(fitted.summary)
     elif encoder is not None:  # its weight stays `UNMEASURED`
         why = "the corpus is too large" if len(encoder.validation) else "no held-out documents"
         warnings.append(f"{why} to fit the encoder's weight on: the n-grams answer without it")
     return FusionFit(ngrams, decision, report, tuple(warnings), fitted)
+
+
+def _fit_encoder(
+    encoder: EncoderScores, documents: LabelledTexts, length: SampleLength, options: NgramOptions, decision: Decision
+) -> EncoderFit:
+    """Fit the weight of the encoder beside n-grams that have not seen its validation documents either."""
+    validation = documents[encoder.validation]
+    scores = SplitFit.on(cut(documents[encoder.training], length), validation, options).held_scores()
+    return fit_encoder_weight((scores, _bytes(validation.texts), validation.labels), encoder, decision)
 
 
 def _sample(documents: LabelledTexts, many: bool) -> LabelledTexts:
