@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, get_args
 
 from authorid.inputs.discovery import OrderKey, order_key
 from authorid.inputs.documents import DocumentRef
+from authorid.inputs.urls import is_url
 from authorid.outputs.records import Attribution, Expert, Ranking, Status
 
 __all__ = ["Entry", "Place", "RecordCodec"]
@@ -118,7 +119,7 @@ class RecordCodec:
             and type(adapted) is bool
         ):
             raise ValueError("a field has the wrong type")
-        for name in strings:
+        for name in () if is_url(source) else strings:
             os.fsencode(name)  # raises ValueError for a name that no file can have
         data = a2b_base64(text, strict_mode=True)
         size = 8 * len(self._authors) if ranked is None else 12 * ranked

@@ -214,7 +214,7 @@ class Scorer:
         known, and memory stays flat. Closing the generator ends the run.
 
         Args:
-            paths: Files, directories, which are searched recursively, and files that a walk has found.
+            paths: Files, directories, which are searched recursively, URLs, and files that a walk has found.
             options: Which files to read, and how.
             evidence: Whether to fill `Attribution.evidence`.
             explain: Whether to fill `Attribution.explanation`; it needs an n-gram model that is not adapted.

@@ -317,3 +317,23 @@ def test_the_memory_of_this_process_and_local_files_by_their_urls(tmp_path):
         memory.rm("/b", recursive=True)
     (tmp_path / "a b.txt").write_text("text")
     assert texts(f"file://{tmp_path}/a%20b.txt") == {f"{tmp_path}/a b.txt": "text"}
+
+
+def test_an_empty_object_of_a_store_that_knows_no_empty_range():
+    """Azure answers HTTP 416."""
+    from authorid.inputs.stores.fsspec_store import FsspecStore
+
+    class AzureError(Exception):
+        status_code = 416
+
+    class FileSystem:
+        async_impl = False
+
+        def _strip_protocol(self, url: str) -> str:
+            return url.partition("://")[2]
+
+        def cat_file(self, path: str, start: int, end: int) -> bytes:
+            raise AzureError(path)
+
+    store = FsspecStore(FileSystem(), "az://letters/")
+    assert store.finish_read(store.start_read("az://letters/empty.txt", 10, None)) == b""

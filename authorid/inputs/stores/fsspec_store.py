@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from authorid.inputs.stores.attempts import status_of
 from authorid.inputs.stores.store import ObjectInfo, Store
 
 __all__ = ["FsspecStore"]
@@ -52,7 +53,12 @@ class FsspecStore(Store):
 
     async def content(self, url: str, limit: int) -> bytes:
         """The bytes of an object; of a larger one, the first `limit` and one more."""
-        data: bytes = await self._call("cat_file", self._path(url), start=0, end=limit + 1)
+        try:
+            data: bytes = await self._call("cat_file", self._path(url), start=0, end=limit + 1)
+        except Exception as error:
+            if status_of(error) == 416:  # there is no first byte
+                return b""
+            raise
         return data
 
     async def part(self, url: str, begin: int, end: int, version: str | None) -> bytes:

@@ -90,9 +90,10 @@ def _message(error: BaseException) -> str:
 def status_of(error: BaseException) -> int | None:
     """The status of the HTTP answer that `error`, or what caused it, reports."""
     for cause in (error, error.__cause__):
-        status = getattr(cause, "status", None)
-        if status is None and isinstance(response := getattr(cause, "response", None), dict):
-            status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-        if type(status) is int and status >= 400:
-            return status
+        found = [getattr(cause, name, None) for name in ("status", "status_code")]
+        if isinstance(response := getattr(cause, "response", None), dict):
+            found.append(response.get("ResponseMetadata", {}).get("HTTPStatusCode"))
+        for status in found:
+            if type(status) is int and 400 <= status < 600:
+                return status
     return None
