@@ -177,10 +177,12 @@ def _check_apart(directory: Path, paths: tuple[str, ...]) -> None:
 
 def _shard(_: click.Context, __: click.Parameter, text: str | None) -> Shard | None:
     """The value of --shard."""
+    if text is None:
+        return None
     from authorid.inputs.shards import Shard
 
     try:
-        return None if text is None else Shard.parse(text)
+        return Shard.parse(text)
     except ValueError as error:
         raise usage_error(str(error), "--shard") from None
 
