@@ -141,11 +141,12 @@ class ShardOptions(NamedTuple):
             files = partial(listed_files, paths, replace(documents, skip=documents.skip | parts))
         with terminal.progress("Listing") as reporter:
             extent = measure_extent(_counted(files(), reporter), interrupts.exit_if_interrupted)
-        fingerprint = {"listing": extent.digest}
+        fingerprint: dict[str, Any] = {"listing": extent.digest}
         if self.shard is None:
-            return PlannedInputs(files(), fingerprint, extent)
+            return PlannedInputs(_unless_interrupted(files(), interrupts), fingerprint, extent)
         chosen = ShardFiles(files(), self.shard, extent, partial(row_group_sizes, options=documents))
-        return PlannedInputs(chosen, {**fingerprint, "shards": self.shard.count}, extent, self.shard, chosen)
+        fingerprint["shards"] = self.shard.count
+        return PlannedInputs(_unless_interrupted(chosen, interrupts), fingerprint, extent, self.shard, chosen)
 
 
 def _counted(files: Iterable[DiscoveredFile], reporter: Reporter) -> Iterator[DiscoveredFile]:
@@ -154,25 +155,31 @@ def _counted(files: Iterable[DiscoveredFile], reporter: Reporter) -> Iterator[Di
         yield file
 
 
+def _unless_interrupted(files: Iterable[DiscoveredFile], interrupts: Interrupts) -> Iterator[DiscoveredFile]:
+    """The `files`; none if a signal came before there was a run that it could stop."""
+    if interrupts.exit_code is None:
+        yield from files
+
+
 def _check_apart(directory: Path, paths: tuple[str, ...]) -> None:
     """Raise a usage error if parts would be written among documents: a directory of parts has nothing else."""
     from authorid.outputs.part_files import PART_SUFFIX
 
-    if not directory.is_dir():
-        return
-    real = os.path.realpath(directory)
-    if any(os.path.commonpath([real, root]) == root for root in map(os.path.realpath, paths)):
-        other = next((name for name in sorted(os.listdir(real)) if PART_SUFFIX not in name), None)  # noqa: PTH208
+    real = Path(os.path.realpath(directory))
+    if real.is_dir() and any(real.is_relative_to(os.path.realpath(path)) for path in paths):
+        other = next((file.name for file in sorted(real.iterdir()) if PART_SUFFIX not in file.name), None)
         if other is not None:
             raise usage_error(f"{directory} holds {other}: name a directory of its own for the parts", "--out")
 
 
 def _shard(_: click.Context, __: click.Parameter, text: str | None) -> Shard | None:
     """The value of --shard."""
+    if text is None:
+        return None
     from authorid.inputs.shards import Shard
 
     try:
-        return None if text is None else Shard.parse(text)
+        return Shard.parse(text)
     except ValueError as error:
         raise usage_error(str(error), "--shard") from None
 

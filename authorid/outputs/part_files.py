@@ -112,6 +112,8 @@ class Part:
 
     def records(self) -> Iterator[Attribution]:
         """Yield the records, in order. Raises `PartError` if any is damaged or missing."""
+        if read_part(self.path) != self:
+            raise PartError(f"{self.path}: changed while it was merged; merge again")
         codec = RecordCodec(self.answers.names)
         with closing(_open(self.path)) as stream:
             stream.readline(_LONGEST_LINE)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -18,6 +20,7 @@ from tiny import AUTHORS, prose
 
 from authorid.cli.app import main
 from authorid.errors import PartError
+from authorid.outputs import atomic, part_order
 from authorid.outputs.journal import checked_line
 from authorid.outputs.part_order import find_parts, merged_records, ordered_parts
 
@@ -75,7 +78,7 @@ def test_shards_that_are_killed_and_resumed_give_the_bytes_of_one_run(bundle, do
     for number in (1, 2, 3):
         target = out / f"{number:05}-of-00003.part"
         full = (parts / target.name).stat().st_size
-        for share in (0.1, 0.4, 0.7):
+        for share in (0.2, 0.6):
             process = shard(bundle, docs, out, f"{number}/3", tmp_path, "--evidence")
             while process.poll() is None:
                 sizes = [path.stat().st_size for path in out.glob(f"{target.name}.journal*")] if out.exists() else []
@@ -85,8 +88,8 @@ def test_shards_that_are_killed_and_resumed_give_the_bytes_of_one_run(bundle, do
             kills += process.wait() == -9
             if target.exists():
                 break
-        if not target.exists():
-            assert shard(bundle, docs, out, f"{number}/3", tmp_path, "--evidence").wait(120) == 3
+        # Also where the part is there: a kill just after that leaves a lock, which means nothing.
+        assert shard(bundle, docs, out, f"{number}/3", tmp_path, "--evidence").wait(120) in (0, 3)
     assert kills >= 2
     assert sorted(path.name for path in out.iterdir()) == [f"{number:05}-of-00003.part" for number in (1, 2, 3)]
     assert merge("jsonl", out)[2] == (parts.parent / "whole.jsonl").read_bytes()
@@ -230,3 +233,50 @@ def test_a_huge_line_is_no_memory(tmp_path, merge):
     code, err, _ = merge("csv", file)
     assert code == 1
     assert "not a part of a run" in err
+
+
+@pytest.mark.promise("disk-full", "atomic")
+@pytest.mark.parametrize("operation", ["create", "sync", "publish"])
+def test_a_disk_that_is_full_leaves_no_results_and_the_parts(parts, tmp_path, merge, monkeypatch, operation):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic, operation, full)
+        code, err, out = merge("jsonl", parts)
+    assert (code, out) == (1, None)
+    assert "cannot write there: no space left on device" in err
+    assert list(tmp_path.glob("out*")) == []
+    assert merge("jsonl", parts)[2] == (parts.parent / "whole.jsonl").read_bytes()
+
+
+@pytest.mark.promise("signals", "atomic")
+def test_a_merge_that_is_interrupted_leaves_nothing(parts, tmp_path):
+    prelude = "import os, signal\nfrom authorid.outputs import part_order as o\nread = o.merged_records\n"
+    prelude += "def cut(parts):\n    for n, row in enumerate(read(parts)):\n        yield row\n"
+    prelude += "        n == 9 and os.kill(os.getpid(), signal.SIGTERM)\no.merged_records = cut"
+    arguments = ("merge", parts, "--out", tmp_path / "out.csv", "-q")
+    done = subprocess.run(command(*arguments, prelude=prelude), capture_output=True, env=environment(tmp_path))
+    assert done.returncode == 143, done.stderr
+    assert list(tmp_path.glob("out*")) == []
+
+
+@pytest.mark.promise("merge-refuses", "atomic")
+@pytest.mark.parametrize("how", ["replaced", "removed"])
+def test_a_part_that_changes_while_it_is_merged_leaves_no_results(parts, tmp_path, merge, monkeypatch, how):
+    directory = shutil.copytree(parts, tmp_path / "changing")
+    read = part_order.merged_records
+
+    def changing(ordered):
+        for row in read(ordered):
+            last = directory / "00003-of-00003.part"
+            if how == "removed":
+                last.unlink(missing_ok=True)
+            else:
+                shutil.copy(parts / "00001-of-00003.part", last)
+            yield row
+
+    monkeypatch.setattr(part_order, "merged_records", changing)
+    code, err, out = merge("csv", directory)
+    assert (code, out, err.count("\n")) == (1, None, 1), err
+    assert "00003-of-00003.part: " in err

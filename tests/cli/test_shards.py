@@ -304,3 +304,23 @@ def test_64_shards_of_c50_are_the_bytes_of_one_run(call, c50, capfd):
         code, _, err = call("score", *arguments, "--out", f"whole.{form}", "-q", model=model)
         assert code == 0, err
         assert merged(call, form) == Path(f"whole.{form}").read_bytes()
+
+
+@pytest.mark.promise("signals")
+def test_a_signal_between_the_plan_and_the_run_scores_nothing(tmp_path):
+    from authorid.cli.console import Terminal
+    from authorid.cli.interrupts import Interrupts
+    from authorid.cli.shard_option import ShardOptions
+    from authorid.inputs.documents import ReadOptions
+    from authorid.inputs.shards import Shard
+
+    write_documents(tmp_path / "docs", 3)
+    for shard in (Shard(1, 1), Shard(2, 2)):
+        for code, found in ((None, True), (130, False)):
+            interrupts = Interrupts()
+            out = str(tmp_path / "parts" / "x.part")
+            planned = ShardOptions(shard, None).plan(
+                (str(tmp_path / "docs"),), ReadOptions(), out, interrupts, Terminal(quiet=True)
+            )
+            interrupts.exit_code = code
+            assert bool(list(planned.files)) is found
