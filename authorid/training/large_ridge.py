@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ Dense products take much less time than sparse ones: the common features are few
 
 @dataclass(frozen=True)
 class _Block:
-    """Some documents: the common features `dense` [documents, common], all others sparse [documents, rare].
+    """Some documents: the intercept and common features `dense` [documents, dense], all others sparse.
 
     `weights` [documents, 1] are those of the documents in the sum of squares.
     """
@@ -60,56 +61,45 @@ class _Block:
 
 
 class _Documents:
-    """All documents in blocks, their columns centred: common features first, as `order` [features] says."""
+    """All documents in blocks. The first feature is 1 everywhere; the others are as in `order` [features]."""
 
     def __init__(self, matrix: Any, weights: Numbers, pool: ThreadPoolExecutor) -> None:
         number = documents_with(matrix)
         most = _DENSE_BYTES // (matrix.dtype.itemsize * matrix.shape[0])
-        self._common = min(int((number > _COMMON * matrix.shape[0]).sum()), most)
+        common = min(int((number > _COMMON * matrix.shape[0]).sum()), most)
         self.order = np.argsort(-number, kind="stable")
+        self._dense = common + 1
+        self._features = matrix.shape[1] + 1
         self._pool = pool
-        common, rare = self.order[: self._common], self.order[self._common :]
         self.blocks = []
         for row in range(0, matrix.shape[0], _ROWS):
             rows = matrix[row : row + _ROWS]
-            others = rows[:, rare].tocsr()
-            own = weights[row : row + _ROWS, None]
-            self.blocks.append(_Block(rows[:, common].toarray(), others, others.T, own))
-        self._total = weights.sum()
-        self._mean = np.zeros(matrix.shape[1], dtype=matrix.dtype)
-        self._mean = self.project([block.weights for block in self.blocks])[:, 0] / self._total
-
-    @property
-    def mean(self) -> Numbers:
-        """The weighted mean of each feature [features], common features first."""
-        return self._mean
+            dense = np.ones((rows.shape[0], self._dense), dtype=matrix.dtype)
+            dense[:, 1:] = rows[:, self.order[:common]].toarray()
+            rare = rows[:, self.order[common:]].tocsr()
+            self.blocks.append(_Block(dense, rare, rare.T, weights[row : row + _ROWS, None]))
 
     def project(self, targets: list[Numbers]) -> Numbers:
         """Products [features, authors] of the features and the `targets` [documents, authors] of each block."""
-        total = np.zeros((len(self._mean), targets[0].shape[1]), dtype=self._mean.dtype)
+        total = np.zeros((self._features, targets[0].shape[1]), dtype=targets[0].dtype)
         for block, own in zip(self.blocks, targets, strict=True):
             self._add_projection(block, own, total)
         return total
 
     def normal(self, vectors: Numbers) -> Numbers:
-        """The product [features, authors] of the weighted covariance of the features and `vectors`."""
+        """The product [features, authors] of the weighted inner products of the features and `vectors`."""
         total = np.zeros_like(vectors)
-        sums = np.zeros(vectors.shape[1], dtype=vectors.dtype)
-        middle = self._mean @ vectors
-        common, rare = vectors[: self._common], _slices(vectors[self._common :])
+        common, rare = vectors[: self._dense], _slices(vectors[self._dense :])
         for block in self.blocks:
             scores = block.dense @ common
             _add(scores, self._pool.map(block.rare.__matmul__, rare))
-            scores -= middle
             scores *= block.weights
             self._add_projection(block, scores, total)
-            sums += scores.sum(axis=0)
-        total -= self._mean[:, None] * sums
         return total
 
     def _add_projection(self, block: _Block, targets: Numbers, total: Numbers) -> None:
-        total[: self._common] += block.dense.T @ targets
-        _add(total[self._common :], self._pool.map(block.transposed.__matmul__, _slices(targets)))
+        total[: self._dense] += block.dense.T @ targets
+        _add(total[self._dense :], self._pool.map(block.transposed.__matmul__, _slices(targets)))
 
 
 def _slices(vectors: Numbers) -> list[Numbers]:
@@ -136,12 +126,12 @@ def solve_large(
 ) -> tuple[Numbers, Numbers]:
     """Weights [features, authors] and bias [authors] from the tf-idf `matrix` [documents, features] of many documents.
 
-    Columns are centred without making the sparse matrix dense. The intercept is not regularized. Numbers have the type
-    of `matrix`. The result does not depend on the number of cores.
+    The intercept is one more feature, and has the value 1, as in the closed form. Numbers have the type of `matrix`.
     """
     kind = matrix.dtype
     document_weights = (1 / author_shares(labels, authors)[labels]).astype(kind)
-    offsets = 2 * np.bincount(labels, document_weights, authors) / document_weights.sum(dtype=np.float64) - 1
+    # The iteration begins with the mean target as the intercept, so that the residual is that of the differences.
+    means = 2 * np.bincount(labels, document_weights, authors) / document_weights.sum(dtype=np.float64) - 1
     weights = np.empty((matrix.shape[1], authors), dtype=kind)
     bias = np.empty(authors)
     with ThreadPoolExecutor(available_cores()) as pool:
@@ -150,12 +140,13 @@ def solve_large(
         for start in range(0, authors, AUTHORS):
             some = np.arange(start, min(start + AUTHORS, authors))
             targets = []
-            for first, last, block in zip(edges, edges[1:], documents.blocks, strict=False):
-                own = np.where(labels[first:last, None] == some, 1.0, -1.0) - offsets[some]
+            for (first, last), block in zip(pairwise(edges), documents.blocks, strict=True):
+                own = np.where(labels[first:last, None] == some, 1.0, -1.0) - means[some]
                 targets.append(block.weights * own.astype(kind))
-            found = _conjugate_gradients(documents.normal, documents.project(targets), ridge, tolerance)
-            weights[documents.order, start : start + len(some)] = found
-            bias[some] = offsets[some] - documents.mean @ found
+            wanted = documents.project(targets)
+            wanted[0] -= ridge * means[some]
+            found = _conjugate_gradients(documents.normal, wanted, ridge, tolerance)
+            bias[some], weights[documents.order, start : start + len(some)] = means[some] + found[0], found[1:]
             reporter.progress(int(some[-1]) + 1, authors, "authors")
     return weights, bias
 

@@ -7,16 +7,17 @@ import pytest
 
 from authorid.training import large_ridge
 from authorid.training.large_ridge import solve_large
+from authorid.training.ridge import _solve
 
 sparse = pytest.importorskip("scipy.sparse")
 
 
 def exact(matrix: np.ndarray, labels: np.ndarray, authors: int, ridge: float) -> tuple[np.ndarray, np.ndarray]:
-    """Weighted ridge regression with an intercept that is not regularized, by the normal equations."""
+    """Weighted ridge regression whose intercept is one more feature, by the normal equations."""
     weight = 1 / (np.bincount(labels, minlength=authors) * authors / len(labels))[labels]
     targets = np.where(np.eye(authors)[labels] > 0, 1.0, -1.0)
     extended = np.hstack([matrix, np.ones((len(labels), 1))])
-    penalty = np.diag([ridge] * matrix.shape[1] + [0.0])
+    penalty = ridge * np.eye(matrix.shape[1] + 1)
     solution = np.linalg.solve(extended.T * weight @ extended + penalty, extended.T * weight @ targets)
     return solution[:-1], solution[-1]
 
@@ -42,6 +43,15 @@ def test_the_solution_is_the_exact_one(features):
     np.testing.assert_allclose(bias, true_bias, atol=1e-5)
 
 
+def test_the_solution_is_that_of_the_closed_form():
+    """Also its intercept: the rule for unknown authors compares parts of scores."""
+    matrix, labels = corpus(400)
+    closed, _ = _solve(matrix @ matrix.T, labels, 5, 0.3)
+    weights, bias = solve_large(sparse.csr_array(matrix), labels, 5, 0.3, tolerance=1e-7)
+    np.testing.assert_allclose(weights, matrix.T @ closed, atol=1e-5)
+    np.testing.assert_allclose(bias, closed.sum(axis=0), atol=1e-5)
+
+
 def test_blocks_change_nothing(monkeypatch):
     """Blocks of documents and of authors, and what is kept dense, decide how much memory it takes."""
     matrix, labels = corpus(200)
@@ -59,9 +69,10 @@ def test_the_solution_agrees_with_scikit_learn():
     rng = np.random.default_rng(1)
     labels = rng.choice(4, 200, p=[0.5, 0.3, 0.1, 0.1])
     matrix = sparse.random_array((200, 500), density=0.05, rng=rng, format="csr")
-    model = linear.Ridge(alpha=0.05, solver="sparse_cg", tol=1e-10)
+    model = linear.Ridge(alpha=0.05, solver="sparse_cg", tol=1e-10, fit_intercept=False)
     shares = np.bincount(labels) * 4 / len(labels)
-    model.fit(matrix, np.where(np.eye(4)[labels] > 0, 1.0, -1.0), sample_weight=1 / shares[labels])
+    extended = sparse.hstack([matrix, np.ones((200, 1))], format="csr")
+    model.fit(extended, np.where(np.eye(4)[labels] > 0, 1.0, -1.0), sample_weight=1 / shares[labels])
     weights, bias = solve_large(matrix, labels, 4, 0.05, tolerance=1e-8)
-    np.testing.assert_allclose(weights, model.coef_.T, atol=1e-6)
-    np.testing.assert_allclose(bias, model.intercept_, atol=1e-6)
+    np.testing.assert_allclose(weights, model.coef_.T[:-1], atol=1e-6)
+    np.testing.assert_allclose(bias, model.coef_.T[-1], atol=1e-6)

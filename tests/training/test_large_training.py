@@ -41,7 +41,7 @@ def new_documents(authors: range = range(AUTHORS)) -> tuple[list[str], np.ndarra
 def fit_large(corpus: Path, monkeypatch: pytest.MonkeyPatch, *, many: bool) -> FusionFit:
     """Fit as a corpus of very many documents is fitted; with `many`, as one of very many authors."""
     for module in (fusion, ngram_fit):
-        monkeypatch.setattr(module, "DENSE_DOCUMENTS", 300)
+        monkeypatch.setattr(module, "DENSE_DOCUMENTS", 400)  # the second model is fitted in closed form
     monkeypatch.setattr(fusion, "MANY_AUTHORS", 20 if many else 1000)
     return fit_fusion(load_corpus(corpus), OPTIONS)
 
