@@ -11,7 +11,14 @@ from authorid.bundle.decision import Decision
 from authorid.errors import require
 from authorid.scoring.posterior import log_softmax, ngram_evidence
 
-__all__ = ["ScoredDocuments", "best_factor", "fit_ngram_confidence", "fusion_rule", "held_out_losses"]
+__all__ = [
+    "ScoredDocuments",
+    "best_factor",
+    "document_losses",
+    "fit_ngram_confidence",
+    "fusion_rule",
+    "held_out_losses",
+]
 
 Labels = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float64]
@@ -63,7 +70,7 @@ def held_out_losses(scores: Scores, truth: Labels) -> Scores:
     plain = fusion_rule(ngram_weight=1.0, least_spread=_least_spread(scores))
     evidence = ngram_evidence(scores, np.ones(len(truth)), plain)
     weight, _ = best_factor(evidence, truth, WEIGHTS)
-    return _losses(evidence * weight, truth)
+    return document_losses(evidence * weight, truth)
 
 
 def best_factor(evidence: Scores, truth: Labels, bounds: tuple[float, float]) -> tuple[float, float]:
@@ -78,12 +85,15 @@ def best_factor(evidence: Scores, truth: Labels, bounds: tuple[float, float]) ->
 
 
 def mean_loss(evidence: Scores, truth: Labels) -> float:
-    """Return the mean cross-entropy of the softmax of `evidence` [documents, authors], smoothed (see `_losses`)."""
-    return float(_losses(evidence, truth).mean())
+    """Return the mean of `document_losses`."""
+    return float(document_losses(evidence, truth).mean())
 
 
-def _losses(evidence: Scores, truth: Labels) -> Scores:
-    """Return cross-entropies [documents], smoothed as if one more document were wrong, so that weights stay finite."""
+def document_losses(evidence: Scores, truth: Labels) -> Scores:
+    """Return the cross-entropies [documents] of the softmax of `evidence` [documents, authors].
+
+    They are smoothed as if one more document were wrong, so that weights stay finite.
+    """
     logs = log_softmax(evidence)
     smoothing = 1.0 / (len(truth) + 1)
     return np.asarray(-((1 - smoothing) * logs[np.arange(len(truth)), truth] + smoothing * logs.mean(axis=1)))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from authorid.bundle.decision import Decision
 from authorid.bundle.effort import NOT_MEASURED, EffortRule
 from authorid.scoring.posterior import log_softmax, ngram_evidence
-from authorid.training.confidence import ScoredDocuments, best_factor
+from authorid.training.confidence import ScoredDocuments, best_factor, document_losses
 
 __all__ = ["EncoderFit", "EncoderScores", "fit_encoder_weight"]
 
@@ -77,8 +77,8 @@ def fit_encoder_weight(ngrams: ScoredDocuments, encoder: EncoderScores, decision
     They are fitted on documents that neither model was trained on: `ngrams` are their n-gram scores, lengths in bytes
     and authors, `encoder` has the encoder's scores for the same documents.
 
-    - The weight maximizes the likelihood among those that keep the number of right answers. It is 0 for an encoder that
-      adds nothing.
+    - The weight maximizes the likelihood among those that keep the number of right answers and improve the likelihood
+      by more than its standard error. It is 0 for an encoder that adds nothing.
     - The temperature is the ratio of the best temperatures with and without the encoder. The absolute temperature
       cannot be fitted on these documents: they are more similar to the training documents than future ones.
     - With effort ``auto`` the encoder reads as few documents as possible, so that at most a share `TOLERATED` of the
@@ -112,14 +112,17 @@ def fit_encoder_weight(ngrams: ScoredDocuments, encoder: EncoderScores, decision
 
 def _best_weight(alone: Scores, encoder: Scores, truth: Labels) -> tuple[float, float]:
     """Return the encoder's weight and the temperature, relative to that without the encoder."""
-    least, temperature_alone = _best_temperature(alone, truth)
-    best = (0.0, 1.0)
+    losses_alone, temperature_alone = _at_best_temperature(alone, truth)
+    best, least = (0.0, 1.0), float(losses_alone.mean())
     required = (alone.argmax(axis=1) == truth).sum()
     for weight in WEIGHTS:
         both = alone + weight * encoder
-        loss, temperature = _best_temperature(both, truth)
-        if (both.argmax(axis=1) == truth).sum() >= required and loss < least - 1e-4:
-            best, least = (weight, temperature / temperature_alone), loss
+        losses, temperature = _at_best_temperature(both, truth)
+        gains = losses_alone - losses
+        # Of few documents, any weight may improve some by chance.
+        is_clear = gains.mean() > gains.std() / np.sqrt(len(truth))
+        if is_clear and (both.argmax(axis=1) == truth).sum() >= required and losses.mean() < least - 1e-4:
+            best, least = (weight, temperature / temperature_alone), float(losses.mean())
     return best
 
 
@@ -129,7 +132,7 @@ def _runner_up_odds(evidence: Scores) -> Scores:
     return np.asarray(np.exp(highest[:, 0] - highest[:, 1]))
 
 
-def _best_temperature(evidence: Scores, truth: Labels) -> tuple[float, float]:
-    """Return the least loss for temperatures between 0.4 and 4, and its temperature, to within a thousandth."""
-    factor, loss = best_factor(evidence, truth, (1 / 4.0, 1 / 0.4))
-    return loss, 1 / factor
+def _at_best_temperature(evidence: Scores, truth: Labels) -> tuple[Scores, float]:
+    """Return the losses [documents] at the best temperature between 0.4 and 4, and it, to within a thousandth."""
+    factor, _ = best_factor(evidence, truth, (1 / 4.0, 1 / 0.4))
+    return document_losses(evidence * factor, truth), 1 / factor

@@ -56,6 +56,17 @@ def test_the_weight_is_close_to_the_best_on_other_documents(seed):
         assert right(found.encoder_weight) > right(0) + (0.1 if strength >= 1 else 0) * 2000
 
 
+def test_a_few_documents_give_little_weight_to_an_encoder_that_guesses():
+    """Of 12 documents, chance improves some; on others the weight would do harm."""
+    weights = []
+    for seed in range(20):
+        truth = authors_of(12, seed)
+        ngrams = scores_of(truth, 1, seed + 100, noise=0.7)
+        weights.append(fitted(ngrams, scores_of(truth, 0, seed + 200), truth, weight=2.0).decision.encoder_weight)
+    assert weights.count(0) >= 12
+    assert np.mean(weights) < 0.15
+
+
 def test_the_temperature_is_relative_to_that_of_the_ngrams_alone():
     truth = authors_of(3000, 1)
     ngrams, encoder = (scores_of(truth, 1, seed) for seed in (2, 3))
