@@ -35,6 +35,9 @@ _RESTARTS = 100
 
 _CONNECT_SECONDS = 10.0
 
+_ENVIRONMENT = {"env_vars": {"MALLOC_ARENA_MAX": "1"}}
+"""Each shard has new threads, and Ray has many: memory of glibc's arenas, one for each, would add up over shards."""
+
 
 @contextmanager
 def quiet_descriptors(log: Path) -> Iterator[TextIO]:
@@ -141,6 +144,7 @@ class RayCluster:
             max_restarts=_RESTARTS,
             max_task_retries=-1,
             scheduling_strategy="SPREAD",
+            runtime_env=_ENVIRONMENT,
             **elsewhere,
         )(_ShardActor)
         # At least one: it waits for a node to come back.
