@@ -130,12 +130,14 @@ def solve_large(
     """
     kind = matrix.dtype
     document_weights = (1 / author_shares(labels, authors)[labels]).astype(kind)
-    # The iteration begins with the mean target as the intercept, so that the residual is that of the differences.
+    # Targets are their means and the differences from these, which are far smaller: either has a solution of its own.
     means = 2 * np.bincount(labels, document_weights, authors) / document_weights.sum(dtype=np.float64) - 1
     weights = np.empty((matrix.shape[1], authors), dtype=kind)
     bias = np.empty(authors)
     with ThreadPoolExecutor(available_cores()) as pool:
         documents = _Documents(matrix.tocsr(), document_weights, pool)
+        ones = documents.project([block.weights for block in documents.blocks])
+        common = _conjugate_gradients(documents.normal, ones, ridge, tolerance / 100)  # takes little: one column
         edges = np.cumsum([0, *(len(block.weights) for block in documents.blocks)])
         for start in range(0, authors, AUTHORS):
             some = np.arange(start, min(start + AUTHORS, authors))
@@ -143,10 +145,9 @@ def solve_large(
             for (first, last), block in zip(pairwise(edges), documents.blocks, strict=True):
                 own = np.where(labels[first:last, None] == some, 1.0, -1.0) - means[some]
                 targets.append(block.weights * own.astype(kind))
-            wanted = documents.project(targets)
-            wanted[0] -= ridge * means[some]
-            found = _conjugate_gradients(documents.normal, wanted, ridge, tolerance)
-            bias[some], weights[documents.order, start : start + len(some)] = means[some] + found[0], found[1:]
+            found = _conjugate_gradients(documents.normal, documents.project(targets), ridge, tolerance)
+            found += common * means[some].astype(kind)
+            bias[some], weights[documents.order, start : start + len(some)] = found[0], found[1:]
             reporter.progress(int(some[-1]) + 1, authors, "authors")
     return weights, bias
 
