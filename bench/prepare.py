@@ -70,6 +70,10 @@ def _from_run(path: Path, corpus: Path | None, bundle: Path | None, out: Path) -
     from authorid.training import Run
 
     run = Run.load(path)
+    if run.features is not None:
+        raise AuthoridError(
+            f"{path}: made by the recipe probe, whose head the other systems do not have; train with --recipe windows"
+        )
     model = _without_funnel(run.keras_model(), run.geometry, run.pooling, run.hidden_activation)
     (out / "hf").mkdir()
     shutil.copyfile(run.path / "tokenizer.json", out / "hf" / "tokenizer.json")

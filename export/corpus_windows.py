@@ -75,7 +75,8 @@ def held_out_documents(
     Raises `CorpusError` when no document has any words.
     """
     if recorded.validation:
-        origin, chosen = "validation", _documents(corpus, recorded.validation)
+        # The same documents, so that what is measured on them does not depend on the recipe; but they are not new.
+        origin, chosen = "training" if recorded.refitted else "validation", _documents(corpus, recorded.validation)
     else:
         origin, chosen = "training", _documents(corpus, recorded.training)
     return _labelled(source, corpus, _sample(chosen, most), windower, origin)

@@ -84,12 +84,17 @@ def _source(source: Mapping[str, Any], bundle: Bundle) -> list[str]:
 def _training(record: Mapping[str, Any]) -> list[str]:
     """Data, options and metrics of a training run."""
     corpus, base = record.get("corpus", {}), record.get("base_model", {})
-    held_out = len(record.get("validation", ()))
+    held_out, name = len(record.get("validation", ())), f"`{base.get('name', 'unknown')}`"
+    probe = "probe" in record
+    made = f"is the lowest layers of {name}, with a head fitted to" if probe else f"was fine-tuned from {name} on"
+    then = (
+        " to choose what the head reads, and to measure it; then it was fitted to all" if probe else " for validation"
+    )
     return [
         "## Data",
-        f"The encoder was fine-tuned from `{base.get('name', 'unknown')}` on {corpus.get('documents', '?')} documents "
+        f"The encoder {made} {corpus.get('documents', '?')} documents "
         f"by {corpus.get('authors', '?')} authors (corpus `{corpus.get('name', 'unknown')}`, digest "
-        f"`{str(corpus.get('digest', ''))[:16]}`). {held_out or 'None'} of them were held out for validation. "
+        f"`{str(corpus.get('digest', ''))[:16]}`). {held_out or 'None'} of them were held out{then}. "
         "This directory contains no text of the corpus; golden inputs are random token ids.",
         "## Training",
         _table(("option", "value"), _options(record)),
@@ -138,6 +143,10 @@ def _options(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     # The base model may be a path on the training machine; its name is given under Data.
     options = {name: value for name, value in record.get("options", {}).items() if name != "base_model"}
     options |= {"pooling": record.get("pooling"), "head": record.get("head") or "linear"}
+    if "probe" in record:
+        options = {name: options[name] for name in ("recipe", "seed", "window", "stride", "pooling", "head")}
+        options |= {"states": record["features"]["states"], "random features of a state": record["features"]["random"]}
+        options |= {"ridge": record["probe"]["ridge"]}
     versions = record.get("versions", {})
     rows = [(name.replace("_", " "), str(value)) for name, value in options.items()]
     return rows + [(name, str(versions[name])) for name in ("keras", "tensorflow", "keras-hub") if name in versions]
@@ -149,7 +158,8 @@ def _metrics(record: Mapping[str, Any], held_out: int) -> str:
         return "The training recorded no metrics."
     rows = [(name.replace("_", " "), f"{value:.4f}") for name, value in metrics.items()]
     note = "" if held_out else "\n\nNo documents were held out, so these figures do not estimate accuracy on new ones."
-    return _table(("metric after the last epoch", "value"), rows) + note
+    when = "before the last fit" if "probe" in record else "after the last epoch"
+    return _table((f"metric {when}", "value"), rows) + note
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

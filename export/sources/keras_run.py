@@ -95,6 +95,7 @@ class KerasRun:
             training=self.run.training,
             validation=self.run.validation,
             reading=record.get("reading", {}),
+            refitted=self.run.features is not None,
         )
 
     @property

@@ -28,7 +28,7 @@ class CorpusRecord:
     """The corpus that a classifier was trained on: its `name`, its `path` at that time, and the digest of its texts.
 
     `training` and `validation` are paths of documents, relative to the corpus. `reading` is how it was read, as
-    `CorpusSpec.to_json` gives it.
+    `CorpusSpec.to_json` gives it. With `refitted` the classifier has been fitted to all of them in the end.
     """
 
     name: str
@@ -37,6 +37,7 @@ class CorpusRecord:
     training: tuple[str, ...]
     validation: tuple[str, ...]
     reading: Mapping[str, Any] = field(default_factory=dict)
+    refitted: bool = False
 
     def spec(self, path: Path) -> CorpusSpec:
         """The same corpus, or another one to be read alike, at `path`; raises `RunError`."""
