@@ -20,7 +20,7 @@ import random
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -46,9 +46,10 @@ from authorid.training.encoder.model_directory import resolve_base_model
 from authorid.training.encoder_weight import EncoderScores
 from authorid.training.fusion import FusionFit, fit_fusion
 from authorid.training.splits import last_split
+from bench.condition_report import condition_table
 from bench.processes import ROOT
 
-__all__ = ["condition_table", "main"]
+__all__ = ["main"]
 
 SCHEMA = 1
 HELD_OUT, VALIDATION = 0.4, 0.2
@@ -381,25 +382,3 @@ def _read_some(logits: Sequence[Scores], truth: Labels, most: int) -> dict[str, 
         "documents": len(truth),
         "mean_windows": round(float(np.mean([len(own) for own in logits])), 1),
     }
-
-
-def condition_table(record: Mapping[str, Any]) -> str:
-    """The tables of a record: conditions, and windows of long documents if they were measured."""
-    lines = ["|corpus|authors|documents|words|n-grams|encoder|both|weight|", "|---" + "|---:" * 7 + "|"]
-    for corpus in record["corpora"]:
-        for row in corpus["rows"]:
-            shares = "|".join(f"{100 * row[name]:.1f}" for name in ("ngrams", "encoder", "both"))
-            sizes = "|".join(
-                "all" if row[name] is None else str(row[name]) for name in ("authors", "documents", "words")
-            )
-            lines.append(f"|{corpus['name']}|{sizes}|{shares}|{row['weight']:.2g}|")
-    long = [corpus for corpus in record["corpora"] if corpus.get("long")]
-    if long:
-        counts = [row["windows"] or "all" for row in long[0]["long"]]
-        lines += ["", f"|corpus|long documents|their windows|{'|'.join(map(str, counts))}|"]
-        lines.append("|---" + "|---:" * (2 + len(counts)) + "|")
-        for corpus in long:
-            shares = "|".join(f"{100 * row['accuracy']:.1f}" for row in corpus["long"])
-            about = corpus["long"][0]
-            lines.append(f"|{corpus['name']}|{about['documents']}|{about['mean_windows']:.0f}|{shares}|")
-    return "\n".join(lines) + "\n"

@@ -37,7 +37,7 @@ def test_the_tables_name_what_was_varied(part):
     row = {"authors": 3, "documents": None, "words": 50, "ngrams": 0.5, "encoder": 0.25, "both": 0.625, "weight": 0.1}
     long = [{"windows": most, "accuracy": 0.5, "documents": 6, "mean_windows": 40.3} for most in (1, 64, 0)]
     record = {"corpora": [{"name": "corpus", "rows": [row], "long": long}, {"name": "other", "rows": [row]}]}
-    assert part("conditions").condition_table(record).splitlines() == [
+    assert part("condition_report").condition_table(record).splitlines() == [
         "|corpus|authors|documents|words|n-grams|encoder|both|weight|",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
         "|corpus|3|all|50|50.0|25.0|62.5|0.1|",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -140,3 +142,15 @@ def test_the_tables_and_the_plot_of_accuracy_are_the_measured_ones():
     for table in tables:
         assert table in page
     assert (DOCS / "explanation" / "accuracy.svg").read_bytes() == (results / "accuracy.svg").read_bytes()
+
+
+def test_the_table_of_conditions_is_the_measured_one():
+    results = ROOT / "bench" / "results"
+    sys.path.insert(0, str(ROOT))
+    try:
+        from bench.condition_report import condition_table
+    finally:
+        sys.path.remove(str(ROOT))
+    table = (results / "conditions.md").read_text("utf-8")
+    assert table == condition_table(json.loads((results / "conditions.json").read_text("utf-8")))
+    assert table.strip() in (DOCS / "explanation" / "accuracy.md").read_text("utf-8")
