@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 import pytest
 
-from authorid.inputs.stores import attempts, open_store
+from authorid.inputs.stores import open_store, retries
 
 MISSING = [name for name in ("fsspec", "s3fs", "aiohttp") if find_spec(name) is None]
 needs_stores = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
@@ -36,7 +36,7 @@ def stores_at(endpoint: str) -> Iterator[None]:
     with (
         patch.dict(os.environ, client_environment(endpoint)),
         patch.dict(open_store._stores, clear=True),
-        patch.object(attempts, "_FIRST_PAUSE", 0.001),
+        patch.object(retries, "_FIRST_PAUSE", 0.001),
     ):
         yield
 

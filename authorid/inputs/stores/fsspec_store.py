@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from authorid.inputs.stores.attempts import status_of
+from authorid.inputs.stores.retries import status_of
 from authorid.inputs.stores.store import ObjectInfo, Store
 
 __all__ = ["FsspecStore"]
