@@ -12,6 +12,7 @@ from authorid.errors import require
 from authorid.scoring.posterior import log_softmax, ngram_evidence
 
 __all__ = [
+    "ENOUGH_HELD_OUT",
     "ScoredDocuments",
     "best_factor",
     "document_losses",
@@ -24,6 +25,9 @@ Labels = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float64]
 ScoredDocuments = tuple[Scores, Labels, Labels]
 """Scores [documents, authors] of documents, their lengths in bytes [documents] and their authors [documents]."""
+
+ENOUGH_HELD_OUT = 200
+"""With fewer held-out documents, usual values for an encoder are better than those that are chosen on them."""
 
 HALF_LENGTHS = (50.0, 100.0, 200.0, 300.0, 450.0, 600.0, 900.0, 1200.0)
 """Half-lengths in bytes that are tried. 0 is not among them: it would trust the shortest texts as much as long ones."""

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from authorid.errors import require
 from authorid.reporter import SILENT, Reporter
 from authorid.scoring.posterior import log_softmax
-from authorid.training.confidence import best_factor
+from authorid.training.confidence import ENOUGH_HELD_OUT, best_factor
 from authorid.training.encoder.layer_classifier import LayerFeatures
 from authorid.training.ridge import DENSE_DOCUMENTS, Similarities, one_against_rest
 
@@ -112,15 +112,17 @@ def choose_head(
 
     A candidate is what is read, and the columns of `features` [documents, all] that this means. `split` has the indices
     of training and held-out documents; every author has some of the former. Each candidate gets the ridge with the
-    least cross-entropy. The first candidate is chosen whose accuracy is less than `WORTH` below the best.
+    least cross-entropy, or the usual one if few documents are held out. The first candidate is chosen whose accuracy is
+    less than `WORTH` below the best.
     """
     training, held = split
     authors = int(labels.max()) + 1
+    ridges = RIDGES if len(held) >= ENOUGH_HELD_OUT else UNMEASURED[:1]
     found: list[HeadChoice] = []
     for kind, chosen in candidates:
         own = features[:, chosen]
         best: HeadChoice | None = None
-        for ridge in RIDGES:
+        for ridge in ridges:
             scores = fit_head(own[training], labels[training], authors, ridge).scores(own[held])
             factor, loss = best_factor(scores, labels[held], FACTORS)
             if best is None or loss < best.log_loss:
