@@ -108,7 +108,7 @@ class Terminal:
         texts = [[_one_line(str(value)) for value in row] for row in rows]
         style = box.ROUNDED if self.is_interactive else box.ASCII
         title = _without_middle(_one_line(title), self.console.width)
-        table = Table(title=Text(title), box=style, title_justify="left", title_style="bold", pad_edge=False)
+        table = Table(box=style, pad_edge=False)
         widths = self._widths(columns, texts)
         for (name, numeric), width in zip(columns, widths, strict=True):
             table.add_column(
@@ -125,6 +125,7 @@ class Terminal:
                 for i, (text, width) in enumerate(zip(row, widths, strict=True))
             ]
             table.add_row(*(Text(text) for text in cells), style=line_style)
+        self._print(Text(title, style="bold"))  # the title of a table would be wrapped where the table is narrow
         self._print(table)
 
     @contextmanager

@@ -131,6 +131,7 @@ class _ScoringRun:
     inputs: PlannedInputs
     report: ReportFile
     stdin_text: bool = False
+    note: str | None = None
     cut: int = 0
     rows: list[Attribution] = field(default_factory=list)
     seconds: float = 0.0
@@ -215,6 +216,7 @@ def score(
                 _adapt(scorer, inputs.files, documents, model.equal_shares, interrupts, terminal)
             report.begin(scorer)
             run = _ScoringRun(results, chosen, rows, RunStats(), interrupts, inputs, report, stdin_text)
+            run.note = _note_on_effort(model, scorer)
             output = _write_rows(run, scorer, paths, documents, destination, terminal)
     if output.earlier is not None:
         show_resumed(terminal, output.earlier, complete=run.problem is None)
@@ -238,11 +240,16 @@ def _load(model: ModelOptions, engine: EngineOptions, interrupts: Interrupts, te
     )
     interrupts.exit_if_interrupted()
     terminal.detail(f"Loading {scorer.bundle.name}: {time.perf_counter() - started:.1f} s")
-    if model.effort is None and scorer.bundle.graphs and scorer.effort == "fast":
-        terminal.info(f"{scorer.bundle.name}: effort fast, because in training the encoder was not worth its time")
     for notice in scorer.notices:
         terminal.warning(notice)
     return scorer
+
+
+def _note_on_effort(model: ModelOptions, scorer: Scorer) -> str | None:
+    """What to show if nobody chose an effort, and the model's own leaves its encoder out; else None."""
+    if model.effort is None and scorer.bundle.graphs and scorer.effort == "fast":
+        return "effort fast: in training, the encoder gained next to nothing (--effort full uses it)"
+    return None
 
 
 def _name_own_model(terminal: Terminal, scorer: Scorer) -> None:
@@ -395,6 +402,8 @@ def _finish(
         return
     failed = stats.status["failed"]
     show_run(terminal, run.rows, stats, report, scorer.bundle.answers)
+    if run.note is not None:
+        terminal.info(run.note)
     run.report.write(scorer, documents, report, run.model.warnings, terminal)
     for warning in run.model.warnings:
         terminal.warning(warning)

@@ -54,10 +54,10 @@ def ngram_section(bundle: Bundle) -> str:
     ]
     fit = about.get("encoder_weight", {})
     if "right" in fit:
-        right = ", ".join(f"{effort} about {count}" for effort, count in fit["right"].items())
+        right = ", ".join(f"{effort} {count}" for effort, count in fit["right"].items())
         paragraphs.append(
-            f"Of {fit['documents']} documents held out of the training of both, the efforts were right about so many: "
-            f"{right}. Effort auto read {fit['windows_read']:.1%} of the windows. The default effort is "
+            f"Of {fit['documents']} documents held out of the training of both, each effort attributed so many to "
+            f"their authors: {right}. Effort auto read {fit['windows_read']:.1%} of the windows. The default effort is "
             f"{bundle.default_effort}; auto is the default only if it gains more than 0.2 points over fast."
         )
     if "accuracy" in split:

@@ -669,7 +669,7 @@ def test_score_says_that_fast_is_the_default_of_the_model(tmp_path):
     edit_record(made.path / "authorid.json", lambda record: record.update(effort={"default": "fast", "least_gain": 2}))
     (tmp_path / "a.txt").write_text("the river")
     arguments = ["score", str(tmp_path / "a.txt"), "-o", str(tmp_path / "rows.jsonl"), "-m", str(made.path), "--force"]
-    said = "tiny: effort fast, because in training the encoder was not worth its time"
+    said = "effort fast: in training, the encoder gained next to nothing"
     for effort, says in (([], True), (["--effort", "fast"], False), (["--effort", "auto"], False)):
         done = CliRunner().invoke(app, [*arguments, *effort])
         assert done.exit_code == 0, done.output
