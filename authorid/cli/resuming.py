@@ -44,7 +44,7 @@ def explaining_interrupts(terminal: Terminal, out: Path) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         if Workspace.of(out).state.is_dir():
-            terminal.error(f"interrupted; finished epochs are safe. To go on: {resuming_command()}")
+            terminal.error(f"interrupted; finished work is safe. To go on: {resuming_command()}")
         else:
             terminal.error(f"interrupted; {out} was not written. The same command starts again")
         raise

@@ -125,6 +125,7 @@ FLOATS = [
     ("train", "docs", "--out", "run", "--label-smoothing"),
     ("train", "docs", "--out", "run", "--topic-dropout"),
     ("evaluate", "run", "docs", "--timeout"),
+    ("list", "docs", "--out", "listing.csv", "--timeout"),
     ("export", "run", "--out", "bundle", "--encoder-weight"),
     ("tune", "--seconds"),
     ("bench", "--seconds"),

@@ -46,14 +46,14 @@ def test_an_encoder_goes_on_after_its_last_epoch(tmp_path, corpus):
     pytest.importorskip("keras", reason="not installed: keras")
     last = interrupted(
         tmp_path,
-        *("train", "corpus", "--encoder", "--out", "run", "--epochs", "2", "--force"),
+        *("train", "corpus", "--encoder", "--out", "run", "--recipe", "windows", "--epochs", "2", "--force"),
         setup="import authorid.training as module; from authorid.outputs.directory import Workspace",
         target="module.train",
         before="Workspace.of('run').state.mkdir(parents=True)",
     )
     assert last == (
-        "error: interrupted; finished epochs are safe. "
-        "To go on: authorid train corpus --encoder --out run --epochs 2 --resume"
+        "error: interrupted; finished work is safe. "
+        "To go on: authorid train corpus --encoder --out run --recipe windows --epochs 2 --resume"
     )
 
 

@@ -133,7 +133,7 @@ def test_a_run_becomes_a_bundle_whose_graphs_give_the_golden_logits(run, report)
     lengths = [len(golden.ids) for golden in bundle.golden]
     assert min(lengths) <= 4 and max(lengths) == 32 and len(lengths) == 4
     for precision in ("fp32", "int8"):
-        engine = Engine(bundle, EngineOptions(precision=precision))
+        engine = Engine(bundle, EngineOptions(provider="cpu", precision=precision))
         assert engine.precision == precision
         for golden in bundle.golden:
             logits = engine.run(np.array([golden.ids], np.int32))[0]

@@ -53,7 +53,7 @@ def test_without_tensorflow_n_grams_are_fitted_and_the_encoder_is_explained(tmp_
     assert "encoder" not in done.stderr
 
 
-@pytest.mark.parametrize("option", [["--encoder"], ["--epochs", "4"], ["--base-model", "distilbert"], ["--resume"]])
+@pytest.mark.parametrize("option", [["--encoder"], ["--layers", "2"], ["--base-model", "distilbert"], ["--resume"]])
 def test_who_asks_for_an_encoder_gets_the_install_line_and_no_other_model(tmp_path, option):
     done = run("train", write_corpus(tmp_path / "corpus", 2), "--out", tmp_path / "run", *option, prelude=BLOCK)
     assert done.returncode == 1
