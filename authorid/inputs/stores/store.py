@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -35,7 +36,7 @@ class ObjectInfo(NamedTuple):
     version: str | None
 
 
-class Store:
+class Store(ABC):
     """One bucket, container or server, reached through the fsspec file system `fs`.
 
     URLs are passed as the user wrote them. Methods raise `StoreError`.
@@ -51,25 +52,25 @@ class Store:
 
     # For each kind of store ----------------------------------------------------------------------------------------
 
+    @abstractmethod
     async def head(self, url: str) -> ObjectInfo | None:
         """The object at `url`; None if there is none, though there may be others below it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def below(self, url: str, seconds: float | None) -> Iterator[ObjectInfo]:
         """Yield the objects below the prefix `url`, in walk order."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def content(self, url: str, limit: int) -> bytes:
         """The bytes of an object; of a larger one, at least the first `limit`."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def part(self, url: str, begin: int, end: int, version: str | None) -> bytes:
         """The bytes of an object from `begin` up to `end`; if the store can tell, only of this `version`."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def probe(self) -> None:
         """Make a small request, to see whether there is any answer."""
-        raise NotImplementedError
 
     async def is_there(self) -> bool:
         """Whether there is such a bucket or container."""
@@ -135,7 +136,7 @@ class Store:
 
     def upload(self, source: Path, url: str, *, replace: bool) -> None:
         """Write a local file to `url`; the object appears in one step. Raises `FileExistsError` without `replace`."""
-        raise NotImplementedError
+        raise StoreError("nothing can be written to this kind of store", transient=False)
 
 
 async def read_limited(read: Callable[[int], Coroutine[Any, Any, bytes]], limit: int) -> bytes:
