@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -33,6 +34,15 @@ def command(*arguments: object, prelude: str = "") -> list[str]:
 def environment(home: Path) -> dict[str, str]:
     """Return environment variables with which a run keeps its caches below `home`."""
     return {**os.environ, "XDG_CACHE_HOME": str(home / "cache"), "PYTHONHASHSEED": "0"}
+
+
+def journal_size(results: Path) -> int:
+    """Return the bytes that the journals of a run with these results have, which it may replace or remove meanwhile."""
+    sizes = [0]
+    for path in results.parent.glob(f"{results.name}.journal*"):
+        with contextlib.suppress(FileNotFoundError):
+            sizes.append(path.stat().st_size)
+    return max(sizes)
 
 
 def run(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import random
 import subprocess
@@ -12,7 +11,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from command import command, environment
+from command import command, environment, journal_size
 from tiny import AUTHORS, prose
 
 KILLS = 50
@@ -101,21 +100,13 @@ def test_a_run_over_a_table_killed_at_several_points_gives_the_same_bytes(bundle
         arguments = ("score", docs, "--model", bundle.path, "--out", out, "--resume", "-q", "--format", "jsonl")
         return subprocess.Popen(command(*arguments), stderr=subprocess.DEVNULL, env=environment(tmp_path))
 
-    def journalled():
-        """Bytes in the journal, which may be replaced or removed at any moment."""
-        sizes = []
-        for path in tmp_path.glob("out.jsonl.journal*"):
-            with contextlib.suppress(FileNotFoundError):
-                sizes.append(path.stat().st_size)
-        return max(sizes, default=0)
-
     whole, out = tmp_path / "whole.jsonl", tmp_path / "out.jsonl"
     assert start(whole).wait(120) == 3
     kills = 0
     for kill in range(1, 4):
         with start(out) as process:
             while process.poll() is None:  # each kill comes later in the table
-                if journalled() > whole.stat().st_size * kill / 8:
+                if journal_size(out) > whole.stat().st_size * kill / 8:
                     process.kill()
                 time.sleep(0.001)
         if out.exists():

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from command import command, environment
+from command import command, environment, journal_size
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tiny import AUTHORS, prose
@@ -79,13 +79,12 @@ def test_shards_that_are_killed_and_resumed_give_the_bytes_of_one_run(bundle, do
         target = out / f"{number:05}-of-00003.part"
         full = (parts / target.name).stat().st_size
         for share in (0.2, 0.6):
-            process = shard(bundle, docs, out, f"{number}/3", tmp_path, "--evidence")
-            while process.poll() is None:
-                sizes = [path.stat().st_size for path in out.glob(f"{target.name}.journal*")] if out.exists() else []
-                if max(sizes, default=0) > full * share:
-                    process.kill()
-                time.sleep(0.001)
-            kills += process.wait() == -9
+            with shard(bundle, docs, out, f"{number}/3", tmp_path, "--evidence") as process:
+                while process.poll() is None:
+                    if journal_size(target) > full * share:
+                        process.kill()
+                    time.sleep(0.001)
+            kills += process.returncode == -9
             if target.exists():
                 break
         # Also where the part is there: a kill just after that leaves a lock, which means nothing.
