@@ -49,7 +49,7 @@ def test_other_tools_answer_the_same(family, tool, tmp_path):
     scorer = Scorer.load(bundle.path, EngineOptions(precision="fp32"))
     own = [dict(row.ranking) for row in scorer.score_texts(texts)]
     found = json.loads(done.stdout)
-    assert found.keys() == {"transformers"} | ({"alone", "padded"} if tool == "OPTIMUM" else set())
+    assert found.keys() >= {"transformers"} | ({"alone", "padded"} if tool == "OPTIMUM" else set())
     for rows in found.values():
         for row, expected in zip(rows, own, strict=True):
             assert row == pytest.approx(expected, abs=1e-4)
