@@ -14,11 +14,14 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bench.workloads import generated_text
+
+if TYPE_CHECKING:
+    from authorid.export import OnnxGraph
 
 GOLDEN = 16
 CALIBRATION = 32, 150
@@ -338,7 +341,7 @@ def _write_bundle(path: Path, model: Any, shape: _Shape, texts: Sequence[str]) -
     write_bundle(draft, files)
 
 
-def _golden(graphs: Mapping[str, bytes], windows: Sequence[Any]) -> tuple[Any, ...]:
+def _golden(graphs: Mapping[str, OnnxGraph], windows: Sequence[Any]) -> tuple[Any, ...]:
     """Golden inputs of a bundle: `windows` of token ids and the logits that each graph gives them."""
     from authorid.bundle.manifest import Golden
     from authorid.export.graph.graph_runner import GraphRunner

@@ -19,6 +19,7 @@ from authorid.export.export_options import ExportOptions
 from authorid.export.exporter import ExportReport, export_model
 from authorid.export.graph.emit import emit
 from authorid.export.graph.int8 import Range
+from authorid.export.graph.onnx_graph import OnnxGraph
 from authorid.export.graph.sharing import share_weights
 from authorid.export.quantize.calibration import Calibration, calibrate
 from authorid.export.sources import Source, open_source
@@ -33,6 +34,7 @@ __all__ = [
     "EncoderWeights",
     "ExportOptions",
     "ExportReport",
+    "OnnxGraph",
     "Range",
     "Source",
     "calibrate",

@@ -12,6 +12,7 @@ from typing import Any
 from authorid.encoder.windows import Windower
 from authorid.export.encoder_weights import EncoderWeights
 from authorid.export.export_options import ExportOptions
+from authorid.export.graph.onnx_graph import OnnxGraph
 from authorid.export.graph.sharing import share_weights
 from authorid.export.quantize.calibration import Calibration
 from authorid.version import __version__
@@ -28,15 +29,17 @@ _FILES = {
 """File names of graphs by `graph_key`."""
 
 
-def graph_files(graphs: Mapping[str, bytes]) -> tuple[dict[str, str], dict[str, bytes]]:
-    """File names of serialized `graphs` by `graph_key`, and contents of these files and those that they share."""
+def graph_files(graphs: Mapping[str, OnnxGraph]) -> tuple[dict[str, str], dict[str, bytes]]:
+    """File names of `graphs` by `graph_key`, and contents of these files and of those with their weights."""
     contents: dict[str, bytes] = {}
     for precision in ("fp32", "int8"):
         alike = {_FILES[key]: graph for key, graph in graphs.items() if key.endswith(precision)}
-        if len(alike) > 1:
+        if len(alike) > 1 or not all(graph.fits_one_file for graph in alike.values()):
             weights = f"{_FILES[precision]}.data"
-            alike, contents[weights] = share_weights(alike, weights)
-        contents |= alike
+            shared, contents[weights] = share_weights(alike, weights)
+            contents |= shared
+        else:
+            contents |= {name: graph.to_bytes() for name, graph in alike.items()}
     return {key: _FILES[key] for key in graphs}, contents
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -196,25 +197,26 @@ def _make_graphs(export: _Export) -> tuple[EncoderWeights | None, GraphSet]:
     probe = (verification.windows if verification else [])[:_PROBE_WINDOWS] + export.golden
     graphs = GraphSet(probe, options.openvino, export.reporter)
     export.reporter.info(f"converting the {source.framework} model to the reference graph")
-    graph = source.reference_graph()
-    runner = GraphRunner(graph)
-    reference, own = runner.logits(probe), source.logits(probe)
-    if own is not None:
+    graph, computed = source.reference(probe)
+    expected = GraphRunner(graph).logits(probe)
+    if computed is not None:
         name = f"reference = {source.framework}: largest difference"
-        graphs.checks.append(check_logits(name, reference, own, REFERENCE_TOLERANCE))
+        graphs.checks.append(check_logits(name, expected, computed, REFERENCE_TOLERANCE))
     weights = source.weights()
-    if weights is not None:
-        graphs.add_float32(weights, reference)
-    else:
+    if weights is None:
         graphs.add_given(graph, source.precision)
         if options.quantize and source.precision == "int8":
             raise ExportError(f"{source.path}: the graph is quantized already; leave out --quantize")
-    if options.quantize:
-        assert verification is not None  # `_prepare` requires documents
-        if weights is not None:
-            graphs.add_int8(weights, _calibrations(export, weights), verification, _enough(export))
-        else:
+        if options.quantize:
+            assert verification is not None  # `_prepare` requires documents
             graphs.add_quantized(dynamic_int8(graph), verification)
+        return None, graphs
+    del graph  # as large as the model; the emitted graphs take its place
+    gc.collect()  # Keras models are in reference cycles
+    graphs.add_float32(weights, expected)
+    if options.quantize:
+        assert verification is not None
+        graphs.add_int8(weights, _calibrations(export, weights), verification, _enough(export))
     return weights, graphs
 
 

@@ -16,6 +16,7 @@ from authorid.export.graph.builder import CPU, FUSED, OPENVINO, Dialect
 from authorid.export.graph.emit import emit
 from authorid.export.graph.fused_operators import can_be_fused
 from authorid.export.graph.graph_runner import GraphRunner, Ids
+from authorid.export.graph.onnx_graph import OnnxGraph
 from authorid.export.quantize.calibration import Calibration, most_faithful
 from authorid.export.verify import (
     EMITTED_TOLERANCE,
@@ -32,7 +33,7 @@ __all__ = ["GraphSet"]
 
 @dataclass(slots=True)
 class GraphSet:
-    """Serialized `graphs` by `graph_key`, `runners` of those for onnxruntime by precision, and the `checks` so far.
+    """`graphs` by `graph_key`, `runners` of those for onnxruntime by precision, and the `checks` so far.
 
     `probe` are the windows on which single logits are compared. With `openvino` there is a graph in OpenVINO's dialect
     beside each. `calibration` is the one that the INT8 graphs are made from.
@@ -42,7 +43,7 @@ class GraphSet:
     openvino: bool = False
     reporter: Reporter = SILENT
     checks: list[Check] = field(default_factory=list)
-    graphs: dict[str, bytes] = field(default_factory=dict)
+    graphs: dict[str, OnnxGraph] = field(default_factory=dict)
     runners: dict[Precision, GraphRunner] = field(default_factory=dict)
     calibration: Calibration | None = None
 
@@ -101,14 +102,14 @@ class GraphSet:
             others["openvino"] = (OPENVINO, "INT8 in OpenVINO's dialect")
         return others
 
-    def add_given(self, graph: bytes, precision: Precision) -> None:
+    def add_given(self, graph: OnnxGraph, precision: Precision) -> None:
         """Take the reference graph itself, which has this precision."""
         runner = self._add(precision, graph)
         # INT8 of another tool finds the range of a batch: its neighbours change the logits of a text.
         if runner.takes_padding and precision == "fp32":
             self.checks.append(check_padding("float32: padded batch = alone: largest difference", runner, self.probe))
 
-    def add_quantized(self, candidates: Mapping[str, bytes], verification: VerificationSet) -> None:
+    def add_quantized(self, candidates: Mapping[str, OnnxGraph], verification: VerificationSet) -> None:
         """Add the first INT8 graph among `candidates` that agrees best with float32; it must answer like float32."""
         windows = verification.windows
         self.reporter.info(f"comparing INT8 with float32 on {verification.about}")
@@ -123,7 +124,7 @@ class GraphSet:
         self.graphs = {key: graph for key, graph in self.graphs.items() if not key.endswith("fp32")}
         self.runners.pop("fp32", None)
 
-    def _add(self, precision: Precision, graph: bytes) -> GraphRunner:
+    def _add(self, precision: Precision, graph: OnnxGraph) -> GraphRunner:
         self.graphs[graph_key(precision)], self.runners[precision] = graph, GraphRunner(graph)
         return self.runners[precision]
 

@@ -31,6 +31,7 @@ from authorid.encoder.session import WINDOW_INPUT
 from authorid.errors import require
 from authorid.export.encoder_weights import Dense, EncoderWeights, Norm
 from authorid.export.graph.int8 import Ranges, activation_scale, quantize_kernel
+from authorid.export.graph.onnx_graph import OnnxGraph, tensor_message
 
 __all__ = ["CPU", "FUSED", "METADATA_DIALECT", "OPENVINO", "OPSET", "Dialect", "GraphBuilder", "TokenSubset"]
 
@@ -76,6 +77,7 @@ class GraphBuilder(ABC):
     present: str = ""
     nodes: list[Any] = field(default_factory=list)
     constants: dict[str, Any] = field(default_factory=dict)
+    tensors: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
     observed: list[str] = field(default_factory=list)
 
     @abstractmethod
@@ -113,9 +115,8 @@ class GraphBuilder(ABC):
     def const(self, name: str, value: Any, dtype: npt.DTypeLike = np.float32) -> str:
         """A constant, stored once under `name`."""
         if name not in self.constants:
-            numpy_helper = require("onnx.numpy_helper", "train")
-            array = np.ascontiguousarray(value, dtype=dtype)
-            self.constants[name] = numpy_helper.from_array(array.reshape(np.shape(value)), name)
+            array = np.ascontiguousarray(value, dtype=dtype).reshape(np.shape(value))
+            self.constants[name] = tensor_message(name, array, self.tensors)
         return name
 
     def select_tokens(self, x: str, subset: TokenSubset, name: str) -> str:
@@ -235,8 +236,8 @@ class GraphBuilder(ABC):
         """The factor of the products of queries and keys."""
         return float((self.weights.width // self.weights.heads) ** -0.5)
 
-    def serialize(self) -> bytes:
-        """The finished model as bytes; the same nodes and constants give the same bytes."""
+    def finish(self) -> OnnxGraph:
+        """The finished graph; the same nodes and constants give the same bytes."""
         helper, onnx = require("onnx.helper", "train"), require("onnx", "train")
         kind = onnx.TensorProto.INT64 if self.padding else onnx.TensorProto.INT32
         inputs = [helper.make_tensor_value_info(name, kind, ["batch", "sequence"]) for name in self.input_names()]
@@ -250,4 +251,4 @@ class GraphBuilder(ABC):
             producer_name="authorid",
         )
         helper.set_model_props(model, {METADATA_DIALECT: self.dialect, "authorid.precision": self.precision})
-        return bytes(model.SerializeToString(deterministic=True))
+        return OnnxGraph(bytes(model.SerializeToString(deterministic=True)), self.tensors)

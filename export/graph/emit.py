@@ -10,6 +10,7 @@ from authorid.export.encoder_weights import EncoderWeights
 from authorid.export.graph.builder import CPU, Dialect, GraphBuilder, TokenSubset
 from authorid.export.graph.fused_operators import FusedGraphBuilder
 from authorid.export.graph.int8 import RANDOM_INPUT, Ranges, check_ranges, quantize_rows
+from authorid.export.graph.onnx_graph import OnnxGraph
 from authorid.export.graph.openvino import OpenVinoGraphBuilder
 from authorid.export.graph.ort import OrtGraphBuilder
 from authorid.training.encoder.layer_classifier import EPSILON
@@ -29,8 +30,8 @@ def emit(
     dialect: Dialect = CPU,
     observe: bool = False,
     padding: bool = False,
-) -> bytes:
-    """Build the graph of `weights` and return it as one serialized ONNX model, weights inside.
+) -> OnnxGraph:
+    """Build the graph of `weights`.
 
     `ranges` has, for INT8, the range of every matmul input (`activation_names`); each is widened to hold zero. With
     `observe` (float32 only) the graph has one more output for each matmul input, named after it: its values, float32
@@ -49,7 +50,7 @@ def emit(
         _head(builder, _pooled_layers(builder, [x for x, _ in states]))
     else:
         _head(builder, states[-1][0])
-    return builder.serialize()
+    return builder.finish()
 
 
 def _embeddings(builder: GraphBuilder) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Run a serialized graph over many windows, in onnxruntime on the CPU."""
+"""Run a graph over many windows, in onnxruntime on the CPU."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from authorid.encoder.fused import fused_kernels, fused_library
 from authorid.encoder.session import TOKEN_INPUTS
 from authorid.errors import ExportError
+from authorid.export.graph.onnx_graph import OnnxGraph
 from authorid.machine import available_cores
 
 __all__ = ["BATCH_TOKENS", "GraphRunner", "Ids", "batched", "document_means"]
@@ -24,14 +25,14 @@ BATCH_TOKENS = 1024
 
 
 class GraphRunner:
-    """An onnxruntime CPU session over a serialized `model`, on `threads` intra-op threads.
+    """An onnxruntime CPU session over a `graph`, on `threads` intra-op threads.
 
     It feeds graphs that take windows (``window_ids``), and those with Hugging Face's input names (masks filled with
     ones).
     Raises `ExportError` when onnxruntime refuses the graph.
     """
 
-    def __init__(self, model: bytes, threads: int = 1) -> None:
+    def __init__(self, graph: OnnxGraph, threads: int = 1) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -41,8 +42,11 @@ class GraphRunner:
         options.log_severity_level = 3
         if fused_kernels() is not None:
             options.register_custom_ops_library(str(fused_library()))
+        # onnxruntime reads them where they are, so they must live as long as the session.
+        self._tensors = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in graph.tensors.values()]
+        options.add_external_initializers(list(graph.tensors), self._tensors)
         try:
-            self._session: Any = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            self._session: Any = onnxruntime.InferenceSession(graph.model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises many types without a common base
             raise ExportError(f"onnxruntime cannot load the graph: {error}") from None
         self._inputs = {

@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
+import numpy as np
+
 from authorid.errors import require
+from authorid.export.graph.onnx_graph import OnnxGraph
 
 __all__ = ["METADATA_WEIGHTS", "share_weights"]
 
@@ -16,33 +19,34 @@ The digest of such a graph therefore covers its weights too.
 """
 
 _PAGE = 4096
-"""Tensors start at multiples of this, as ONNX recommends so that they can be mapped; smaller ones stay in the graph."""
+"""Tensors start at multiples of this, as ONNX recommends so that they can be mapped."""
 
 
-def share_weights(graphs: Mapping[str, bytes], location: str) -> tuple[dict[str, bytes], bytes]:
-    """Move the large tensors of serialized `graphs` to one file, called `location`, in the same directory.
+def share_weights(graphs: Mapping[str, OnnxGraph], location: str) -> tuple[dict[str, bytes], bytes]:
+    """Serialize `graphs`, with their large tensors in one file, called `location`, in the same directory.
 
     Returns the graphs under the same names, and the contents of the file. Equal tensors are stored once.
     """
     onnx = require("onnx", "train")
-    models = {name: onnx.load_from_string(graph) for name, graph in graphs.items()}
-    weights = bytearray()
+    models = {name: onnx.load_from_string(graph.model) for name, graph in graphs.items()}
+    parts: list[bytes | memoryview] = []
+    size = 0
     offsets: dict[bytes, int] = {}
-    for model in models.values():
+    for name, model in models.items():
         for tensor in model.graph.initializer:
-            data = tensor.raw_data
-            if len(data) < _PAGE:
+            if tensor.name not in graphs[name].tensors:
                 continue
-            if data not in offsets:
-                weights += bytes(-len(weights) % _PAGE)
-                offsets[data] = len(weights)
-                weights += data
-            tensor.ClearField("raw_data")
-            tensor.data_location = onnx.TensorProto.EXTERNAL
-            for key, value in (("location", location), ("offset", offsets[data]), ("length", len(data))):
+            data = graphs[name].tensors[tensor.name].reshape(-1).view(np.uint8).data
+            digest = hashlib.sha256(data).digest()
+            if digest not in offsets:
+                gap = bytes(-size % _PAGE)
+                offsets[digest] = size + len(gap)
+                parts += [gap, data]
+                size += len(gap) + len(data)
+            tensor.ClearField("external_data")
+            for key, value in (("location", location), ("offset", offsets[digest]), ("length", len(data))):
                 tensor.external_data.add(key=key, value=str(value))
-    digest = hashlib.sha256(weights).hexdigest()
+    weights = b"".join(parts)
     for model in models.values():
-        model.metadata_props.add(key=METADATA_WEIGHTS, value=digest)
-    shared = {name: bytes(model.SerializeToString(deterministic=True)) for name, model in models.items()}
-    return shared, bytes(weights)
+        model.metadata_props.add(key=METADATA_WEIGHTS, value=hashlib.sha256(weights).hexdigest())
+    return {name: bytes(model.SerializeToString(deterministic=True)) for name, model in models.items()}, weights

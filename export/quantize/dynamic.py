@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from authorid.errors import ExportError, first_line, require
+from authorid.export.graph.onnx_graph import OnnxGraph
 from authorid.export.libraries import without_messages
 
 __all__ = ["dynamic_int8"]
@@ -14,8 +15,8 @@ __all__ = ["dynamic_int8"]
 _CHOICES: Mapping[str, bool] = {"one scale for each column": True, "one scale for each kernel": False}
 
 
-def dynamic_int8(graph: bytes) -> dict[str, bytes]:
-    """INT8 versions of the serialized float32 `graph`, by a description of how they differ.
+def dynamic_int8(graph: OnnxGraph) -> dict[str, OnnxGraph]:
+    """INT8 versions of the float32 `graph`, by a description of how they differ.
 
     Weights have seven bits: with eight, CPUs without VNNI saturate. Raises `ExportError` when onnxruntime cannot
     quantize the graph.
@@ -24,7 +25,7 @@ def dynamic_int8(graph: bytes) -> dict[str, bytes]:
     made = {}
     with TemporaryDirectory() as scratch:
         source, target = Path(scratch) / "float32.onnx", Path(scratch) / "int8.onnx"
-        source.write_bytes(graph)
+        source.write_bytes(graph.to_bytes())
         for name, per_channel in _CHOICES.items():
             try:
                 with without_messages():
@@ -39,5 +40,5 @@ def dynamic_int8(graph: bytes) -> dict[str, bytes]:
                     )
             except Exception as error:  # onnxruntime raises many types without a common base
                 raise ExportError(f"onnxruntime cannot quantize the graph: {first_line(error)}") from None
-            made[name] = target.read_bytes()
+            made[name] = OnnxGraph(target.read_bytes())
     return made

@@ -7,13 +7,11 @@ from typing import Any
 
 from authorid.bundle.onnx_scan import external_files
 from authorid.errors import BundleCorruptError, ExportError, first_line, require
+from authorid.export.graph.onnx_graph import LARGEST_MESSAGE, OnnxGraph
 
 __all__ = ["is_quantized", "output_width", "read_graph"]
 
 _INPUTS = {"input_ids", "attention_mask", "token_type_ids"}
-
-_MOST_BYTES = (1 << 31) - 1
-"""Protobuf, in which a graph is stored, has no larger messages."""
 
 _INTEGER_OPERATORS = {
     "MatMulInteger",
@@ -25,8 +23,8 @@ _INTEGER_OPERATORS = {
 }
 
 
-def read_graph(path: Path, labels: int) -> bytes:
-    """The serialized graph at `path`, with its weights inside; its only output is called ``logits``.
+def read_graph(path: Path, labels: int) -> OnnxGraph:
+    """The graph at `path`, with its weights inside; its only output is called ``logits``.
 
     Raises `ExportError` when it is no graph of a text classifier with so many `labels`, or larger than 2 GiB.
     """
@@ -47,7 +45,7 @@ def read_graph(path: Path, labels: int) -> bytes:
     _call_logits(graph)
     data: bytes = model.SerializeToString()
     onnx.checker.check_model(onnx.load_from_string(data))
-    return data
+    return OnnxGraph(data)
 
 
 def output_width(model: Any) -> int | None:
@@ -56,9 +54,9 @@ def output_width(model: Any) -> int | None:
     return int(dims[1].dim_value) or None if len(dims) == 2 else None
 
 
-def is_quantized(data: bytes) -> bool:
-    """Whether a serialized graph multiplies integers, or dequantizes weights."""
-    model = require("onnx", "train").load_from_string(data)
+def is_quantized(graph: OnnxGraph) -> bool:
+    """Whether a graph multiplies integers, or dequantizes weights."""
+    model = require("onnx", "train").load_from_string(graph.model)
     kinds = {node.op_type for node in model.graph.node}
     return bool(kinds & (_INTEGER_OPERATORS | {"DequantizeLinear"}))
 
@@ -72,7 +70,7 @@ def _load(path: Path) -> Any:
     for name in names:
         if Path(name).name != name or (path.parent / name).is_symlink() or not (path.parent / name).is_file():
             raise ExportError(f"{path}: its weights should be in {name!r} beside it, which is not there")
-    if path.stat().st_size + sum((path.parent / name).stat().st_size for name in set(names)) > _MOST_BYTES:
+    if path.stat().st_size + sum((path.parent / name).stat().st_size for name in set(names)) > LARGEST_MESSAGE:
         raise ExportError(f"{path}: larger than 2 GiB, which one ONNX graph cannot hold")
     try:
         return onnx.load(str(path))

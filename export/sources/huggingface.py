@@ -22,13 +22,12 @@ from authorid.export.export_options import LEAST_LENGTH, ExportOptions
 from authorid.export.sources.classifier_config import ClassifierConfig, read_config
 from authorid.export.sources.huggingface_tokenizer import ClassifierTokenizer, read_classifier_tokenizer
 from authorid.export.sources.huggingface_weights import ClassifierTensors, from_huggingface, obstacle
-from authorid.export.sources.source import CorpusRecord
-from authorid.export.sources.tf2onnx_reference import reference_graph
+from authorid.export.sources.source import CorpusRecord, Reference
+from authorid.export.sources.tf2onnx_reference import keras_reference
 from authorid.export.sources.torch_pickle import PICKLED
 from authorid.ngrams.model import NgramModel
 from authorid.training.encoder.keras_setup import import_keras
 from authorid.training.encoder.model_directory import SAFETENSORS, ModelDirectory, Tensors
-from authorid.training.runs import predict_windows
 
 __all__ = ["HuggingFaceClassifier", "HuggingFaceDirectory", "has_weights", "read_classifier"]
 
@@ -175,19 +174,11 @@ class HuggingFaceDirectory(HuggingFaceClassifier):
         """The weights in the directory's files."""
         return from_huggingface(self.tensors)
 
-    def reference_graph(self) -> bytes:
-        """The same weights in keras-hub's layers, converted by tf2onnx."""
-        return reference_graph(self._keras)
-
-    def logits(self, windows: Sequence[npt.NDArray[np.int32]]) -> npt.NDArray[np.float32]:
-        """Logits [n, labels] that Keras computes."""
-        return np.concatenate(predict_windows(self._keras, [[ids] for ids in windows], len(self.labels)))
-
-    @cached_property
-    def _keras(self) -> Any:
+    def reference(self, windows: Sequence[npt.NDArray[np.int32]]) -> Reference:
+        """The same weights in keras-hub's layers, which are gone afterwards: converted by tf2onnx, and computed."""
         from authorid.export.sources.keras_twin import keras_classifier
 
-        return keras_classifier(self.tensors)
+        return keras_reference(keras_classifier(self.tensors), windows, len(self.labels))
 
 
 def read_classifier(path: Path) -> tuple[ModelDirectory, ClassifierConfig, ClassifierTokenizer]:

@@ -19,13 +19,13 @@ from authorid.errors import ExportError, require
 from authorid.export.encoder_weights import EncoderWeights
 from authorid.export.export_options import ExportOptions
 from authorid.export.sources.keras_weights import from_keras
-from authorid.export.sources.source import CorpusRecord
-from authorid.export.sources.tf2onnx_reference import reference_graph
+from authorid.export.sources.source import CorpusRecord, Reference
+from authorid.export.sources.tf2onnx_reference import keras_reference
 from authorid.ngrams.model import NgramModel
 from authorid.outputs.directory import unfinished_work
 from authorid.training.encoder.base_tokenizer import BERT_TOKENS
 from authorid.training.encoder.keras_setup import import_keras
-from authorid.training.runs import Run, predict_windows
+from authorid.training.runs import Run
 
 __all__ = ["KerasRun"]
 
@@ -143,13 +143,9 @@ class KerasRun:
         """The weights of the Keras model."""
         return from_keras(self._model)
 
-    def reference_graph(self) -> bytes:
-        """The Keras model, converted by tf2onnx."""
-        return reference_graph(self._model)
-
-    def logits(self, windows: Sequence[npt.NDArray[np.int32]]) -> npt.NDArray[np.float32]:
-        """Logits [n, authors] that Keras computes for `windows`."""
-        return np.concatenate(predict_windows(self._model, [[ids] for ids in windows], len(self.labels)))
+    def reference(self, windows: Sequence[npt.NDArray[np.int32]]) -> Reference:
+        """The Keras model, converted by tf2onnx, and what it computes."""
+        return keras_reference(self._model, windows, len(self.labels))
 
     @cached_property
     def _model(self) -> Any:

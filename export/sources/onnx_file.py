@@ -14,10 +14,12 @@ import numpy.typing as npt
 from authorid.bundle.manifest import Precision
 from authorid.errors import ExportError, require
 from authorid.export.export_options import ExportOptions
+from authorid.export.graph.onnx_graph import OnnxGraph
 from authorid.export.sources.classifier_config import read_config
 from authorid.export.sources.given_graph import is_quantized, output_width, read_graph
 from authorid.export.sources.huggingface import HuggingFaceClassifier, has_weights
 from authorid.export.sources.huggingface_tokenizer import read_classifier_tokenizer
+from authorid.export.sources.source import Reference
 from authorid.training.encoder.model_directory import ModelDirectory
 
 __all__ = ["OnnxFile"]
@@ -64,17 +66,13 @@ class OnnxFile(HuggingFaceClassifier):
         """None: there is only the graph."""
         return
 
-    def reference_graph(self) -> bytes:
-        """The graph as it is."""
-        return self._graph
+    def reference(self, windows: Sequence[npt.NDArray[np.int32]]) -> Reference:
+        """The graph as it is; nothing else computes its logits."""
+        return Reference(self._graph)
 
     @cached_property
-    def _graph(self) -> bytes:
+    def _graph(self) -> OnnxGraph:
         return read_graph(self.file, len(self.labels))
-
-    def logits(self, windows: Sequence[npt.NDArray[np.int32]]) -> None:
-        """None: nothing else computes them."""
-        return
 
 
 def _graphs(path: Path) -> list[Path]:

@@ -18,10 +18,12 @@ import numpy.typing as npt
 
 from authorid.errors import ExportError, first_line, require
 from authorid.export.export_options import ExportOptions
+from authorid.export.graph.onnx_graph import OnnxGraph
 from authorid.export.libraries import without_messages
 from authorid.export.sources.given_graph import read_graph
 from authorid.export.sources.huggingface import HuggingFaceClassifier, has_weights, read_classifier
 from authorid.export.sources.huggingface_weights import obstacle
+from authorid.export.sources.source import Reference
 from authorid.training.encoder.model_directory import SAFETENSORS
 
 __all__ = ["OptimumDirectory"]
@@ -65,8 +67,11 @@ class OptimumDirectory(HuggingFaceClassifier):
         """None: the emitter cannot build this family."""
         return
 
-    def reference_graph(self) -> bytes:
-        """The graph that optimum makes; raises `ExportError` when it cannot."""
+    def reference(self, windows: Sequence[npt.NDArray[np.int32]]) -> Reference:
+        """The graph that optimum makes, and the logits of transformers; raises `ExportError` when it cannot."""
+        return Reference(self._graph(), self._logits(windows))
+
+    def _graph(self) -> OnnxGraph:
         exporter = require("optimum.exporters.onnx", "optimum")
         with TemporaryDirectory() as scratch, without_messages():
             try:
@@ -84,8 +89,7 @@ class OptimumDirectory(HuggingFaceClassifier):
                 raise ExportError(f"{self.path}: optimum cannot export this model: {first_line(error)}") from None
             return read_graph(Path(scratch) / "model.onnx", len(self.labels))
 
-    def logits(self, windows: Sequence[npt.NDArray[np.int32]]) -> npt.NDArray[np.float32]:
-        """Logits [n, labels] that transformers computes."""
+    def _logits(self, windows: Sequence[npt.NDArray[np.int32]]) -> npt.NDArray[np.float32]:
         torch = require("torch", "optimum")
         with torch.no_grad():
             rows = [self._model(input_ids=torch.tensor(ids[None].astype(np.int64))).logits for ids in windows]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +16,12 @@ from authorid.bundle.manifest import Classes, Precision, Typography, WindowSpec
 from authorid.encoder.windows import Windower
 from authorid.export.encoder_weights import EncoderWeights
 from authorid.export.export_options import ExportOptions
+from authorid.export.graph.onnx_graph import OnnxGraph
 from authorid.ngrams.model import NgramModel
 from authorid.outputs.directory import Content
 from authorid.training.corpus_spec import CorpusSpec
 
-__all__ = ["CorpusRecord", "Source"]
+__all__ = ["CorpusRecord", "Reference", "Source"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,16 @@ class CorpusRecord:
         return replace(CorpusSpec.from_json(path, self.reading), all_authors=True)
 
 
+class Reference(NamedTuple):
+    """What emitted graphs are compared with: a float32 graph from another converter, and the framework's own answers.
+
+    `logits` [n, labels] are None where no framework computes any.
+    """
+
+    graph: OnnxGraph
+    logits: npt.NDArray[np.float32] | None = None
+
+
 class Source(Protocol):
     """A trained classifier on disk. Each layout has one class in this package, registered in `SOURCES`."""
 
@@ -64,7 +75,7 @@ class Source(Protocol):
 
     @property
     def framework(self) -> str:
-        """Name of what computes `logits`, for the parity table."""
+        """Name of what computes the logits of `reference`, for the parity table."""
 
     @property
     def family(self) -> str:
@@ -130,8 +141,5 @@ class Source(Protocol):
     def weights(self) -> EncoderWeights | None:
         """The weights; None when the emitter cannot build the architecture, and the reference graph is to be used."""
 
-    def reference_graph(self) -> bytes:
-        """A float32 ONNX model made by another converter: emitted graphs must give the same logits."""
-
-    def logits(self, windows: Sequence[npt.NDArray[np.int32]]) -> npt.NDArray[np.float32] | None:
-        """Logits [n, labels] of `windows` (int32 [s] each), computed by the `framework` itself; None without any."""
+    def reference(self, windows: Sequence[npt.NDArray[np.int32]]) -> Reference:
+        """What emitted graphs are compared with; its logits are those of `windows` (int32 [s] each)."""

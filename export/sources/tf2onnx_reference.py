@@ -10,12 +10,18 @@ Its interface is Hugging Face's: int64 [batch, sequence] inputs ``input_ids``, `
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from authorid.errors import ExportError, require
+import numpy as np
+import numpy.typing as npt
 
-__all__ = ["reference_graph"]
+from authorid.errors import ExportError, require
+from authorid.export.graph.onnx_graph import OnnxGraph, tensor_message
+from authorid.export.sources.source import Reference
+from authorid.training.runs import predict_windows
+
+__all__ = ["keras_reference", "reference_graph"]
 
 _OPSET = 17
 """tf2onnx 1.17 can write this opset, and current tools can read it."""
@@ -24,8 +30,13 @@ _INPUT_NAMES = {"token_ids": "input_ids", "padding_mask": "attention_mask", "seg
 """keras-hub's input names -> Hugging Face's."""
 
 
-def reference_graph(model: Any) -> bytes:
-    """Convert a Keras classifier to a serialized ONNX model.
+def keras_reference(model: Any, windows: Sequence[npt.NDArray[np.int32]], labels: int) -> Reference:
+    """The graph of a Keras classifier, and the logits [n, labels] that Keras computes for `windows`."""
+    return Reference(reference_graph(model), np.concatenate(predict_windows(model, [[ids] for ids in windows], labels)))
+
+
+def reference_graph(model: Any) -> OnnxGraph:
+    """Convert a Keras classifier to an ONNX graph.
 
     `model` takes a dict of int32 [b, s] and returns float32 logits [b, authors]. Raises `ExportError` when tf2onnx
     cannot convert it.
@@ -58,15 +69,18 @@ def reference_graph(model: Any) -> bytes:
         raise ExportError(f"tf2onnx could not convert the Keras model ({error})") from error
     finally:
         logging.getLogger("tf2onnx").setLevel(level)
-    _fill_in(proto.graph, weights)
+    tensors = _fill_in(proto.graph, weights)
     _rename(proto, [_INPUT_NAMES[name] for name in order])
     _fold_shapes(proto.graph)
-    return bytes(proto.SerializeToString())
+    return OnnxGraph(bytes(proto.SerializeToString()), tensors)
 
 
-def _fill_in(graph: Any, weights: Mapping[str, Any]) -> None:
-    """Make the inputs that are called like `weights` constants; those that the graph does not use are left out."""
-    np, numpy_helper = require("numpy", "train"), require("onnx.numpy_helper", "train")
+def _fill_in(graph: Any, weights: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
+    """Make the inputs that are called like `weights` constants; those that the graph does not use are left out.
+
+    Returns the tensors that are kept outside the graph.
+    """
+    tensors: dict[str, npt.NDArray[Any]] = {}
     used = {name for node in graph.node for name in node.input}
     inputs = []
     for value in graph.input:
@@ -74,14 +88,14 @@ def _fill_in(graph: Any, weights: Mapping[str, Any]) -> None:
         if variable is None:
             inputs.append(value)
         elif value.name in used:
-            graph.initializer.append(numpy_helper.from_array(np.asarray(variable.numpy()), value.name))
+            graph.initializer.append(tensor_message(value.name, np.asarray(variable.numpy()), tensors))
     del graph.input[:]
     graph.input.extend(inputs)
+    return tensors
 
 
 def _erfc(context: Any, node: Any, name: str, _args: Any) -> None:
     """Write TensorFlow's Erfc, which ONNX lacks, as ``1 - erf(x)``."""
-    np = require("numpy", "train")
     dtypes = [context.get_dtype(node.output[0])]
     shapes = [context.get_shape(node.output[0])]
     source = node.input[0]
@@ -112,7 +126,7 @@ def _rename(proto: Any, inputs: list[str]) -> None:
 
 def _fold_shapes(graph: Any) -> None:
     """Replace ``Shape(weight)`` by its value, for which tf2onnx keeps a copy of the weight in the file."""
-    np, numpy_helper = require("numpy", "train"), require("onnx.numpy_helper", "train")
+    numpy_helper = require("onnx.numpy_helper", "train")
     weights = {tensor.name: tensor for tensor in graph.initializer}
     nodes = []
     for node in graph.node:

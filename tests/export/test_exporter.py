@@ -21,7 +21,7 @@ from authorid.encoder.engine_options import EngineOptions
 from authorid.encoder.fused import fused_kernels
 from authorid.errors import BundleCorruptError, CorpusError, ExportError, OutputError, ParityError
 from authorid.export import ExportOptions, export_model, exporter
-from authorid.export.sources import keras_run
+from authorid.export.sources import tf2onnx_reference
 from authorid.export.sources.tf2onnx_reference import reference_graph
 
 pytestmark = pytest.mark.train
@@ -71,7 +71,7 @@ def converted_once():
         return known[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(keras_run, "reference_graph", reference)
+        patch.setattr(tf2onnx_reference, "reference_graph", reference)
         yield
 
 

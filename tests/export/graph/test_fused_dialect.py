@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import onnx
 import pytest
 from encoders import SHAPES, random_weights, random_windows
 
@@ -47,7 +46,7 @@ def test_a_window_has_the_same_logits_in_any_batch_and_on_any_number_of_threads(
 
 
 def test_the_weights_are_those_of_the_other_graph(graphs):
-    cpu, other = (onnx.load_from_string(graphs[dialect]) for dialect in (CPU, FUSED))
+    cpu, other = (graphs[dialect].message() for dialect in (CPU, FUSED))
     assert {item.key: item.value for item in other.metadata_props}[METADATA_DIALECT] == FUSED
     tensors = [{t.name: t.raw_data for t in model.graph.initializer} for model in (cpu, other)]
     matrices = {name for name in tensors[0] if name.endswith(("kernel", "table"))}

@@ -8,11 +8,12 @@ from encoders import random_windows
 
 from authorid.errors import ExportError
 from authorid.export.graph.graph_runner import BATCH_TOKENS, GraphRunner, batched, document_means
+from authorid.export.graph.onnx_graph import OnnxGraph
 
 
 def test_a_broken_graph_is_an_export_error():
     with pytest.raises(ExportError, match="onnxruntime"):
-        GraphRunner(b"not a graph")
+        GraphRunner(OnnxGraph(b"not a graph"))
 
 
 def test_batches_hold_equal_lengths_and_every_window_once():

@@ -70,7 +70,7 @@ def test_int8_is_the_same_in_both_dialects_but_for_rounding(name, graphs):
 @each
 def test_openvinos_dialect_has_standard_operators_only(name, graphs):
     for precision in ("fp32", "int8"):
-        model = onnx.load_from_string(graphs[name, OPENVINO, precision])
+        model = graphs[name, OPENVINO, precision].message()
         onnx.checker.check_model(model)
         assert [(item.domain, item.version) for item in model.opset_import] == [("", 20)]
         assert {node.domain for node in model.graph.node} == {""}
@@ -81,7 +81,7 @@ def test_openvinos_dialect_has_standard_operators_only(name, graphs):
 @each
 def test_both_int8_dialects_have_the_same_matrices(name, graphs):
     cpu, other = (
-        {t.name: t.raw_data for t in onnx.load_from_string(graphs[name, dialect, "int8"]).graph.initializer}
+        {t.name: t.raw_data for t in graphs[name, dialect, "int8"].message().graph.initializer}
         for dialect in (CPU, OPENVINO)
     )
     matrices = {tensor for tensor in cpu if tensor.endswith(("kernel", "table"))}

@@ -21,7 +21,7 @@ def test_reference_equals_keras_with_and_without_padding(name, models):
     expected = keras_logits(models[name], windows)
     np.testing.assert_allclose(GraphRunner(graph).logits(windows), expected, atol=1e-4, rtol=0)
 
-    session = onnxruntime.InferenceSession(graph)
+    session = onnxruntime.InferenceSession(graph.to_bytes())
     ids = np.zeros((len(windows), POSITIONS), np.int64)
     mask = np.zeros_like(ids)
     for row, window in enumerate(windows):
@@ -37,6 +37,6 @@ def test_reference_equals_keras_with_and_without_padding(name, models):
 def test_the_reference_graph_stores_no_weight_twice(models, weights):
     import onnx
 
-    graph = onnx.load_from_string(reference_graph(models["bert-mean"])).graph
+    graph = reference_graph(models["bert-mean"]).message().graph
     floats = [np.prod(tensor.dims) for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT]
     assert sum(floats) < 1.05 * weights["bert-mean"].parameters
