@@ -46,6 +46,9 @@ from authorid.training.run_directory import RUN_FORMAT
 
 __all__ = ["Run", "predict_windows"]
 
+_FORWARD = "authorid_forward"
+"""Attribute of a Keras model: what computes its logits."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -216,9 +219,7 @@ def predict_windows(
     )
     tensorflow = require("tensorflow", "train")
     names = [tensor.name for tensor in model.inputs]
-    # One signature for every shape: Keras' own predict would trace the graph again for each new one.
-    signature = [{name: tensorflow.TensorSpec((None, None), tensorflow.int32, name=name) for name in names}]
-    forward = tensorflow.function(lambda named: model(named, training=False), input_signature=signature)
+    forward = _forward(model)
     for start in range(0, len(queue), batch):
         chosen = queue[start : start + batch]
         rows = [documents[document][position] for _, document, position in chosen]
@@ -227,6 +228,20 @@ def predict_windows(
         for (_, document, position), row in zip(chosen, logits, strict=True):
             results[document][position] = row
     return results
+
+
+def _forward(model: Any) -> Any:
+    """What computes the logits of a Keras model, for windows of any shape.
+
+    It is traced once for each model, and kept with it. Keras' own predict would trace again for each new shape.
+    """
+    if getattr(model, _FORWARD, None) is None:
+        tensorflow = require("tensorflow", "train")
+        names = [tensor.name for tensor in model.inputs]
+        signature = [{name: tensorflow.TensorSpec((None, None), tensorflow.int32, name=name) for name in names}]
+        compute = tensorflow.function(lambda named: model(named, training=False), input_signature=signature)
+        setattr(model, _FORWARD, compute)
+    return getattr(model, _FORWARD)
 
 
 def _check_format(path: Path, record: Mapping[str, Any]) -> None:

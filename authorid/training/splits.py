@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -226,9 +228,10 @@ def _split_as_keras(corpus: Corpus, share: float, seed: int) -> tuple[list[int],
             copy.write_text(str(index))
         for subset in ("training", "validation"):
             try:
-                dataset = keras.utils.text_dataset_from_directory(
-                    directory, batch_size=None, seed=seed, validation_split=share, subset=subset, verbose=False
-                )
+                with redirect_stdout(StringIO()):  # it prints how many files it uses, also if it is not verbose
+                    dataset = keras.utils.text_dataset_from_directory(
+                        directory, batch_size=None, seed=seed, validation_split=share, subset=subset, verbose=False
+                    )
             except ValueError as error:
                 raise CorpusError(f"{corpus.root}: Keras cannot read it as a text dataset ({error})") from None
             found = [int(text) for text, _ in dataset.as_numpy_iterator()]

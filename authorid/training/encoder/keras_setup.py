@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import io
+import logging
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import ModuleType
+from typing import TextIO
 
 from authorid.errors import RunError, require
 
@@ -81,5 +83,14 @@ def _native_messages_discarded() -> Iterator[None]:
         own.flush()
         os.dup2(shown, 2)
         sys.stderr = before
+        _redirect_loggers(own, before)
         own.close()
         os.close(null)
+
+
+def _redirect_loggers(closing: TextIO, stream: TextIO) -> None:
+    """Let the handlers that were made in the block, and write to `closing`, write to `stream`."""
+    for logger in (logging.root, *logging.root.manager.loggerDict.values()):
+        for handler in getattr(logger, "handlers", ()):
+            if getattr(handler, "stream", None) is closing:
+                handler.setStream(stream)

@@ -25,6 +25,8 @@ keras_setup.import_keras_hub()
 assert keras_setup.import_keras() is keras_setup.import_keras()
 print("afterwards", file=sys.stderr)
 os.write(2, b"native message afterwards\\n")
+import logging
+logging.getLogger("tensorflow").warning("message of TensorFlow's logger")
 """
 
 
@@ -38,18 +40,24 @@ def loaded(**variables):
 
 
 def test_native_messages_are_discarded_and_those_of_python_are_shown():
-    assert loaded() == ["message of Python"] * 3 + ["afterwards", "native message afterwards"]
+    assert loaded() == ["message of Python"] * 3 + [
+        "afterwards",
+        "native message afterwards",
+        "WARNING:tensorflow:message of TensorFlow's logger",
+    ]
 
 
 def test_native_messages_are_shown_on_request():
     assert loaded(TF_CPP_MIN_LOG_LEVEL="0").count("native message") == 3
 
 
-def test_a_quiet_training_shows_only_warnings(tmp_path, monkeypatch):
+# TensorFlow complains about the fifth function that is traced.
+@pytest.mark.parametrize("recipe", [("probe", "--epochs", 1), ("classic", "--epochs", 7)])
+def test_a_quiet_training_shows_only_warnings(recipe, tmp_path, monkeypatch):
     monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)  # which TensorFlow in this process has set
     base = write_checkpoint(tmp_path / "base", "distilbert")
     corpus = write_corpus(tmp_path / "corpus", 5)
-    options = ("--base-model", base, "--epochs", 1, "--window", 32, "--quiet")
+    options = ("--base-model", base, "--recipe", *recipe, "--window", 32, "--quiet")
     done = run("train", corpus, "--out", tmp_path / "run", *options, timeout=500)
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
