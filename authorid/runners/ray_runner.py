@@ -38,6 +38,9 @@ _CONNECT_SECONDS = 10.0
 _ENVIRONMENT = {"env_vars": {"MALLOC_ARENA_MAX": "1"}}
 """Each shard has new threads, and Ray has many: memory of glibc's arenas, one for each, would add up over shards."""
 
+_ARROW = "pyarrow"
+"""Ray imports it into every process, to send tables, of which there are none here: it would take 15 MB an actor."""
+
 
 @contextmanager
 def quiet_descriptors(log: Path) -> Iterator[TextIO]:
@@ -82,6 +85,8 @@ class RayCluster:
         self._cpus = cpus
         # Ray counts its users over the network, unless it is told not to before it is imported.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        # A Ray that is started here would keep a process of 50 MB ready for each CPU, which no actor uses.
+        os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
         self._ray: Any = require("ray", "ray")
         address = address or os.environ.get("RAY_ADDRESS")
         own = {"num_cpus": available_cores(), "object_store_memory": _OBJECT_STORE, "include_dashboard": False}
@@ -91,6 +96,7 @@ class RayCluster:
                 address=address or "local",
                 log_to_driver=False,
                 logging_level=logging.ERROR,
+                runtime_env={"worker_process_setup_hook": _withhold_arrow},
                 **({} if address else own),
             )
         except Exception as error:  # ConnectionError, RuntimeError, ValueError, ...
@@ -175,12 +181,19 @@ def _reach(address: str | None) -> None:
         socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
 
 
+def _withhold_arrow() -> None:
+    """Let imports of pyarrow fail until an actor has begun: then Ray has found that it is not there."""
+    sys.modules.setdefault(_ARROW, None)  # type: ignore[arg-type]
+
+
 class _ShardActor:
     """One actor of the pool."""
 
     def __init__(self, run: ShardRun) -> None:
         import ray
 
+        if sys.modules.get(_ARROW) is None:
+            sys.modules.pop(_ARROW, None)  # tables are read with it
         self._worker = ShardWorker(run, ray.get_runtime_context().get_node_id())
 
     def score(self, number: int) -> ShardDone:

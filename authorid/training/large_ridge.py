@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from authorid.errors import require
 from authorid.machine import available_cores
 from authorid.reporter import SILENT, Reporter
 from authorid.training.ridge import author_shares
@@ -31,32 +32,28 @@ answers are then those of the closed form, but for a few in a thousand."""
 MOST_STEPS = 100
 """Steps at most: where documents are more than features and some nearly repeat others, the rest is rounding."""
 
-AUTHORS = 256
+AUTHORS = 512
 """Authors for which the equations are solved at a time."""
 
 _COLUMNS = 64
 """Authors in one product with a sparse matrix: so many weights of a feature are read from memory at once."""
 
-_ROWS = 8192
+_BLOCK = 2048
 """Documents in a block."""
 
-_COMMON, _DENSE_BYTES = 0.04, 3 << 29
-"""Features that more than a share `_COMMON` of the documents have are kept in a dense matrix of at most so many bytes.
-
-Dense products take much less time than sparse ones: the common features are few, but have most of the entries.
-"""
+_COMMON = 0.04
+"""Features that more than this share of the documents have are multiplied as a dense matrix, which takes less time."""
 
 
 @dataclass(frozen=True)
 class _Block:
-    """Some documents: the intercept and common features `dense` [documents, dense], all others sparse.
+    """Some documents: the intercept and `common` features, and the `rare` ones, both sparse.
 
     `weights` [documents, 1] are those of the documents in the sum of squares.
     """
 
-    dense: Numbers
+    common: Any
     rare: Any
-    transposed: Any
     weights: Numbers
 
 
@@ -64,42 +61,48 @@ class _Documents:
     """All documents in blocks. The first feature is 1 everywhere; the others are as in `order` [features]."""
 
     def __init__(self, matrix: Any, weights: Numbers, pool: ThreadPoolExecutor) -> None:
+        sparse = require("scipy.sparse", "fit")
         number = documents_with(matrix)
-        most = _DENSE_BYTES // (matrix.dtype.itemsize * matrix.shape[0])
-        common = min(int((number > _COMMON * matrix.shape[0]).sum()), most)
+        common = int((number > _COMMON * matrix.shape[0]).sum())
         self.order = np.argsort(-number, kind="stable")
-        self._dense = common + 1
+        self._common = common + 1
         self._features = matrix.shape[1] + 1
         self._pool = pool
+        self._dense = np.empty((min(_BLOCK, matrix.shape[0]), self._common), dtype=matrix.dtype)
         self.blocks = []
-        for row in range(0, matrix.shape[0], _ROWS):
-            rows = matrix[row : row + _ROWS]
-            dense = np.ones((rows.shape[0], self._dense), dtype=matrix.dtype)
-            dense[:, 1:] = rows[:, self.order[:common]].toarray()
+        for row in range(0, matrix.shape[0], _BLOCK):
+            rows = matrix[row : row + _BLOCK]
+            ones = sparse.csr_matrix(np.ones((rows.shape[0], 1), dtype=matrix.dtype))
+            first = sparse.hstack([ones, rows[:, self.order[:common]]], format="csr")
             rare = rows[:, self.order[common:]].tocsr()
-            self.blocks.append(_Block(dense, rare, rare.T, weights[row : row + _ROWS, None]))
+            self.blocks.append(_Block(first, rare, weights[row : row + _BLOCK, None]))
 
     def project(self, targets: list[Numbers]) -> Numbers:
         """Products [features, authors] of the features and the `targets` [documents, authors] of each block."""
         total = np.zeros((self._features, targets[0].shape[1]), dtype=targets[0].dtype)
         for block, own in zip(self.blocks, targets, strict=True):
-            self._add_projection(block, own, total)
+            self._add_projection(block, block.common, own, total)
         return total
 
     def normal(self, vectors: Numbers) -> Numbers:
         """The product [features, authors] of the weighted inner products of the features and `vectors`."""
         total = np.zeros_like(vectors)
-        common, rare = vectors[: self._dense], _slices(vectors[self._dense :])
+        first, rare = vectors[: self._common], _slices(vectors[self._common :])
         for block in self.blocks:
-            scores = block.dense @ common
+            common = block.common
+            if vectors.shape[1] > 1:
+                common = self._dense[: common.shape[0]]
+                common[:] = 0
+                block.common.toarray(out=common)
+            scores = common @ first
             _add(scores, self._pool.map(block.rare.__matmul__, rare))
             scores *= block.weights
-            self._add_projection(block, scores, total)
+            self._add_projection(block, common, scores, total)
         return total
 
-    def _add_projection(self, block: _Block, targets: Numbers, total: Numbers) -> None:
-        total[: self._dense] += block.dense.T @ targets
-        _add(total[self._dense :], self._pool.map(block.transposed.__matmul__, _slices(targets)))
+    def _add_projection(self, block: _Block, common: Any, targets: Numbers, total: Numbers) -> None:
+        total[: self._common] += common.T @ targets
+        _add(total[self._common :], self._pool.map(block.rare.T.__matmul__, _slices(targets)))
 
 
 def _slices(vectors: Numbers) -> list[Numbers]:

@@ -60,16 +60,16 @@ def fit(
 ) -> NgramModel:
     """Fit on all documents of `counts`, whose authors are `labels` int64 [documents], 0 to `authors` - 1."""
     sample = Sample.of(counts, labels) if sample is None else sample
-    closed = sample.products.solve(np.arange(len(sample.chosen)), options.ridge)
     if len(sample.chosen) == len(labels):
+        closed = sample.products.solve(np.arange(len(labels)), options.ridge)
         # In single precision: the weights are stored with at most that.
         transposed = sample.matrix.T.tocsr().astype(np.float32)
         weights, bias = transposed @ closed.dual.astype(np.float32), closed.bias
     else:
         weights, bias = solve_large(sample.matrix, labels, authors, options.ridge, reporter=reporter)
-        shift, scale = closed.normalization.shift, closed.normalization.scale
-        weights /= scale.astype(weights.dtype)
-        bias = (bias - shift) / scale
+        normalization = sample.products.normalization(options.ridge)
+        weights /= normalization.scale.astype(weights.dtype)
+        bias = (bias - normalization.shift) / normalization.scale
     return _quantized(counts, sample.idf, weights, bias, options)
 
 

@@ -76,6 +76,13 @@ class Similarities:
         bias = (dual.sum(axis=0) - normalization.shift) / normalization.scale
         return DualFit(dual / normalization.scale, bias, known, normalization)
 
+    def normalization(self, ridge: float) -> ScoreNormalization:
+        """The normalization of the scores of a fit on all documents."""
+        known, own = np.unique(self.labels, return_inverse=True)
+        if equal_numbers(own, len(known)):
+            return no_normalization(len(known))
+        return self.solve(np.arange(len(self.labels)), ridge).normalization
+
     def scores(self, training: Labels, others: Labels, ridge: float) -> tuple[Floats, Labels]:
         """Fit on the documents `training`: scores [others, known authors], and the labels of those."""
         fitted = self.solve(training, ridge)
@@ -116,10 +123,11 @@ def author_shares(labels: Labels, authors: int) -> Floats:
 def _solve(products: Floats, labels: Labels, authors: int, ridge: float) -> tuple[Floats, ScoreNormalization]:
     """Dual coefficients [documents, authors] before the normalization, and the normalization.
 
-    The intercept is one more feature, and has the value 1.
+    The intercept is one more feature, and has the value 1. `products` are overwritten.
     """
     linalg = require("scipy.linalg", "fit")
-    system = products + 1.0
+    system = products
+    system += 1.0
     system[np.diag_indices_from(system)] += ridge * author_shares(labels, authors)[labels]
     targets = _targets(labels, authors)
     if equal_numbers(labels, authors):

@@ -74,6 +74,8 @@ def test_a_worker_and_a_node_die_and_a_disk_is_full(steady, here, bundle):
     with steady.driver(*arguments, cwd=here) as driver:
         parts = here / "rays.csv.parts"
         wait_for(lambda: finished(parts) > 2)
+        loaded = [Path(f"/proc/{pid}/maps").read_text() for pid in steady.workers()]
+        assert loaded and "numpy" in loaded[0] and "libarrow" not in "".join(loaded)  # 15 MB that no file here needs
         assert steady.kill_worker(choice)
         wait_for(lambda: finished(parts) > 5)
         steady.kill_node(0)

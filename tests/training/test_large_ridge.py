@@ -53,11 +53,11 @@ def test_the_solution_is_that_of_the_closed_form():
 
 
 def test_blocks_change_nothing(monkeypatch):
-    """Blocks of documents and of authors, and what is kept dense, decide how much memory it takes."""
+    """Blocks of documents and of authors, and what is multiplied as dense, decide how much memory and time it takes."""
     matrix, labels = corpus(200)
     matrix = sparse.csr_array(matrix)
     weights, bias = solve_large(matrix, labels, 5, 0.3, tolerance=1e-7)
-    for name, value in {"_ROWS": 64, "_COLUMNS": 2, "AUTHORS": 2, "_DENSE_BYTES": 300 * 8 * 10}.items():
+    for name, value in {"_BLOCK": 64, "_COLUMNS": 2, "AUTHORS": 2, "_COMMON": 0.3}.items():
         monkeypatch.setattr(large_ridge, name, value)
     found, found_bias = solve_large(matrix, labels, 5, 0.3, tolerance=1e-7)
     np.testing.assert_allclose(found, weights, atol=1e-5)
