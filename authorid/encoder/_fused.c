@@ -24,8 +24,13 @@
 #define PANEL 32 /* neurons whose weights are stored together */
 #define MOST_ROWS 12    /* of a tile of a matrix product */
 #define MOST_QUERIES 12 /* rows of attention that are computed together */
-#define GELU_TERMS 10
-#define GELU_BOUND 4.5f
+#define GELU_BOUND 4.2 /* beyond it, GELU is the positive part */
+
+typedef struct {
+    float terms[48]; /* [degree + 1, parts], constants first */
+    float parts, round; /* in a unit of t; 2^23, whose sum with a float32 has its rounded value in the last bits */
+    int32_t last;       /* the bits of such a sum for the last part */
+} GeluTable;
 
 typedef struct {
     OrtApi api;
@@ -36,7 +41,7 @@ typedef struct {
     int32_t *start;      /* [panels * PANEL]: minus the zero point of the input times the sum of a column */
     float *scales, *bias, *factors; /* [panels * PANEL]; no factors: float32 output */
     float out_zero;
-    const float *gelu;
+    const GeluTable *gelu;
 } Linear;
 
 typedef struct {
@@ -59,13 +64,32 @@ typedef struct {
     float *gamma, *beta, *factors;
 } Norm;
 
-/* GELU is x * (1/2 + x * polynomial(x^2)), with x inside the polynomial bounded; off by 1e-4 at most. */
-static const float GELU_ERF[GELU_TERMS] = {
-    3.988838894e-01f, -6.633720130e-02f, 9.833267435e-03f, -1.122702594e-03f, 9.787546239e-05f,
-    -6.365685718e-06f, 2.959180019e-07f, -9.194871819e-09f, 1.697553398e-10f, -1.400304450e-12f};
-static const float GELU_TANH[GELU_TERMS] = {
-    3.988681387e-01f, -6.663542953e-02f, 1.004701699e-02f, -1.182860306e-03f, 1.071453904e-04f,
-    -7.238432899e-06f, 3.476855928e-07f, -1.108852796e-08f, 2.088394265e-10f, -1.748845924e-12f};
+/* Fill `table` with polynomials in t = |x| for GELU(x) - x / 2, which is t * (distribution(t) - 1 / 2): one for each of
+   `parts` parts of 0 to GELU_BOUND, the first and the last half as long as the others. They meet the function at
+   Chebyshev's points; the last is t / 2 and is used beyond GELU_BOUND too. They are off by 1e-4 at most. */
+static void fill_gelu_table(GeluTable *table, int parts, int degree, int tanh_form) {
+    const double length = (double)GELU_BOUND / (parts - 1), pi = 3.14159265358979323846;
+    for (int part = 0; part < parts; part++) {
+        const double low = part == 0 ? 0 : (part - 0.5) * length, high = (part + 0.5) * length;
+        double at[4], differences[4], terms[4] = {0};
+        for (int i = 0; i <= degree; i++) {
+            const double t = at[i] = (low + high) / 2 + (high - low) / 2 * cos(pi * (2 * i + 1) / (2 * degree + 2));
+            differences[i] = t / 2 * (tanh_form ? tanh(sqrt(2 / pi) * (t + 0.044715 * t * t * t)) : erf(t / sqrt(2)));
+            if (part + 1 == parts) differences[i] = t / 2;
+        }
+        for (int order = 1; order <= degree; order++)
+            for (int i = degree; i >= order; i--) differences[i] = (differences[i] - differences[i - 1]) / (at[i] - at[i - order]);
+        for (int i = degree; i >= 0; i--) { /* terms * (t - at[i]) + differences[i] */
+            for (int j = degree; j > 0; j--) terms[j] = terms[j - 1] - at[i] * terms[j];
+            terms[0] = differences[i] - at[i] * terms[0];
+        }
+        for (int i = 0; i <= degree; i++) table->terms[i * parts + part] = (float)terms[i];
+    }
+    const float round = 8388608.0f, last = round + (float)(parts - 1);
+    table->parts = (float)(1 / length);
+    table->round = round;
+    memcpy(&table->last, &last, sizeof last);
+}
 
 /* In attention: the length of the longest query and key, the total of all shares, and its product with the largest value,
    in steps. Rounding included, no sum exceeds 31 bits. */
@@ -86,7 +110,7 @@ static inline float steps_of(float most, float whole, float *step) {
 #define NAME(x) x##_avx2
 #define LANES 8
 #define TILES \
-    if (wide) { \
+    if (op->wide) { \
         ROWS_AT_ONCE(2, 4, 1) \
         ROWS_AT_ONCE(1, 4, 1) \
     } \
@@ -94,15 +118,19 @@ static inline float steps_of(float most, float whole, float *step) {
     ROWS_AT_ONCE(2, 4, 0) \
     ROWS_AT_ONCE(1, 4, 0)
 #define QUERIES 6
+#define GELU_DEGREE 3
 #define VI __m256i
 #define VF __m256
 #define VI_LOAD(p) _mm256_loadu_si256((const __m256i *)(p))
 #define VI_STORE(p, x) _mm256_storeu_si256((__m256i *)(p), x)
 #define VI_BYTES(p) _mm256_set1_epi32(*(const int32_t *)(p))
-#define V_DOT(sum, a, b) _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(a, b), _mm256_set1_epi16(1)))
+static inline __attribute__((always_inline)) __m256i add_avx2(__m256i sum, __m256i x) {
+    __asm__("vpaddd %1, %0, %0" : "+v"(sum) : "v"(x));
+    return sum;
+}
+#define V_DOT(sum, a, b) add_avx2(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(a, b), _mm256_set1_epi16(1)))
 #define V_DOT_TWICE(sum, a, b, c, d) \
-    _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_add_epi16(_mm256_maddubs_epi16(a, b), _mm256_maddubs_epi16(c, d)), \
-                                            _mm256_set1_epi16(1)))
+    add_avx2(sum, _mm256_madd_epi16(_mm256_add_epi16(_mm256_maddubs_epi16(a, b), _mm256_maddubs_epi16(c, d)), _mm256_set1_epi16(1)))
 #define VF_OF _mm256_cvtepi32_ps
 #define VI_ROUND _mm256_cvtps_epi32
 #define VF_LOAD _mm256_loadu_ps
@@ -121,6 +149,11 @@ static inline float steps_of(float most, float whole, float *step) {
     _mm256_and_ps(x, _mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))))
 #define VF_LOAD_FIRST(p, n) \
     ((n) >= 8 ? _mm256_loadu_ps(p) : _mm256_maskload_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32((int)(n)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))))
+#define VF_LOOK_UP(p, i) _mm256_permutevar8x32_ps(_mm256_loadu_ps(p), i)
+#define VF_SIZE(x) _mm256_and_ps(x, _mm256_castsi256_ps(_mm256_set1_epi32(INT32_MAX)))
+#define VI_PART _mm256_castps_si256
+#define VI_LEAST _mm256_min_epu32
+#define V_BELOW_256(x) _mm256_min_ps(x, _mm256_set1_ps(255))
 #define VF_TOTAL total_avx2
 #define VI_HIGHEST highest_avx2
 #define VI_ZERO _mm256_setzero_si256()
@@ -136,6 +169,12 @@ static inline void store_bytes_avx2(uint8_t *to, __m256i x) {
     _mm_storel_epi64((__m128i *)to, _mm_packus_epi16(words, words));
 }
 #define VI_STORE_BYTES store_bytes_avx2
+static inline void store_bytes_of_two_avx2(uint8_t *to, __m256i x, __m256i y) {
+    const __m256i words = _mm256_packs_epi32(x, y), bytes = _mm256_packus_epi16(words, words);
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 0, 4, 1, 5);
+    _mm_storeu_si128((__m128i *)to, _mm256_castsi256_si128(_mm256_permutevar8x32_epi32(bytes, order)));
+}
+#define VI_STORE_BYTES_OF_TWO store_bytes_of_two_avx2
 static inline float total_avx2(__m256 x) {
     __m128 sums = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
     sums = _mm_add_ps(sums, _mm_movehl_ps(sums, sums));
@@ -152,6 +191,7 @@ static inline int32_t highest_avx2(__m256i x) {
 #undef LANES
 #undef TILES
 #undef QUERIES
+#undef GELU_DEGREE
 #undef VI
 #undef VF
 #undef VI_LOAD
@@ -174,6 +214,11 @@ static inline int32_t highest_avx2(__m256i x) {
 #undef VF_TIMES_POWER
 #undef VF_FIRST
 #undef VF_LOAD_FIRST
+#undef VF_LOOK_UP
+#undef VF_SIZE
+#undef VI_PART
+#undef VI_LEAST
+#undef V_BELOW_256
 #undef VF_TOTAL
 #undef VI_HIGHEST
 #undef VI_ZERO
@@ -184,6 +229,7 @@ static inline int32_t highest_avx2(__m256i x) {
 #undef VI_STORE_WORDS
 #undef V_DOT_WORDS
 #undef VI_STORE_BYTES
+#undef VI_STORE_BYTES_OF_TWO
 
 /* ---- AVX-512 with VNNI -------------------------------------------------------------------------------------------- */
 #pragma GCC push_options
@@ -196,12 +242,17 @@ static inline int32_t highest_avx2(__m256i x) {
     ROWS_AT_ONCE(3, 2, 0) \
     ROWS_AT_ONCE(1, 2, 0)
 #define QUERIES 12
+#define GELU_DEGREE 2
 #define VI __m512i
 #define VF __m512
 #define VI_LOAD(p) _mm512_loadu_si512(p)
 #define VI_STORE(p, x) _mm512_storeu_si512(p, x)
 #define VI_BYTES(p) _mm512_set1_epi32(*(const int32_t *)(p))
-#define V_DOT _mm512_dpbusd_epi32
+static inline __attribute__((always_inline)) __m512i dot_avx512(__m512i sum, __m512i a, __m512i b) {
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+    return sum;
+}
+#define V_DOT dot_avx512
 #define VF_OF _mm512_cvtepi32_ps
 #define VI_ROUND _mm512_cvtps_epi32
 #define VF_LOAD _mm512_loadu_ps
@@ -217,6 +268,11 @@ static inline int32_t highest_avx2(__m256i x) {
 #define VF_TIMES_POWER _mm512_scalef_ps
 #define VF_FIRST(x, n) _mm512_maskz_mov_ps((__mmask16)((1u << (n)) - 1), x)
 #define VF_LOAD_FIRST(p, n) ((n) >= 16 ? _mm512_loadu_ps(p) : _mm512_maskz_loadu_ps((__mmask16)((1u << (n)) - 1), p))
+#define VF_LOOK_UP(p, i) _mm512_permutexvar_ps(i, _mm512_loadu_ps(p))
+#define VF_SIZE _mm512_abs_ps
+#define VI_PART _mm512_castps_si512
+#define VI_LEAST _mm512_min_epu32
+#define V_BELOW_256(x) (x) /* VI_STORE_BYTES saturates */
 #define VF_TOTAL _mm512_reduce_add_ps
 #define VI_HIGHEST _mm512_reduce_max_epi32
 #define VI_ZERO _mm512_setzero_si512()
@@ -226,19 +282,27 @@ static inline int32_t highest_avx2(__m256i x) {
 #define VI_PAIRS(a, b) _mm512_mask_blend_epi16(0xaaaaaaaa, a, _mm512_slli_epi32(b, 16))
 #define VI_STORE_WORDS(p, x) _mm256_storeu_si256((__m256i *)(p), _mm512_cvtsepi32_epi16(x))
 #define V_DOT_WORDS _mm512_dpwssd_epi32
-#define VI_STORE_BYTES(p, x) _mm_storeu_si128((__m128i *)(p), _mm512_cvtepi32_epi8(x))
+static inline void store_bytes_of_two_avx512(uint8_t *to, __m512i x, __m512i y) {
+    const __m512i words = _mm512_packs_epi32(x, y), bytes = _mm512_packus_epi16(words, words);
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 0, 4, 8, 12, 1, 5, 9, 13);
+    _mm256_storeu_si256((__m256i *)to, _mm512_castsi512_si256(_mm512_permutexvar_epi32(order, bytes)));
+}
+#define VI_STORE_BYTES_OF_TWO store_bytes_of_two_avx512
+#define VI_STORE_BYTES(p, x) _mm_storeu_si128((__m128i *)(p), _mm512_cvtusepi32_epi8(x))
 #include "_fused_kernels.h"
 #pragma GCC pop_options
 
 typedef struct {
     const char *name;
+    const GeluTable *gelu; /* in its exact form, and the one with tanh */
     void (*panel)(const Linear *, const uint8_t *, size_t, size_t, void *);
     void (*head)(const Attention *, const AttentionCall *, size_t, size_t, void *);
     void (*normalize)(const Norm *, const float *, const float *, float *, uint8_t *);
 } Kernels;
 
-static const Kernels AVX2 = {"avx2", panel_avx2, head_avx2, normalize_avx2};
-static const Kernels AVX512 = {"avx512-vnni", panel_avx512, head_avx512, normalize_avx512};
+static GeluTable gelu_avx2_tables[2], gelu_avx512_tables[2];
+static const Kernels AVX2 = {"avx2", gelu_avx2_tables, panel_avx2, head_avx2, normalize_avx2};
+static const Kernels AVX512 = {"avx512-vnni", gelu_avx512_tables, panel_avx512, head_avx512, normalize_avx512};
 static const Kernels *kernels; /* NULL where no instruction set of these is there */
 
 /* With the environment variable AUTHORID_FUSED_KERNELS=avx2, those are used on every processor: so the tests do. */
@@ -374,7 +438,7 @@ static OrtStatus *fill_linear(Linear *op, const OrtKernelInfo *info, size_t inpu
         CHECK(ort_integer_attribute(api)(info, "out_zero", &out_zero));
         CHECK(ort_integer_attribute(api)(info, "tanh", &approximate));
         op->out_zero = (float)out_zero;
-        op->gelu = approximate ? GELU_TANH : GELU_ERF;
+        op->gelu = kernels->gelu + (approximate != 0);
     }
     Tensor kernel;
     for (size_t at = 1; at + each <= inputs; at += each) {
@@ -658,6 +722,10 @@ __attribute__((visibility("default"))) OrtStatus *RegisterCustomOps(OrtSessionOp
     OrtStatus *status = NULL;
     pthread_mutex_lock(&lock);
     kernels = best_kernels();
+    for (int tanh_form = 0; domain == NULL && tanh_form < 2; tanh_form++) {
+        fill_gelu_table(gelu_avx2_tables + tanh_form, 8, 3, tanh_form);
+        fill_gelu_table(gelu_avx512_tables + tanh_form, 16, 2, tanh_form);
+    }
     if (domain == NULL) status = new_domain(api, &domain);
     pthread_mutex_unlock(&lock);
     return status != NULL ? status : ort_add_domain(api)(options, domain);

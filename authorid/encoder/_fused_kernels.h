@@ -5,56 +5,94 @@
 
    A value depends on its own row alone: neither on the other rows nor on where the row stands in a tile. */
 
-/* ---- matrix product: u8 [rows, k] x s8 [k, 32] -> s32 [rows, 32] ------------------------------------------------- */
+/* ---- matrix product: u8 [rows, k] x s8 [k, 32] -> f32 or u8 [rows, 32] --------------------------------------------- */
 
 #define VECTORS (PANEL / LANES)
 
-/* The sums of `rows` rows and `count` vectors of columns; both are constants wherever this is inlined. */
+/* Steps of u8: values * factors + zero, rounded to the nearest even and saturated. NaN becomes 0. */
+static inline __attribute__((always_inline)) VI NAME(steps)(VF values, VF factors, VF zero) {
+    return VI_ROUND(V_BELOW_256(VF_MAX(VF_FMA(values, factors, zero), VF_SET(0))));
+}
+
+/* Half of x and an even function of x, which is a polynomial in each of LANES parts of its range. */
+static inline __attribute__((always_inline)) VF NAME(gelu)(VF x, const GeluTable *table) {
+    const VF size = VF_SIZE(x);
+    const VI part = VI_LEAST(VI_PART(VF_FMA(size, VF_SET(table->parts), VF_SET(table->round))), VI_SET(table->last));
+    VF even = VF_LOOK_UP(table->terms + GELU_DEGREE * LANES, part);
+    UNROLL
+    for (int i = GELU_DEGREE - 1; i >= 0; i--) even = VF_FMA(even, size, VF_LOOK_UP(table->terms + i * LANES, part));
+    return VF_FMA(x, VF_SET(0.5f), even);
+}
+
+/* A tile of the output: `rows` rows and `count` vectors of columns, both constants wherever this is inlined. All of it
+   stays in registers. GCC keeps `sums` in memory as soon as one of the loops over it is not unrolled. Meanwhile weights of
+   the next panel are fetched, `pace` bytes a step. */
 static inline __attribute__((always_inline)) void NAME(sums)(
-    const int rows, const int count, const int wide, const uint8_t *a, size_t stride, const int8_t *b, size_t steps,
-    const int32_t *start, int32_t *tile) {
+    const int rows, const int count, const int wide, const int gelu, const Linear *op, const uint8_t *a, const int8_t *b,
+    size_t column, void *out, size_t stride, const int8_t *ahead, size_t pace) {
+    const size_t steps = op->steps;
+    const float *const scales = op->scales + column, *const bias = op->bias + column, *const factors = op->factors + column;
     VI sums[MOST_ROWS][VECTORS];
     UNROLL
     for (int i = 0; i < rows; i++)
         UNROLL
-        for (int j = 0; j < count; j++) sums[i][j] = VI_LOAD(start + j * LANES);
+        for (int j = 0; j < count; j++) sums[i][j] = VI_LOAD(op->start + column + j * LANES);
     size_t step = 0;
+    (void)wide;
+    if (steps == 0) __builtin_unreachable();
 #ifdef V_DOT_TWICE
     if (wide)
-        for (; step + 2 <= steps; step += 2, a += 8, b += 8 * PANEL)
+        for (; step + 2 <= steps; step += 2, a += 8, b += 8 * PANEL, ahead += 2 * pace) {
+            __builtin_prefetch(ahead, 0, 2);
             UNROLL
             for (int j = 0; j < count; j++) {
                 const VI near = VI_LOAD(b + 4 * j * LANES), far = VI_LOAD(b + 4 * PANEL + 4 * j * LANES);
                 UNROLL
                 for (int i = 0; i < rows; i++)
-                    sums[i][j] = V_DOT_TWICE(sums[i][j], VI_BYTES(a + i * stride), near, VI_BYTES(a + i * stride + 4), far);
+                    sums[i][j] = V_DOT_TWICE(sums[i][j], VI_BYTES(a + 4 * i * steps), near, VI_BYTES(a + 4 * i * steps + 4), far);
             }
+        }
 #endif
-    for (; step < steps; step++, a += 4, b += 4 * PANEL) {
+    for (; step < steps; step++, a += 4, b += 4 * PANEL, ahead += pace) {
         VI weights[VECTORS];
+        __builtin_prefetch(ahead, 0, 2);
         UNROLL
         for (int j = 0; j < count; j++) weights[j] = VI_LOAD(b + 4 * j * LANES);
         UNROLL
         for (int i = 0; i < rows; i++) {
-            const VI bytes = VI_BYTES(a + i * stride);
+            const VI bytes = VI_BYTES(a + 4 * i * steps);
             UNROLL
             for (int j = 0; j < count; j++) sums[i][j] = V_DOT(sums[i][j], bytes, weights[j]);
         }
     }
+    const GeluTable *table = op->gelu;
+    __asm__ volatile("" : "+r"(table) : : "memory"); /* constants are not loaded before, for want of registers */
+    const VF zero = VF_SET(op->out_zero);
     UNROLL
-    for (int i = 0; i < rows; i++)
+    for (int i = 0; i < rows; i++) {
+        VF values[VECTORS];
         UNROLL
-        for (int j = 0; j < count; j++) VI_STORE(tile + i * PANEL + j * LANES, sums[i][j]);
+        for (int j = 0; j < count; j++) {
+            values[j] = VF_FMA(VF_OF(sums[i][j]), VF_LOAD(scales + j * LANES), VF_LOAD(bias + j * LANES));
+            if (!gelu) VF_STORE((float *)out + i * stride + j * LANES, values[j]);
+            else sums[i][j] = VI_ROUND(VF_FMA(NAME(gelu)(values[j], table), VF_LOAD(factors + j * LANES), zero));
+        }
+        UNROLL
+        for (int j = 0; gelu && j < count; j += 2)
+            VI_STORE_BYTES_OF_TWO((uint8_t *)out + i * stride + j * LANES, sums[i][j], sums[i][j + 1]);
+    }
 }
 
-/* As many rows of a tile as registers can hold, at most `left`; returns how many. */
-static int NAME(tile)(
-    size_t left, int wide, const uint8_t *a, size_t stride, const int8_t *b, size_t steps, const int32_t *start,
-    int32_t *tile) {
+/* As many rows of a panel as registers can hold, at most `left`; returns how many. */
+static inline __attribute__((always_inline)) size_t NAME(tile)(
+    const int gelu, size_t left, const Linear *op, const uint8_t *a, size_t panel, char *out, size_t stride,
+    const int8_t *ahead, size_t pace) {
+    const int8_t *b = op->weights + panel * op->steps * 4 * PANEL;
 #define ROWS_AT_ONCE(rows, count, wide) \
     if (left >= rows) { \
         for (int j = 0; j < VECTORS; j += count) \
-            NAME(sums)(rows, count, wide, a, stride, b + 4 * j * LANES, steps, start + j * LANES, tile + j * LANES); \
+            NAME(sums)(rows, count, wide, gelu, op, a, b + 4 * j * LANES, panel * PANEL + j * LANES, \
+                       out + j * LANES * (gelu ? 1 : sizeof(float)), stride, ahead, pace); \
         return rows; \
     }
     TILES
@@ -62,56 +100,24 @@ static int NAME(tile)(
     return 0;
 }
 
-/* One row of a tile -> scaled, with bias: float32 [PANEL]. */
-static inline __attribute__((always_inline)) void NAME(scale_row)(
-    const int32_t *sums, const float *scales, const float *bias, VF *values) {
-    UNROLL
-    for (int j = 0; j < VECTORS; j++)
-        values[j] = VF_FMA(VF_OF(VI_LOAD(sums + j * LANES)), VF_LOAD(scales + j * LANES), VF_LOAD(bias + j * LANES));
-}
-
-static inline __attribute__((always_inline)) VF NAME(gelu)(VF x, const float *c) {
-    const VF bounded = VF_MAX(VF_MIN(x, VF_SET(GELU_BOUND)), VF_SET(-GELU_BOUND)), square = VF_MUL(bounded, bounded);
-    VF polynomial = VF_SET(c[GELU_TERMS - 1]);
-    for (int i = GELU_TERMS - 2; i >= 0; i--) polynomial = VF_FMA(polynomial, square, VF_SET(c[i]));
-    return VF_MUL(x, VF_FMA(bounded, polynomial, VF_SET(0.5f)));
-}
-
-/* Steps of u8: values * factors + zero, rounded to the nearest even and saturated. NaN becomes 0. */
-static inline __attribute__((always_inline)) VI NAME(steps)(VF values, VF factors, VF zero) {
-    const VF exact = VF_FMA(values, factors, zero);
-    return VI_ROUND(VF_MIN(VF_MAX(exact, VF_SET(0)), VF_SET(255)));
+static inline __attribute__((always_inline)) void NAME(panel_of)(
+    const int gelu, const Linear *op, const uint8_t *x, size_t rows, size_t panel, char *out) {
+    const size_t first = panel * PANEL, n = op->width - first < PANEL ? op->width - first : PANEL;
+    const size_t size = gelu ? 1 : sizeof(float), next = panel + 1 < op->panels ? panel + 1 : panel;
+    const size_t pace = (4 * PANEL * MOST_ROWS + rows - 1) / rows;
+    const int8_t *ahead = op->weights + next * op->steps * 4 * PANEL;
+    char part[MOST_ROWS * PANEL * sizeof(float)] __attribute__((aligned(64)));
+    for (size_t row = 0, done; row < rows; row += done, ahead += pace * op->steps) {
+        char *target = out + (row * op->width + first) * size;
+        const uint8_t *a = x + row * 4 * op->steps;
+        done = NAME(tile)(gelu, rows - row, op, a, panel, n == PANEL ? target : part, n == PANEL ? op->width : PANEL, ahead, pace);
+        for (size_t i = 0; n != PANEL && i < done; i++) memcpy(target + i * op->width * size, part + i * PANEL * size, n * size);
+    }
 }
 
 static void NAME(panel)(const Linear *op, const uint8_t *x, size_t rows, size_t panel, void *out) {
-    int32_t tile[MOST_ROWS * PANEL] __attribute__((aligned(64)));
-    const size_t first = panel * PANEL, n = op->width - first < PANEL ? op->width - first : PANEL;
-    const float *scales = op->scales + first, *bias = op->bias + first;
-    const int8_t *b = op->weights + panel * op->steps * 4 * PANEL;
-    const VF zero = VF_SET(op->out_zero);
-    for (size_t row = 0; row < rows;) {
-        const int done = NAME(tile)(rows - row, op->wide, x + row * 4 * op->steps, 4 * op->steps, b, op->steps, op->start + first, tile);
-        for (int i = 0; i < done; i++, row++) {
-            VF values[VECTORS];
-            NAME(scale_row)(tile + i * PANEL, scales, bias, values);
-            if (op->factors == NULL) {
-                float *target = (float *)out + row * op->width + first;
-                float part[PANEL] __attribute__((aligned(64)));
-                float *to = n == PANEL ? target : part;
-                UNROLL
-                for (int j = 0; j < VECTORS; j++) VF_STORE(to + j * LANES, values[j]);
-                if (n != PANEL) memcpy(target, part, n * sizeof(float));
-                continue;
-            }
-            uint8_t *target = (uint8_t *)out + row * op->width + first, part[PANEL];
-            uint8_t *to = n == PANEL ? target : part;
-            UNROLL
-            for (int j = 0; j < VECTORS; j++)
-                VI_STORE_BYTES(to + j * LANES, NAME(steps)(NAME(gelu)(values[j], op->gelu),
-                                                           VF_LOAD(op->factors + first + j * LANES), zero));
-            if (n != PANEL) memcpy(target, part, n);
-        }
-    }
+    if (op->factors == NULL) NAME(panel_of)(0, op, x, rows, panel, out);
+    else NAME(panel_of)(1, op, x, rows, panel, out);
 }
 
 /* ---- attention of one head of one window -------------------------------------------------------------------------- */
@@ -158,26 +164,47 @@ static void NAME(products)(
     }
 }
 
-/* Softmax of `count` sums, which are to be multiplied by `scale`, as powers of 2 rather than of e: `shares` are whole
-   numbers whose total is the result. Shares after them, up to a whole group, become 0. */
-static float NAME(softmax)(int32_t *sums, size_t count, float scale, int16_t *shares) {
-    const size_t padded = (count + GROUP - 1) / GROUP * GROUP;
-    for (size_t i = count; i < padded; i++) sums[i] = INT32_MIN / 2;
-    VI highest = VI_LOAD(sums);
-    for (size_t i = LANES; i < padded; i += LANES) highest = VI_MAX(highest, VI_LOAD(sums + i));
-    const VI most = VI_SET(VI_HIGHEST(highest));
-    float *powers = (float *)sums;
-    VF total = VF_SET(0);
-    for (size_t i = 0; i < padded; i += LANES) {
-        VF part = NAME(power)(VF_MUL(VF_OF(VI_SUB(VI_LOAD(sums + i), most)), VF_SET(scale)));
-        if (i + LANES > count) part = VF_FIRST(part, i < count ? (int)(count - i) : 0);
-        VF_STORE(powers + i, part);
-        total = VF_ADD(total, part);
+/* Softmax of `count` sums in each of QUERIES rows, which are to be multiplied by the row's scale, as powers of 2 rather
+   than of e: `shares` are whole numbers whose total is the result. Shares after them, up to a whole group, become 0. Each
+   step is taken for all rows before the next, so that rows need not wait for their own maxima and totals. */
+static void NAME(softmax)(int32_t *sums, size_t count, const float *scales, int32_t *shares, float *totals) {
+    const size_t padded = (count + GROUP - 1) / GROUP * GROUP, whole = count / LANES * LANES;
+    int32_t highest[QUERIES];
+    float factors[QUERIES];
+    for (int row = 0; row < QUERIES; row++) {
+        int32_t *own = sums + row * padded;
+        for (size_t i = count; i < padded; i++) own[i] = INT32_MIN / 2;
+        VI most = VI_LOAD(own);
+        for (size_t i = LANES; i < padded; i += LANES) most = VI_MAX(most, VI_LOAD(own + i));
+        highest[row] = VI_HIGHEST(most);
     }
-    const float whole = VF_TOTAL(total), factor = SHARES / whole < 32767 ? SHARES / whole : 32767;
-    for (size_t i = 0; i < padded; i += LANES)
-        VI_STORE_WORDS(shares + i, VI_ROUND(VF_MUL(VF_LOAD(powers + i), VF_SET(factor))));
-    return whole * factor;
+    for (int row = 0; row < QUERIES; row++) {
+        int32_t *own = sums + row * padded;
+        float *powers = (float *)own;
+        const VI most = VI_SET(highest[row]);
+        const VF scale = VF_SET(scales[row]);
+        VF total = VF_SET(0);
+        size_t i = 0;
+        for (; i < whole; i += LANES) {
+            const VF part = NAME(power)(VF_MUL(VF_OF(VI_SUB(VI_LOAD(own + i), most)), scale));
+            VF_STORE(powers + i, part);
+            total = VF_ADD(total, part);
+        }
+        for (; i < padded; i += LANES) {
+            const VF part = VF_FIRST(NAME(power)(VF_MUL(VF_OF(VI_SUB(VI_LOAD(own + i), most)), scale)), i < count ? (int)(count - i) : 0);
+            VF_STORE(powers + i, part);
+            total = VF_ADD(total, part);
+        }
+        const float sum = VF_TOTAL(total);
+        factors[row] = SHARES / sum < 32767 ? SHARES / sum : 32767;
+        totals[row] = sum * factors[row];
+    }
+    for (int row = 0; row < QUERIES; row++) {
+        const float *powers = (const float *)sums + row * padded;
+        const VF factor = VF_SET(factors[row]);
+        int16_t *to = (int16_t *)(shares + row * padded / 2);
+        for (size_t i = 0; i < padded; i += LANES) VI_STORE_WORDS(to + i, VI_ROUND(VF_MUL(VF_LOAD(powers + i), factor)));
+    }
 }
 
 /* The sum of the squares of d values. */
@@ -264,13 +291,13 @@ static void NAME(head)(const Attention *op, const AttentionCall *call, size_t wi
             scales[i] *= key_step * op->scale * 1.44269504f;
         }
         NAME(products)(queries, dp / 2, keys, pairs, sums, sp);
-        for (size_t i = 0; i < QUERIES; i++)
-            scales[i] = value_step / NAME(softmax)(sums + i * sp, s, scales[i], (int16_t *)(shares + i * sp / 2));
+        float totals[QUERIES];
+        NAME(softmax)(sums, s, scales, shares, totals);
         NAME(products)(shares, sp / 2, values, rows, mixed, dp);
         for (size_t i = 0; i < left; i++) {
             uint8_t *target = call->out + (first + i) * stride + at, part[LANES];
             for (size_t c = 0; c < d; c += LANES) {
-                const VF value = VF_MUL(VF_OF(VI_LOAD(mixed + i * dp + c)), VF_SET(scales[i]));
+                const VF value = VF_MUL(VF_OF(VI_LOAD(mixed + i * dp + c)), VF_SET(value_step / totals[i]));
                 const VI steps = NAME(steps)(value, VF_LOAD(factors + c), VF_SET(op->out_zero));
                 if (c + LANES <= d) {
                     VI_STORE_BYTES(target + c, steps);
