@@ -23,6 +23,7 @@
 #define UNROLL _Pragma("GCC unroll 16") /* small arrays of vectors then stay in registers */
 #define PANEL 32 /* neurons whose weights are stored together */
 #define MOST_ROWS 12    /* of a tile of a matrix product */
+#define NORM_TOGETHER 4 /* rows that are normalized together */
 #define MOST_QUERIES 12 /* rows of attention that are computed together */
 #define GELU_BOUND 4.2 /* beyond it, GELU is the positive part */
 
@@ -297,7 +298,7 @@ typedef struct {
     const GeluTable *gelu; /* in its exact form, and the one with tanh */
     void (*panel)(const Linear *, const uint8_t *, size_t, size_t, void *);
     void (*head)(const Attention *, const AttentionCall *, size_t, size_t, void *);
-    void (*normalize)(const Norm *, const float *, const float *, float *, uint8_t *);
+    void (*normalize)(const Norm *, size_t, const float *, const float *, float *, uint8_t *);
 } Kernels;
 
 static GeluTable gelu_avx2_tables[2], gelu_avx512_tables[2];
@@ -641,10 +642,9 @@ typedef struct {
 
 static void norm_task(void *data, size_t index) {
     const NormCall *call = data;
-    const size_t width = call->op->width, end = (index + 1) * NORM_ROWS < call->rows ? (index + 1) * NORM_ROWS : call->rows;
-    for (size_t row = index * NORM_ROWS; row < end; row++)
-        kernels->normalize(call->op, call->x + row * width, call->y == NULL ? NULL : call->y + row * width,
-                           call->out + row * width, call->steps + row * width);
+    const size_t row = index * NORM_ROWS, rows = call->rows - row < NORM_ROWS ? call->rows - row : NORM_ROWS;
+    const size_t at = row * call->op->width;
+    kernels->normalize(call->op, rows, call->x + at, call->y == NULL ? NULL : call->y + at, call->out + at, call->steps + at);
 }
 
 static OrtStatus *norm_compute(void *kernel, OrtContext *context) {

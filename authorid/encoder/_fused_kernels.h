@@ -312,27 +312,49 @@ static void NAME(head)(const Attention *op, const AttentionCall *call, size_t wi
 
 /* ---- sum, layer normalization, quantization ----------------------------------------------------------------------- */
 
-/* `width` is a multiple of LANES. */
-static void NAME(normalize)(const Norm *op, const float *x, const float *y, float *out, uint8_t *steps) {
-    VF sums = VF_SET(0), squares = VF_SET(0);
-    for (size_t c = 0; c < op->width; c += LANES) {
-        VF value = VF_LOAD(x + c);
-        if (y != NULL) value = VF_ADD(value, VF_LOAD(y + c));
-        VF_STORE(out + c, value);
-        sums = VF_ADD(sums, value);
-    }
-    const VF mean = VF_SET(VF_TOTAL(sums) / (float)op->width);
-    for (size_t c = 0; c < op->width; c += LANES) {
-        const VF apart = VF_SUB(VF_LOAD(out + c), mean);
-        squares = VF_FMA(apart, apart, squares);
-    }
-    const VF factor = VF_SET(1 / sqrtf(VF_TOTAL(squares) / (float)op->width + op->epsilon));
-    for (size_t c = 0; c < op->width; c += LANES) {
-        const VF apart = VF_MUL(VF_SUB(VF_LOAD(out + c), mean), factor);
-        const VF value = VF_FMA(apart, VF_LOAD(op->gamma + c), VF_LOAD(op->beta + c));
-        VF_STORE(out + c, value);
-        VI_STORE_BYTES(steps + c, NAME(steps)(value, VF_LOAD(op->factors + c), VF_SET(op->out_zero)));
-    }
+/* `rows` rows, a constant wherever this is inlined; they do not wait for each other's sums. `width` is a multiple of LANES. */
+static inline __attribute__((always_inline)) void NAME(normalize_rows)(
+    const int rows, const Norm *op, const float *x, const float *y, float *out, uint8_t *steps) {
+    const size_t width = op->width;
+    VF sums[NORM_TOGETHER], squares[NORM_TOGETHER], means[NORM_TOGETHER], factors[NORM_TOGETHER];
+    UNROLL
+    for (int i = 0; i < rows; i++) sums[i] = squares[i] = VF_SET(0);
+    for (size_t c = 0; c < width; c += LANES)
+        UNROLL
+        for (int i = 0; i < rows; i++) {
+            VF value = VF_LOAD(x + i * width + c);
+            if (y != NULL) value = VF_ADD(value, VF_LOAD(y + i * width + c));
+            VF_STORE(out + i * width + c, value);
+            sums[i] = VF_ADD(sums[i], value);
+        }
+    UNROLL
+    for (int i = 0; i < rows; i++) means[i] = VF_SET(VF_TOTAL(sums[i]) / (float)width);
+    for (size_t c = 0; c < width; c += LANES)
+        UNROLL
+        for (int i = 0; i < rows; i++) {
+            const VF apart = VF_SUB(VF_LOAD(out + i * width + c), means[i]);
+            squares[i] = VF_FMA(apart, apart, squares[i]);
+        }
+    UNROLL
+    for (int i = 0; i < rows; i++) factors[i] = VF_SET(1 / sqrtf(VF_TOTAL(squares[i]) / (float)width + op->epsilon));
+    const float *const gamma = op->gamma, *const beta = op->beta, *const to_steps = op->factors;
+    const VF zero = VF_SET(op->out_zero);
+    for (size_t c = 0; c < width; c += LANES)
+        UNROLL
+        for (int i = 0; i < rows; i++) {
+            const VF apart = VF_MUL(VF_SUB(VF_LOAD(out + i * width + c), means[i]), factors[i]);
+            const VF value = VF_FMA(apart, VF_LOAD(gamma + c), VF_LOAD(beta + c));
+            VF_STORE(out + i * width + c, value);
+            VI_STORE_BYTES(steps + i * width + c, NAME(steps)(value, VF_LOAD(to_steps + c), zero));
+        }
+}
+
+static void NAME(normalize)(const Norm *op, size_t rows, const float *x, const float *y, float *out, uint8_t *steps) {
+    size_t row = 0, at = 0;
+    for (; row + NORM_TOGETHER <= rows; row += NORM_TOGETHER, at = row * op->width)
+        NAME(normalize_rows)(NORM_TOGETHER, op, x + at, y == NULL ? NULL : y + at, out + at, steps + at);
+    for (; row < rows; row++, at = row * op->width)
+        NAME(normalize_rows)(1, op, x + at, y == NULL ? NULL : y + at, out + at, steps + at);
 }
 
 #undef VECTORS
