@@ -143,9 +143,8 @@ static inline __attribute__((always_inline)) __m256i add_avx2(__m256i sum, __m25
 #define VF_SUB _mm256_sub_ps
 #define VF_MIN _mm256_min_ps
 #define VF_MAX _mm256_max_ps
-#define VF_WHOLE(x) _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
-#define VF_TIMES_POWER(x, n) \
-    _mm256_mul_ps(x, _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23)))
+#define VF_ADD_EXPONENT(x, n) \
+    _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x), _mm256_slli_epi32(_mm256_castps_si256(n), 23)))
 #define VF_FIRST(x, n) \
     _mm256_and_ps(x, _mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))))
 #define VF_LOAD_FIRST(p, n) \
@@ -162,8 +161,8 @@ static inline __attribute__((always_inline)) __m256i add_avx2(__m256i sum, __m25
 #define VI_SUB _mm256_sub_epi32
 #define VI_MAX _mm256_max_epi32
 #define VI_PAIRS(a, b) _mm256_blend_epi16(a, _mm256_slli_epi32(b, 16), 0xaa)
-#define VI_STORE_WORDS(p, x) \
-    _mm_storeu_si128((__m128i *)(p), _mm_packs_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1)))
+#define VI_STORE_WORDS_OF_TWO(p, x, y) \
+    _mm256_storeu_si256((__m256i *)(p), _mm256_permute4x64_epi64(_mm256_packs_epi32(x, y), 0xd8))
 #define V_DOT_WORDS(sum, a, b) _mm256_add_epi32(sum, _mm256_madd_epi16(a, b))
 static inline void store_bytes_avx2(uint8_t *to, __m256i x) {
     const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
@@ -211,8 +210,7 @@ static inline int32_t highest_avx2(__m256i x) {
 #undef VF_SUB
 #undef VF_MIN
 #undef VF_MAX
-#undef VF_WHOLE
-#undef VF_TIMES_POWER
+#undef VF_ADD_EXPONENT
 #undef VF_FIRST
 #undef VF_LOAD_FIRST
 #undef VF_LOOK_UP
@@ -227,7 +225,7 @@ static inline int32_t highest_avx2(__m256i x) {
 #undef VI_SUB
 #undef VI_MAX
 #undef VI_PAIRS
-#undef VI_STORE_WORDS
+#undef VI_STORE_WORDS_OF_TWO
 #undef V_DOT_WORDS
 #undef VI_STORE_BYTES
 #undef VI_STORE_BYTES_OF_TWO
@@ -265,8 +263,8 @@ static inline __attribute__((always_inline)) __m512i dot_avx512(__m512i sum, __m
 #define VF_SUB _mm512_sub_ps
 #define VF_MIN _mm512_min_ps
 #define VF_MAX _mm512_max_ps
-#define VF_WHOLE(x) _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
-#define VF_TIMES_POWER _mm512_scalef_ps
+#define VF_ADD_EXPONENT(x, n) \
+    _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(x), _mm512_slli_epi32(_mm512_castps_si512(n), 23)))
 #define VF_FIRST(x, n) _mm512_maskz_mov_ps((__mmask16)((1u << (n)) - 1), x)
 #define VF_LOAD_FIRST(p, n) ((n) >= 16 ? _mm512_loadu_ps(p) : _mm512_maskz_loadu_ps((__mmask16)((1u << (n)) - 1), p))
 #define VF_LOOK_UP(p, i) _mm512_permutexvar_ps(i, _mm512_loadu_ps(p))
@@ -281,7 +279,8 @@ static inline __attribute__((always_inline)) __m512i dot_avx512(__m512i sum, __m
 #define VI_SUB _mm512_sub_epi32
 #define VI_MAX _mm512_max_epi32
 #define VI_PAIRS(a, b) _mm512_mask_blend_epi16(0xaaaaaaaa, a, _mm512_slli_epi32(b, 16))
-#define VI_STORE_WORDS(p, x) _mm256_storeu_si256((__m256i *)(p), _mm512_cvtsepi32_epi16(x))
+#define VI_STORE_WORDS_OF_TWO(p, x, y) \
+    _mm512_storeu_si512(p, _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), _mm512_packs_epi32(x, y)))
 #define V_DOT_WORDS _mm512_dpwssd_epi32
 static inline void store_bytes_of_two_avx512(uint8_t *to, __m512i x, __m512i y) {
     const __m512i words = _mm512_packs_epi32(x, y), bytes = _mm512_packus_epi16(words, words);

@@ -104,7 +104,7 @@ static inline __attribute__((always_inline)) void NAME(panel_of)(
     const int gelu, const Linear *op, const uint8_t *x, size_t rows, size_t panel, char *out) {
     const size_t first = panel * PANEL, n = op->width - first < PANEL ? op->width - first : PANEL;
     const size_t size = gelu ? 1 : sizeof(float), next = panel + 1 < op->panels ? panel + 1 : panel;
-    const size_t pace = (4 * PANEL * MOST_ROWS + rows - 1) / rows;
+    const size_t tiles = (rows + MOST_ROWS - 1) / MOST_ROWS, pace = (4 * PANEL + tiles - 1) / tiles;
     const int8_t *ahead = op->weights + next * op->steps * 4 * PANEL;
     char part[MOST_ROWS * PANEL * sizeof(float)] __attribute__((aligned(64)));
     for (size_t row = 0, done; row < rows; row += done, ahead += pace * op->steps) {
@@ -128,16 +128,16 @@ static void NAME(panel)(const Linear *op, const uint8_t *x, size_t rows, size_t 
    pass over a group reads memory in order. */
 #define GROUP (2 * LANES)
 
-/* Powers of 2; off by 3e-6 of the result at most. */
+/* Powers of 2 for exponents of -126 to 0; off by 3e-6 of the result at most. */
 static inline __attribute__((always_inline)) VF NAME(power)(VF x) {
-    x = VF_MAX(x, VF_SET(-126.0f));
-    const VF whole = VF_WHOLE(x), r = VF_SUB(x, whole);
+    const VF round = VF_SET(12582912.0f); /* 1.5 * 2^23: the last bits of a sum with it are the rounded exponent */
+    const VF sum = VF_ADD(x, round), r = VF_SUB(x, VF_SUB(sum, round));
     VF p = VF_SET(9.570101792e-3f);
     p = VF_FMA(p, r, VF_SET(5.591786031e-2f));
     p = VF_FMA(p, r, VF_SET(2.402474483e-1f));
     p = VF_FMA(p, r, VF_SET(6.931218147e-1f));
     p = VF_FMA(p, r, VF_SET(9.999992614e-1f));
-    return VF_TIMES_POWER(p, whole);
+    return VF_ADD_EXPONENT(p, sum);
 }
 
 /* out [QUERIES, columns] = left [QUERIES, pairs] @ right, which is [columns / GROUP, pairs, GROUP]: pairs of s16 -> s32. */
@@ -170,6 +170,7 @@ static void NAME(products)(
 static void NAME(softmax)(int32_t *sums, size_t count, const float *scales, int32_t *shares, float *totals) {
     const size_t padded = (count + GROUP - 1) / GROUP * GROUP, whole = count / LANES * LANES;
     int32_t highest[QUERIES];
+    VF parts[QUERIES];
     float factors[QUERIES];
     for (int row = 0; row < QUERIES; row++) {
         int32_t *own = sums + row * padded;
@@ -181,29 +182,35 @@ static void NAME(softmax)(int32_t *sums, size_t count, const float *scales, int3
     for (int row = 0; row < QUERIES; row++) {
         int32_t *own = sums + row * padded;
         float *powers = (float *)own;
-        const VI most = VI_SET(highest[row]);
+        const float range = 126 / scales[row];
+        const VI most = VI_SET(highest[row]), lowest = VI_SET(range < 2147483520.0f ? -(int32_t)range : INT32_MIN);
         const VF scale = VF_SET(scales[row]);
         VF total = VF_SET(0);
         size_t i = 0;
         for (; i < whole; i += LANES) {
-            const VF part = NAME(power)(VF_MUL(VF_OF(VI_SUB(VI_LOAD(own + i), most)), scale));
+            const VF part = NAME(power)(VF_MUL(VF_OF(VI_MAX(VI_SUB(VI_LOAD(own + i), most), lowest)), scale));
             VF_STORE(powers + i, part);
             total = VF_ADD(total, part);
         }
         for (; i < padded; i += LANES) {
-            const VF part = VF_FIRST(NAME(power)(VF_MUL(VF_OF(VI_SUB(VI_LOAD(own + i), most)), scale)), i < count ? (int)(count - i) : 0);
+            const VF part = VF_FIRST(NAME(power)(VF_MUL(VF_OF(VI_MAX(VI_SUB(VI_LOAD(own + i), most), lowest)), scale)), i < count ? (int)(count - i) : 0);
             VF_STORE(powers + i, part);
             total = VF_ADD(total, part);
         }
-        const float sum = VF_TOTAL(total);
-        factors[row] = SHARES / sum < 32767 ? SHARES / sum : 32767;
-        totals[row] = sum * factors[row];
+        parts[row] = total;
+    }
+    for (int row = 0; row < QUERIES; row++) totals[row] = VF_TOTAL(parts[row]);
+    for (int row = 0; row < QUERIES; row++) {
+        factors[row] = SHARES / totals[row] < 32767 ? SHARES / totals[row] : 32767;
+        totals[row] *= factors[row];
     }
     for (int row = 0; row < QUERIES; row++) {
         const float *powers = (const float *)sums + row * padded;
         const VF factor = VF_SET(factors[row]);
         int16_t *to = (int16_t *)(shares + row * padded / 2);
-        for (size_t i = 0; i < padded; i += LANES) VI_STORE_WORDS(to + i, VI_ROUND(VF_MUL(VF_LOAD(powers + i), factor)));
+        for (size_t i = 0; i < padded; i += GROUP)
+            VI_STORE_WORDS_OF_TWO(to + i, VI_ROUND(VF_MUL(VF_LOAD(powers + i), factor)),
+                                  VI_ROUND(VF_MUL(VF_LOAD(powers + i + LANES), factor)));
     }
 }
 
@@ -219,10 +226,11 @@ static inline __attribute__((always_inline)) float NAME(squares)(const float *ro
 
 /* d values as whole steps, and zeros up to dp. */
 static inline __attribute__((always_inline)) void NAME(words)(const float *row, size_t d, size_t dp, float factor, int32_t *words) {
-    size_t c = 0;
-    for (; c < d; c += LANES)
-        VI_STORE_WORDS((int16_t *)words + c, VI_ROUND(VF_MUL(VF_LOAD_FIRST(row + c, d - c), VF_SET(factor))));
-    for (; c < dp; c += LANES) VI_STORE_WORDS((int16_t *)words + c, VI_ZERO);
+    for (size_t c = 0; c < dp; c += GROUP) {
+        const size_t left = d - c, next = left > LANES ? left - LANES : 0;
+        const VF low = VF_LOAD_FIRST(row + c, left), high = VF_LOAD_FIRST(row + c + LANES, next);
+        VI_STORE_WORDS_OF_TWO((int16_t *)words + c, VI_ROUND(VF_MUL(low, VF_SET(factor))), VI_ROUND(VF_MUL(high, VF_SET(factor))));
+    }
 }
 
 /* Keys and values of one head -> pairs of s16 in groups, and the size of their steps. `words` is room for a row. */
@@ -283,13 +291,19 @@ static void NAME(head)(const Attention *op, const AttentionCall *call, size_t wi
     NAME(pack_head)(call, stride, at, d, keys, values, words, &key_step, &value_step);
     for (size_t first = 0; first < t; first += QUERIES) {
         const size_t left = t - first < QUERIES ? t - first : QUERIES;
-        float scales[QUERIES];
+        float scales[QUERIES], to_steps[QUERIES];
+        const float *rows_of_q[QUERIES];
         for (size_t i = 0; i < QUERIES; i++) { /* rows past the end repeat the last one */
-            const float *query = call->q + (first + (i < left ? i : left - 1)) * stride + at;
+            const float *query = rows_of_q[i] = call->q + (first + (i < left ? i : left - 1)) * stride + at;
             for (size_t c = 0; first + i + QUERIES < t && c < d; c += 16) __builtin_prefetch(query + QUERIES * stride + c);
-            NAME(words)(query, d, dp, steps_of(sqrtf(NAME(squares)(query, d)), SPAN, scales + i), queries + i * dp / 2);
-            scales[i] *= key_step * op->scale * 1.44269504f;
+            to_steps[i] = NAME(squares)(query, d);
         }
+        for (size_t i = 0; i < QUERIES; i++) {
+            const float length = sqrtf(to_steps[i]);
+            to_steps[i] = length > 1e-30f ? SPAN / length : 0;
+            scales[i] = length / SPAN * (key_step * op->scale * 1.44269504f);
+        }
+        for (size_t i = 0; i < QUERIES; i++) NAME(words)(rows_of_q[i], d, dp, to_steps[i], queries + i * dp / 2);
         NAME(products)(queries, dp / 2, keys, pairs, sums, sp);
         float totals[QUERIES];
         NAME(softmax)(sums, s, scales, shares, totals);
