@@ -19,6 +19,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define UNROLL _Pragma("GCC unroll 16") /* small arrays of vectors then stay in registers */
 #define PANEL 32 /* neurons whose weights are stored together */
@@ -39,6 +40,7 @@ typedef struct {
     size_t width;               /* columns of the output: n, or for u8 as many as the next product reads */
     int wide;            /* four products of u8 and s8 fit 16 bits */
     int8_t *weights;     /* [panels, steps, PANEL, 4] */
+    struct Block *block; /* that the weights are in */
     int32_t *start;      /* [panels * PANEL]: minus the zero point of the input times the sum of a column */
     float *scales, *bias, *factors; /* [panels * PANEL]; no factors: float32 output */
     float out_zero;
@@ -237,8 +239,9 @@ static inline int32_t highest_avx2(__m256i x) {
 #define LANES 16
 #define TILES \
     ROWS_AT_ONCE(12, 2, 0) \
-    ROWS_AT_ONCE(6, 2, 0) \
-    ROWS_AT_ONCE(3, 2, 0) \
+    ROWS_AT_ONCE(8, 2, 0) \
+    ROWS_AT_ONCE(4, 2, 0) \
+    ROWS_AT_ONCE(2, 2, 0) \
     ROWS_AT_ONCE(1, 2, 0)
 #define QUERIES 12
 #define GELU_DEGREE 2
@@ -387,11 +390,69 @@ static OrtStatus *copy_floats(OrtApi api, const OrtKernelInfo *info, size_t inde
     return NULL;
 }
 
+/* ---- memory for weights ------------------------------------------------------------------------------------------- */
+
+/* Weights of many products lie in one block, in pages of 2 MB where the system has them: a product reads so many pages of
+   4 kB that their addresses do not stay in the processor's tables. A block is freed when no product uses it any more. */
+enum { HUGE_PAGE = 1 << 21, BLOCK = 4 * HUGE_PAGE };
+
+typedef struct Block {
+    char *memory;
+    size_t used, size, users;
+} Block;
+
+static pthread_mutex_t blocks_lock = PTHREAD_MUTEX_INITIALIZER;
+static Block *open_block; /* the one that may have room left */
+
+static Block *new_block(size_t bytes) {
+    Block *block = calloc(1, sizeof *block);
+    if (block == NULL) return NULL;
+    block->size = (bytes > BLOCK ? bytes + HUGE_PAGE - 1 : BLOCK) / HUGE_PAGE * HUGE_PAGE;
+    block->memory = aligned_alloc(HUGE_PAGE, block->size);
+    if (block->memory == NULL) {
+        free(block);
+        return NULL;
+    }
+#ifdef MADV_HUGEPAGE
+    madvise(block->memory, block->size, MADV_HUGEPAGE); /* if that fails, the pages are small */
+#endif
+    return block;
+}
+
+/* `bytes` bytes, a multiple of 64, in a block to which the caller gives them back; NULL without memory. */
+static void *take_bytes(size_t bytes, Block **block) {
+    void *taken = NULL;
+    pthread_mutex_lock(&blocks_lock);
+    if (open_block == NULL || open_block->size - open_block->used < bytes) {
+        Block *created = new_block(bytes);
+        if (created != NULL) open_block = created;
+    }
+    if (open_block != NULL && open_block->size - open_block->used >= bytes) {
+        taken = open_block->memory + open_block->used;
+        open_block->used += bytes;
+        open_block->users++;
+        *block = open_block;
+    }
+    pthread_mutex_unlock(&blocks_lock);
+    return taken;
+}
+
+static void give_back(Block *block) {
+    if (block == NULL) return;
+    pthread_mutex_lock(&blocks_lock);
+    if (--block->users == 0) {
+        if (open_block == block) open_block = NULL;
+        free(block->memory);
+        free(block);
+    }
+    pthread_mutex_unlock(&blocks_lock);
+}
+
 /* ---- Linear, LinearGelu ------------------------------------------------------------------------------------------- */
 
 static void linear_destroy(void *kernel) {
     Linear *op = kernel;
-    free(op->weights);
+    give_back(op->block);
     free(op->start);
     free(op->scales);
     free(op->bias);
@@ -452,7 +513,7 @@ static OrtStatus *fill_linear(Linear *op, const OrtKernelInfo *info, size_t inpu
     op->width = gelu ? (op->n + 3) / 4 * 4 : op->n;
     op->panels = (op->n + PANEL - 1) / PANEL;
     op->wide = 1;
-    op->weights = aligned_alloc(64, op->panels * op->steps * 4 * PANEL);
+    op->weights = take_bytes(op->panels * op->steps * 4 * PANEL, &op->block);
     op->start = calloc(op->panels * PANEL, sizeof(int32_t));
     op->scales = new_floats(op->n);
     op->bias = new_floats(op->n);
