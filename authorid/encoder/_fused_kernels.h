@@ -37,33 +37,46 @@ static inline __attribute__((always_inline)) void NAME(sums)(
     for (int i = 0; i < rows; i++)
         UNROLL
         for (int j = 0; j < count; j++) sums[i][j] = VI_LOAD(op->start + column + j * LANES);
+    const size_t stride_of_a = 4 * steps;
+    const uint8_t *fours[(MOST_ROWS + 3) / 4]; /* each fourth row: GCC has too few registers for the addresses of all */
+    UNROLL
+    for (int i = 0; i < rows; i += 4) {
+        fours[i / 4] = a + i * stride_of_a;
+        __asm__("" : "+r"(fours[i / 4]));
+    }
     size_t step = 0;
     (void)wide;
     if (steps == 0) __builtin_unreachable();
 #ifdef V_DOT_TWICE
     if (wide)
-        for (; step + 2 <= steps; step += 2, a += 8, b += 8 * PANEL, ahead += 2 * pace) {
+        for (; step + 2 <= steps; step += 2, b += 8 * PANEL, ahead += 2 * pace) {
             __builtin_prefetch(ahead, 0, 2);
             UNROLL
             for (int j = 0; j < count; j++) {
                 const VI near = VI_LOAD(b + 4 * j * LANES), far = VI_LOAD(b + 4 * PANEL + 4 * j * LANES);
                 UNROLL
-                for (int i = 0; i < rows; i++)
-                    sums[i][j] = V_DOT_TWICE(sums[i][j], VI_BYTES(a + 4 * i * steps), near, VI_BYTES(a + 4 * i * steps + 4), far);
+                for (int i = 0; i < rows; i++) {
+                    const uint8_t *row = fours[i / 4] + i % 4 * stride_of_a;
+                    sums[i][j] = V_DOT_TWICE(sums[i][j], VI_BYTES(row), near, VI_BYTES(row + 4), far);
+                }
             }
+            UNROLL
+            for (int i = 0; i < rows; i += 4) fours[i / 4] += 8;
         }
 #endif
-    for (; step < steps; step++, a += 4, b += 4 * PANEL, ahead += pace) {
+    for (; step < steps; step++, b += 4 * PANEL, ahead += pace) {
         VI weights[VECTORS];
         __builtin_prefetch(ahead, 0, 2);
         UNROLL
         for (int j = 0; j < count; j++) weights[j] = VI_LOAD(b + 4 * j * LANES);
         UNROLL
         for (int i = 0; i < rows; i++) {
-            const VI bytes = VI_BYTES(a + 4 * i * steps);
+            const VI bytes = VI_BYTES(fours[i / 4] + i % 4 * stride_of_a);
             UNROLL
             for (int j = 0; j < count; j++) sums[i][j] = V_DOT(sums[i][j], bytes, weights[j]);
         }
+        UNROLL
+        for (int i = 0; i < rows; i += 4) fours[i / 4] += 4;
     }
     const GeluTable *table = op->gelu;
     __asm__ volatile("" : "+r"(table) : : "memory"); /* constants are not loaded before, for want of registers */
@@ -103,9 +116,9 @@ static inline __attribute__((always_inline)) size_t NAME(tile)(
 static inline __attribute__((always_inline)) void NAME(panel_of)(
     const int gelu, const Linear *op, const uint8_t *x, size_t rows, size_t panel, char *out) {
     const size_t first = panel * PANEL, n = op->width - first < PANEL ? op->width - first : PANEL;
-    const size_t size = gelu ? 1 : sizeof(float), next = panel + 1 < op->panels ? panel + 1 : panel;
+    const size_t size = gelu ? 1 : sizeof(float);
     const size_t tiles = (rows + MOST_ROWS - 1) / MOST_ROWS, pace = (4 * PANEL + tiles - 1) / tiles;
-    const int8_t *ahead = op->weights + next * op->steps * 4 * PANEL;
+    const int8_t *ahead = op->weights + (panel + 1) * op->steps * 4 * PANEL; /* after the last: the next product's */
     char part[MOST_ROWS * PANEL * sizeof(float)] __attribute__((aligned(64)));
     for (size_t row = 0, done; row < rows; row += done, ahead += pace * op->steps) {
         char *target = out + (row * op->width + first) * size;
