@@ -19,13 +19,20 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define UNROLL _Pragma("GCC unroll 16") /* small arrays of vectors then stay in registers */
 #define PANEL 32 /* neurons whose weights are stored together */
 #define MOST_ROWS 12    /* of a tile of a matrix product */
+#define NORM_TOGETHER 4 /* rows that are normalized together */
 #define MOST_QUERIES 12 /* rows of attention that are computed together */
-#define GELU_TERMS 10
-#define GELU_BOUND 4.5f
+#define GELU_BOUND 4.2 /* beyond it, GELU is the positive part */
+
+typedef struct {
+    float terms[48]; /* [degree + 1, parts], constants first */
+    float parts, round; /* in a unit of t; 2^23, whose sum with a float32 has its rounded value in the last bits */
+    int32_t last;       /* the bits of such a sum for the last part */
+} GeluTable;
 
 typedef struct {
     OrtApi api;
@@ -33,10 +40,11 @@ typedef struct {
     size_t width;               /* columns of the output: n, or for u8 as many as the next product reads */
     int wide;            /* four products of u8 and s8 fit 16 bits */
     int8_t *weights;     /* [panels, steps, PANEL, 4] */
+    struct Block *block; /* that the weights are in */
     int32_t *start;      /* [panels * PANEL]: minus the zero point of the input times the sum of a column */
     float *scales, *bias, *factors; /* [panels * PANEL]; no factors: float32 output */
     float out_zero;
-    const float *gelu;
+    const GeluTable *gelu;
 } Linear;
 
 typedef struct {
@@ -59,13 +67,32 @@ typedef struct {
     float *gamma, *beta, *factors;
 } Norm;
 
-/* GELU is x * (1/2 + x * polynomial(x^2)), with x inside the polynomial bounded; off by 1e-4 at most. */
-static const float GELU_ERF[GELU_TERMS] = {
-    3.988838894e-01f, -6.633720130e-02f, 9.833267435e-03f, -1.122702594e-03f, 9.787546239e-05f,
-    -6.365685718e-06f, 2.959180019e-07f, -9.194871819e-09f, 1.697553398e-10f, -1.400304450e-12f};
-static const float GELU_TANH[GELU_TERMS] = {
-    3.988681387e-01f, -6.663542953e-02f, 1.004701699e-02f, -1.182860306e-03f, 1.071453904e-04f,
-    -7.238432899e-06f, 3.476855928e-07f, -1.108852796e-08f, 2.088394265e-10f, -1.748845924e-12f};
+/* Fill `table` with polynomials in t = |x| for GELU(x) - x / 2, which is t * (distribution(t) - 1 / 2): one for each of
+   `parts` parts of 0 to GELU_BOUND, the first and the last half as long as the others. They meet the function at
+   Chebyshev's points; the last is t / 2 and is used beyond GELU_BOUND too. They are off by 1e-4 at most. */
+static void fill_gelu_table(GeluTable *table, int parts, int degree, int tanh_form) {
+    const double length = (double)GELU_BOUND / (parts - 1), pi = 3.14159265358979323846;
+    for (int part = 0; part < parts; part++) {
+        const double low = part == 0 ? 0 : (part - 0.5) * length, high = (part + 0.5) * length;
+        double at[4], differences[4], terms[4] = {0};
+        for (int i = 0; i <= degree; i++) {
+            const double t = at[i] = (low + high) / 2 + (high - low) / 2 * cos(pi * (2 * i + 1) / (2 * degree + 2));
+            differences[i] = t / 2 * (tanh_form ? tanh(sqrt(2 / pi) * (t + 0.044715 * t * t * t)) : erf(t / sqrt(2)));
+            if (part + 1 == parts) differences[i] = t / 2;
+        }
+        for (int order = 1; order <= degree; order++)
+            for (int i = degree; i >= order; i--) differences[i] = (differences[i] - differences[i - 1]) / (at[i] - at[i - order]);
+        for (int i = degree; i >= 0; i--) { /* terms * (t - at[i]) + differences[i] */
+            for (int j = degree; j > 0; j--) terms[j] = terms[j - 1] - at[i] * terms[j];
+            terms[0] = differences[i] - at[i] * terms[0];
+        }
+        for (int i = 0; i <= degree; i++) table->terms[i * parts + part] = (float)terms[i];
+    }
+    const float round = 8388608.0f, last = round + (float)(parts - 1);
+    table->parts = (float)(1 / length);
+    table->round = round;
+    memcpy(&table->last, &last, sizeof last);
+}
 
 /* In attention: the length of the longest query and key, the total of all shares, and its product with the largest value,
    in steps. Rounding included, no sum exceeds 31 bits. */
@@ -86,7 +113,7 @@ static inline float steps_of(float most, float whole, float *step) {
 #define NAME(x) x##_avx2
 #define LANES 8
 #define TILES \
-    if (wide) { \
+    if (op->wide) { \
         ROWS_AT_ONCE(2, 4, 1) \
         ROWS_AT_ONCE(1, 4, 1) \
     } \
@@ -94,15 +121,19 @@ static inline float steps_of(float most, float whole, float *step) {
     ROWS_AT_ONCE(2, 4, 0) \
     ROWS_AT_ONCE(1, 4, 0)
 #define QUERIES 6
+#define GELU_DEGREE 3
 #define VI __m256i
 #define VF __m256
 #define VI_LOAD(p) _mm256_loadu_si256((const __m256i *)(p))
 #define VI_STORE(p, x) _mm256_storeu_si256((__m256i *)(p), x)
 #define VI_BYTES(p) _mm256_set1_epi32(*(const int32_t *)(p))
-#define V_DOT(sum, a, b) _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(a, b), _mm256_set1_epi16(1)))
+static inline __attribute__((always_inline)) __m256i add_avx2(__m256i sum, __m256i x) {
+    __asm__("vpaddd %1, %0, %0" : "+v"(sum) : "v"(x));
+    return sum;
+}
+#define V_DOT(sum, a, b) add_avx2(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(a, b), _mm256_set1_epi16(1)))
 #define V_DOT_TWICE(sum, a, b, c, d) \
-    _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_add_epi16(_mm256_maddubs_epi16(a, b), _mm256_maddubs_epi16(c, d)), \
-                                            _mm256_set1_epi16(1)))
+    add_avx2(sum, _mm256_madd_epi16(_mm256_add_epi16(_mm256_maddubs_epi16(a, b), _mm256_maddubs_epi16(c, d)), _mm256_set1_epi16(1)))
 #define VF_OF _mm256_cvtepi32_ps
 #define VI_ROUND _mm256_cvtps_epi32
 #define VF_LOAD _mm256_loadu_ps
@@ -114,13 +145,17 @@ static inline float steps_of(float most, float whole, float *step) {
 #define VF_SUB _mm256_sub_ps
 #define VF_MIN _mm256_min_ps
 #define VF_MAX _mm256_max_ps
-#define VF_WHOLE(x) _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
-#define VF_TIMES_POWER(x, n) \
-    _mm256_mul_ps(x, _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23)))
+#define VF_ADD_EXPONENT(x, n) \
+    _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x), _mm256_slli_epi32(_mm256_castps_si256(n), 23)))
 #define VF_FIRST(x, n) \
     _mm256_and_ps(x, _mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))))
 #define VF_LOAD_FIRST(p, n) \
     ((n) >= 8 ? _mm256_loadu_ps(p) : _mm256_maskload_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32((int)(n)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))))
+#define VF_LOOK_UP(p, i) _mm256_permutevar8x32_ps(_mm256_loadu_ps(p), i)
+#define VF_SIZE(x) _mm256_and_ps(x, _mm256_castsi256_ps(_mm256_set1_epi32(INT32_MAX)))
+#define VI_PART _mm256_castps_si256
+#define VI_LEAST _mm256_min_epu32
+#define V_BELOW_256(x) _mm256_min_ps(x, _mm256_set1_ps(255))
 #define VF_TOTAL total_avx2
 #define VI_HIGHEST highest_avx2
 #define VI_ZERO _mm256_setzero_si256()
@@ -128,14 +163,20 @@ static inline float steps_of(float most, float whole, float *step) {
 #define VI_SUB _mm256_sub_epi32
 #define VI_MAX _mm256_max_epi32
 #define VI_PAIRS(a, b) _mm256_blend_epi16(a, _mm256_slli_epi32(b, 16), 0xaa)
-#define VI_STORE_WORDS(p, x) \
-    _mm_storeu_si128((__m128i *)(p), _mm_packs_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1)))
+#define VI_STORE_WORDS_OF_TWO(p, x, y) \
+    _mm256_storeu_si256((__m256i *)(p), _mm256_permute4x64_epi64(_mm256_packs_epi32(x, y), 0xd8))
 #define V_DOT_WORDS(sum, a, b) _mm256_add_epi32(sum, _mm256_madd_epi16(a, b))
 static inline void store_bytes_avx2(uint8_t *to, __m256i x) {
     const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
     _mm_storel_epi64((__m128i *)to, _mm_packus_epi16(words, words));
 }
 #define VI_STORE_BYTES store_bytes_avx2
+static inline void store_bytes_of_two_avx2(uint8_t *to, __m256i x, __m256i y) {
+    const __m256i words = _mm256_packs_epi32(x, y), bytes = _mm256_packus_epi16(words, words);
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 0, 4, 1, 5);
+    _mm_storeu_si128((__m128i *)to, _mm256_castsi256_si128(_mm256_permutevar8x32_epi32(bytes, order)));
+}
+#define VI_STORE_BYTES_OF_TWO store_bytes_of_two_avx2
 static inline float total_avx2(__m256 x) {
     __m128 sums = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
     sums = _mm_add_ps(sums, _mm_movehl_ps(sums, sums));
@@ -152,6 +193,7 @@ static inline int32_t highest_avx2(__m256i x) {
 #undef LANES
 #undef TILES
 #undef QUERIES
+#undef GELU_DEGREE
 #undef VI
 #undef VF
 #undef VI_LOAD
@@ -170,10 +212,14 @@ static inline int32_t highest_avx2(__m256i x) {
 #undef VF_SUB
 #undef VF_MIN
 #undef VF_MAX
-#undef VF_WHOLE
-#undef VF_TIMES_POWER
+#undef VF_ADD_EXPONENT
 #undef VF_FIRST
 #undef VF_LOAD_FIRST
+#undef VF_LOOK_UP
+#undef VF_SIZE
+#undef VI_PART
+#undef VI_LEAST
+#undef V_BELOW_256
 #undef VF_TOTAL
 #undef VI_HIGHEST
 #undef VI_ZERO
@@ -181,9 +227,10 @@ static inline int32_t highest_avx2(__m256i x) {
 #undef VI_SUB
 #undef VI_MAX
 #undef VI_PAIRS
-#undef VI_STORE_WORDS
+#undef VI_STORE_WORDS_OF_TWO
 #undef V_DOT_WORDS
 #undef VI_STORE_BYTES
+#undef VI_STORE_BYTES_OF_TWO
 
 /* ---- AVX-512 with VNNI -------------------------------------------------------------------------------------------- */
 #pragma GCC push_options
@@ -192,16 +239,22 @@ static inline int32_t highest_avx2(__m256i x) {
 #define LANES 16
 #define TILES \
     ROWS_AT_ONCE(12, 2, 0) \
-    ROWS_AT_ONCE(6, 2, 0) \
-    ROWS_AT_ONCE(3, 2, 0) \
+    ROWS_AT_ONCE(8, 2, 0) \
+    ROWS_AT_ONCE(4, 2, 0) \
+    ROWS_AT_ONCE(2, 2, 0) \
     ROWS_AT_ONCE(1, 2, 0)
 #define QUERIES 12
+#define GELU_DEGREE 2
 #define VI __m512i
 #define VF __m512
 #define VI_LOAD(p) _mm512_loadu_si512(p)
 #define VI_STORE(p, x) _mm512_storeu_si512(p, x)
 #define VI_BYTES(p) _mm512_set1_epi32(*(const int32_t *)(p))
-#define V_DOT _mm512_dpbusd_epi32
+static inline __attribute__((always_inline)) __m512i dot_avx512(__m512i sum, __m512i a, __m512i b) {
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+    return sum;
+}
+#define V_DOT dot_avx512
 #define VF_OF _mm512_cvtepi32_ps
 #define VI_ROUND _mm512_cvtps_epi32
 #define VF_LOAD _mm512_loadu_ps
@@ -213,10 +266,15 @@ static inline int32_t highest_avx2(__m256i x) {
 #define VF_SUB _mm512_sub_ps
 #define VF_MIN _mm512_min_ps
 #define VF_MAX _mm512_max_ps
-#define VF_WHOLE(x) _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
-#define VF_TIMES_POWER _mm512_scalef_ps
+#define VF_ADD_EXPONENT(x, n) \
+    _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(x), _mm512_slli_epi32(_mm512_castps_si512(n), 23)))
 #define VF_FIRST(x, n) _mm512_maskz_mov_ps((__mmask16)((1u << (n)) - 1), x)
 #define VF_LOAD_FIRST(p, n) ((n) >= 16 ? _mm512_loadu_ps(p) : _mm512_maskz_loadu_ps((__mmask16)((1u << (n)) - 1), p))
+#define VF_LOOK_UP(p, i) _mm512_permutexvar_ps(i, _mm512_loadu_ps(p))
+#define VF_SIZE _mm512_abs_ps
+#define VI_PART _mm512_castps_si512
+#define VI_LEAST _mm512_min_epu32
+#define V_BELOW_256(x) (x) /* VI_STORE_BYTES saturates */
 #define VF_TOTAL _mm512_reduce_add_ps
 #define VI_HIGHEST _mm512_reduce_max_epi32
 #define VI_ZERO _mm512_setzero_si512()
@@ -224,21 +282,30 @@ static inline int32_t highest_avx2(__m256i x) {
 #define VI_SUB _mm512_sub_epi32
 #define VI_MAX _mm512_max_epi32
 #define VI_PAIRS(a, b) _mm512_mask_blend_epi16(0xaaaaaaaa, a, _mm512_slli_epi32(b, 16))
-#define VI_STORE_WORDS(p, x) _mm256_storeu_si256((__m256i *)(p), _mm512_cvtsepi32_epi16(x))
+#define VI_STORE_WORDS_OF_TWO(p, x, y) \
+    _mm512_storeu_si512(p, _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), _mm512_packs_epi32(x, y)))
 #define V_DOT_WORDS _mm512_dpwssd_epi32
-#define VI_STORE_BYTES(p, x) _mm_storeu_si128((__m128i *)(p), _mm512_cvtepi32_epi8(x))
+static inline void store_bytes_of_two_avx512(uint8_t *to, __m512i x, __m512i y) {
+    const __m512i words = _mm512_packs_epi32(x, y), bytes = _mm512_packus_epi16(words, words);
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 0, 4, 8, 12, 1, 5, 9, 13);
+    _mm256_storeu_si256((__m256i *)to, _mm512_castsi512_si256(_mm512_permutexvar_epi32(order, bytes)));
+}
+#define VI_STORE_BYTES_OF_TWO store_bytes_of_two_avx512
+#define VI_STORE_BYTES(p, x) _mm_storeu_si128((__m128i *)(p), _mm512_cvtusepi32_epi8(x))
 #include "_fused_kernels.h"
 #pragma GCC pop_options
 
 typedef struct {
     const char *name;
+    const GeluTable *gelu; /* in its exact form, and the one with tanh */
     void (*panel)(const Linear *, const uint8_t *, size_t, size_t, void *);
     void (*head)(const Attention *, const AttentionCall *, size_t, size_t, void *);
-    void (*normalize)(const Norm *, const float *, const float *, float *, uint8_t *);
+    void (*normalize)(const Norm *, size_t, const float *, const float *, float *, uint8_t *);
 } Kernels;
 
-static const Kernels AVX2 = {"avx2", panel_avx2, head_avx2, normalize_avx2};
-static const Kernels AVX512 = {"avx512-vnni", panel_avx512, head_avx512, normalize_avx512};
+static GeluTable gelu_avx2_tables[2], gelu_avx512_tables[2];
+static const Kernels AVX2 = {"avx2", gelu_avx2_tables, panel_avx2, head_avx2, normalize_avx2};
+static const Kernels AVX512 = {"avx512-vnni", gelu_avx512_tables, panel_avx512, head_avx512, normalize_avx512};
 static const Kernels *kernels; /* NULL where no instruction set of these is there */
 
 /* With the environment variable AUTHORID_FUSED_KERNELS=avx2, those are used on every processor: so the tests do. */
@@ -323,11 +390,69 @@ static OrtStatus *copy_floats(OrtApi api, const OrtKernelInfo *info, size_t inde
     return NULL;
 }
 
+/* ---- memory for weights ------------------------------------------------------------------------------------------- */
+
+/* Weights of many products lie in one block, in pages of 2 MB where the system has them: a product reads so many pages of
+   4 kB that their addresses do not stay in the processor's tables. A block is freed when no product uses it any more. */
+enum { HUGE_PAGE = 1 << 21, BLOCK = 4 * HUGE_PAGE };
+
+typedef struct Block {
+    char *memory;
+    size_t used, size, users;
+} Block;
+
+static pthread_mutex_t blocks_lock = PTHREAD_MUTEX_INITIALIZER;
+static Block *open_block; /* the one that may have room left */
+
+static Block *new_block(size_t bytes) {
+    Block *block = calloc(1, sizeof *block);
+    if (block == NULL) return NULL;
+    block->size = (bytes > BLOCK ? bytes + HUGE_PAGE - 1 : BLOCK) / HUGE_PAGE * HUGE_PAGE;
+    block->memory = aligned_alloc(HUGE_PAGE, block->size);
+    if (block->memory == NULL) {
+        free(block);
+        return NULL;
+    }
+#ifdef MADV_HUGEPAGE
+    madvise(block->memory, block->size, MADV_HUGEPAGE); /* if that fails, the pages are small */
+#endif
+    return block;
+}
+
+/* `bytes` bytes, a multiple of 64, in a block to which the caller gives them back; NULL without memory. */
+static void *take_bytes(size_t bytes, Block **block) {
+    void *taken = NULL;
+    pthread_mutex_lock(&blocks_lock);
+    if (open_block == NULL || open_block->size - open_block->used < bytes) {
+        Block *created = new_block(bytes);
+        if (created != NULL) open_block = created;
+    }
+    if (open_block != NULL && open_block->size - open_block->used >= bytes) {
+        taken = open_block->memory + open_block->used;
+        open_block->used += bytes;
+        open_block->users++;
+        *block = open_block;
+    }
+    pthread_mutex_unlock(&blocks_lock);
+    return taken;
+}
+
+static void give_back(Block *block) {
+    if (block == NULL) return;
+    pthread_mutex_lock(&blocks_lock);
+    if (--block->users == 0) {
+        if (open_block == block) open_block = NULL;
+        free(block->memory);
+        free(block);
+    }
+    pthread_mutex_unlock(&blocks_lock);
+}
+
 /* ---- Linear, LinearGelu ------------------------------------------------------------------------------------------- */
 
 static void linear_destroy(void *kernel) {
     Linear *op = kernel;
-    free(op->weights);
+    give_back(op->block);
     free(op->start);
     free(op->scales);
     free(op->bias);
@@ -374,7 +499,7 @@ static OrtStatus *fill_linear(Linear *op, const OrtKernelInfo *info, size_t inpu
         CHECK(ort_integer_attribute(api)(info, "out_zero", &out_zero));
         CHECK(ort_integer_attribute(api)(info, "tanh", &approximate));
         op->out_zero = (float)out_zero;
-        op->gelu = approximate ? GELU_TANH : GELU_ERF;
+        op->gelu = kernels->gelu + (approximate != 0);
     }
     Tensor kernel;
     for (size_t at = 1; at + each <= inputs; at += each) {
@@ -388,7 +513,7 @@ static OrtStatus *fill_linear(Linear *op, const OrtKernelInfo *info, size_t inpu
     op->width = gelu ? (op->n + 3) / 4 * 4 : op->n;
     op->panels = (op->n + PANEL - 1) / PANEL;
     op->wide = 1;
-    op->weights = aligned_alloc(64, op->panels * op->steps * 4 * PANEL);
+    op->weights = take_bytes(op->panels * op->steps * 4 * PANEL, &op->block);
     op->start = calloc(op->panels * PANEL, sizeof(int32_t));
     op->scales = new_floats(op->n);
     op->bias = new_floats(op->n);
@@ -577,10 +702,9 @@ typedef struct {
 
 static void norm_task(void *data, size_t index) {
     const NormCall *call = data;
-    const size_t width = call->op->width, end = (index + 1) * NORM_ROWS < call->rows ? (index + 1) * NORM_ROWS : call->rows;
-    for (size_t row = index * NORM_ROWS; row < end; row++)
-        kernels->normalize(call->op, call->x + row * width, call->y == NULL ? NULL : call->y + row * width,
-                           call->out + row * width, call->steps + row * width);
+    const size_t row = index * NORM_ROWS, rows = call->rows - row < NORM_ROWS ? call->rows - row : NORM_ROWS;
+    const size_t at = row * call->op->width;
+    kernels->normalize(call->op, rows, call->x + at, call->y == NULL ? NULL : call->y + at, call->out + at, call->steps + at);
 }
 
 static OrtStatus *norm_compute(void *kernel, OrtContext *context) {
@@ -658,6 +782,10 @@ __attribute__((visibility("default"))) OrtStatus *RegisterCustomOps(OrtSessionOp
     OrtStatus *status = NULL;
     pthread_mutex_lock(&lock);
     kernels = best_kernels();
+    for (int tanh_form = 0; domain == NULL && tanh_form < 2; tanh_form++) {
+        fill_gelu_table(gelu_avx2_tables + tanh_form, 8, 3, tanh_form);
+        fill_gelu_table(gelu_avx512_tables + tanh_form, 16, 2, tanh_form);
+    }
     if (domain == NULL) status = new_domain(api, &domain);
     pthread_mutex_unlock(&lock);
     return status != NULL ? status : ort_add_domain(api)(options, domain);

@@ -79,7 +79,13 @@ def gelu(x, tanh):
 
 
 def steps(values, factors, zero):
-    return np.clip(np.rint(values * factors + zero), 0, 255)
+    """Steps before they are rounded."""
+    return np.clip(values * factors + zero, 0, 255)
+
+
+def assert_rounded(actual, exact, tolerance):
+    """`actual` is `exact` rounded, but for an error of at most `tolerance` of a step before that."""
+    assert np.abs(actual - exact).max() <= 0.5 + tolerance
 
 
 @few
@@ -140,12 +146,23 @@ def test_the_inner_layer_is_at_most_one_step_off(rows, strips, tanh, seed):
     attributes = {"x_scale": 0.05, "x_zero": 120, "out_zero": 20, "tanh": int(tanh)}
     (actual,) = operator("LinearGelu", [x], constants, ["uint8"], **attributes)
     values = [(x.astype(np.float64) - 120) * 0.05 @ (w * s.astype(np.float64)) + b for w, s, b, _ in parts]
-    expected = np.hstack([steps(gelu(v, tanh), f, 20) for v, (_, _, _, f) in zip(values, parts, strict=True)])
-    assert actual.shape[1] == -(-expected.shape[1] // 4) * 4
-    actual = actual[:, : expected.shape[1]]
-    apart = np.abs(actual.astype(int) - expected)
-    assert apart.max() <= 1
+    exact = np.hstack([steps(gelu(v, tanh), f, 20) for v, (_, _, _, f) in zip(values, parts, strict=True)])
+    assert actual.shape[1] == -(-exact.shape[1] // 4) * 4
+    actual = actual[:, : exact.shape[1]]
+    assert_rounded(actual, exact, 0.01)
+    apart = np.abs(actual - np.rint(exact))
     assert (apart > 0).mean() < 0.02 or (apart > 0).sum() <= 1
+
+
+@pytest.mark.parametrize("tanh", [0, 1])
+def test_gelu_is_within_a_ten_thousandth_everywhere_and_saturates(tanh):
+    x = np.zeros((1, 4), np.uint8)
+    bias = np.concatenate([np.linspace(-12, 12, 60001), [-1e6, 1e6]]).astype(np.float32)
+    factors = np.full(len(bias), 20, np.float32)
+    constants = [np.zeros((4, len(bias)), np.int8), np.ones(len(bias), np.float32), bias, factors]
+    (actual,) = operator("LinearGelu", [x], constants, ["uint8"], x_scale=1.0, x_zero=0, out_zero=10, tanh=tanh)
+    exact = steps(gelu(bias.astype(np.float64), tanh), factors, 10)
+    assert_rounded(actual[:, : len(bias)], exact, 20 * 1.1e-4)
 
 
 def attention(q, k, v, heads, factors, zero):
@@ -172,9 +189,10 @@ def test_attention_is_at_most_one_step_off(queries, keys, windows, shape, seed):
     factors = rng.uniform(5, 40, width).astype(np.float32)
     attributes = {"heads": heads, "scale": float((width // heads) ** -0.5), "out_zero": 128}
     (actual,) = operator("Attention", [q, k, v], [factors], ["uint8"], **attributes)
-    apart = np.abs(actual.astype(int) - attention(q, k, v, heads, factors, 128))
-    assert apart.max() <= 1
-    assert (apart > 0).mean() < 0.02 or (apart > 0).sum() <= 1
+    exact = attention(q, k, v, heads, factors, 128)
+    assert_rounded(actual, exact, 0.1)
+    if keys > 1 and exact.size >= 1000:  # with one key all rows are alike, and so are their errors
+        assert (actual != np.rint(exact)).mean() < 0.02
     last = [x[:, -1:] for x in (q, k, v)]
     (alone,) = operator("Attention", [last[0][-1:], *last[1:]], [factors], ["uint8"], **attributes)
     assert np.array_equal(alone[0, 0], actual[-1, -1])
@@ -209,9 +227,9 @@ def test_attention_of_a_long_window_is_at_most_one_step_off():
     factors = np.full(128, 40, np.float32)
     attributes = {"heads": 2, "scale": 0.125, "out_zero": 128}
     (actual,) = operator("Attention", [q, k, v], [factors], ["uint8"], **attributes)
-    apart = np.abs(actual.astype(int) - attention(q, k, v, 2, factors, 128))
-    assert apart.max() <= 1
-    assert (apart > 0).mean() < 0.02
+    exact = attention(q, k, v, 2, factors, 128)
+    assert np.abs(actual - exact).max() <= 1
+    assert (actual != np.rint(exact)).mean() < 0.02
 
 
 @few
@@ -229,7 +247,7 @@ def test_a_normalized_sum_is_given_in_float32_and_in_steps(rows, sixteens, resid
     apart = total - total.mean(-1, keepdims=True)
     expected = apart / np.sqrt((apart**2).mean(-1, keepdims=True) + 1e-5) * gamma + beta
     np.testing.assert_allclose(actual, expected, atol=2e-5)
-    assert np.abs(quantized.astype(int) - steps(expected, factors, 120)).max() <= 1
+    assert_rounded(quantized, steps(expected, factors, 120), 0.01)
     first = [x[:1] for x in inputs]
     alone = operator("Norm", first, [gamma, beta, factors], ["float32", "uint8"], epsilon=1e-5, out_zero=120)
     assert np.array_equal(alone[0], actual[:1])
