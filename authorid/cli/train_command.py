@@ -76,10 +76,11 @@ class _RecipeChoice(click.Choice[str]):
     ),
     click.option(
         "--recipe",
-        type=_RecipeChoice(["probe", "windows", "classic"]),
+        type=_RecipeChoice(["probe", "tune", "windows", "classic"]),
         default="probe",
-        help="probe: fit a head to what the lower layers of the pretrained encoder compute, in one pass; windows: "
-        "fine-tune on all windows of each document; classic: on its first 512 tokens, with Adam at 5e-5.",
+        help="probe: fit a head to what the lower layers of the pretrained encoder compute, in one pass; tune: then "
+        "train these layers a little, if that helps; windows: fine-tune on all windows of each document; classic: on "
+        "its first 512 tokens, with Adam at 5e-5.",
     ),
     click.option(
         "--layers",
@@ -90,7 +91,7 @@ class _RecipeChoice(click.Choice[str]):
     click.option(
         "--epochs",
         type=click.IntRange(min=1),
-        show_default="windows: 4; classic: 20",
+        show_default="tune: 2; windows: 4; classic: 20",
         help="Passes over the corpus. The probe has none, and none of the options below but the seed, the window, the "
         "stride and those of the validation.",
     ),
@@ -98,14 +99,14 @@ class _RecipeChoice(click.Choice[str]):
         "--batch",
         cls=AdvancedOption,
         type=click.IntRange(min=1),
-        show_default="windows: 32; classic: 2",
+        show_default="tune, windows: 32; classic: 2",
         help="Examples in a training step.",
     ),
     click.option(
         "--learning-rate",
         cls=AdvancedOption,
         type=FiniteRange(min=0.0, min_open=True),
-        show_default="windows: 3e-4; classic: 5e-5",
+        show_default="tune: 2e-5; windows: 3e-4; classic: 5e-5",
         help="Peak learning rate.",
     ),
     click.option(
@@ -168,14 +169,14 @@ class _RecipeChoice(click.Choice[str]):
         cls=AdvancedOption,
         type=Share(),
         metavar="SHARE",
-        show_default="windows: 1; classic: 0",
+        show_default="tune: 0.3; windows: 1; classic: 0",
         help="Highest rate at which a window loses its rare words.",
     ),
     click.option(
         "--train-embeddings/--freeze-embeddings",
         cls=AdvancedOption,
         default=None,
-        show_default="windows: freeze; classic: train",
+        show_default="tune, windows: freeze; classic: train",
         help="Train the word embeddings, or keep them fixed.",
     ),
     click.option(
@@ -189,7 +190,7 @@ class _RecipeChoice(click.Choice[str]):
 def _encoder_options(
     encoder: bool | None,
     base_model: str,
-    recipe: Literal["probe", "windows", "classic"],
+    recipe: Literal["probe", "tune", "windows", "classic"],
     layers: int | None,
     epochs: int | None,
     batch: int | None,

@@ -13,7 +13,7 @@ from authorid.bundle.effort import NOT_MEASURED, EffortRule
 from authorid.scoring.posterior import log_softmax, ngram_evidence
 from authorid.training.confidence import ENOUGH_HELD_OUT, ScoredDocuments, best_factor, document_losses
 
-__all__ = ["EncoderFit", "EncoderScores", "fit_encoder_weight"]
+__all__ = ["EncoderFit", "EncoderScores", "fit_encoder_weight", "is_clear"]
 
 TOLERATED = 0.002
 """The share of held-out documents by which effort ``auto`` may be less accurate than ``full``. By more than this share
@@ -121,7 +121,7 @@ def _best_weight(alone: Scores, encoder: Scores, truth: Labels) -> tuple[float, 
     if len(truth) < ENOUGH_HELD_OUT:
         losses, temperature = _at_best_temperature(alone + USUAL_WEIGHT * encoder, truth)
         guess = np.full(len(truth), np.log(encoder.shape[1]))
-        helps = _is_clear(guess - _at_best_temperature(encoder, truth)[0]) and not _is_clear(losses - losses_alone)
+        helps = is_clear(guess - _at_best_temperature(encoder, truth)[0]) and not is_clear(losses - losses_alone)
         return (USUAL_WEIGHT, temperature / temperature_alone) if helps else (0.0, 1.0)
     best, least = (0.0, 1.0), float(losses_alone.mean())
     required = (alone.argmax(axis=1) == truth).sum()
@@ -129,7 +129,7 @@ def _best_weight(alone: Scores, encoder: Scores, truth: Labels) -> tuple[float, 
         both = alone + weight * encoder
         losses, temperature = _at_best_temperature(both, truth)
         if (
-            _is_clear(losses_alone - losses)
+            is_clear(losses_alone - losses)
             and (both.argmax(axis=1) == truth).sum() >= required
             and losses.mean() < least - 1e-4
         ):
@@ -137,7 +137,7 @@ def _best_weight(alone: Scores, encoder: Scores, truth: Labels) -> tuple[float, 
     return best
 
 
-def _is_clear(gains: Scores) -> bool:
+def is_clear(gains: Scores) -> bool:
     """Whether the mean of `gains` [documents] is above 0 by more than its standard error."""
     return bool(gains.mean() > gains.std() / np.sqrt(len(gains)))
 

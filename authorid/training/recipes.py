@@ -14,7 +14,7 @@ from authorid.training.encoder.classifier import Pooling
 
 __all__ = ["RECIPES", "Precision", "Recipe", "SplitHow", "TrainingOptions"]
 
-Recipe = Literal["probe", "windows", "classic"]
+Recipe = Literal["probe", "tune", "windows", "classic"]
 SplitHow = Literal["random", "last", "shifted"]
 Precision = Literal["float32", "bfloat16"]
 
@@ -33,6 +33,25 @@ RECIPES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
                 "warmup": 0.0,
                 "freeze_embeddings": True,
                 "topic_dropout": 0.0,
+                "dropout": 0.0,
+                "validation_how": "shifted",
+                "typography": "folded",
+            }
+        ),
+        # As the probe, whose model it starts from, besides the tuning.
+        "tune": MappingProxyType(
+            {
+                "epochs": 2,
+                "batch": 32,
+                "learning_rate": 2e-5,
+                "seed": 1,
+                "window": 128,
+                "pooling": "layers",
+                "funnel": False,
+                "weight_decay": 0.0,
+                "warmup": 0.1,
+                "freeze_embeddings": True,
+                "topic_dropout": 0.3,
                 "dropout": 0.0,
                 "validation_how": "shifted",
                 "typography": "folded",
@@ -83,7 +102,12 @@ _FORMER_NAMES = {"seed": "classic"}
 """Former names of recipes, which older calls and runs contain."""
 
 _OF_THE_PROBE = {"seed", "window", "validation_how", "typography"}
-"""Options of a recipe that have an effect on the probe."""
+
+_CHOICES = {
+    "probe": _OF_THE_PROBE,
+    "tune": _OF_THE_PROBE | {"epochs", "batch", "learning_rate", "warmup", "topic_dropout", "freeze_embeddings"},
+}
+"""The options of a recipe that have an effect with it, where not all have."""
 
 _BY_RECIPE: Any = None
 
@@ -96,6 +120,8 @@ class TrainingOptions:
 
     - ``probe``: nothing is trained but a linear head, in closed form, on what the lower layers of the pretrained
       encoder compute (`authorid.training.encoder.probe`); document score = mean window logits.
+    - ``tune``: the layers of the probe, and its head, are then trained a little, if that is clearly better on the
+      held-out documents (`authorid.training.encoder.probe_tuning`).
     - ``windows``: every window of every document is an example; a linear head; AdamW with linear warm-up
       (the share `warmup` of all steps) and linear decay to zero; document score = mean window log-softmax.
     - ``classic`` (formerly ``seed``): the first `window` tokens of each document are the example; the family's own
@@ -111,8 +137,8 @@ class TrainingOptions:
     the 1,000 most frequent of the corpus (0: off); `dropout` is that of the head. `precision` ``bfloat16`` computes in
     bfloat16, with float32 variables. `typography` says whether texts are read with folded typography
     (`authorid.inputs.typography`), `sample_words` how long documents are cut for the n-gram model (`NgramOptions`).
-    `layers` is the number of layers that the probe uses; None: chosen on the held-out documents. What the probe does
-    not have (epochs, batches, rates, a funnel, ...) must keep the recipe's values.
+    `layers` is the number of layers that the probe uses; None: chosen on the held-out documents. What a recipe does not
+    have (for the probe: epochs, batches, rates, a funnel, ...) must keep the recipe's values.
     """
 
     base_model: str
@@ -146,10 +172,9 @@ class TrainingOptions:
         for name, value in RECIPES[self.recipe].items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
-            elif self.recipe == "probe" and name not in _OF_THE_PROBE and getattr(self, name) != value:
-                raise RunError(
-                    f"training options: the probe recipe has no choice of {name.replace('_', ' ')}; leave it out"
-                )
+            elif name not in _CHOICES.get(self.recipe, {name}) and getattr(self, name) != value:
+                option = name.replace("_", " ")
+                raise RunError(f"training options: the {self.recipe} recipe has no choice of {option}; leave it out")
         if self.stride is None:
             object.__setattr__(self, "stride", self.window - SPECIAL_TOKENS)
         self._check()
@@ -209,15 +234,15 @@ class TrainingOptions:
             f"stride must be at least 1/{MOST_OVERLAP} of window - 2": self.stride * MOST_OVERLAP
             >= self.window - SPECIAL_TOKENS,
             "pooling must be 'first' or 'mean'": self.pooling in get_args(Pooling)
-            and self.layered == (self.recipe == "probe"),
-            "layers must be at least 1, and only the probe recipe has a choice": self.layers is None
-            or (self.layers >= 1 and self.recipe == "probe"),
+            and self.layered == (self.recipe in _CHOICES),
+            "layers must be at least 1, and only the probe and tune recipes have a choice": self.layers is None
+            or (self.layers >= 1 and self.layered),
             "the classic recipe pools the first token": not classic or self.pooling == "first",
             "the classic recipe has no funnel": not classic or not self.funnel,
             "validation_split must be in [0, 1)": 0 <= self.validation_split < 1,
             "validation_how must be 'random', 'last' or 'shifted'": self.validation_how in get_args(SplitHow),
             "the classic recipe splits at random": not classic or self.validation_how == "random",
-            "the probe recipe has no label smoothing, and computes in float32": self.recipe != "probe"
+            f"the {self.recipe} recipe has no label smoothing, and computes in float32": not self.layered
             or (self.label_smoothing == 0 and self.precision == "float32"),
             "weight_decay must not be negative": self.weight_decay >= 0,
             "warmup must be in [0, 1)": 0 <= self.warmup < 1,

@@ -429,7 +429,7 @@ def test_the_former_name_of_unknown_authors_is_accepted_and_not_shown(evaluate, 
 @pytest.mark.parametrize("recipe", ["classic", "seed"])
 def test_the_former_name_of_the_classic_recipe_is_accepted_and_not_shown(train, recipe):
     assert train("--recipe", recipe) == train("--recipe", "classic")
-    assert "[probe|windows|classic]" in call("train", "--help").output
+    assert "[probe|tune|windows|classic]" in call("train", "--help").output
 
 
 def test_the_defaults_of_the_options_are_those_of_the_library(monkeypatch):

@@ -19,7 +19,7 @@ from authorid.training.runs import predict_windows
 if TYPE_CHECKING:
     from authorid.training.encoder.preparation import Preparation
 
-__all__ = ["History", "ValidationSet", "compile_model", "run_epochs"]
+__all__ = ["History", "ValidationSet", "compile_model", "run_epochs", "scheduled_rate"]
 
 History = dict[str, list[float]]
 """Loss, accuracy and seconds by epoch, and those of validation (``val_loss``, ``val_accuracy``) if there was one."""
@@ -93,7 +93,7 @@ def _run_epoch(prepared: Preparation, epoch: int, reporter: Reporter) -> tuple[f
     sums, loss, accuracy = np.zeros(2), 0.0, 0.0
     for step, batch in enumerate(prepared.examples.epoch(epoch)):
         done = epoch * steps + step
-        model.optimizer.learning_rate.assign(_learning_rate(done, total, options))
+        model.optimizer.learning_rate.assign(scheduled_rate(done, total, options))
         sums += _train_step(model, batch, options)
         loss, accuracy = (float(value) for value in sums / (step + 1))
         if not np.isfinite(loss):
@@ -111,7 +111,7 @@ def _train_step(model: Any, batch: TrainingBatch, options: TrainingOptions) -> n
     return np.array([float(value) for value in model.train_on_batch(batch.inputs, targets)])
 
 
-def _learning_rate(step: int, total: int, options: TrainingOptions) -> float:
+def scheduled_rate(step: int, total: int, options: TrainingOptions) -> float:
     """Return the rate of `step` (0, 1, ...): linear warm-up, then linear to zero; constant for the classic recipe."""
     if options.recipe == "classic":
         return options.learning_rate

@@ -22,7 +22,9 @@ __all__ = [
     "COMMON_TOKENS",
     "Examples",
     "TrainingBatch",
+    "common_tokens",
     "document_scores",
+    "drop_topics",
     "inputs",
     "prepare_batched",
 ]
@@ -103,7 +105,7 @@ class Examples:
         self._segments = segments
         self._pad = windower.tokenizer.token_to_id("[PAD]") or 0
         self._mask: int = windower.tokenizer.token_to_id("[MASK]") or 0
-        self._common = _common(tokens, windower)
+        self._common = common_tokens(tokens, windower)
         self.windows = sum(len(self._spans(len(ids))) for ids in tokens)
         self.steps = -(-self.windows // options.batch)
 
@@ -122,7 +124,7 @@ class Examples:
             width = max(map(len, batch)) if self._options.truncate else self._options.window
             named = inputs(batch, width, segments=self._segments, pad=self._pad)
             if self._options.topic_dropout:
-                self._drop_topics(named["token_ids"], generator)
+                drop_topics(named["token_ids"], self._common, self._mask, self._options.topic_dropout, generator)
             labels = np.array([self._labels[owners[index]] for index in chosen], dtype=np.int32)
             yield TrainingBatch(named, labels)
 
@@ -141,14 +143,20 @@ class Examples:
             cuts[index] += int(generator.integers(-slack, slack + 1))
         return list(itertools.pairwise(cuts))
 
-    def _drop_topics(self, ids: IntArray, generator: np.random.Generator) -> None:
-        """Replace rare tokens by [MASK], in place, at a random rate for each window."""
-        rate = generator.uniform(0.0, self._options.topic_dropout, size=(len(ids), 1))
-        drop = generator.random(ids.shape) < rate
-        ids[drop & ~self._common[ids]] = self._mask
+
+def drop_topics(
+    ids: IntArray, common: npt.NDArray[np.bool_], mask: int, highest: float, generator: np.random.Generator
+) -> None:
+    """Replace tokens of windows `ids` [b, s] that are not `common` by `mask`, in place.
+
+    The rate is drawn for each window, up to the `highest`.
+    """
+    rate = generator.uniform(0.0, highest, size=(len(ids), 1))
+    drop = generator.random(ids.shape) < rate
+    ids[drop & ~common[ids]] = mask
 
 
-def _common(tokens: Sequence[IntArray], windower: Windower) -> npt.NDArray[np.bool_]:
+def common_tokens(tokens: Sequence[IntArray], windower: Windower) -> npt.NDArray[np.bool_]:
     """Return a mask, bool [vocabulary], of the most frequent token ids of the corpus and the special tokens."""
     size = windower.tokenizer.get_vocab_size(with_added_tokens=True)
     counts = np.zeros(size, dtype=np.int64)

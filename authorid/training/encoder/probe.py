@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,11 +31,11 @@ from authorid.training.encoder.layer_classifier import (
     columns,
     draw_random_features,
 )
-from authorid.training.encoder.preparation import tokenize
+from authorid.training.encoder.preparation import TokenizedCorpus, tokenize
 from authorid.training.encoder.training_job import Trained, TrainingJob
 from authorid.training.run_directory import begin_training
 
-__all__ = ["train_probe"]
+__all__ = ["FittedProbe", "fit_probe", "train_probe"]
 
 MOST_LAYERS = 3
 """The most layers that are tried: each costs its share of the speed, and style is in the lower ones."""
@@ -49,8 +49,58 @@ Floats = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
 
 
+@dataclass(frozen=True, slots=True)
+class FittedProbe:
+    """What the probe found out about a corpus, and what it needs to build classifiers.
+
+    `vectors` [documents, size] are what the head reads of each document; `usable` [documents] says which have tokens.
+    `backbone` is the pretrained encoder; `geometry` has the layers that are used.
+    """
+
+    job: TrainingJob
+    training_id: str
+    tokenized: TokenizedCorpus
+    backbone: Any
+    geometry: Geometry
+    vectors: Floats
+    usable: npt.NDArray[np.bool_]
+    choice: HeadChoice
+
+    @property
+    def labels(self) -> Labels:
+        """The author of each document, [documents]."""
+        return _labels(self.job)
+
+    def classifier(self, documents: Labels) -> Any:
+        """A new Keras model with the pretrained encoder, and a head that is fitted to the usable `documents`."""
+        choice, known = self.choice, documents[self.usable[documents]]
+        head = fit_head(self.vectors[known], self.labels[known], len(self.job.corpus.authors), choice.ridge)
+        return _classifier(self.backbone, self.geometry, choice.features, head.times(choice.factor))
+
+    def trained(self) -> Trained:
+        """The run of the recipe ``probe``, with a head that is fitted to all documents."""
+        choice, tokenized = self.choice, self.tokenized
+        windows = np.array([len(tokenized.windows(index)) for index in range(len(tokenized.tokens))], dtype=np.int64)
+        return Trained(
+            training_id=self.training_id,
+            model=self.classifier(np.arange(len(windows))),
+            history=_history(choice),
+            windower=tokenized.windower,
+            geometry=self.geometry,
+            windows=int(windows.sum()),
+            held_out=choice.log_softmax,
+            held_out_windows=windows[np.asarray(self.job.split[1], dtype=np.int64)],
+            details={"features": choice.features.to_json(), "probe": _describe(choice)},
+        )
+
+
 def train_probe(job: TrainingJob) -> Trained:
     """Train the classifier of the recipe; raises `RunError`, `CorpusError` and `OutputError`."""
+    return fit_probe(job).trained()
+
+
+def fit_probe(job: TrainingJob) -> FittedProbe:
+    """Compute what the layers make of the corpus, and choose; raises `RunError`, `CorpusError` and `OutputError`."""
     _check_past(job)
     layers = job.base.geometry.num_layers
     if job.options.layers is not None and job.options.layers > layers:
@@ -66,24 +116,18 @@ def train_probe(job: TrainingJob) -> Trained:
         atomic.write_file(job.workspace.state / _PLAN, encode_json(with_digest(dict(job.plan))))
         model = build_window_features(backbone, RANDOM_FEATURES)
         features = document_features(model, tokenized.tokens, tokenized.windower, job.workspace.state, job.reporter)
-    labels = _labels(job)
     usable = np.array([len(ids) > 0 for ids in tokenized.tokens])
     candidates = list(_candidates(depth, base.geometry.hidden_dim, only=job.options.layers))
     choice = _choose(job, candidates, features, usable)
-    own = features[:, dict(candidates)[choice.features]]
-    head = fit_head(own[usable], labels[usable], len(job.corpus.authors), choice.ridge).times(choice.factor)
-    geometry = replace(base.geometry, num_layers=choice.features.depth)
-    classifier = _classifier(backbone, geometry, choice.features, head)
-    return Trained(
+    return FittedProbe(
+        job=job,
         training_id=training_id,
-        model=classifier,
-        history=_history(choice),
-        windower=tokenized.windower,
-        geometry=geometry,
-        windows=sum(len(tokenized.windows(index)) for index in range(len(tokenized.tokens))),
-        held_out=choice.log_softmax,
-        held_out_windows=np.array([len(tokenized.windows(index)) for index in job.split[1]], dtype=np.int64),
-        details={"features": choice.features.to_json(), "probe": _describe(choice)},
+        tokenized=tokenized,
+        backbone=backbone,
+        geometry=replace(base.geometry, num_layers=choice.features.depth),
+        vectors=features[:, dict(candidates)[choice.features]],
+        usable=usable,
+        choice=choice,
     )
 
 

@@ -24,6 +24,7 @@ from authorid.training.encoder.examples import document_scores
 from authorid.training.encoder.model_directory import resolve_base_model
 from authorid.training.encoder.preparation import load_corpora, prepare
 from authorid.training.encoder.probe import train_probe
+from authorid.training.encoder.probe_tuning import train_tuned
 from authorid.training.encoder.training_job import Trained, TrainingJob
 from authorid.training.fusion import EncoderScores, FusionFit, fit_fusion
 from authorid.training.ngram_options import NgramOptions
@@ -82,7 +83,7 @@ def train(
         split = corpora.split(options)
         plan = checkpoint.training_plan(options, base.sha256(), corpora.training, split)
         job = TrainingJob(corpora.training, split, base, options, plan, workspace, existing, reporter)
-        trained = train_probe(job) if options.layered else _fine_tune(job)
+        trained = _RECIPES.get(options.recipe, _fine_tune)(job)
         files, record = _finish(job, trained, corpora.test)
         write_run(workspace, files, {**record, "training_id": trained.training_id})
         _publish(workspace)
@@ -135,6 +136,10 @@ def _fine_tune(job: TrainingJob) -> Trained:
         held_out_windows=np.array([len(windows) for windows in validation], dtype=np.int64),
         head=prepared.head,
     )
+
+
+_RECIPES = {"probe": train_probe, "tune": train_tuned}
+"""How the encoder is trained with the recipes that do not use `_fine_tune`."""
 
 
 def _finish(job: TrainingJob, trained: Trained, test: Corpus | None) -> tuple[TrainingFiles, dict[str, Any]]:
