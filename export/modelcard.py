@@ -85,8 +85,9 @@ def _training(record: Mapping[str, Any]) -> list[str]:
     """Data, options and metrics of a training run."""
     corpus, base = record.get("corpus", {}), record.get("base_model", {})
     held_out, name = len(record.get("validation", ())), f"`{base.get('name', 'unknown')}`"
-    probe = "probe" in record
-    made = f"is the lowest layers of {name}, with a head fitted to" if probe else f"was fine-tuned from {name} on"
+    probe, tuned = "probe" in record, _is_tuned(record)
+    layers = "lowest layers, tuned," if tuned else "lowest layers"
+    made = f"is the {layers} of {name}, with a head fitted to" if probe else f"was fine-tuned from {name} on"
     then = (
         " to choose what the head reads, and to measure it; then it was fitted to all" if probe else " for validation"
     )
@@ -144,12 +145,19 @@ def _options(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     options = {name: value for name, value in record.get("options", {}).items() if name != "base_model"}
     options |= {"pooling": record.get("pooling"), "head": record.get("head") or "linear"}
     if "probe" in record:
-        options = {name: options[name] for name in ("recipe", "seed", "window", "stride", "pooling", "head")}
+        tuning = ("epochs", "batch", "learning_rate", "topic_dropout") if _is_tuned(record) else ()
+        names = ("recipe", "seed", "window", "stride", "pooling", "head", *tuning)
+        options = {name: options[name] for name in names}
         options |= {"states": record["features"]["states"], "random features of a state": record["features"]["random"]}
         options |= {"ridge": record["probe"]["ridge"]}
     versions = record.get("versions", {})
     rows = [(name.replace("_", " "), str(value)) for name, value in options.items()]
     return rows + [(name, str(versions[name])) for name in ("keras", "tensorflow", "keras-hub") if name in versions]
+
+
+def _is_tuned(record: Mapping[str, Any]) -> bool:
+    """Whether the layers of a probe were trained too (the recipe ``tune``)."""
+    return bool(record.get("tuning", {}).get("kept"))
 
 
 def _metrics(record: Mapping[str, Any], held_out: int) -> str:
