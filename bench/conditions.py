@@ -5,7 +5,8 @@ are tested; a condition is how many of the others are learned from, and how many
 else is as in ``authorid train --recipe probe``, except that no model is written: what the encoder reads, its ridge and
 its weight are chosen on documents that are held out of those to learn from. So the weight in the table is the one that
 training finds by itself. Results go to conditions.json and conditions.md, beside those of other corpora that are there.
-What the encoder computes is cached.
+What the encoder computes is cached, and so are the figures of each fit, until the program changes: with ``--minutes``
+the work can be done in pieces.
 
 ``--long`` measures, too, how the accuracy of the encoder alone depends on how many windows of a long document it reads:
 each author's tested documents are joined.
@@ -20,19 +21,21 @@ import random
 import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+import authorid
 from authorid.bundle.decision import Decision
 from authorid.encoder.windows import Windower, evenly_spread
 from authorid.errors import AuthoridError, expect
 from authorid.machine import cpu_name
+from authorid.outputs import atomic
 from authorid.scoring.posterior import log_softmax, posterior
 from authorid.scoring.stats import versions
 from authorid.training.corpus import Corpus, load_corpus
@@ -88,11 +91,12 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("corpora", type=Path, nargs="+", metavar="CORPUS")
     add("--base-model", default="all-MiniLM-L6-v2", metavar="NAME", help="as for authorid train")
+    add("--base-model-name", metavar="NAME", help="what the record calls it; default: the name of its directory or id")
     add("--out", type=Path, default=ROOT / "bench" / "results", metavar="DIR")
     add("--cache", type=Path, default=ROOT / ".cache" / "bench" / "conditions", metavar="DIR")
     add("--words", type=_numbers, default=WORDS, metavar="N,...", help="words of short texts; default: 50,100,200")
     add("--draws", type=int, default=DRAWS, help="draws of few documents an author, over which figures are averaged")
-    add("--minutes", type=float, default=0, help="stop computing features after so many; run again to go on; 0: never")
+    add("--minutes", type=float, default=0, help="stop after so many; run again to go on; 0: never")
     add("--long", action="store_true", help="measure how many windows of long documents are enough, too")
     return parser.parse_args(arguments)
 
@@ -139,7 +143,7 @@ class _Measured:
 
 
 class _Clock:
-    """A `Reporter` that shows progress, and ends the work when its minutes are over."""
+    """A `Reporter` that shows progress; it ends the work, with an `AuthoridError`, when its minutes are over."""
 
     def __init__(self, minutes: float) -> None:
         self._end = time.monotonic() + minutes * 60 if minutes else float("inf")
@@ -150,14 +154,52 @@ class _Clock:
 
     warning = info
 
+    def check(self) -> None:
+        """End the work if its minutes are over."""
+        if time.monotonic() > self._end:
+            raise AuthoridError("the minutes are over; run again to go on")
+
     def progress(self, done: int, total: int | None = None, detail: str = "") -> None:
         """Show it every ten seconds."""
+        self.check()
         now = time.monotonic()
-        if now > self._end:
-            raise AuthoridError("the minutes are over; run again to go on")
         if now > self._shown + 10:
             self._shown = now
             sys.stderr.write(f"{done:,} of {total or 0:,} {detail}\n")
+
+
+@dataclass(frozen=True)
+class _FigureCache:
+    """Figures of finished fits, one file each in the directory `root`."""
+
+    root: Path
+    clock: _Clock
+
+    @cached_property
+    def _program(self) -> bytes:
+        """A digest of all code: other code may give other figures."""
+        digest = hashlib.sha256(Path(__file__).read_bytes())
+        for path in sorted(Path(authorid.__file__).parent.rglob("*.py")):
+            digest.update(path.read_bytes())
+        return digest.digest()
+
+    def figures(
+        self, seen: _Measured, training: Labels, tested: Labels, compute: Callable[[], dict[str, float]]
+    ) -> dict[str, float]:
+        """What `compute` returns, or has returned for the same documents."""
+        digest = hashlib.sha256(self._program)
+        for part in (seen.features, seen.labels, training, tested):
+            digest.update(hashlib.sha256(np.ascontiguousarray(part).tobytes()).digest())
+        for document in seen.corpus.documents:
+            digest.update(hashlib.sha256(document.text.encode("utf-8", "replace")).digest())
+        path = self.root / f"figures-{digest.hexdigest()[:16]}.json"
+        if path.is_file():
+            found: dict[str, float] = json.loads(path.read_text("utf-8"))
+            return found
+        self.clock.check()
+        computed = compute()
+        atomic.write_file(path, json.dumps(computed).encode())
+        return computed
 
 
 class _Encoder:
@@ -168,6 +210,7 @@ class _Encoder:
         self.depth, self.width = depth, base.geometry.hidden_dim
         self._base = replace(base, geometry=replace(base.geometry, num_layers=depth))
         self._cache, self._clock = cache, clock
+        self.results = _FigureCache(cache, clock)
         self.windower = Windower(base.tokenizer, min(WINDOW, base.geometry.max_sequence_length))
 
     @cached_property
@@ -204,11 +247,10 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
         entry = {"name": _name(corpus), "rows": rows}
         found.append(entry | ({"long": _long(corpus, encoder)} if options.long else {}))
     machine = {"cpu": cpu_name(), "versions": versions()}
-    base = Path(str(options.base_model)).name
     return {
         "schema": SCHEMA,
         "kind": "authorid conditions bench",
-        "base_model": base,
+        "base_model": options.base_model_name or Path(options.base_model).name,
         "draws": options.draws,
         "machine": machine,
         "corpora": found,
@@ -268,7 +310,8 @@ def _row(corpus: Corpus, encoder: _Encoder, condition: _Condition, draws: int) -
     for draw in range(1 if condition.documents is None else draws):
         started = time.monotonic()
         chosen = training if condition.documents is None else _drawn(seen, training, condition.documents, draw)
-        results.append(_figures(seen, chosen, tested, encoder))
+        compute = partial(_figures, seen, chosen, tested, encoder)
+        results.append(encoder.results.figures(seen, chosen, tested, compute))
         sys.stderr.write(f"{corpus.root.name} {condition} {draw}: {results[-1]} ({time.monotonic() - started:.0f} s)\n")
     return {
         "authors": len(corpus.authors),
