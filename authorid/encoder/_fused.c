@@ -19,7 +19,9 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __linux__
 #include <sys/mman.h>
+#endif
 
 #define UNROLL _Pragma("GCC unroll 16") /* small arrays of vectors then stay in registers */
 #define PANEL 32 /* neurons whose weights are stored together */
